@@ -1,0 +1,91 @@
+"""Predict how value-based deep RL scales, with calibrated uncertainty, from small sweeps.
+
+The chain, one function a step: `read_curves`, `time_to_threshold`, `fit`, then `frontier`, `allocate` and `report` on
+the posterior. Each public name loads its module on first use, so that `import bayescale` costs nothing.
+"""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bayescale.allocation import Allocation, BudgetPath, allocate, budget_path
+    from bayescale.crossings import time_to_threshold
+    from bayescale.curves import read_curves, read_return_scale, write_curves
+    from bayescale.errors import BayeScaleError, Infeasible, InputError, MissingExtra, NotConverged
+    from bayescale.frontier import Frontier, frontier
+    from bayescale.plots import plot_frontier
+    from bayescale.posterior import Posterior
+    from bayescale.report import report
+    from bayescale.utility import Prices
+    from bayescale.workflow import fit, load
+
+__version__ = version("bayescale")
+
+__all__ = [
+    "Allocation",
+    "BayeScaleError",
+    "BudgetPath",
+    "Frontier",
+    "Infeasible",
+    "InputError",
+    "MissingExtra",
+    "NotConverged",
+    "Posterior",
+    "Prices",
+    "__version__",
+    "allocate",
+    "budget_path",
+    "fit",
+    "frontier",
+    "load",
+    "plot_frontier",
+    "read_curves",
+    "read_return_scale",
+    "report",
+    "time_to_threshold",
+    "write_curves",
+]
+
+_HOMES = {
+    "allocation": ("Allocation", "BudgetPath", "allocate", "budget_path"),
+    "crossings": ("time_to_threshold",),
+    "curves": ("read_curves", "read_return_scale", "write_curves"),
+    "errors": ("BayeScaleError", "Infeasible", "InputError", "MissingExtra", "NotConverged"),
+    "frontier": ("Frontier", "frontier"),
+    "plots": ("plot_frontier",),
+    "posterior": ("Posterior",),
+    "report": ("report",),
+    "utility": ("Prices",),
+    "workflow": ("fit", "load"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+class _Package(ModuleType):
+    """Keeps `bayescale.frontier` and `bayescale.report` functions when the submodules of those names load.
+
+    Importing a submodule sets it as an attribute of its package, whoever imports it; here the function wins.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, ModuleType) and name in _HOME_OF:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'bayescale' has no attribute '{name}'")
+    value: object = getattr(import_module(f"bayescale.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,53 @@
+# The targets that people call; each installs what it needs into .venv first. PYTHON=... picks the interpreter.
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+FRESH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/installed-dev ## everything, for development, into .venv
+
+demo: $(VENV)/installed-report ## the whole chain on the sweep that ships with the project
+	$(BIN)/bayescale demo --out out/demo
+
+test: $(VENV)/installed-dev ## the test suite
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/installed-dev ## format, lint, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-dev ## speed against peers, one JSON object per line
+	@$(BIN)/python tests/bench.py
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find bayescale models runners tests case_studies -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: a second call installs nothing unless the requirements changed.
+$(VENV)/installed-report: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[report]'
+	@touch $@
+
+$(VENV)/installed-dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/installed-report
+
+$(BIN)/python:
+	@python=; \
+	for candidate in $(or $(PYTHON),python3 python python3.13 python3.12 python3.11); do \
+	  if $$candidate -c '$(FRESH)' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'BayeScale needs Python 3.11 or newer with its venv module: install one, or name it with make PYTHON=/path/to/python.' >&2; \
+	  exit 1; \
+	fi; \
+	echo "creating $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV)
