@@ -1,0 +1,171 @@
+"""Env steps that each run needed to reach each return threshold, as intervals, censored where it never did.
+
+A run's curve is replaced by its isotonic (non-decreasing least-squares) regression, as in Rybkin et al., "Value-Based
+Deep RL Scales Predictably" (ICML 2025), but for each run by itself: seeds are not averaged and no run is dropped.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import isotonic_regression
+
+from bayescale.curves import read_return_scale, run_columns, run_starts, validate_curves
+from bayescale.errors import InputError
+
+NORMALISED_RANGE = 1000.0
+DEFAULT_LEVELS = 10
+REACHED_BY = 0.8  # share of configurations that reach the highest default threshold, as in Fu et al. (NeurIPS 2025)
+LOWEST_LEVEL = 0.3  # of the way from the untrained return to the highest default threshold
+
+ReturnScale = str | os.PathLike[str] | Mapping[str, tuple[float, float]] | pd.DataFrame
+
+
+def time_to_threshold(
+    curves: pd.DataFrame,
+    thresholds: Sequence[float] | Float[np.ndarray, " threshold"] | None = None,
+    return_scale: ReturnScale | None = None,
+    reset_period: float | None = None,
+) -> pd.DataFrame:
+    """One row per run and threshold: the run's columns, threshold, env_steps_lower, env_steps_upper, censored.
+
+    With f the isotonic regression of a run's normalised returns at its evaluations t_1 < ... < t_n, and i the first
+    with f_i >= J: the run reached J in (env_steps_lower, env_steps_upper] = (t_(i-1), t_i], where t_0 = 0. Without
+    such an i it is right-censored: env_steps_lower = t_n, env_steps_upper = inf. Sorted by run, then threshold.
+    A run that is above J at an evaluation before training (t_1 = 0) has both ends 0.
+
+    Args:
+        curves: a learning-curve table.
+        thresholds: increasing returns J, in units of the return, or of the normalised return if `return_scale` is
+            given. None: `default_thresholds` of these curves.
+        return_scale: see `read_return_scale`; normalised return = 1000 (R - low)/(high - low). None: R as it is.
+        reset_period: gradient updates between full resets of the agent, so that resets fall on multiples of
+            reset_period/utd env steps. Evaluations at or after a reset are left out until the last return before it
+            is regained. None: no resets.
+
+    Raises:
+        InputError: curves, thresholds, scale or period that cannot be used.
+    """
+    curves = validate_curves(curves, "curves")
+    levels = None if thresholds is None else _checked_thresholds(thresholds)
+    returns = _normalised_returns(curves, read_return_scale(return_scale))
+    starts = run_starts(curves)
+    env_steps = curves["env_steps"].to_numpy(np.float64)
+    last_steps = env_steps[np.append(starts[1:], len(curves)) - 1]
+    runs = curves[run_columns(curves)].take(starts).reset_index(drop=True)
+    if reset_period is not None:
+        kept = _kept_after_resets(env_steps, returns, starts, runs["utd"].to_numpy(), reset_period)
+        env_steps, returns = env_steps[kept], returns[kept]
+        starts = np.append(0, np.add.reduceat(kept, starts).cumsum()[:-1])
+    smooth = _isotonic(returns, starts)
+    if levels is None:
+        levels = _default_levels(runs, smooth[starts], smooth[np.append(starts[1:], len(smooth)) - 1])
+    lower, upper = _intervals(env_steps, smooth, starts, last_steps, levels)
+    crossings = runs.take(np.repeat(np.arange(len(runs)), len(levels))).reset_index(drop=True)
+    return crossings.assign(
+        threshold=np.tile(levels, len(runs)),
+        env_steps_lower=lower.ravel(),
+        env_steps_upper=upper.ravel(),
+        censored=np.isinf(upper.ravel()),
+    )
+
+
+def _checked_thresholds(thresholds: Sequence[float] | Float[np.ndarray, " threshold"]) -> Float[np.ndarray, " threshold"]:
+    try:
+        levels = np.atleast_1d(np.asarray(thresholds, np.float64))
+    except (TypeError, ValueError):
+        raise InputError(f"thresholds must be numbers; got {thresholds!r}. Give returns such as (300, 500).") from None
+    came = f"({', '.join(f'{level:g}' for level in levels.ravel())})"
+    if levels.ndim != 1 or levels.size == 0:
+        raise InputError(f"thresholds must be a list of one or more returns; got shape {levels.shape}. Give a flat list.")
+    if not np.isfinite(levels).all():
+        raise InputError(f"thresholds must be finite; got {came}. Remove the others.")
+    if (np.diff(levels) <= 0).any():
+        remedy = "Sort them" if np.unique(levels).size == levels.size else "Sort them and keep each once"
+        raise InputError(f"thresholds must increase; got {came}. {remedy}.")
+    return levels
+
+
+def _normalised_returns(
+    curves: pd.DataFrame, scale: Mapping[str, tuple[float, float]] | None
+) -> Float[np.ndarray, " evaluation"]:
+    returns = curves["episode_return"].to_numpy(np.float64)
+    if scale is None:
+        return returns
+    task, env_ids = pd.factorize(curves["env_id"])
+    for env_id in env_ids:
+        if env_id not in scale:
+            raise InputError(f"return_scale has no {env_id}; it has {', '.join(scale)}. Add its low and high.")
+    low, high = np.array([scale[env_id] for env_id in env_ids], np.float64).T
+    return NORMALISED_RANGE * (returns - low[task]) / (high - low)[task]
+
+
+def _kept_after_resets(
+    env_steps: Float[np.ndarray, " evaluation"],
+    returns: Float[np.ndarray, " evaluation"],
+    starts: Int[np.ndarray, " run"],
+    utd: Float[np.ndarray, " run"],
+    reset_period: float,
+) -> Bool[np.ndarray, " evaluation"]:
+    if not (np.isfinite(reset_period) and reset_period > 0):
+        raise InputError(f"reset_period must be a finite number of gradient updates > 0; got {reset_period}. Correct it.")
+    kept = np.ones(len(returns), bool)
+    for start, end, period in zip(starts, np.append(starts[1:], len(returns)), reset_period / utd, strict=True):
+        resets_before = np.floor_divide(env_steps[start:end], period)
+        after_reset = start + np.flatnonzero(np.diff(resets_before, prepend=0) > 0)
+        for first, next_reset in zip(after_reset, np.append(after_reset[1:], end), strict=True):
+            if first == start:
+                continue
+            before = returns[start:first][kept[start:first]][-1]
+            regained = np.flatnonzero(returns[first:next_reset] >= before)
+            kept[first : first + regained[0] if regained.size else next_reset] = False
+    return kept
+
+
+def _isotonic(
+    returns: Float[np.ndarray, " evaluation"], starts: Int[np.ndarray, " run"]
+) -> Float[np.ndarray, " evaluation"]:
+    smooth = np.empty_like(returns)
+    for start, end in zip(starts, np.append(starts[1:], len(returns)), strict=True):
+        smooth[start:end] = isotonic_regression(returns[start:end]).x
+    return smooth
+
+
+def _intervals(
+    env_steps: Float[np.ndarray, " evaluation"],
+    smooth: Float[np.ndarray, " evaluation"],
+    starts: Int[np.ndarray, " run"],
+    last_steps: Float[np.ndarray, " run"],
+    levels: Float[np.ndarray, " threshold"],
+) -> tuple[Float[np.ndarray, "run threshold"], Float[np.ndarray, "run threshold"]]:
+    """Exclusive lower and inclusive upper env steps; a run's isotonic returns below J come before all others."""
+    below = np.stack([np.add.reduceat(smooth < level, starts, dtype=np.int64) for level in levels], axis=1)
+    first = starts[:, None] + below
+    censored = first >= np.append(starts[1:], len(smooth))[:, None]
+    previous = np.where(below > 0, env_steps[first - 1], 0.0)
+    lower = np.where(censored, last_steps[:, None], previous)
+    upper = np.where(censored, np.inf, env_steps[np.minimum(first, len(smooth) - 1)])
+    return lower, upper
+
+
+def _default_levels(
+    runs: pd.DataFrame, first_returns: Float[np.ndarray, " run"], last_returns: Float[np.ndarray, " run"]
+) -> Float[np.ndarray, " threshold"]:
+    """Ten levels up to the highest that 80% of configurations reach, by the median of their seeds."""
+    configuration = [name for name in runs.columns if name != "seed"]
+    reached = runs.assign(last_return=last_returns).groupby(configuration)["last_return"].median()
+    top = float(np.quantile(reached, 1 - REACHED_BY, method="lower"))
+    start = float(runs.assign(first_return=first_returns).groupby("env_id")["first_return"].median().max())
+    if top <= start:
+        raise InputError(
+            f"no threshold lies above the first returns ({start:.4g}) that {REACHED_BY:.0%} of configurations reach "
+            f"(up to {top:.4g}). Give thresholds, or a return_scale if the tasks' returns differ in scale."
+        )
+    levels = np.linspace(start + LOWEST_LEVEL * (top - start), top, DEFAULT_LEVELS)
+    nearest = Context(prec=4, rounding=ROUND_HALF_EVEN)
+    rounded = [float(nearest.create_decimal(repr(float(level)))) for level in levels[:-1]]
+    rounded.append(float(Context(prec=4, rounding=ROUND_FLOOR).create_decimal(repr(top))))
+    return np.array(rounded) if (np.diff(rounded) > 0).all() and rounded[0] > start else levels

@@ -1,0 +1,231 @@
+"""Tables of numbers and text from files and frames, checked column by column; a bad table gets one sentence."""
+
+import difflib
+import warnings
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from bayescale.errors import InputError
+
+# What other tools call our columns; a suggestion only, nothing is renamed silently.
+FOREIGN_NAMES = {
+    "algorithm": ("algo", "agent", "method"),
+    "env_id": ("env", "environment", "task", "env_name", "game"),
+    "utd": ("utd_ratio", "replay_ratio", "rr", "sigma", "gradient_steps"),
+    "batch_size": ("batch", "bs"),
+    "learning_rate": ("lr", "step_size", "eta"),
+    "env_steps": ("step", "steps", "timesteps", "global_step", "total_timesteps"),
+    "episode_return": ("return", "returns", "reward", "score", "episode_reward", "episodic_return"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column must hold. `above`: values must be > it; `at_least`: values must be >= it."""
+
+    name: str
+    kind: Literal["text", "integer", "real"]
+    above: float | None = None
+    at_least: float | None = None
+    optional: bool = False
+    remedy: str = "Correct or remove these rows."
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame as it came: `source` names it in errors; its index holds the file's line or row numbers."""
+
+    frame: pd.DataFrame
+    source: str
+    place: Literal["line", "row"] = "row"
+
+    def where(self, bad: np.ndarray) -> str:
+        """'at line 3' or 'at lines 3, 7, 9 and 4 more (7 in all)' for the rows where `bad` is true."""
+        labels = [str(label) for label in self.frame.index[bad][:5]]
+        count = int(bad.sum())
+        if count == 1:
+            return f"at {self.place} {labels[0]}"
+        return f"at {self.place}s {', '.join(labels)}{', ...' if count > 5 else ''} ({count} in all)"
+
+
+def read_table(path: str | Path, text_columns: Sequence[str] = ()) -> Table:
+    """The table in a file, unchecked; the extension says the format: .csv, .csv.gz or .parquet.
+
+    Args:
+        path: the file.
+        text_columns: columns of a CSV file to read as text even if they look like numbers.
+
+    Raises:
+        InputError: not found, a folder, unreadable, empty, damaged, or of another format.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if not name.endswith((".csv", ".csv.gz", ".parquet")):
+        kind = "is a folder" if path.is_dir() else f"has the extension '{path.suffix}'"
+        remedy = f"Give its files, as in '{path}/*.parquet'." if path.is_dir() else "Convert it to one of these."
+        raise InputError(f"{path} {kind}; tables are read from .csv, .csv.gz and .parquet. {remedy}")
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes). Write it again or leave it out.")
+        return _read_parquet(path) if name.endswith(".parquet") else _read_csv(path, text_columns)
+    except FileNotFoundError:
+        raise InputError(f"{path} was not found. Check the path.") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}). Check its type and permissions.") from None
+
+
+def _read_parquet(path: Path) -> Table:
+    with path.open("rb") as file:
+        starts = file.read(4) == b"PAR1"
+        file.seek(-4, 2) if path.stat().st_size >= 4 else None
+        ends = file.read(4) == b"PAR1"
+    if not starts:
+        raise InputError(f"{path} is not a Parquet file, whatever its name says. Write it again with to_parquet.")
+    if not ends:
+        raise InputError(f"{path} is truncated: the end of the Parquet file is missing. Write or copy it again.")
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(f"{path} is a damaged Parquet file ({reason}). Write or copy it again.") from None
+    return Table(_columns_from_index(frame).reset_index(drop=True), str(path))
+
+
+def _read_csv(path: Path, text_columns: Sequence[str]) -> Table:
+    compression: Literal["gzip"] | None = "gzip" if path.name.lower().endswith(".gz") else None
+    try:
+        header = pd.read_csv(path, compression=compression, encoding="utf-8-sig", header=None, nrows=1, dtype=str)
+        names = header.iloc[0].dropna().str.strip()
+        if names.duplicated().any():
+            repeated = names[names.duplicated()].iloc[0]
+            raise InputError(f"{path} has the column '{repeated}' twice. Keep one of them.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header lose fields otherwise
+            frame = pd.read_csv(
+                path,
+                compression=compression,
+                encoding="utf-8-sig",
+                dtype=dict.fromkeys(text_columns, str),
+                index_col=False,
+                skipinitialspace=True,
+                skip_blank_lines=False,  # so that the index counts the file's lines
+                low_memory=False,
+                float_precision="round_trip",  # a learning rate equals its copy in a Parquet file
+            )
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path} is empty. Write it again or leave it out.") from None
+    except pd.errors.ParserWarning:
+        raise InputError(f"{path}: its rows have more fields than its header. Name every column.") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, EOFError, zlib.error) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(f"{path} is not a readable CSV file ({reason}). Write or copy it again.") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(f"{path} is a damaged gzip file ({error}). Write or copy it again.") from None
+    frame.columns = frame.columns.str.strip()
+    frame.index = frame.index + 2  # the header is line 1
+    return Table(frame[~frame.isna().all(axis=1)], str(path), "line")
+
+
+def _columns_from_index(frame: pd.DataFrame) -> pd.DataFrame:
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(level=named) if named else frame
+
+
+def check_columns(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
+    """The frame with `columns` first, as str, int64 or float64, then the further columns as they came; index kept.
+
+    Raises:
+        InputError: naming the source, the column, the rows and the remedy, for the first column that is not as it must be.
+    """
+    frame = _columns_from_index(table.frame)
+    table = Table(frame, table.source, table.place)
+    if frame.columns.has_duplicates:
+        repeated = frame.columns[frame.columns.duplicated()][0]
+        raise InputError(f"{table.source} has the column '{repeated}' twice. Keep one of them.")
+    for column in columns:
+        if column.name not in frame.columns and not column.optional:
+            raise InputError(_missing_column(table, column.name))
+    if frame.empty:
+        raise InputError(f"{table.source} has no rows. Write it again or leave it out.")
+    present = [column for column in columns if column.name in frame.columns]
+    checked = {column.name: _checked(table, column) for column in present}
+    return frame.assign(**checked)[list(checked) + [name for name in frame.columns if name not in checked]]
+
+
+def _missing_column(table: Table, name: str) -> str:
+    came = [str(c) for c in table.frame.columns]
+    foreign = [c for c in came if c.lower() in FOREIGN_NAMES.get(name, ())]
+    close = foreign or difflib.get_close_matches(name, came, n=1, cutoff=0.6)
+    remedy = f"Did you mean '{close[0]}'? Rename it." if close else "Add it."
+    return f"{table.source} has no column '{name}'; its columns are {', '.join(came) or 'none'}. {remedy}"
+
+
+def _checked(table: Table, column: Column) -> pd.Series:
+    values = table.frame[column.name]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+    return _text(table, column, values) if column.kind == "text" else _numbers(table, column, values)
+
+
+def _refuse(table: Table, column: Column, bad: np.ndarray, rule: str, remedy: str | None = None) -> None:
+    if bad.any():
+        came = ", ".join(dict.fromkeys(str(v) for v in table.frame[column.name][bad][:3]))
+        raise InputError(
+            f"{table.source}: {column.name} must be {rule}; got {came} {table.where(bad)}. {remedy or column.remedy}"
+        )
+
+
+def _text(table: Table, column: Column, values: pd.Series) -> pd.Series:
+    missing = values.isna().to_numpy()
+    _refuse(table, column, missing, "filled in")
+    if not isinstance(values.dtype, pd.StringDtype):
+        other = ~values.map(lambda value: isinstance(value, str)).to_numpy(bool)
+        _refuse(table, column, other, "text", f"Convert it with astype(str).")
+        values = values.astype(str)
+    _refuse(table, column, (values == "").to_numpy(bool), "filled in")
+    return values.astype(str)
+
+
+def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
+    text_is_fine = table.place == "line"  # a CSV file holds nothing but text
+    if values.dtype.kind not in "iuf":
+        number = pd.to_numeric(values.astype(object), errors="coerce").astype(float)
+        text = number.isna() & values.notna()
+        if not text_is_fine:
+            text |= values.map(lambda value: not isinstance(value, (int, float, np.number)))
+            text &= values.notna()
+        text |= values.map(lambda value: isinstance(value, (bool, np.bool_)))
+        remedy = None if text_is_fine else "Convert the column with pandas.to_numeric."
+        _refuse(table, column, text.to_numpy(bool), "a number", remedy)
+        values = number
+    integral = values.dtype.kind in "iu" and not values.isna().any()
+    array = values.to_numpy() if integral else values.to_numpy(np.float64, na_value=np.nan)
+    if not integral:
+        _refuse(table, column, np.isnan(array), "filled in")
+        _refuse(table, column, np.isinf(array), "finite")
+        if values.dtype == np.float32 and column.kind == "real" and column.above is not None:
+            array = _shortest_decimal(array)
+    if column.kind == "integer":
+        too_large = np.abs(array.astype(np.float64)) >= 2.0**63
+        _refuse(table, column, (array != np.rint(array)) | too_large, "a whole number")
+        array = array.astype(np.int64)
+    if column.above is not None:
+        _refuse(table, column, array <= column.above, f"> {column.above:g}")
+    if column.at_least is not None:
+        _refuse(table, column, array < column.at_least, f">= {column.at_least:g}")
+    return pd.Series(array if column.kind == "integer" else array.astype(np.float64), values.index)
+
+
+def _shortest_decimal(array: np.ndarray) -> np.ndarray:
+    """Float32 settings as the decimals that were meant: 1e-4 stored as float32 is 9.9999997e-05 in float64."""
+    unique, inverse = np.unique(array.astype(np.float32), return_inverse=True)
+    return np.array([float(str(value)) for value in unique])[inverse]
