@@ -21,9 +21,9 @@ CURVE_COLUMNS = (
     Column("suite", "text", optional=True),
     Column("algorithm", "text"),
     Column("env_id", "text"),
-    Column("utd", "real", above=0),
+    Column("utd", "real", above=0, identifies=True),
     Column("batch_size", "integer", above=0),
-    Column("learning_rate", "real", above=0),
+    Column("learning_rate", "real", above=0, identifies=True),
     Column("model_size", "integer", above=0, optional=True),
     Column("seed", "integer"),
     Column("env_steps", "integer", at_least=0),
@@ -36,29 +36,22 @@ CURVE_COLUMNS = (
 SCALE_COLUMNS = (Column("env_id", "text"), Column("low", "real"), Column("high", "real"))
 TEXT_COLUMNS = tuple(column.name for column in CURVE_COLUMNS if column.kind == "text")
 
-Source = str | os.PathLike[str] | pd.DataFrame
+Source = str | os.PathLike[str] | pd.DataFrame | Table
 
 
 def read_curves(*sources: Source | Iterable[Source]) -> pd.DataFrame:
     """The validated learning-curve table of all sources, sorted by run, then env_steps; see `validate_curves`.
 
     Args:
-        sources: files (.csv, .csv.gz, .parquet), globs, frames, or iterables of these, in any mix.
+        sources: files (.csv, .csv.gz, .parquet), globs, frames (in a `Table` to name them in errors), or iterables of
+            these, in any mix.
 
     Raises:
         InputError: a glob without a match, a file that cannot be read, or a table that is not valid.
     """
-    tables = [
-        Table(source, "table") if isinstance(source, pd.DataFrame) else read_table(path, TEXT_COLUMNS)
-        for source in _flatten(sources)
-        for path in ([""] if isinstance(source, pd.DataFrame) else _paths(source))
-    ]
+    tables = list(_tables(sources))
     if not tables:
         raise InputError("read_curves got no sources. Give a file, a glob or a frame.")
-    if len(tables) > 1:
-        tables = [
-            Table(t.frame, f"table {i}", t.place) if t.source == "table" else t for i, t in enumerate(tables, start=1)
-        ]
     return _valid(tables)
 
 
@@ -95,12 +88,12 @@ def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             table.to_parquet(file, engine="pyarrow", index=False)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
     except (pa.ArrowException, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path}: a further column has no Parquet type ({reason}). Convert or drop it.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}). Check the path, permissions and space.") from None
+        raise InputError(f"{path} cannot be written ({error.strerror}). Check permissions and free space.") from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -125,13 +118,16 @@ def read_return_scale(
     else:
         table = read_table(Path(scale), ("env_id",))
     frame = check_columns(table, SCALE_COLUMNS)
-    repeated = frame["env_id"].duplicated(keep=False).to_numpy()
-    if repeated.any():
-        raise InputError(f"{table.source} has {frame['env_id'][repeated].iloc[0]} twice, {table.where(repeated)}. Keep one.")
-    for env_id, low, high in frame[["env_id", "low", "high"]].itertuples(index=False):
+    ends: dict[str, tuple[float, float]] = {}
+    for env_id, low, high in zip(frame["env_id"], frame["low"], frame["high"], strict=True):
+        if env_id in ends:
+            raise InputError(f"{table.source} has {env_id} twice. Keep one.")
         if low >= high:
-            raise InputError(f"{table.source}: low must be < high for {env_id}; got {low:g} and {high:g}. Swap or correct them.")
-    return {env_id: (low, high) for env_id, low, high in frame[["env_id", "low", "high"]].itertuples(index=False)}
+            raise InputError(
+                f"{table.source}: low must be < high; got {low:g} and {high:g} for {env_id}. Correct them."
+            )
+        ends[env_id] = (float(low), float(high))
+    return ends
 
 
 def run_columns(frame: pd.DataFrame) -> list[str]:
@@ -150,32 +146,35 @@ def run_starts(curves: pd.DataFrame) -> Int[np.ndarray, " run"]:
 
 
 def _scale_frame(scale: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
-    rows = []
-    for env_id, ends in scale.items():
-        if isinstance(ends, str) or len(ends := tuple(ends)) != 2:
-            raise InputError(f"return_scale must map a task to (low, high); got {ends!r} for {env_id}. Give two numbers.")
-        rows.append((env_id, *ends))
-    return pd.DataFrame(rows, columns=["env_id", "low", "high"], index=pd.Index([row[0] for row in rows]))
+    try:
+        rows = [(env_id, low, high) for env_id, (low, high) in scale.items()]
+    except (TypeError, ValueError):
+        raise InputError(f"return_scale must map each env_id to (low, high); got {scale}. Give two numbers.") from None
+    return pd.DataFrame(rows, columns=["env_id", "low", "high"])
 
 
-def _flatten(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Source]:
-    for source in sources:
-        if isinstance(source, (str, os.PathLike, pd.DataFrame)):
+def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:
+    for number, source in enumerate(sources, start=1):
+        if isinstance(source, Table):
             yield source
+        elif isinstance(source, pd.DataFrame):
+            yield Table(source, f"table {number}")
+        elif isinstance(source, str | os.PathLike):
+            yield from (read_table(path, TEXT_COLUMNS) for path in _paths(source))
         elif isinstance(source, Iterable):
-            yield from _flatten(source)
+            yield from _tables(source)
         else:
             raise InputError(f"a source must be a file, a glob or a frame; got {type(source).__name__}. Convert it.")
 
 
-def _paths(source: str | os.PathLike[str]) -> list[str]:
-    pattern = os.fspath(source)
-    if not glob.has_magic(pattern) or os.path.exists(pattern):
-        return [pattern]
-    matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+def _paths(source: str | os.PathLike[str]) -> list[Path]:
+    path = Path(source).expanduser()
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
     if not matches:
-        raise InputError(f"no file matches {pattern}. Check the pattern and the folder.")
-    return matches
+        raise InputError(f"no file matches {source}. Check the pattern and the folder.")
+    return [Path(match) for match in matches]
 
 
 def _valid(tables: list[Table]) -> pd.DataFrame:

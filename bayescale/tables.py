@@ -26,15 +26,19 @@ FOREIGN_NAMES = {
 }
 
 
+PARQUET_MAGIC = b"PAR1"  # the first and the last four bytes of every Parquet file
+
+
 @dataclass(frozen=True)
 class Column:
-    """What a column must hold. `above`: values must be > it; `at_least`: values must be >= it."""
+    """What a column must hold: values > `above` and >= `at_least`; `identifies`: rows are matched by its value."""
 
     name: str
     kind: Literal["text", "integer", "real"]
     above: float | None = None
     at_least: float | None = None
     optional: bool = False
+    identifies: bool = False
     remedy: str = "Correct or remove these rows."
 
 
@@ -47,7 +51,7 @@ class Table:
     place: Literal["line", "row"] = "row"
 
     def where(self, bad: np.ndarray) -> str:
-        """'at line 3' or 'at lines 3, 7, 9 and 4 more (7 in all)' for the rows where `bad` is true."""
+        """'at line 3' or 'at lines 3, 7, 9 (3 in all)' for the rows where `bad` is true."""
         labels = [str(label) for label in self.frame.index[bad][:5]]
         count = int(bad.sum())
         if count == 1:
@@ -77,24 +81,23 @@ def read_table(path: str | Path, text_columns: Sequence[str] = ()) -> Table:
         return _read_parquet(path) if name.endswith(".parquet") else _read_csv(path, text_columns)
     except FileNotFoundError:
         raise InputError(f"{path} was not found. Check the path.") from None
-    except (PermissionError, IsADirectoryError) as error:
+    except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}). Check its type and permissions.") from None
 
 
 def _read_parquet(path: Path) -> Table:
     with path.open("rb") as file:
-        starts = file.read(4) == b"PAR1"
-        file.seek(-4, 2) if path.stat().st_size >= 4 else None
-        ends = file.read(4) == b"PAR1"
-    if not starts:
+        head = file.read(4)
+        file.seek(max(path.stat().st_size - 4, 0))
+        tail = file.read(4)
+    if head != PARQUET_MAGIC:
         raise InputError(f"{path} is not a Parquet file, whatever its name says. Write it again with to_parquet.")
-    if not ends:
+    if tail != PARQUET_MAGIC or path.stat().st_size < 12:
         raise InputError(f"{path} is truncated: the end of the Parquet file is missing. Write or copy it again.")
     try:
         frame = pd.read_parquet(path, engine="pyarrow")
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{path} is a damaged Parquet file ({reason}). Write or copy it again.") from None
+        raise InputError(f"{path} is a damaged Parquet file ({_reason(error)}). Write or copy it again.") from None
     return Table(_columns_from_index(frame).reset_index(drop=True), str(path))
 
 
@@ -124,8 +127,7 @@ def _read_csv(path: Path, text_columns: Sequence[str]) -> Table:
     except pd.errors.ParserWarning:
         raise InputError(f"{path}: its rows have more fields than its header. Name every column.") from None
     except (pd.errors.ParserError, UnicodeDecodeError, EOFError, zlib.error) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{path} is not a readable CSV file ({reason}). Write or copy it again.") from None
+        raise InputError(f"{path} is not a readable CSV file ({_reason(error)}). Write or copy it again.") from None
     except OSError as error:
         if error.errno is not None:
             raise
@@ -133,6 +135,10 @@ def _read_csv(path: Path, text_columns: Sequence[str]) -> Table:
     frame.columns = frame.columns.str.strip()
     frame.index = frame.index + 2  # the header is line 1
     return Table(frame[~frame.isna().all(axis=1)], str(path), "line")
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _columns_from_index(frame: pd.DataFrame) -> pd.DataFrame:
@@ -144,7 +150,7 @@ def check_columns(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     """The frame with `columns` first, as str, int64 or float64, then the further columns as they came; index kept.
 
     Raises:
-        InputError: naming the source, the column, the rows and the remedy, for the first column that is not as it must be.
+        InputError: naming the source, the column, the rows and the remedy, for the first column that is not as told.
     """
     frame = _columns_from_index(table.frame)
     table = Table(frame, table.source, table.place)
@@ -189,43 +195,49 @@ def _text(table: Table, column: Column, values: pd.Series) -> pd.Series:
     _refuse(table, column, missing, "filled in")
     if not isinstance(values.dtype, pd.StringDtype):
         other = ~values.map(lambda value: isinstance(value, str)).to_numpy(bool)
-        _refuse(table, column, other, "text", f"Convert it with astype(str).")
+        _refuse(table, column, other, "text", "Convert it with astype(str).")
         values = values.astype(str)
     _refuse(table, column, (values == "").to_numpy(bool), "filled in")
     return values.astype(str)
 
 
 def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
-    text_is_fine = table.place == "line"  # a CSV file holds nothing but text
     if values.dtype.kind not in "iuf":
-        number = pd.to_numeric(values.astype(object), errors="coerce").astype(float)
-        text = number.isna() & values.notna()
-        if not text_is_fine:
-            text |= values.map(lambda value: not isinstance(value, (int, float, np.number)))
-            text &= values.notna()
-        text |= values.map(lambda value: isinstance(value, (bool, np.bool_)))
-        remedy = None if text_is_fine else "Convert the column with pandas.to_numeric."
-        _refuse(table, column, text.to_numpy(bool), "a number", remedy)
-        values = number
-    integral = values.dtype.kind in "iu" and not values.isna().any()
-    array = values.to_numpy() if integral else values.to_numpy(np.float64, na_value=np.nan)
-    if not integral:
+        values = _parsed(table, column, values)
+    if values.dtype.kind == "f" or values.isna().any():
+        array = values.to_numpy(np.float64, na_value=np.nan)
         _refuse(table, column, np.isnan(array), "filled in")
         _refuse(table, column, np.isinf(array), "finite")
-        if values.dtype == np.float32 and column.kind == "real" and column.above is not None:
-            array = _shortest_decimal(array)
+        if column.identifies and values.dtype == np.float32:
+            array = _shortest_decimals(array)
+    else:
+        array = values.to_numpy()
     if column.kind == "integer":
-        too_large = np.abs(array.astype(np.float64)) >= 2.0**63
-        _refuse(table, column, (array != np.rint(array)) | too_large, "a whole number")
+        if array.dtype.kind != "i":
+            _refuse(table, column, (array != np.rint(array)) | (np.abs(array) >= 2.0**63), "a whole number of 64 bits")
         array = array.astype(np.int64)
+    else:
+        array = array.astype(np.float64)
     if column.above is not None:
         _refuse(table, column, array <= column.above, f"> {column.above:g}")
     if column.at_least is not None:
         _refuse(table, column, array < column.at_least, f">= {column.at_least:g}")
-    return pd.Series(array if column.kind == "integer" else array.astype(np.float64), values.index)
+    return pd.Series(array, values.index)
 
 
-def _shortest_decimal(array: np.ndarray) -> np.ndarray:
-    """Float32 settings as the decimals that were meant: 1e-4 stored as float32 is 9.9999997e-05 in float64."""
+def _parsed(table: Table, column: Column, values: pd.Series) -> pd.Series:
+    """Numbers from text or objects; text only from a CSV file, which holds nothing else."""
+    number = pd.to_numeric(values.astype(object), errors="coerce").astype(np.float64)
+    other = number.isna().to_numpy()
+    if table.place == "row":
+        other = other | ~values.map(lambda value: isinstance(value, int | float | np.number)).to_numpy(bool)
+    other = other | values.map(lambda value: isinstance(value, bool | np.bool_)).to_numpy(bool)
+    remedy = "Convert the column with pandas.to_numeric." if table.place == "row" else None
+    _refuse(table, column, other & values.notna().to_numpy(), "a number", remedy)
+    return number
+
+
+def _shortest_decimals(array: np.ndarray) -> np.ndarray:
+    """Float32 settings as the decimals that were meant: 1e-4 in float32 is 9.9999997e-05 in float64."""
     unique, inverse = np.unique(array.astype(np.float32), return_inverse=True)
     return np.array([float(str(value)) for value in unique])[inverse]

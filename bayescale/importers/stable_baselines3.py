@@ -1,0 +1,46 @@
+"""Learning curves from the evaluations.npz files that Stable-Baselines3's EvalCallback writes."""
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bayescale.curves import read_curves
+from bayescale.errors import InputError
+from bayescale.tables import Table
+
+
+def read_stable_baselines3(runs: Mapping[str | os.PathLike[str], Mapping[str, object]]) -> pd.DataFrame:
+    """The learning-curve table of the runs; an evaluation's return is the mean over its episodes.
+
+    A whole folder of runs: `read_stable_baselines3({f: settings(f) for f in Path("logs").glob("*/evaluations.npz")})`.
+
+    Args:
+        runs: a run's evaluations.npz -> its settings, which the file does not hold: algorithm, env_id, utd,
+            batch_size, learning_rate, seed and, if known, suite, model_size and further columns.
+
+    Raises:
+        InputError: a file that EvalCallback did not write, or a table that is not valid.
+    """
+    return read_curves(Table(_evaluations(Path(file)).assign(**settings), str(file)) for file, settings in runs.items())
+
+
+def _evaluations(file: Path) -> pd.DataFrame:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            timesteps, results = arrays["timesteps"], arrays["results"]
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror or 'not an npz file'}). Check the path.") from None
+    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
+        raise InputError(
+            f"{file} does not hold the arrays timesteps and results. Give an evaluations.npz of EvalCallback."
+        ) from None
+    if timesteps.ndim != 1 or results.ndim != 2 or len(results) != len(timesteps):
+        raise InputError(
+            f"{file} must hold timesteps (evaluation,) and results (evaluation, episode); got shapes "
+            f"{timesteps.shape} and {results.shape}. Give an evaluations.npz of EvalCallback."
+        )
+    return pd.DataFrame({"env_steps": timesteps, "episode_return": results.mean(axis=1)})
