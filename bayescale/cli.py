@@ -1,0 +1,324 @@
+"""The command line: each command reads files, calls the public function of the same name and writes one file.
+
+Nothing here computes. Heavy imports wait inside the commands, so that `bayescale --help` answers at once.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from bayescale.errors import BayeScaleError, Infeasible, InputError
+from bayescale.outputs import check_folder, check_output, written
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from bayescale.allocation import Allocation
+    from bayescale.posterior import Posterior
+
+INTERNAL_ERROR = 1
+BAD_USAGE = 2
+INTERRUPTED = 130
+
+# Typer raises click's usage errors and exports one of them; the others share its base class.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="bayescale",
+    help="Predict how value-based deep RL scales, with calibrated uncertainty, from small sweeps.",
+    epilog="Exit codes: 0 done, 2 bad usage or bad input, 3 not converged, 4 infeasible.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="A posterior that `bayescale fit` wrote.")]
+Task = Annotated[str, typer.Option("--env", metavar="ENV", help="The task, as in the column env_id.")]
+ModelSize = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Critic parameters; default: those of the fitted runs.")
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 2 bad usage or input, 3 not converged, 4 infeasible, 1 internal error, 130 interrupted.
+
+    Args:
+        arguments: what follows `bayescale` on the command line; None: those of this process.
+    """
+    try:
+        command = typer.main.get_command(app)
+        with command.make_context("bayescale", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            command.invoke(context)
+            sys.stdout.flush()
+    except typer.Exit as done:
+        return done.exit_code
+    except _USAGE_ERROR as error:
+        return _usage_error(cast(typer.BadParameter, error))
+    except BayeScaleError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted; nothing was written.", INTERRUPTED)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERNAL_ERROR
+    except Exception as error:
+        if os.environ.get("BAYESCALE_DEBUG"):
+            raise
+        name = type(error).__name__
+        return _say(f"internal error: {name}: {error}; run with BAYESCALE_DEBUG=1 for the traceback.", INTERNAL_ERROR)
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from bayescale import __version__
+
+        print(f"bayescale {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The options that come before a command."""
+
+
+@app.command()
+def sweep(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="The grid of configurations, seeds and lengths.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs' files and the finished table.")],
+    engine: Annotated[str, typer.Option(help="Where runs are trained: local.")] = "local",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a sweep that was stopped.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+) -> None:
+    """Train the runs of a plan; write their learning curves."""
+    if engine != "local":
+        raise InputError(f"--engine must be local; got '{engine}'. Leave it out.")
+    from bayescale.runners import describe, load_plan, run_sweep
+
+    grid = load_plan(plan)
+    if dry_run:
+        print(describe(grid))
+        return
+    check_folder(out)
+    table = run_sweep(grid, out, resume=resume, workers=workers, engine=engine)
+    print(f"wrote {table}")
+
+
+@app.command()
+def fit(
+    curves: Annotated[list[str], typer.Argument(metavar="CURVES...", help="Files or globs: .csv, .csv.gz, .parquet.")],
+    out: Annotated[Path, typer.Option(metavar="FIT.nc", help="The posterior to write.")],
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: ten, from the data.")
+    ] = None,
+    return_scale: Annotated[
+        Path | None,
+        typer.Option(metavar="SCALE.csv", help="Columns env_id, low, high: the returns 0 and 1000."),
+    ] = None,
+    reset_period: Annotated[
+        float | None, typer.Option(metavar="UPDATES", help="Gradient updates between full resets of the agent, if any.")
+    ] = None,
+    chains: Annotated[int, typer.Option(min=1, help="Markov chains.")] = 4,
+    draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
+) -> None:
+    """Fit the joint model to learning curves."""
+    check_output(out, ".nc")
+    levels = _thresholds(thresholds)
+    import bayescale as bs
+
+    table = bs.read_curves(*curves)
+    crossings = bs.time_to_threshold(table, levels, return_scale, reset_period)
+    posterior = bs.fit(crossings, seed=seed, chains=chains, draws=draws)
+    with written(out) as partial:
+        posterior.save(partial)
+    print(_fit_summary(posterior))
+    print(f"wrote {out}")
+
+
+@app.command()
+def predict(
+    fit: FitFile,
+    at: Annotated[
+        Path, typer.Option(metavar="CONFIGS.csv", help="Columns env_id, utd, batch_size, learning_rate, [model_size].")
+    ],
+    out: Annotated[Path, typer.Option(metavar="PRED.csv", help="The table to write.")],
+) -> None:
+    """Predict the env steps until new runs reach each threshold."""
+    check_output(out, ".csv")
+    configs = _read_configs(at)
+    import bayescale as bs
+
+    _write_csv(bs.load(fit).predict(configs), out)
+
+
+@app.command()
+def frontier(
+    fit: FitFile,
+    env: Task,
+    threshold: Annotated[float, typer.Option(metavar="J", help="The return to reach.")],
+    out: Annotated[Path, typer.Option(metavar="FRONTIER.csv", help="The table to write.")],
+    utd: Annotated[
+        str | None, typer.Option(metavar="LO:HI:N", help="N UTDs from LO to HI, evenly spaced in logs.")
+    ] = None,
+    model_size: ModelSize = None,
+) -> None:
+    """Tabulate data and compute over UTD, with bands."""
+    check_output(out, ".csv")
+    grid = _utd_grid(utd)
+    import bayescale as bs
+
+    _write_csv(bs.frontier(bs.load(fit), env, threshold, grid, model_size).table(), out)
+
+
+@app.command()
+def allocate(
+    fit: FitFile,
+    env: Task,
+    budget: Annotated[
+        float | None, typer.Option(metavar="F", help="Reach the highest return within this budget.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(metavar="J", help="Reach this return at the least cost.")] = None,
+    env_step_price: Annotated[float, typer.Option(metavar="DELTA", help="Price of one env step.")] = 4e9,
+    flop_price: Annotated[float, typer.Option(metavar="PRICE", help="Price of one flop.")] = 1.0,
+    risk: Annotated[
+        str,
+        typer.Option(metavar="mean|cvar:A|prob:A", help="What counts over draws: mean, cvar:0.9, prob:0.9."),
+    ] = "mean",
+    model_size: ModelSize = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choice here too.")] = None,
+) -> None:
+    """Choose what to run for a budget or for a return."""
+    if (budget is None) == (threshold is None):
+        raise InputError("allocate needs one of --budget and --threshold; give exactly one.")
+    if out is not None:
+        check_output(out, ".json")
+    import bayescale as bs
+
+    prices = bs.Prices(flop=flop_price, env_step=env_step_price)
+    choice = bs.allocate(bs.load(fit), env, budget, threshold, prices, risk, model_size)
+    if out is not None:
+        with written(out) as partial:
+            partial.write_text(choice.to_json() + "\n", encoding="utf-8")
+    print(_allocation_table(choice))
+    if out is not None:
+        print(f"wrote {out}")
+    if not choice.feasible:
+        raise Infeasible(
+            f"the budget {budget:g} does not reach even return {choice.threshold:g} on {env}; "
+            f"the cheapest choice, shown, costs {choice.budget['mean']:.3g} on average."
+        )
+
+
+@app.command()
+def report(
+    fit: FitFile,
+    out: Annotated[Path, typer.Option(metavar="report.html", help="The page to write.")],
+) -> None:
+    """Write the fit and its figures as one HTML page."""
+    check_output(out, ".html")
+    import bayescale as bs
+
+    posterior = bs.load(fit)
+    with written(out) as partial:
+        bs.report(posterior, partial)
+    print(f"wrote {out}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the posterior and the report.")] = Path(
+        "bayescale-demo"
+    ),
+) -> None:
+    """Run the whole chain on the sweep that ships with it."""
+    check_folder(out)
+    from bayescale.workflow import demo
+
+    print(demo(out))
+
+
+def _thresholds(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--thresholds must be numbers with commas between; got '{text}'. Try 300,500,800.") from None
+
+
+def _utd_grid(text: str | None) -> "np.ndarray | None":
+    if text is None:
+        return None
+    try:
+        low, high, count = text.split(":")
+        lowest, highest, number = float(low), float(high), int(count)
+    except ValueError:
+        raise InputError(f"--utd must be LO:HI:N; got '{text}'. Try 0.25:16:25.") from None
+    if not (0 < lowest < highest < math.inf and number >= 2):
+        raise InputError(f"--utd must have 0 < LO < HI and N >= 2; got '{text}'. Try 0.25:16:25.")
+    import numpy as np
+
+    return np.geomspace(lowest, highest, number)
+
+
+def _read_configs(path: Path) -> "pd.DataFrame":
+    from bayescale.tables import Column, check_columns, read_table
+
+    columns = (
+        Column("env_id", "text"),
+        Column("utd", "real", above=0),
+        Column("batch_size", "integer", above=0),
+        Column("learning_rate", "real", above=0),
+        Column("model_size", "integer", above=0, optional=True),
+    )
+    return check_columns(read_table(path, ("env_id",)), columns).reset_index(drop=True)
+
+
+def _fit_summary(posterior: "Posterior") -> str:
+    crossings, levels = posterior.crossings, posterior.thresholds
+    runs = len(crossings) // len(levels)
+    return (
+        f"{runs} runs of {len(posterior.tasks)} tasks, {len(levels)} thresholds from {levels[0]:g} to {levels[-1]:g}, "
+        f"{crossings['censored'].mean():.0%} of the crossings censored\n{posterior.status.value}"
+    )
+
+
+def _allocation_table(choice: "Allocation") -> str:
+    setting = f"UTD {choice.utd:.3g}, batch size {choice.batch_size:.4g}, learning rate {choice.learning_rate:.3g}"
+    lines = [
+        f"{choice.env_id}, return {choice.threshold:g}: {setting}; chance of success {choice.p_success:.0%}",
+        f"{'':10}{'mean':>11}{'5%':>11}{'50%':>11}{'95%':>11}",
+    ]
+    for name in ("env_steps", "flops", "budget", "regret"):
+        summary = getattr(choice, name)
+        lines.append(f"{name:10}" + "".join(f"{summary[key]:>11.3g}" for key in ("mean", "q05", "q50", "q95")))
+    return "\n".join(lines)
+
+
+def _write_csv(table: "pd.DataFrame", path: Path) -> None:
+    with written(path) as partial:
+        table.to_csv(partial, index=False)
+    print(f"wrote {path}")
+
+
+def _usage_error(error: typer.BadParameter) -> int:
+    command = error.ctx.command_path if error.ctx else "bayescale"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return _say(f"{message} (see '{command} --help').", BAD_USAGE)
+
+
+def _say(message: str, exit_code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return exit_code
