@@ -7,6 +7,7 @@ Deep RL Scales Predictably" (ICML 2025), but for each run by itself: seeds are n
 import os
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -118,7 +119,7 @@ def _kept_after_resets(
     for start, end, period in zip(starts, np.append(starts[1:], len(returns)), reset_period / utd, strict=True):
         resets_before = np.floor_divide(env_steps[start:end], period)
         after_reset = start + np.flatnonzero(np.diff(resets_before, prepend=0) > 0)
-        for first, next_reset in zip(after_reset, np.append(after_reset[1:], end), strict=True):
+        for first, next_reset in pairwise([*after_reset, end]):
             if first == start:
                 continue
             before = returns[start:first][kept[start:first]][-1]

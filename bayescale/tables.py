@@ -5,8 +5,9 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,12 @@ FOREIGN_NAMES = {
 
 
 PARQUET_MAGIC = b"PAR1"  # the first and the last four bytes of every Parquet file
+
+
+# A learning rate read from CSV must equal its copy in a Parquet file; pandas 3.1 reads exactly by itself and says so.
+EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ def _read_csv(path: Path, text_columns: Sequence[str]) -> Table:
                 skipinitialspace=True,
                 skip_blank_lines=False,  # so that the index counts the file's lines
                 low_memory=False,
-                float_precision="round_trip",  # a learning rate equals its copy in a Parquet file
+                **EXACT,
             )
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} is empty. Write it again or leave it out.") from None
@@ -227,13 +234,11 @@ def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
 
 def _parsed(table: Table, column: Column, values: pd.Series) -> pd.Series:
     """Numbers from text or objects; text only from a CSV file, which holds nothing else."""
-    number = pd.to_numeric(values.astype(object), errors="coerce").astype(np.float64)
-    other = number.isna().to_numpy()
-    if table.place == "row":
-        other = other | ~values.map(lambda value: isinstance(value, int | float | np.number)).to_numpy(bool)
-    other = other | values.map(lambda value: isinstance(value, bool | np.bool_)).to_numpy(bool)
+    kinds = (Real, str) if table.place == "line" else (Real,)
+    fit = values.map(lambda value: isinstance(value, kinds) and not isinstance(value, bool))
+    number = pd.to_numeric(values.astype(object).where(fit), errors="coerce").astype(np.float64)
     remedy = "Convert the column with pandas.to_numeric." if table.place == "row" else None
-    _refuse(table, column, other & values.notna().to_numpy(), "a number", remedy)
+    _refuse(table, column, (number.isna() & values.notna()).to_numpy(bool), "a number", remedy)
     return number
 
 

@@ -1,6 +1,5 @@
 """Learning curves from the evaluations.npz files that Stable-Baselines3's EvalCallback writes."""
 
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,10 @@ from bayescale.curves import read_curves
 from bayescale.errors import InputError
 from bayescale.tables import Table
 
+Settings = Mapping[str, str | float]
 
-def read_stable_baselines3(runs: Mapping[str | os.PathLike[str], Mapping[str, object]]) -> pd.DataFrame:
+
+def read_stable_baselines3(runs: Mapping[str, Settings] | Mapping[Path, Settings]) -> pd.DataFrame:
     """The learning-curve table of the runs; an evaluation's return is the mean over its episodes.
 
     A whole folder of runs: `read_stable_baselines3({f: settings(f) for f in Path("logs").glob("*/evaluations.npz")})`.
@@ -30,7 +31,7 @@ def read_stable_baselines3(runs: Mapping[str | os.PathLike[str], Mapping[str, ob
 
 def _evaluations(file: Path) -> pd.DataFrame:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             timesteps, results = arrays["timesteps"], arrays["results"]
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror or 'not an npz file'}). Check the path.") from None

@@ -1,6 +1,5 @@
 """Learning curves from TensorBoard event files, as CleanRL, Stable-Baselines3 and most trainers write them."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +10,11 @@ from bayescale.curves import read_curves
 from bayescale.errors import InputError, MissingExtra
 from bayescale.tables import Table
 
+Settings = Mapping[str, str | float]
+
 
 def read_tensorboard(
-    runs: Mapping[str | os.PathLike[str], Mapping[str, object]], tag: str = "eval/mean_reward"
+    runs: Mapping[str, Settings] | Mapping[Path, Settings], tag: str = "eval/mean_reward"
 ) -> pd.DataFrame:
     """The learning-curve table of one scalar series in each run's event files; its steps are the env steps.
 

@@ -1,0 +1,124 @@
+import re
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale.curves import validate_curves
+from bayescale.errors import InputError, MissingExtra
+from bayescale.importers import read_stable_baselines3, read_tensorboard
+
+SETTINGS: dict[str, Any] = {
+    "algorithm": "SAC",
+    "env_id": "Pendulum-v1",
+    "utd": 0.5,
+    "batch_size": 256,
+    "learning_rate": 3e-4,
+}
+STEPS = [1000, 2000, 5000]
+
+
+def expected(returns, steps=STEPS, **settings):
+    return pd.DataFrame({"env_steps": steps, "episode_return": returns}).assign(**SETTINGS, **settings)
+
+
+def write_scalars(folder, tag, points):
+    """Events as torch and tensorboardX write them."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(str(folder))
+    for step, value in points:
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value), Summary.Value(tag="loss", simple_value=1)])
+        writer.add_event(Event(step=step, wall_time=float(step), summary=summary))
+    writer.close()
+
+
+def write_tensors(folder, tag, points):
+    """Events as TensorFlow 2 writes them."""
+    from tensorboard.summary import Writer
+
+    writer = Writer(str(folder))
+    for step, value in points:
+        writer.add_scalar(tag, np.float32(value), step)
+    writer.close()
+
+
+@pytest.mark.parametrize("write", [write_scalars, write_tensors])
+def test_tensorboard_series_become_curves(tmp_path, write):
+    write(tmp_path / "a", "eval/mean_reward", zip(STEPS, [-1500.0, -700.0, -150.5], strict=True))
+    write(tmp_path / "b", "eval/mean_reward", zip(STEPS, [-1400.0, -600.0, -160.0], strict=True))
+    curves = read_tensorboard({tmp_path / name: {**SETTINGS, "seed": seed} for seed, name in enumerate("ab")})
+    parts = [expected([-1500.0, -700.0, -150.5], seed=0), expected([-1400.0, -600.0, -160.0], seed=1)]
+    pd.testing.assert_frame_equal(curves, validate_curves(pd.concat(parts)))
+
+
+def test_tensorboard_keeps_every_point_of_a_long_series(tmp_path):
+    write_scalars(tmp_path, "return", ((step, step) for step in range(12_000)))
+    curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+    assert list(curves["env_steps"]) == list(range(12_000))
+
+
+def test_tensorboard_without_the_series(tmp_path):
+    write_scalars(tmp_path, "return", [(1, 1.0)])
+    with pytest.raises(
+        InputError, match=r"has no series 'eval/mean_reward'; it has loss, return. Give one of them as tag"
+    ):
+        read_tensorboard({tmp_path: SETTINGS})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="it has no series at all"):
+        read_tensorboard({tmp_path / "empty": SETTINGS})
+    with pytest.raises(InputError, match=r"none is not a folder. Give the folder that holds"):
+        read_tensorboard({tmp_path / "none": SETTINGS})
+
+
+def test_tensorboard_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_accumulator", None)
+    with pytest.raises(MissingExtra, match=re.escape("pip install 'bayescale[importers]'")):
+        read_tensorboard({tmp_path: SETTINGS})
+
+
+def test_settings_that_are_missing_or_wrong_name_the_run(tmp_path):
+    write_scalars(tmp_path, "return", [(1, 1.0), (2, np.nan)])
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path} has no column 'seed'")):
+        read_tensorboard({tmp_path: SETTINGS}, tag="return")
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: episode_return must be filled in; got nan at row 1")):
+        read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+
+
+def write_evaluations(path, results, steps=STEPS):
+    np.savez(path, timesteps=np.array(steps), results=np.array(results), ep_lengths=np.full(np.shape(results), 200))
+    return path
+
+
+def test_stable_baselines3_evaluations_become_curves(tmp_path):
+    files = [write_evaluations(tmp_path / f"{s}.npz", [[s, 2.0], [3.0, 5.0], [6.0, 6.0]]) for s in (0, 4)]
+    curves = read_stable_baselines3({f: {**SETTINGS, "seed": int(f.stem), "suite": "gym"} for f in files})
+    parts = [expected([(s + 2) / 2, 4.0, 6.0], seed=s, suite="gym") for s in (0, 4)]
+    pd.testing.assert_frame_equal(curves, validate_curves(pd.concat(parts)))
+
+
+def test_stable_baselines3_runs_with_equal_settings_are_named(tmp_path):
+    files = [write_evaluations(tmp_path / f"{name}.npz", [[1.0]], [1000]) for name in "ab"]
+    with pytest.raises(InputError, match=re.escape(f"came twice: {files[0]} row 0 and {files[1]} row 0 (1 in all)")):
+        read_stable_baselines3({file: {**SETTINGS, "seed": 0} for file in files})
+
+
+def test_files_that_are_no_evaluations(tmp_path):
+    np.savez(tmp_path / "other.npz", weights=np.ones(3))
+    np.savez(tmp_path / "pickled.npz", timesteps=np.array(STEPS), results=np.array([[1], [2, 3], [4]], object))
+    np.save(tmp_path / "array.npy", np.ones(3))
+    (tmp_path / "text.npz").write_text("no archive")
+    whole = write_evaluations(tmp_path / "cut.npz", [[1.0]] * 3).read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:-40])
+    for name in ("other.npz", "pickled.npz", "array.npy", "text.npz", "cut.npz"):
+        with pytest.raises(InputError, match=f"{name} does not hold the arrays timesteps and results. Give an"):
+            read_stable_baselines3({tmp_path / name: SETTINGS})
+    with pytest.raises(InputError, match=r"none.npz cannot be read \(No such file or directory\). Check the path"):
+        read_stable_baselines3({tmp_path / "none.npz": SETTINGS})
+    write_evaluations(tmp_path / "long.npz", [[1.0], [2.0]])
+    with pytest.raises(InputError, match=re.escape("got shapes (3,) and (2, 1). Give an evaluations.npz")):
+        read_stable_baselines3({tmp_path / "long.npz": SETTINGS})
