@@ -1,0 +1,195 @@
+"""A sweep: all runs of a plan in local processes, one file per finished run, resumable after a kill at any point."""
+
+import importlib.util
+import multiprocessing
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from bayescale.errors import BayeScaleError, InputError, MissingExtra
+from bayescale.runners.config import SACConfig
+from bayescale.runners.plan import Plan, load_plan
+from bayescale.runners.run_files import finished_runs, merge_runs, open_folder, remove_partial_files, write_run
+
+ENGINES = ("local",)
+Progress = Callable[[int, int, float], None]  # runs done, runs in all, seconds since the start
+
+
+def run_sweep(
+    plan: Plan | str | Path,
+    out: str | Path,
+    resume: bool = False,
+    workers: int | None = None,
+    engine: str = "local",
+    on_progress: Progress | None = None,
+) -> Path:
+    """Path of the learning-curve table of the plan, `out`/curves.parquet, after all runs have finished.
+
+    The table does not depend on the number of workers, the order in which runs finish, or interruptions.
+    Workers are spawned: a script that calls this needs the guard `if __name__ == "__main__":`.
+
+    Args:
+        plan: the plan, or the path of its TOML file.
+        out: folder for the results; new, or of the same plan if `resume`.
+        resume: keep the finished runs in `out` and do the others.
+        workers: processes; by default one per core that this process may use.
+        engine: "local".
+        on_progress: called at the start and after each run.
+
+    Raises:
+        InputError: a bad plan, folder, engine or number of workers, before anything runs.
+        MissingExtra: torch or gymnasium is not installed.
+        BayeScaleError: a worker was killed or failed, or the sweep was interrupted; finished runs are kept.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got '{engine}'. Leave it out for 'local'.")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers must be at least 1; got {workers}. Leave it out for one per core.")
+    runs = (plan if isinstance(plan, Plan) else load_plan(plan)).runs
+    _check_tasks(runs)
+    out = Path(out)
+    open_folder(out, runs, resume)
+    finished = finished_runs(out, runs)
+    # Longest first, so that no core idles at the end.
+    waiting = sorted((run for run in runs if run not in finished), key=lambda run: run.gradient_updates)
+    if waiting:
+        start, done = time.monotonic(), len(finished)
+
+        def report(done_now: int) -> None:
+            if on_progress is not None:
+                on_progress(done + done_now, len(runs), time.monotonic() - start)
+
+        _run_all(waiting, out, min(workers or _usable_cores(), len(waiting)), report)
+    return merge_runs(out, runs)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    process: SpawnProcess
+    link: Connection
+
+
+def _run_all(waiting: list[SACConfig], out: Path, workers: int, report: Callable[[int], None]) -> None:
+    """Does all runs, taking them from the end of `waiting`."""
+    total = len(waiting)
+    pool: list[_Worker] = []
+    try:
+        report(0)
+        pool.extend(_start_worker(out) for _ in range(workers))
+        for worker in pool:
+            worker.link.send(waiting.pop())
+        done = 0
+        by_link: dict[Any, _Worker] = {worker.link: worker for worker in pool}
+        while done < total:
+            for link in wait(list(by_link)):
+                worker = by_link[link]
+                _receive(worker)
+                done += 1
+                report(done)
+                if waiting:
+                    worker.link.send(waiting.pop())
+                else:
+                    del by_link[link]
+    except (BayeScaleError, KeyboardInterrupt) as error:
+        reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error).rstrip(".")
+        raise BayeScaleError(
+            f"the sweep in {out} stopped: {reason}. Finished runs are kept; continue with resume (--resume)."
+        ) from None
+    finally:
+        for worker in pool:
+            worker.process.terminate()
+        for worker in pool:
+            worker.process.join()
+        remove_partial_files(out)
+
+
+def _start_worker(out: Path) -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(out, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _receive(worker: _Worker) -> None:
+    """Waits for the worker's run to end; a message is None for success, else what went wrong."""
+    try:
+        failure = worker.link.recv()
+    except (EOFError, ConnectionError):
+        worker.process.join()
+        raise BayeScaleError(f"a worker process died ({_exit_reason(worker.process.exitcode)})") from None
+    if failure is not None:
+        raise BayeScaleError(failure)
+
+
+def _exit_reason(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"exit code {exit_code}"
+    return f"signal {-exit_code}, {signal.Signals(-exit_code).name}; out of memory is a usual cause"
+
+
+def _work(out: Path, link: Connection) -> None:
+    """A worker: does the runs that come through `link` until its parent goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone answers it
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    while True:
+        config = link.recv()
+        try:
+            _run_and_write(out, config)
+        except BayeScaleError as error:
+            link.send(str(error))
+        except Exception as error:  # noqa: BLE001  # one sentence for the user instead of a traceback per worker
+            link.send(f"a run failed with {type(error).__name__}: {error} ({config})")
+        else:
+            link.send(None)
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _run_and_write(out: Path, config: SACConfig) -> None:
+    from bayescale.runners.training import run
+
+    start = time.monotonic()
+    result = run(config)
+    record = {
+        "status": result.status.value,
+        "env_steps": result.env_steps,
+        "gradient_updates": result.gradient_updates,
+        "wall_clock_seconds": round(time.monotonic() - start, 3),
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("bayescale", "torch", "gymnasium", "numpy")},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+    write_run(out, config, result.curve, record)
+
+
+def _check_tasks(runs: tuple[SACConfig, ...]) -> None:
+    for package in ("torch", "gymnasium"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "runners")
+    from bayescale.runners.environments import make_task
+
+    for env_id in {run.env_id for run in runs}:
+        make_task(env_id).env.close()
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
