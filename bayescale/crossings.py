@@ -4,17 +4,17 @@ A run's curve is replaced by its isotonic (non-decreasing least-squares) regress
 Deep RL Scales Predictably" (ICML 2025), but for each run by itself: seeds are not averaged and no run is dropped.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from scipy.optimize import isotonic_regression
 
-from bayescale.curves import read_return_scale, run_columns, run_starts, validate_curves
+from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import InputError
 
 NORMALISED_RANGE = 1000.0
@@ -22,15 +22,12 @@ DEFAULT_LEVELS = 10
 MAY_MISS = 5  # one configuration in five may miss the highest default threshold, as in Fu et al. (NeurIPS 2025)
 LOWEST_LEVEL = 0.3  # of the way from the untrained return to the highest default threshold
 
-Thresholds = Sequence[float] | Float[np.ndarray, " threshold"]
-ReturnScale = str | os.PathLike[str] | Mapping[str, tuple[float, float]] | pd.DataFrame
-
 
 def time_to_threshold(
     curves: pd.DataFrame,
-    thresholds: Thresholds | None = None,
+    thresholds: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
     return_scale: ReturnScale | None = None,
-    reset_period: float | None = None,
+    reset_period: int | float | None = None,
 ) -> pd.DataFrame:
     """One row per run and threshold: the run's columns, threshold, env_steps_lower, env_steps_upper, censored.
 
@@ -75,7 +72,7 @@ def time_to_threshold(
     )
 
 
-def _checked_thresholds(thresholds: Thresholds) -> Float[np.ndarray, " threshold"]:
+def _checked_thresholds(thresholds: object) -> Float[np.ndarray, " threshold"]:
     try:
         levels = np.atleast_1d(np.asarray(thresholds, np.float64))
     except (TypeError, ValueError):
@@ -111,7 +108,7 @@ def _kept_after_resets(
     returns: Float[np.ndarray, " evaluation"],
     starts: Int[np.ndarray, " run"],
     utd: Float[np.ndarray, " run"],
-    reset_period: float,
+    reset_period: int | float,
 ) -> Bool[np.ndarray, " evaluation"]:
     if not (np.isfinite(reset_period) and reset_period > 0):
         raise InputError(f"reset_period must be a finite number of updates > 0; got {reset_period}. Correct it.")

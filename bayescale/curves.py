@@ -36,6 +36,7 @@ CURVE_COLUMNS = (
 SCALE_COLUMNS = (Column("env_id", "text"), Column("low", "real"), Column("high", "real"))
 TEXT_COLUMNS = tuple(column.name for column in CURVE_COLUMNS if column.kind == "text")
 
+ReturnScale = str | os.PathLike[str] | Mapping[str, tuple[int | float, int | float]] | pd.DataFrame
 Source = str | os.PathLike[str] | pd.DataFrame | Table
 
 
@@ -98,9 +99,7 @@ def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def read_return_scale(
-    scale: str | os.PathLike[str] | Mapping[str, tuple[float, float]] | pd.DataFrame | None,
-) -> dict[str, tuple[float, float]] | None:
+def read_return_scale(scale: ReturnScale | None) -> dict[str, tuple[float, float]] | None:
     """The returns that count as 0 and 1000 per task, `{env_id: (low, high)}`; None stays None.
 
     Args:
@@ -145,7 +144,7 @@ def run_starts(curves: pd.DataFrame) -> Int[np.ndarray, " run"]:
     return np.flatnonzero(changed)
 
 
-def _scale_frame(scale: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+def _scale_frame(scale: Mapping[str, tuple[int | float, int | float]]) -> pd.DataFrame:
     try:
         rows = [(env_id, low, high) for env_id, (low, high) in scale.items()]
     except (TypeError, ValueError):
