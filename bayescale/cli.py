@@ -202,6 +202,8 @@ def allocate(
     """Choose what to run for a budget or for a return."""
     if (budget is None) == (threshold is None):
         raise InputError("allocate needs one of --budget and --threshold; give exactly one.")
+    if budget is not None and not 0 < budget < math.inf:
+        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
     if out is not None:
         check_output(out, ".json")
     import bayescale as bs
@@ -322,3 +324,7 @@ def _usage_error(error: typer.BadParameter) -> int:
 def _say(message: str, exit_code: int) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

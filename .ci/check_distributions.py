@@ -1,0 +1,48 @@
+"""Exits with a message unless the wheel and the sdist in a folder hold each module of the project exactly once."""
+
+import sys
+import tarfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = (".py", ".typed", ".html", ".j2", ".jinja", ".css")
+
+
+def tracked_modules(models: str, runners: str) -> set[str]:
+    """Paths of the package's files; `models` and `runners` are where a distribution keeps those two folders."""
+    homes = {"bayescale": "bayescale", "models": models, "runners": runners}
+    return {
+        f"{home}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, home in homes.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.name.endswith(SHIPPED) and not path.parent.is_symlink()
+    }
+
+
+def check(name: str, came: list[str], wanted: set[str]) -> None:
+    """Stops the process if a wanted file is missing, or one that is not wanted came, or one came twice."""
+    files = Counter(path for path in came if path.endswith(SHIPPED))
+    problems = [
+        *(f"missing {path}" for path in sorted(wanted - files.keys())),
+        *(f"unexpected {path}" for path in sorted(files.keys() - wanted)),
+        *(f"{path} twice" for path, count in sorted(files.items()) if count > 1),
+    ]
+    if problems:
+        sys.exit(f"{name}: " + "; ".join(problems))
+    print(f"{name}: {len(wanted)} files of the package, each once")
+
+
+def main(folder: Path) -> None:
+    """Checks the one wheel and the one sdist in `folder`."""
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    check(wheel.name, zipfile.ZipFile(wheel).namelist(), tracked_modules("bayescale/models", "bayescale/runners"))
+    with tarfile.open(sdist) as archive:
+        paths = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]
+    package = [path for path in paths if path.startswith(("bayescale/", "models/", "runners/"))]
+    check(sdist.name, package, tracked_modules("models", "runners"))
+
+
+main(Path(sys.argv[1]))

@@ -1,0 +1,28 @@
+"""Array shapes in signatures are checked while tests run: jaxtyping hands each numeric module to beartype."""
+
+import sys
+from types import ModuleType
+
+from beartype import BeartypeConf, beartype
+from jaxtyping import install_import_hook
+
+# Not the door: curves, plots, report and the edge take whatever a user hands them and answer in sentences of their own.
+NUMERIC = (
+    "bayescale.allocation",
+    "bayescale.calibration",
+    "bayescale.crossings",
+    "bayescale.frontier",
+    "bayescale.inference",
+    "bayescale.laws",
+    "bayescale.models",
+    "bayescale.posterior",
+    "bayescale.simulate",
+    "bayescale.utility",
+)
+
+# The hook takes its checker by name, so beartype with int accepted as float (PEP 484) needs a module to be found in.
+checker = ModuleType("shape_checker")
+checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]  # made here
+sys.modules["shape_checker"] = checker
+
+install_import_hook(NUMERIC, "shape_checker.check")

@@ -1,0 +1,83 @@
+import ast
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import bayescale as bs
+
+ROOT = Path(__file__).parent.parent
+INTERFACE = {
+    "read_curves", "time_to_threshold", "fit", "frontier", "allocate", "Prices", "load", "plot_frontier", "report",
+}  # fmt: skip
+
+
+def imported_by(code: str) -> set[str]:
+    """Names of the top-level modules that a fresh interpreter has loaded after `code`."""
+    listing = "\nimport sys\nprint(*sorted({name.split('.')[0] for name in sys.modules}))"
+    return set(subprocess.check_output([sys.executable, "-c", code + listing], text=True).split())
+
+
+@pytest.mark.parametrize("name", bs.__all__)
+def test_every_public_name_resolves(name: str) -> None:
+    assert getattr(bs, name) is not None
+
+
+def test_the_promised_names_are_public() -> None:
+    assert set(bs.__all__) >= INTERFACE
+    assert dir(bs) == sorted(bs.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'bayescale' has no attribute 'no_such_name'"):
+        bs.no_such_name  # noqa: B018  # the access is the test
+
+
+def test_names_for_the_type_checker_and_at_run_time_agree() -> None:
+    (guarded,) = [node for node in ast.parse(Path(bs.__file__).read_text()).body if isinstance(node, ast.If)]
+    for_checker = {
+        alias.name: str(node.module).removeprefix("bayescale.")
+        for node in guarded.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert for_checker == bs._HOME_OF
+    assert set(bs.__all__) == {"__version__", *for_checker}
+
+
+@pytest.mark.parametrize("name", ["frontier", "report"])
+def test_a_submodule_does_not_hide_the_function_of_its_name(name: str) -> None:
+    code = f"import bayescale.{name}\nimport bayescale as bs\nassert callable(bs.{name}), bs.{name}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_loads_nothing_heavy() -> None:
+    heavy = {"arviz", "gymnasium", "jax", "jinja2", "matplotlib", "numpy", "numpyro", "pandas", "scipy", "torch"}
+    assert not imported_by("import bayescale") & heavy
+
+
+def test_help_loads_no_arrays_and_no_tables() -> None:
+    loaded = imported_by("from bayescale.cli import main\nassert main(['fit', '--help']) == 0")
+    assert "typer" in loaded
+    assert not loaded & {"jax", "matplotlib", "numpy", "pandas", "rich", "torch"}
+
+
+def test_curves_and_crossings_need_neither_torch_nor_figures() -> None:
+    assert not imported_by("import bayescale.crossings") & {"gymnasium", "jinja2", "matplotlib", "torch"}
+
+
+def test_every_place_names_the_same_version() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert bs.__version__ == version("bayescale") == declared
+    assert f"version: {declared}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {declared}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("folder", ["models", "runners"])
+def test_the_top_level_folders_are_the_subpackages(folder: str) -> None:
+    link = ROOT / "bayescale" / folder
+    assert link.readlink() == Path("..") / folder
+    assert link.resolve() == ROOT / folder

@@ -1,0 +1,51 @@
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+import bayescale as bs
+from bayescale.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.strip().removeprefix("$ ")
+    for language, block in BLOCKS
+    if language in {"bash", "console", "sh", "shell"}
+    for line in block.replace("\\\n", " ").splitlines()
+]
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [block for language, block in BLOCKS if language == "python"]
+    assert blocks
+    (tmp_path / "case_studies").symlink_to(ROOT / "case_studies")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["bs"] is bs
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # the group of all commands
+    called = [shlex.split(line, comments=True) for line in COMMANDS if line.startswith("bayescale ")]
+    for _, name, *words in called:
+        options = {option for parameter in known[name].params for option in parameter.opts}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= options, (name, words)
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = [line.split()[1] for line in COMMANDS if line.startswith("make ")]
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_files_that_the_readme_links_to_exist() -> None:
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
