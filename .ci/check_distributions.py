@@ -1,4 +1,7 @@
-"""Exits with a message unless the wheel and the sdist in a folder hold each module of the project exactly once."""
+"""Exits with a message unless the wheel and the sdist hold each module of the project exactly once.
+
+Arguments: the folder of the sources, the folder of the two distributions.
+"""
 
 import sys
 import tarfile
@@ -6,17 +9,16 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = (".py", ".typed", ".html", ".j2", ".jinja", ".css")
 
 
-def tracked_modules(models: str, runners: str) -> set[str]:
+def shipped_files(source: Path, models: str, runners: str) -> set[str]:
     """Paths of the package's files; `models` and `runners` are where a distribution keeps those two folders."""
     homes = {"bayescale": "bayescale", "models": models, "runners": runners}
     return {
-        f"{home}/{path.relative_to(ROOT / folder).as_posix()}"
+        f"{home}/{path.relative_to(source / folder).as_posix()}"
         for folder, home in homes.items()
-        for path in (ROOT / folder).rglob("*")
+        for path in (source / folder).rglob("*")
         if path.is_file() and path.name.endswith(SHIPPED) and not path.parent.is_symlink()
     }
 
@@ -34,15 +36,16 @@ def check(name: str, came: list[str], wanted: set[str]) -> None:
     print(f"{name}: {len(wanted)} files of the package, each once")
 
 
-def main(folder: Path) -> None:
-    """Checks the one wheel and the one sdist in `folder`."""
-    (wheel,) = folder.glob("*.whl")
-    (sdist,) = folder.glob("*.tar.gz")
-    check(wheel.name, zipfile.ZipFile(wheel).namelist(), tracked_modules("bayescale/models", "bayescale/runners"))
+def main(source: Path, distributions: Path) -> None:
+    """Checks the one wheel and the one sdist in `distributions`."""
+    (wheel,) = distributions.glob("*.whl")
+    (sdist,) = distributions.glob("*.tar.gz")
+    modules = shipped_files(source, "bayescale/models", "bayescale/runners")
+    check(wheel.name, zipfile.ZipFile(wheel).namelist(), modules)
     with tarfile.open(sdist) as archive:
         paths = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]
     package = [path for path in paths if path.startswith(("bayescale/", "models/", "runners/"))]
-    check(sdist.name, package, tracked_modules("models", "runners"))
+    check(sdist.name, package, shipped_files(source, "models", "runners"))
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), Path(sys.argv[2]))

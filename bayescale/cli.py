@@ -102,17 +102,15 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
 ) -> None:
     """Train the runs of a plan; write their learning curves."""
-    if engine != "local":
-        raise InputError(f"--engine must be local; got '{engine}'. Leave it out.")
+    check_folder(out)
     from bayescale.runners import describe, load_plan, run_sweep
 
     grid = load_plan(plan)
-    if dry_run:
-        print(describe(grid))
-        return
-    check_folder(out)
-    table = run_sweep(grid, out, resume=resume, workers=workers, engine=engine)
-    print(f"wrote {table}")
+    size = describe(grid)
+    print(f"{size.runs} runs, {size.env_steps:,} env steps, {size.gradient_updates:,} gradient updates", flush=True)
+    if not dry_run:
+        table = run_sweep(grid, out, resume, workers, engine, _show_progress if sys.stderr.isatty() else None)
+        print(f"wrote {table}")
 
 
 @app.command()
@@ -249,6 +247,11 @@ def demo(
     from bayescale.workflow import demo
 
     print(demo(out))
+
+
+def _show_progress(done: int, total: int, seconds: float) -> None:
+    end = "\n" if done == total else ""
+    print(f"\r{done} of {total} runs after {seconds:.0f} s", end=end, file=sys.stderr, flush=True)
 
 
 def _thresholds(text: str | None) -> list[float] | None:

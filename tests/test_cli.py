@@ -105,7 +105,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["allocate", "f.nc", "--env", "e", "--budget", "nan"], "--budget must be finite and > 0; got nan"),
         (["allocate", "f.nc", "--env", "e", "--budget", "-1"], "--budget must be finite and > 0; got -1"),
         (["report", "f.nc", "--out", "report.pdf"], "--out must end in .html"),
-        (["sweep", "p.toml", "--out", "d", "--engine", "slurm"], "--engine must be local; got 'slurm'"),
+        (["sweep", "no.toml", "--out", "d"], "the plan no.toml cannot be read"),
+        (["sweep", "p.toml", "--out", "d", "--workers", "0"], "Invalid value for '--workers'"),
     ],
 )
 def test_bad_usage(arguments: list[str], said: str, refused: Callable[..., str]) -> None:
@@ -121,6 +122,7 @@ def test_bad_usage(arguments: list[str], said: str, refused: Callable[..., str])
         ["allocate", "f.nc", "--env", "e", "--budget", "1", "--out", "nowhere/a.json"],
         ["report", "f.nc", "--out", "nowhere/r.html"],
         ["demo", "--out", "nowhere/demo"],
+        ["sweep", "p.toml", "--out", "nowhere/runs"],
     ],
 )
 def test_a_missing_folder_is_refused_before_anything_is_read(
@@ -225,6 +227,35 @@ def test_the_process_says_one_line_on_standard_error_and_returns_the_code(tmp_pa
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: no.csv was not found. Check the path.\n"
+
+
+# Sweeps.
+
+PLAN = """
+env_id = "Pendulum-v1"
+utd = [0.5, 1]
+batch_size = 16
+learning_rate = 3e-4
+seed = [0, 1]
+env_steps = 200
+"""
+
+
+def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    assert cli.main(["sweep", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "runs"), "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("4 runs, 800 env steps, ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_engine_that_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    arguments = ["sweep", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "runs"), "--engine", "slurm"]
+    assert cli.main(arguments) == 2
+    assert "engine must be one of local; got 'slurm'" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 # Failures that are nobody's input.
