@@ -231,6 +231,12 @@ def test_resets_by_hand():
     assert intervals(pooled) == [(50, 60), (90, np.inf), (90, np.inf), (90, np.inf)]
 
 
+def test_a_return_equal_to_the_one_before_the_reset_counts_as_regained():
+    # Reset at step 30: the 1 there is left out, the 5 of step 40 is kept and ends the interval before the 6.
+    crossings = time_to_threshold(run([4, 5, 1, 5, 6]), [5, 5.5], reset_period=30)
+    assert intervals(crossings) == [(10, 20), (40, 50)]
+
+
 def test_a_reset_before_recovery_still_waits_for_the_return_before_the_first():
     crossings = time_to_threshold(run([5, 1, 2, 3, 6, 7]), [4, 6, 7], reset_period=20)
     # Resets at 20, 40, 60: 1, 2, 3 lie below 5; 6 regains it; 7 regains 6.
@@ -282,6 +288,11 @@ def test_default_thresholds_by_hand():
     ]
     by_hand = [210, 264.4, 318.9, 373.3, 427.8, 482.2, 536.7, 591.1, 645.6, 700]
     np.testing.assert_array_equal(default_thresholds(pd.concat(runs)), by_hand)
+
+
+def test_three_configurations_in_four_are_not_enough_for_the_top():
+    runs = [run([0, last], utd=utd) for utd, last in [(1, 1000), (2, 900), (3, 800), (4, 700)]]
+    assert default_thresholds(pd.concat(runs))[-1] == 700
 
 
 def test_default_thresholds_start_above_the_task_that_starts_highest_and_stay_below_the_top():
