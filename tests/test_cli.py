@@ -234,8 +234,8 @@ def test_the_process_says_one_line_on_standard_error_and_returns_the_code(tmp_pa
 PLAN = """
 env_id = "Pendulum-v1"
 utd = [0.5, 1]
-batch_size = 16
-learning_rate = 3e-4
+batch_size = [16]
+learning_rate = [3e-4]
 seed = [0, 1]
 env_steps = 200
 """
