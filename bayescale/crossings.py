@@ -27,7 +27,7 @@ def time_to_threshold(
     curves: pd.DataFrame,
     thresholds: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
     return_scale: ReturnScale | None = None,
-    reset_period: int | float | None = None,
+    reset_period: float | None = None,
 ) -> pd.DataFrame:
     """One row per run and threshold: the run's columns, threshold, env_steps_lower, env_steps_upper, censored.
 
@@ -108,17 +108,15 @@ def _kept_after_resets(
     returns: Float[np.ndarray, " evaluation"],
     starts: Int[np.ndarray, " run"],
     utd: Float[np.ndarray, " run"],
-    reset_period: int | float,
+    reset_period: float,
 ) -> Bool[np.ndarray, " evaluation"]:
     if not (np.isfinite(reset_period) and reset_period > 0):
         raise InputError(f"reset_period must be a finite number of updates > 0; got {reset_period}. Correct it.")
     kept = np.ones(len(returns), bool)
     for start, end, period in zip(starts, np.append(starts[1:], len(returns)), reset_period / utd, strict=True):
         resets_before = np.floor_divide(env_steps[start:end], period)
-        after_reset = start + np.flatnonzero(np.diff(resets_before, prepend=0) > 0)
+        after_reset = start + 1 + np.flatnonzero(np.diff(resets_before) > 0)
         for first, next_reset in pairwise([*after_reset, end]):
-            if first == start:
-                continue
             before = returns[start:first][kept[start:first]][-1]
             regained = np.flatnonzero(returns[first:next_reset] >= before)
             kept[first : first + regained[0] if regained.size else next_reset] = False

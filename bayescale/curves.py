@@ -36,7 +36,7 @@ CURVE_COLUMNS = (
 SCALE_COLUMNS = (Column("env_id", "text"), Column("low", "real"), Column("high", "real"))
 TEXT_COLUMNS = tuple(column.name for column in CURVE_COLUMNS if column.kind == "text")
 
-ReturnScale = str | os.PathLike[str] | Mapping[str, tuple[int | float, int | float]] | pd.DataFrame
+ReturnScale = str | os.PathLike[str] | Mapping[str, tuple[float, float]] | pd.DataFrame
 Source = str | os.PathLike[str] | pd.DataFrame | Table
 
 
@@ -144,7 +144,7 @@ def run_starts(curves: pd.DataFrame) -> Int[np.ndarray, " run"]:
     return np.flatnonzero(changed)
 
 
-def _scale_frame(scale: Mapping[str, tuple[int | float, int | float]]) -> pd.DataFrame:
+def _scale_frame(scale: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
     try:
         rows = [(env_id, low, high) for env_id, (low, high) in scale.items()]
     except (TypeError, ValueError):
