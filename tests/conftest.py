@@ -1,9 +1,10 @@
-"""Array shapes in signatures are checked while tests run: jaxtyping hands each numeric module to beartype."""
+"""Tests check array shapes (jaxtyping hands each numeric module to beartype) and try the same examples every time."""
 
 import sys
 from types import ModuleType
 
 from beartype import BeartypeConf, beartype
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Not the door: curves, plots, report and the edge take whatever a user hands them and answer in sentences of their own.
@@ -26,3 +27,7 @@ checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignor
 sys.modules["shape_checker"] = checker
 
 install_import_hook(NUMERIC, "shape_checker.check")
+
+# The same examples on every machine, and no limit on the time of one: nothing asserts on the clock.
+settings.register_profile("bayescale", derandomize=True, deadline=None)
+settings.load_profile("bayescale")
