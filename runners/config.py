@@ -1,4 +1,4 @@
-"""The settings of one SAC run, checked when they are made; no training code, so that plans can be read without torch."""
+"""The settings of one SAC run, checked when they are made; without torch, so that plans can be read anywhere."""
 
 import math
 from dataclasses import dataclass
@@ -54,6 +54,11 @@ class SACConfig:
             raise InputError(
                 f"batch_size {self.batch_size} is larger than warmup_steps {self.warmup_steps}, so the first update "
                 "would find too few transitions. Raise warmup_steps."
+            )
+        if self.env_steps <= self.warmup_steps:
+            raise InputError(
+                f"env_steps {self.env_steps} does not exceed warmup_steps {self.warmup_steps}, so nothing would be "
+                "learned. Raise env_steps."
             )
 
     @property

@@ -42,18 +42,21 @@ def check_env_id(env_id: str) -> None:
     try:
         gymnasium.spec(env_id)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
-        raise InputError(f"env_id '{env_id}' is not a registered Gymnasium task: {error}") from error
+        raise InputError(f"env_id '{env_id}' is not a registered Gymnasium task: {error}") from None
 
 
 def make_task(env_id: str) -> Task:
     """The task, or InputError where SAC cannot act on it."""
     check_env_id(env_id)
-    env = gymnasium.make(env_id, disable_env_checker=True)
+    try:
+        env = gymnasium.make(env_id, disable_env_checker=True)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise InputError(f"env_id '{env_id}' needs a package that is not installed: {error}") from None
     observed, acted = env.observation_space, env.action_space
     if not isinstance(observed, gymnasium.spaces.Box) or len(observed.shape) != 1:
         raise InputError(f"env_id '{env_id}' observes {observed}; SAC needs a vector. Wrap it in FlattenObservation.")
     if not isinstance(acted, gymnasium.spaces.Box) or len(acted.shape) != 1 or not acted.is_bounded():
         raise InputError(
-            f"env_id '{env_id}' acts in {acted}; SAC needs a bounded continuous vector. Choose a task with a Box action."
+            f"env_id '{env_id}' acts in {acted}; SAC needs a bounded continuous vector. Choose another task."
         )
     return Task(env, observed.shape[0], acted.low.astype(np.float32), acted.high.astype(np.float32))

@@ -3,6 +3,7 @@
 The two critics are one network with a leading member axis, so that both run in one batched matrix product.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ def init_layers(sizes: Sequence[int], generator: torch.Generator, members: int |
         One (weight, bias) per layer: (in, out) and (out,), or (member, in, out) and (member, 1, out).
     """
     layers = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         bound = 1.0 / math.sqrt(fan_in)
         weight_shape = (fan_in, fan_out) if members is None else (members, fan_in, fan_out)
         bias_shape = (fan_out,) if members is None else (members, 1, fan_out)

@@ -1,12 +1,14 @@
 """Sweep plans: a TOML file with a task, a grid of hyperparameters and seeds, and the settings that all runs share.
 
-    env_id = "Pendulum-v1"
-    utd = [0.5, 1, 2]
-    batch_size = [64, 128]
-    learning_rate = [3e-4, 1e-3]
-    seed = [0, 1, 2, 3]
-    env_steps = 10_000              # or one length per UTD: env_steps = { "0.5" = 12_000, "1" = 10_000, "2" = 8_000 }
-    hidden_width = 64               # any further field of SACConfig
+```toml
+env_id = "Pendulum-v1"
+utd = [0.5, 1, 2]
+batch_size = [64, 128]
+learning_rate = [3e-4, 1e-3]
+seed = [0, 1, 2, 3]
+env_steps = 10_000   # or one length per UTD: env_steps = { "0.5" = 12_000, "1" = 10_000, "2" = 8_000 }
+hidden_width = 64    # any further field of SACConfig
+```
 """
 
 import difflib
@@ -40,6 +42,9 @@ class SweepSize:
     runs: int
     env_steps: int
     gradient_updates: int
+
+    def __str__(self) -> str:
+        return f"{self.runs:,} runs, {self.env_steps:,} env steps, {self.gradient_updates:,} gradient updates"
 
 
 def describe(plan: Plan) -> SweepSize:
@@ -86,7 +91,7 @@ def make_plan(content: Mapping[str, Any]) -> Plan:
             raise InputError(f"the key '{key}' is missing. Add it.")
     env_id = content["env_id"]
     if not isinstance(env_id, str) or not env_id:
-        raise InputError(f"env_id must be the name of one task; got {env_id!r}. Write env_id = \"Pendulum-v1\".")
+        raise InputError(f'env_id must be the name of one task; got {env_id!r}. Write env_id = "Pendulum-v1".')
     grid = {key: _values(key, content[key]) for key in GRID}
     lengths = _env_steps(content["env_steps"], grid["utd"])
     shared = {key: _number(key, content[key]) for key in content if key not in (*GRID, "env_id", "env_steps")}
@@ -116,7 +121,7 @@ def _number(key: str, value: Any) -> Any:
     real = key in ("utd", "learning_rate", *SHARED_REALS)
     if isinstance(value, bool) or not isinstance(value, int | float if real else int):
         kind = "a number" if real else "a whole number"
-        raise InputError(f"{key} must be {kind}; got {value!r}. Write it without quotes{'' if real else ' or a point'}.")
+        raise InputError(f"{key} must be {kind}; got {value!r}. Write it without quotes{'' if real else ' and point'}.")
     return float(value) if real else value
 
 
@@ -145,5 +150,5 @@ def _env_steps(value: Any, utds: tuple[float, ...]) -> dict[float, int]:
         lengths[utd] = _number("env_steps", length)
     for utd in utds:
         if utd not in lengths:
-            raise InputError(f"env_steps has no length for utd {utd:g}. Add \"{utd:g}\" = ... to it.")
+            raise InputError(f'env_steps has no length for utd {utd:g}. Add "{utd:g}" = ... to it.')
     return lengths

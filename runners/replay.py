@@ -25,7 +25,7 @@ class ReplayBuffer:
         self.capacity = capacity
         self.size = 0
         self._next_row = 0
-        self._widths = (observation_size, action_size, 1, observation_size, 1)
+        self._widths = [observation_size, action_size, 1, observation_size, 1]
         self._table = torch.zeros(capacity, sum(self._widths))
         self._rows = self._table.numpy()  # same memory: writing a row through numpy is cheaper
 
@@ -46,5 +46,6 @@ class ReplayBuffer:
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """A batch of stored transitions."""
         chosen = torch.randint(self.size, (batch_size,), generator=generator)
-        observation, action, reward, next_observation, terminated = self._table.index_select(0, chosen).split(self._widths, dim=-1)
+        columns = torch.split(self._table.index_select(0, chosen), self._widths, dim=-1)
+        observation, action, reward, next_observation, terminated = columns
         return Batch(observation, action, reward.squeeze(-1), next_observation, terminated.squeeze(-1))

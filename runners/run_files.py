@@ -1,15 +1,16 @@
 """The folder of a sweep: one Parquet file and one record per finished run, each either complete or not there.
 
-    plan.json                  the runs of the sweep
-    runs/NAME.json             status, wall-clock, versions, hardware and the SHA-256 of the Parquet file
-    runs/NAME.parquet          the run's learning curve; written last, so that its presence means finished
-    manifest.jsonl             all records, one a line
-    curves.parquet             the learning-curve table of the sweep
+- plan.json: the runs of the sweep
+- runs/NAME.json: status, wall-clock, versions, hardware and the SHA-256 of the Parquet file
+- runs/NAME.parquet: the run's learning curve; written last, so that its presence means finished
+- manifest.jsonl: all records, one a line
+- curves.parquet: the learning-curve table of the sweep
 """
 
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from bayescale.curves import read_curves, write_curves
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners.config import SACConfig
 
-PARTIAL_PREFIX = "."  # files being written; runs never start with it
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}(\.parquet)?")  # names of files while they are written
 
 
 def run_name(config: SACConfig) -> str:
@@ -52,8 +53,8 @@ def open_folder(out: Path, runs: Sequence[SACConfig], resume: bool) -> None:
             raise InputError(f"{plan_file} is damaged. Choose a new folder.") from None
         if not same:
             raise InputError(f"{out} holds a sweep of another plan. Resume with that plan or choose a new folder.")
-    elif any((out / "runs").iterdir()):
-        raise InputError(f"{out} holds runs but no plan.json. Choose a new folder.")
+    elif any(path.is_file() and not PARTIAL.fullmatch(path.name) for path in out.rglob("*")):
+        raise InputError(f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder.")
     else:
         write_text(plan_file, json.dumps(plan, indent=0))
     remove_partial_files(out)
@@ -62,14 +63,15 @@ def open_folder(out: Path, runs: Sequence[SACConfig], resume: bool) -> None:
 def remove_partial_files(out: Path) -> None:
     """Removes what a killed writer left behind."""
     for folder in (out, out / "runs"):
-        for path in folder.glob(f"{PARTIAL_PREFIX}*"):
-            path.unlink(missing_ok=True)
+        for path in folder.iterdir():
+            if PARTIAL.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def write_run(out: Path, config: SACConfig, curve: pd.DataFrame, record: dict[str, Any]) -> None:
     """Writes a finished run: its record, then its curve."""
     path = out / "runs" / f"{run_name(config)}.parquet"
-    staged = path.with_name(f"{PARTIAL_PREFIX}staged-{secrets.token_hex(6)}.parquet")
+    staged = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.parquet")
     try:
         write_curves(curve, staged)
         digest = hashlib.sha256(staged.read_bytes()).hexdigest()
@@ -117,7 +119,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         BayeScaleError: the disk is full or the folder cannot be written.
     """
-    partial = path.with_name(f"{PARTIAL_PREFIX}{path.name}.{secrets.token_hex(6)}")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         with partial.open("x", encoding="utf-8") as file:
             file.write(text)

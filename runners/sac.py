@@ -1,4 +1,4 @@
-"""Soft actor-critic (Haarnoja et al., 2018): two critics with a clipped target, a tanh-Gaussian policy, a learned temperature.
+"""Soft actor-critic (Haarnoja et al., 2018): clipped double Q, a tanh-Gaussian policy, a learned temperature.
 
 `update` is the training step; `bayescale.runners.training` runs it on a task.
 """
@@ -53,8 +53,15 @@ def init_state(config: SACConfig, observation_size: int, action_size: int, gener
 def update(state: SACState, batch: Batch, generator: torch.Generator, gamma: float, tau: float) -> Losses:
     """Losses of one gradient update, which changes `state` in place.
 
-    Critics: mean (Q_i(s, a) - y)^2, summed over both, y = r + gamma (1 - terminated) (min_i Qtarget_i(s', a') - T log pi(a'|s')).
-    Actor: mean T log pi(a|s) - min_i Q_i(s, a). Temperature: mean -T (log pi(a|s) - |A|), target entropy -|A|.
+    Critics: sum_i mean (Q_i(s, a) - y)^2, y = r + gamma (1 - terminated) (min_i Qtarget_i(s', a') - T log pi(a'|s')).
+    Actor: mean T log pi(a|s) - min_i Q_i(s, a). Temperature: mean -T (log pi(a|s) + H), target entropy H = -|A|.
+
+    Args:
+        state: the agent.
+        batch: transitions from the replay buffer.
+        generator: noise of the sampled actions.
+        gamma: discount per step.
+        tau: share of the new critics that enters the targets.
     """
     temperature = math.exp(state.log_temperature.item())
     target_entropy = -batch.action.shape[-1]
@@ -66,7 +73,7 @@ def update(state: SACState, batch: Batch, generator: torch.Generator, gamma: flo
         target = batch.reward + gamma * (1.0 - batch.terminated) * next_value
     critic_loss = (q_values(state.critics, batch.observation, batch.action) - target).square().mean(dim=-1).sum()
     state.critic_optimizer.zero_grad()
-    critic_loss.backward()
+    torch.autograd.backward(critic_loss)
     state.critic_optimizer.step()
 
     action, log_density = sample_action(state.actor, batch.observation, generator)
@@ -74,7 +81,7 @@ def update(state: SACState, batch: Batch, generator: torch.Generator, gamma: flo
     actor_loss = (temperature * log_density - value).mean()
     temperature_loss = -state.log_temperature.exp() * (log_density.detach().mean() + target_entropy)
     state.actor_optimizer.zero_grad()
-    (actor_loss + temperature_loss).backward()
+    torch.autograd.backward(actor_loss + temperature_loss)
     state.actor_optimizer.step()
 
     with torch.no_grad():

@@ -7,7 +7,8 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
@@ -86,7 +87,7 @@ def _run_all(waiting: list[SACConfig], out: Path, workers: int, report: Callable
         report(0)
         pool.extend(_start_worker(out) for _ in range(workers))
         for worker in pool:
-            worker.link.send(waiting.pop())
+            _send(worker, waiting.pop())
         done = 0
         by_link: dict[Any, _Worker] = {worker.link: worker for worker in pool}
         while done < total:
@@ -96,7 +97,7 @@ def _run_all(waiting: list[SACConfig], out: Path, workers: int, report: Callable
                 done += 1
                 report(done)
                 if waiting:
-                    worker.link.send(waiting.pop())
+                    _send(worker, waiting.pop())
                 else:
                     del by_link[link]
     except (BayeScaleError, KeyboardInterrupt) as error:
@@ -116,9 +117,29 @@ def _start_worker(out: Path) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(out, theirs), daemon=True)
-    process.start()
+    with _interrupts_held():
+        process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process started here never sees Ctrl-C, which reaches the whole group; the parent alone answers it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _send(worker: _Worker, config: SACConfig) -> None:
+    """Hands a run to the worker; a dead one is reported by `_receive`."""
+    with suppress(ConnectionError):
+        worker.link.send(config)
 
 
 def _receive(worker: _Worker) -> None:
@@ -140,7 +161,6 @@ def _exit_reason(exit_code: int | None) -> str:
 
 def _work(out: Path, link: Connection) -> None:
     """A worker: does the runs that come through `link` until its parent goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone answers it
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     while True:
         config = link.recv()
@@ -148,7 +168,7 @@ def _work(out: Path, link: Connection) -> None:
             _run_and_write(out, config)
         except BayeScaleError as error:
             link.send(str(error))
-        except Exception as error:  # noqa: BLE001  # one sentence for the user instead of a traceback per worker
+        except Exception as error:  # one sentence for the user instead of a traceback per worker
             link.send(f"a run failed with {type(error).__name__}: {error} ({config})")
         else:
             link.send(None)
@@ -175,10 +195,18 @@ def _run_and_write(out: Path, config: SACConfig) -> None:
         "python": platform.python_version(),
         **{package: version(package) for package in ("bayescale", "torch", "gymnasium", "numpy")},
         "platform": platform.platform(),
-        "machine": platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
     }
     write_run(out, config, result.curve, record)
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _check_tasks(runs: tuple[SACConfig, ...]) -> None:

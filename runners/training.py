@@ -29,9 +29,10 @@ class RunStatus(Enum):
 
 @dataclass(frozen=True)
 class RunResult:
-    """The learning curve of one run, and how and where it ended."""
+    """The learning curve of one run, its agent, and how and where it ended."""
 
     curve: pd.DataFrame
+    agent: SACState
     status: RunStatus
     env_steps: int
     gradient_updates: int
@@ -47,7 +48,7 @@ def train(config: SACConfig) -> pd.DataFrame:
 
 
 def run(config: SACConfig) -> RunResult:
-    """As `train`, with the way the run ended."""
+    """As `train`, with the agent and the way the run ended."""
     with _one_torch_thread():
         return _run(config)
 
@@ -103,7 +104,7 @@ def _run(config: SACConfig) -> RunResult:
     curve = pd.DataFrame(rows, columns=["env_steps", "episode_return", "gradient_updates", "flops"])
     for position, (name, value) in enumerate(run_key(config, model_size).items()):
         curve.insert(position, name, value)
-    return RunResult(curve, status, env_steps, updates)
+    return RunResult(curve, state, status, env_steps, updates)
 
 
 def run_key(config: SACConfig, model_size: int) -> dict[str, str | float | int]:

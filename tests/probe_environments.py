@@ -1,0 +1,87 @@
+"""Tasks so small that their values are known in closed form; importing this module registers them with Gymnasium."""
+
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+Observation = NDArray[np.float32]
+
+
+class Outcome(NamedTuple):
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+class Probe(gymnasium.Env[Observation, NDArray[np.float32]]):
+    """Observes its position; a subclass says where an episode starts and what a step does."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    position = 0.0
+    action = 0.0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self.position = self.start()
+        return np.array([self.position], np.float32), {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        self.action = action.item()
+        outcome = self.outcome()
+        return np.array([self.position], np.float32), *outcome, {}
+
+    def start(self) -> float:
+        return 0.0
+
+    def outcome(self) -> Outcome:
+        raise NotImplementedError
+
+
+class ConstantReward(Probe):
+    """Reward 1, then termination: Q = 1."""
+
+    def outcome(self) -> Outcome:
+        return Outcome(1.0, True, False)
+
+
+class ObservedReward(Probe):
+    """The observation is -1 or 1 and so is the reward, then termination: Q(s) = s."""
+
+    def start(self) -> float:
+        return float(self.np_random.choice((-1.0, 1.0)))
+
+    def outcome(self) -> Outcome:
+        return Outcome(self.position, True, False)
+
+
+class DelayedReward(Probe):
+    """From 0 to 1 without reward, then reward 1 and termination: Q(1) = 1, Q(0) = gamma (1 + T H(1)), H the entropy."""
+
+    def outcome(self) -> Outcome:
+        at_end, self.position = self.position == 1.0, 1.0
+        return Outcome(float(at_end), at_end, False)
+
+
+class ActionReward(Probe):
+    """Reward -((a - 7)/5)^2, then termination: of the actions in [0, 10] 7 is best, which is 0.4 on [-1, 1]."""
+
+    action_space = gymnasium.spaces.Box(0.0, 10.0, (1,), np.float32)
+
+    def outcome(self) -> Outcome:
+        return Outcome(-(((self.action - 7.0) / 5.0) ** 2), True, False)
+
+
+class Truncated(Probe):
+    """Reward 1 and truncation after every step: the value goes on, Q = (1 + gamma T H)/(1 - gamma), H the entropy."""
+
+    def outcome(self) -> Outcome:
+        return Outcome(1.0, False, True)
+
+
+for _probe in (ConstantReward, ObservedReward, DelayedReward, ActionReward, Truncated):
+    gymnasium.register(f"Probe{_probe.__name__}-v0", entry_point=f"{__name__}:{_probe.__name__}")
