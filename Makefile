@@ -13,7 +13,7 @@ help: ## this list
 install: $(VENV)/installed-dev ## everything, for development, into .venv
 
 demo: $(VENV)/installed-report ## the whole chain on the sweep that ships with the project
-	$(BIN)/bayescale demo --out out/demo
+	$(BIN)/bayescale demo --out out
 
 test: $(VENV)/installed-dev ## the test suite
 	$(BIN)/python -m pytest -q

@@ -237,14 +237,14 @@ utd = [0.5, 1]
 batch_size = [16]
 learning_rate = [3e-4]
 seed = [0, 1]
-env_steps = 200
+env_steps = 2000
 """
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "plan.toml").write_text(PLAN)
     assert cli.main(["sweep", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "runs"), "--dry-run"]) == 0
-    assert capsys.readouterr().out.startswith("4 runs, 800 env steps, ")
+    assert capsys.readouterr().out.startswith("4 runs, 8,000 env steps, ")
     assert not (tmp_path / "runs").exists()
 
 
