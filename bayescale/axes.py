@@ -34,7 +34,8 @@ def own_axes(ax: Axes | None) -> Axes:
 def finish(ax: Axes, title: str | None = None) -> Axes:
     """The axes with their legend above them, where it covers no data, under `title`."""
     ax.spines[["top", "right"]].set_visible(False)
-    columns = 2 if max(len(label) for label in ax.get_legend_handles_labels()[1]) > 20 else 3
+    widest = max(len(label) for label in ax.get_legend_handles_labels()[1])
+    columns = 2 if widest > 20 else 3 if widest > 10 else 5
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0.0}
     ax.legend(title=title, ncols=columns, alignment="left", frameon=False, fontsize=9, title_fontsize=9, **above)
     return ax

@@ -220,7 +220,7 @@ def plot_ranks(counts: Int[np.ndarray, "chain bin"], name: str, ax: Axes | None 
     ax = own_axes(ax)
     edges = np.linspace(0, 100, counts.shape[1] + 1)
     for chain, (row, colour) in enumerate(zip(counts, ordered_colours(len(counts)), strict=True), start=1):
-        ax.stairs(row, edges, color=colour, linewidth=1.5, label=f"chain {chain}")
+        ax.stairs(row, edges, baseline=None, color=colour, linewidth=1.5, label=f"chain {chain}")
     ax.axhline(counts.mean(), color="0.4", linestyle=":")
     ax.set_ylim(bottom=0)
     ax.set_xlabel("rank among the draws of all chains (percent)")

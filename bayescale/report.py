@@ -1,0 +1,249 @@
+"""One self-contained page about a posterior: what was fitted, what to run, the pictures, and how far to trust them."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+from bayescale import plots
+from bayescale.allocation import Allocation, allocate, budget_path
+from bayescale.crossings import NORMALISED_RANGE, ReturnScale
+from bayescale.curves import read_return_scale, run_columns
+from bayescale.errors import Infeasible, InputError, MissingExtra
+from bayescale.frontier import frontier
+from bayescale.inference import Status
+from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
+from bayescale.outputs import written
+from bayescale.posterior import Posterior
+from bayescale.utility import Prices
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+RULES = ("batch_size", "learning_rate")
+CONFIG = ("env_id", "utd", *RULES)
+BEYOND = 2.0  # the pictures go this factor beyond the swept UTD, on both sides
+CURVES_SHOWN = 4  # thresholds in the picture of the frontier
+RANK_BINS = 20
+PRIOR_DRIVEN = 0.7  # an exponent that keeps more of its prior sd than this has learned little from the data
+EXPONENTS = {
+    "log_alpha": "log α: how fast the data needed falls with UTD",
+    "batch_size_slope": "how fast the best batch size falls with UTD",
+    "learning_rate_slope": "how fast the best learning rate falls with UTD",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says about one task."""
+
+    env_id: str
+    rows: pd.DataFrame  # the task's crossings
+    levels: pd.DataFrame  # one row per threshold: J, share of the runs that reached it, share of them in the intervals
+    choices: dict[float, Allocation | str]  # by threshold; a string says why there is none
+    headline: float  # the threshold of the recommendation and of the pictures
+    pictures: dict[str, str]  # addresses of drawings, by what they show
+
+
+def report(
+    posterior: Posterior,
+    path: str | Path,
+    curves: pd.DataFrame | None = None,
+    prices: Prices | None = None,
+    env_ids: Sequence[str] | None = None,
+    return_scale: ReturnScale | None = None,
+) -> Path:
+    """The path of the page, one HTML file without references to others, complete or not there.
+
+    Args:
+        posterior: what `fit` returns.
+        path: the file to write, in a folder that exists.
+        curves: the learning curves, drawn behind the crossings, or None.
+        prices: of compute and data, for the recommendation; None: `Prices()`.
+        env_ids: the tasks to report, in this order; None: all of the posterior.
+        return_scale: what the crossings were made with, so that the curves get the units of the thresholds.
+
+    Raises:
+        InputError: no such folder, a task that was not fitted, or a file that cannot be written.
+        MissingExtra: matplotlib or jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise MissingExtra("jinja2", "report") from error
+    path, prices = Path(path), prices or Prices()
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist. Create it first.")
+    tasks = tuple(posterior.tasks if env_ids is None else env_ids)
+    unknown = [env_id for env_id in tasks if env_id not in posterior.tasks]
+    if unknown or not tasks:
+        raise InputError(
+            f"env_ids must be among {', '.join(posterior.tasks)}; got {unknown or tasks}. Choose of these."
+        )
+    scaled = None if curves is None else _in_units_of_thresholds(curves, return_scale)
+    checked = _predictive_check(posterior)
+    diagnostics = posterior.diagnostics()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters.update(number=_number, rate=_rate, steps=_steps, percent=_percent)
+    template = files("bayescale").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    page = environment.from_string(template).render(
+        sections=[_section(posterior, env_id, scaled, prices, checked) for env_id in tasks],
+        steps=_steps,
+        rate=_rate,
+        prices=prices,
+        thresholds=list(posterior.thresholds),
+        crossings=posterior.crossings,
+        run_count=len(posterior.crossings.groupby(run_columns(posterior.crossings))),
+        longest=_last_env_steps(posterior.crossings),
+        flops_per_parameter=FLOPS_PER_PARAMETER_AND_SAMPLE,
+        prior_driven=PRIOR_DRIVEN,
+        provenance=posterior.provenance,
+        converged=posterior.status is Status.CONVERGED,
+        status=posterior.status.value,
+        diagnostics=diagnostics,
+        worst=diagnostics.sort_values("r_hat", ascending=False).head(8),
+        diagnostic_pictures=_diagnostic_pictures(posterior, diagnostics),
+        exponents=_exponents(posterior, diagnostics),
+        inside=checked[["inside50", "inside90"]].mean(),
+    )
+    with written(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+def _section(
+    posterior: Posterior, env_id: str, curves: pd.DataFrame | None, prices: Prices, checked: pd.DataFrame
+) -> Section:
+    rows = checked[checked["env_id"] == env_id]
+    levels = rows.groupby("threshold")[["reached", "inside50", "inside90"]].mean()
+    thresholds = [float(threshold) for threshold in levels.index]
+    headline = max((J for J in thresholds if levels.loc[J, "reached"] >= 0.5), default=thresholds[0])
+    utd = _utd_grid(rows["utd"])
+    shown = sorted({thresholds[i] for i in np.linspace(0, len(thresholds) - 1, CURVES_SHOWN).round().astype(int)})
+    fronts = [frontier(posterior, env_id, threshold, utd=utd) for threshold in shown]
+    table = frontier(posterior, env_id, headline, utd=utd).table()
+    rows = rows.assign(near_optimum=_near_optimum(rows, table))
+    path = budget_path(posterior, env_id, prices).table()
+    pictures = {
+        "learning_curves": _svg(plots.plot_learning_curves(rows[rows["near_optimum"]], env_id, curves)),
+        "data": _svg(plots.plot_data(table, rows, headline)),
+        **{name: _svg(plots.plot_rule(table, name, rows)) for name in RULES if rows[name].nunique() > 1},
+        "frontier": _svg(plots.plot_frontier(fronts)),
+        "budget_path": _svg(plots.plot_budget_path(path, rows)),
+    }
+    choices = {threshold: _choice(posterior, env_id, threshold, prices) for threshold in thresholds}
+    return Section(env_id, rows, levels, choices, headline, pictures)
+
+
+def _choice(posterior: Posterior, env_id: str, threshold: float, prices: Prices) -> Allocation | str:
+    try:
+        return allocate(posterior, env_id, threshold=threshold, prices=prices)
+    except Infeasible as error:
+        return str(error)
+
+
+def _utd_grid(swept: pd.Series) -> Float[np.ndarray, " utd"]:
+    """Quarter octaves over the swept range and a bit beyond, and the swept values themselves."""
+    low, high = np.ceil(4 * np.log2(swept.min() / BEYOND)), np.floor(4 * np.log2(swept.max() * BEYOND))
+    return np.unique(np.concatenate([2.0 ** (np.arange(low, high + 1) / 4), swept.unique()]))
+
+
+def _near_optimum(rows: pd.DataFrame, table: pd.DataFrame) -> Bool[np.ndarray, " row"]:
+    """Whether a run has the swept setting that is nearest, in logs, to B*, eta* at its UTD."""
+    distance = np.zeros(len(rows))
+    for name in RULES:
+        best = np.interp(np.log(rows["utd"]), np.log(table["utd"]), np.log(table[f"{name}_q50"]))
+        distance += (np.log(rows[name].to_numpy(float)) - best) ** 2
+    return np.isclose(distance, pd.Series(distance, rows.index).groupby(rows["utd"]).transform("min"))
+
+
+def _predictive_check(posterior: Posterior) -> pd.DataFrame:
+    """The crossings, and whether each agrees with the central 50% and 90% of its own prediction (`inside50`, ...)."""
+    crossings = posterior.crossings
+    keys = [name for name in (*CONFIG, "model_size") if name in crossings]
+    predicted = posterior.predict(crossings[keys].drop_duplicates().reset_index(drop=True))
+    both = crossings.merge(predicted[[*keys, "threshold", "q05", "q25", "q75", "q95"]], on=[*keys, "threshold"])
+    low, high = both["env_steps_lower"], both["env_steps_upper"]
+    # A time between two evaluations counts at the middle of its log interval, any other agrees with all it allows.
+    known = ~both["censored"] & (low > 0)
+    first, last = low.where(~known, np.sqrt(low * high)), high.where(~known, np.sqrt(low * high))
+    return both.assign(
+        reached=~both["censored"],
+        inside50=(both["q25"] <= last) & (both["q75"] >= first),
+        inside90=(both["q05"] <= last) & (both["q95"] >= first),
+    )
+
+
+def _last_env_steps(crossings: pd.DataFrame) -> pd.Series:
+    """By task, the last env step that the crossings tell of."""
+    last = crossings["env_steps_upper"].where(~crossings["censored"], crossings["env_steps_lower"])
+    return last.groupby(crossings["env_id"]).max()
+
+
+def _exponents(posterior: Posterior, diagnostics: pd.DataFrame) -> pd.DataFrame:
+    """By exponent: its posterior mean and sd, its prior sd, and the share of the prior's width that is left."""
+    rows = diagnostics.loc[[name for name in EXPONENTS if name in diagnostics.index], ["mean", "sd"]]
+    prior = pd.Series({name: posterior.model.priors[name].scale for name in rows.index}, dtype=float)
+    return rows.assign(meaning=pd.Series(EXPONENTS), prior_sd=prior, left=rows["sd"] / prior)
+
+
+def _diagnostic_pictures(posterior: Posterior, diagnostics: pd.DataFrame) -> dict[str, str]:
+    """Convergence of all parameters, then rank plots of those with the largest R-hat and the fewest draws."""
+    fewest = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1).idxmin()
+    worst = dict.fromkeys((str(diagnostics["r_hat"].idxmax()), str(fewest)))
+    ranks = {name: _svg(plots.plot_ranks(_rank_counts(posterior, name), name)) for name in worst}
+    return {"convergence": _svg(plots.plot_diagnostics(diagnostics)), **ranks}
+
+
+def _rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"]:
+    """How many draws of each chain fall into each twentieth of the ranks over all chains."""
+    site, _, index = name.removesuffix("]").partition("[")
+    position = tuple(int(i) for i in index.split(",")) if index else ()
+    draws = posterior.to_arviz()["posterior"][site].to_numpy()[(..., *position)]
+    ranks = rankdata(draws).reshape(draws.shape) - 0.5
+    return np.stack([np.histogram(chain, RANK_BINS, (0, draws.size))[0] for chain in ranks])
+
+
+def _in_units_of_thresholds(curves: pd.DataFrame, return_scale: ReturnScale | None) -> pd.DataFrame:
+    scale = read_return_scale(return_scale)
+    if scale is None:
+        return curves
+    known = curves[curves["env_id"].isin(list(scale))]
+    low, high = (known["env_id"].map({env_id: ends[i] for env_id, ends in scale.items()}) for i in (0, 1))
+    return known.assign(episode_return=NORMALISED_RANGE * (known["episode_return"] - low) / (high - low))
+
+
+def _svg(ax: "Axes") -> str:
+    """The figure as a data address: as an image, identifiers inside one drawing cannot meet those of another."""
+    from matplotlib import rc_context
+
+    drawn = io.BytesIO()
+    with rc_context({"svg.hashsalt": "bayescale"}):  # equal numbers give equal files
+        ax.get_figure(root=True).savefig(drawn, format="svg", dpi=200, metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode("ascii")
+
+
+def _rate(value: float) -> str:
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def _steps(value: float) -> str:
+    factor, unit = next(((f, u) for f, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= f), (1.0, ""))
+    return f"{value / factor:.3g}{unit}" if np.isfinite(value) else "never"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%" if min(share, 1 - share) < 0.01 else f"{100 * share:.0f}%"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
