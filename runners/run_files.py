@@ -63,7 +63,7 @@ def open_folder(out: Path, runs: Sequence[SACConfig], resume: bool) -> None:
 def remove_partial_files(out: Path) -> None:
     """Removes what a killed writer left behind."""
     for folder in (out, out / "runs"):
-        for path in folder.iterdir():
+        for path in folder.glob(".*"):
             if PARTIAL.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -23,6 +24,12 @@ from bayescale.runners.run_files import finished_runs, merge_runs, open_folder, 
 
 ENGINES = ("local",)
 Progress = Callable[[int, int, float], None]  # runs done, runs in all, seconds since the start
+
+
+class SweepInterrupted(BayeScaleError):
+    """Ctrl-C ended the sweep; all that it had finished is kept."""
+
+    exit_code = 130
 
 
 def run_sweep(
@@ -49,7 +56,8 @@ def run_sweep(
     Raises:
         InputError: a bad plan, folder, engine or number of workers, before anything runs.
         MissingExtra: torch or gymnasium is not installed.
-        BayeScaleError: a worker was killed or failed, or the sweep was interrupted; finished runs are kept.
+        BayeScaleError: a worker was killed or failed; finished runs are kept.
+        SweepInterrupted: Ctrl-C; finished runs are kept.
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got '{engine}'. Leave it out for 'local'.")
@@ -101,8 +109,9 @@ def _run_all(waiting: list[SACConfig], out: Path, workers: int, report: Callable
                 else:
                     del by_link[link]
     except (BayeScaleError, KeyboardInterrupt) as error:
-        reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error).rstrip(".")
-        raise BayeScaleError(
+        interrupted = isinstance(error, KeyboardInterrupt)
+        reason = "it was interrupted" if interrupted else str(error).rstrip(".")
+        raise (SweepInterrupted if interrupted else BayeScaleError)(
             f"the sweep in {out} stopped: {reason}. Finished runs are kept; continue with resume (--resume)."
         ) from None
     finally:
@@ -129,6 +138,7 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # the first start would run it, and its own start unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -156,7 +166,8 @@ def _receive(worker: _Worker) -> None:
 def _exit_reason(exit_code: int | None) -> str:
     if exit_code is None or exit_code >= 0:
         return f"exit code {exit_code}"
-    return f"signal {-exit_code}, {signal.Signals(-exit_code).name}; out of memory is a usual cause"
+    cause = "; too little memory is a usual cause" if exit_code == -signal.SIGKILL else ""
+    return f"signal {-exit_code}, {signal.Signals(-exit_code).name}{cause}"
 
 
 def _work(out: Path, link: Connection) -> None:

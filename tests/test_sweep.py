@@ -97,15 +97,19 @@ def test_stopped_three_times_and_resumed_equals_undisturbed(finished: Path, tmp_
     def curves() -> list[Path]:
         return list((out / "runs").glob("P*.parquet"))
 
-    stops = [(stop_by_interrupt, "it was interrupted"), (stop_by_killing_a_worker, r"a worker process died \(signal 9")]
-    for count, (stop, said) in enumerate(stops, start=1):
+    stops = [
+        (stop_by_interrupt, 130, "it was interrupted"),
+        (stop_by_killing_a_worker, 1, r"a worker process died \(signal 9, SIGKILL; too little memory"),
+    ]
+    for count, (stop, exit_code, said) in enumerate(stops, start=1):
 
         def stop_at_count(done: int, _total: int, _seconds: float, count: int = count, stop: Any = stop) -> None:
             if done == count:
                 stop()
 
-        with pytest.raises(BayeScaleError, match=rf"stopped: {said}.*continue with resume \(--resume\)"):
+        with pytest.raises(BayeScaleError, match=rf"stopped: {said}.*continue with resume \(--resume\)") as raised:
             run_sweep(PLAN, out, resume=True, workers=1, on_progress=stop_at_count)
+        assert raised.value.exit_code == exit_code
         assert len(curves()) == count
         assert not multiprocessing.active_children()
         assert not any(name.startswith("runs/.") or "curves" in name for name in names(out))
@@ -197,8 +201,9 @@ def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
 )
 def test_refused_before_anything_is_written(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    arguments: dict[str, Any] = {"plan": PLAN, "out": out}
     with pytest.raises(InputError, match=said):
-        run_sweep(**({"plan": PLAN, "out": out} | settings))
+        run_sweep(**(arguments | settings))
     assert not out.exists()
 
 
