@@ -1,0 +1,123 @@
+"""The data-compute frontier: env steps and flops over UTD, each draw at its own optimal batch size and learning rate.
+
+Source: Rybkin et al. (ICML 2025), with a posterior in place of point estimates.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from bayescale.errors import InputError
+from bayescale.laws import flops
+from bayescale.posterior import Posterior
+
+FRONTIER_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Draws of the median run's data and compute over UTD for one task and threshold.
+
+    Attributes:
+        utd: gradient updates per env step.
+        env_steps: of the median run, by draw and UTD.
+        flops: training flops of that run.
+        batch_size: B*, the batch size that needs the fewest env steps.
+        learning_rate: eta*, likewise.
+        p_reach: chance that a run at the optimum reaches the threshold at all.
+        extrapolated: UTD outside the task's data.
+        model_size: critic parameters in the flops.
+    """
+
+    env_id: str
+    threshold: float
+    utd: Float[np.ndarray, " utd"]
+    env_steps: Float[np.ndarray, "draw utd"]
+    flops: Float[np.ndarray, "draw utd"]
+    batch_size: Float[np.ndarray, "draw utd"]
+    learning_rate: Float[np.ndarray, "draw utd"]
+    p_reach: Float[np.ndarray, " utd"]
+    extrapolated: Bool[np.ndarray, " utd"]
+    model_size: int
+
+    def table(self) -> pd.DataFrame:
+        """One row per UTD: the 5%, 50% and 95% quantiles over draws of each quantity."""
+        table = pd.DataFrame({"utd": self.utd})
+        for name in ("batch_size", "learning_rate", "env_steps", "flops"):
+            for level in (5, 50, 95):
+                table[f"{name}_q{level:02d}"] = np.quantile(getattr(self, name), level / 100, axis=0)
+        return table.assign(p_reach=self.p_reach, extrapolated=self.extrapolated)
+
+
+def frontier(
+    posterior: Posterior,
+    env_id: str,
+    threshold: float,
+    utd: Float[np.ndarray, " utd"] | None = None,
+    model_size: int | None = None,
+) -> Frontier:
+    """The frontier of a task at a fitted threshold.
+
+    Args:
+        posterior: a fit; a task without runs gets the population's frontier.
+        env_id: task.
+        threshold: one of `posterior.thresholds`.
+        utd: where to evaluate, > 0; default 25 values from half the smallest to twice the largest in the data.
+        model_size: critic parameters; default those of the fitted runs.
+
+    Raises:
+        InputError: a threshold that was not fitted, a UTD that is not positive, no model size.
+    """
+    at = posterior.threshold_number(threshold)
+    grid = utd_grid(posterior) if utd is None else np.atleast_1d(np.asarray(utd, float))
+    if not (np.isfinite(grid) & (grid > 0)).all():
+        raise InputError("utd must be finite and > 0; correct the grid.")
+    size = critic_parameters(posterior, model_size)
+    batch, rate, steps, p_reach = (part[:, :, at] for part in optima(posterior, env_id, grid))
+    return Frontier(
+        env_id=env_id,
+        threshold=float(posterior.thresholds[at]),
+        utd=grid,
+        env_steps=steps,
+        flops=np.asarray(flops(size, batch, grid, steps)),
+        batch_size=batch,
+        learning_rate=rate,
+        p_reach=p_reach.mean(axis=0),
+        extrapolated=posterior.extrapolated(pd.DataFrame({"env_id": env_id, "utd": grid})),
+        model_size=size,
+    )
+
+
+def optima(
+    posterior: Posterior, env_id: str, utd: Float[np.ndarray, " utd"]
+) -> tuple[Float[np.ndarray, "draw utd threshold"], ...]:
+    """B*, eta*, env steps of the median run there and the chance to get there, for every threshold."""
+    draws = posterior.flat_draws(FRONTIER_DRAWS)
+    log_utd = jnp.log(jnp.asarray(utd) / posterior.model.utd_ref)
+    task = posterior.task_number(env_id)
+    best = jax.jit(jax.vmap(lambda sites: posterior.model.optimum(sites, task, log_utd)))(draws)
+    return *(np.exp(np.asarray(part)) for part in best[:3]), np.asarray(best[3])
+
+
+def utd_grid(posterior: Posterior, count: int = 25) -> Float[np.ndarray, " utd"]:
+    """UTDs evenly spaced in logs from half the smallest to twice the largest in the data."""
+    swept = posterior.crossings["utd"]
+    return np.geomspace(swept.min() / 2, swept.max() * 2, count)
+
+
+def critic_parameters(posterior: Posterior, model_size: int | None) -> int:
+    """The model size to count flops with.
+
+    Raises:
+        InputError: neither given nor in the data, or not positive.
+    """
+    size = posterior.model_size if model_size is None else model_size
+    if size is None:
+        raise InputError("the fitted runs have no model_size, which flops need; give model_size= (critic parameters).")
+    if size <= 0:
+        raise InputError(f"model_size must be > 0; got {size}. Give the number of critic parameters.")
+    return int(size)

@@ -1,0 +1,179 @@
+"""Posterior draws by NUTS in float64, and whether they can be trusted.
+
+The sampler runs in coordinates whitened by the curvature at the posterior mode, where trajectories are short. The
+model is an argument: this module knows none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pandas as pd
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from numpyro.infer import MCMC, NUTS
+from numpyro.infer.util import initialize_model
+from scipy.optimize import minimize
+
+from bayescale.errors import InputError
+
+MAX_R_HAT = 1.01
+MIN_ESS_PER_CHAIN = 100  # bulk and tail; 400 with four chains (Vehtari et al., Bayesian Analysis 2021)
+MAX_DIVERGING = 0.001  # share of draws
+
+jax.config.update("jax_enable_x64", True)  # float32 gave ten times the divergences
+
+
+class Model(Protocol):
+    """What a model must offer to be fitted."""
+
+    def observe(self, crossings: pd.DataFrame) -> Any:
+        """The observations as the likelihood reads them."""
+
+    def sites(self) -> None:
+        """Declares the NumPyro sample sites."""
+
+    def log_likelihood(self, sites: dict[str, Array], observations: Any) -> Float[Array, ""]:
+        """The log likelihood under one draw of the sites."""
+
+
+class Status(Enum):
+    """What became of the sampling; the value is the message for the user."""
+
+    CONVERGED = "converged: R-hat at most 1.01, effective draws at least 100 a chain, divergences at most 0.1%"
+    DIVERGED = "not converged: more than 0.1% of the draws diverged; use more thresholds' worth of data or fewer axes"
+    NOT_MIXED = "not converged: the chains disagree; raise warmup and draws"
+    TOO_FEW = "not converged: too few effective draws; raise draws"
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of every site (chain axis first, then draw), sampler statistics and their status."""
+
+    sites: dict[str, Float[np.ndarray, "chain draw ..."]]
+    statistics: dict[str, np.ndarray]
+    diagnostics: pd.DataFrame
+    status: Status
+
+
+def sample(
+    model: Model,
+    crossings: pd.DataFrame,
+    seed: int = 0,
+    chains: int = 4,
+    draws: int = 1000,
+    warmup: int = 500,
+    progress: bool = False,
+) -> Draws:
+    """Posterior draws of the model's sites given the crossings.
+
+    Args:
+        model: the model to fit.
+        crossings: one row per run and threshold.
+        seed: of the whole computation; equal seeds give equal draws on one machine.
+        chains: chains, run side by side.
+        draws: kept per chain.
+        warmup: iterations of adaptation per chain, not kept.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        InputError: a count below 1.
+    """
+    for name, value in (("chains", chains), ("draws", draws), ("warmup", warmup)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1; got {value}. Raise it.")
+    parallel = _devices(chains) >= chains > 1
+    observations = model.observe(crossings)
+
+    def density() -> None:
+        with numpyro.handlers.block(hide_fn=lambda site: False), numpyro.handlers.trace() as trace:
+            model.sites()
+        values = {name: site["value"] for name, site in trace.items()}
+        numpyro.factor("log_likelihood", model.log_likelihood(values, observations))
+
+    key_start, key_chains, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
+    info = initialize_model(key_start, density, init_strategy=numpyro.infer.init_to_uniform(radius=0.5))
+    start, unravel = ravel_pytree(info.param_info.z)
+    potential: Callable[[Array], Array] = lambda z: info.potential_fn(unravel(z))  # noqa: E731 (jax wants a callable)
+    mode, whiten = _laplace(potential, start)
+    nuts = NUTS(
+        potential_fn=lambda z: potential(mode + whiten @ z), dense_mass=True, target_accept_prob=0.85, max_tree_depth=9
+    )
+    mcmc = MCMC(
+        nuts,
+        num_warmup=warmup,
+        num_samples=draws,
+        num_chains=chains,
+        chain_method="parallel" if parallel else "sequential",
+        progress_bar=progress,
+    )
+    spread = jax.random.normal(key_chains, (chains, len(mode)))
+    extra = ("num_steps", "diverging", "potential_energy", "accept_prob")
+    mcmc.run(key_run, init_params=spread if chains > 1 else spread[0], extra_fields=extra)
+    flat = mode + mcmc.get_samples(group_by_chain=True) @ whiten.T
+    constrain = jax.jit(jax.vmap(jax.vmap(lambda z: info.postprocess_fn(unravel(z)))))
+    sites = {name: np.asarray(value) for name, value in constrain(flat).items() if name != "log_likelihood"}
+    statistics = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
+    table = diagnose(sites)
+    return Draws(sites, statistics, table, _status(table, statistics["diverging"], chains))
+
+
+def diagnose(sites: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.DataFrame:
+    """Mean, sd, r_hat, ess_bulk and ess_tail of every scalar parameter, by name, such as `level[0]`."""
+    import arviz as az
+
+    rows = {}
+    for name, values in sites.items():
+        for index in np.ndindex(values.shape[2:]):
+            one = values[(slice(None), slice(None), *index)]
+            label = name + (f"[{','.join(map(str, index))}]" if index else "")
+            rhat = float(az.rhat(one)) if len(one) > 1 else float(az.rhat(one.reshape(2, -1)))
+            rows[label] = (
+                one.mean(), one.std(), rhat, float(az.ess(one, method="bulk")), float(az.ess(one, method="tail"))
+            )  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "sd", "r_hat", "ess_bulk", "ess_tail"])
+
+
+def unconverged(table: pd.DataFrame, chains: int) -> tuple[str, ...]:
+    """Names of the parameters whose R-hat or effective draws miss the limits, worst first."""
+    ess = table[["ess_bulk", "ess_tail"]].min(axis=1)
+    bad = table[(table["r_hat"] > MAX_R_HAT) | (ess < MIN_ESS_PER_CHAIN * chains)]
+    return tuple(bad.sort_values("r_hat", ascending=False).index)
+
+
+def _status(table: pd.DataFrame, diverging: np.ndarray, chains: int) -> Status:
+    if diverging.mean() > MAX_DIVERGING:
+        return Status.DIVERGED
+    if (table["r_hat"] > MAX_R_HAT).any():
+        return Status.NOT_MIXED
+    return Status.TOO_FEW if unconverged(table, chains) else Status.CONVERGED
+
+
+def _devices(chains: int) -> int:
+    """CPU devices for parallel chains; they can be asked for only before JAX starts."""
+    numpyro.set_host_device_count(chains)
+    return jax.local_device_count()
+
+
+def _laplace(
+    potential: Callable[[Array], Array], start: Array
+) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
+    """The posterior mode and a square root of the inverse curvature there."""
+    value_and_grad = jax.jit(jax.value_and_grad(potential))
+
+    def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = value_and_grad(z)
+        return float(value), np.asarray(gradient)
+
+    found = minimize(objective, np.asarray(start), jac=True, method="L-BFGS-B", options={"maxiter": 3000, "maxcor": 50})
+    curvature = np.asarray(jax.jit(jax.hessian(potential))(found.x))
+    values, vectors = np.linalg.eigh(curvature)
+    # Every prior is proper, of curvature about 1 in the unconstrained space; flatter directions come from kinks.
+    return jnp.asarray(found.x), jnp.asarray(vectors / np.sqrt(np.maximum(values, 0.5)))
+
+

@@ -1,0 +1,48 @@
+"""The scaling laws as pure functions of logs: data, optimal hyperparameters, their penalty, compute.
+
+Sources: Rybkin et al., "Value-Based Deep RL Scales Predictably" (ICML 2025), the laws of data, compute, batch size
+and learning rate; Fu et al., "Compute-Optimal Scaling for Value-Based Deep RL" (NeurIPS 2025).
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+FLOPS_PER_PARAMETER_AND_SAMPLE = 10.0  # 2 target forward, 2 critic forward, 4 backward, 2 in the actor update
+
+
+def log_data_ratio(log_utd: ArrayLike, min_share: ArrayLike, alpha: ArrayLike) -> Float[Array, "..."]:
+    """log D(utd)/D(utd_ref) of the law D = D_min + (beta/utd)^alpha, written at a reference UTD.
+
+    With w = D_min / D(utd_ref):  log(w + (1 - w) (utd/utd_ref)^-alpha).  This form keeps the two parameters nearly
+    independent where D_min and beta are collinear.
+
+    Args:
+        log_utd: log(utd / utd_ref).
+        min_share: w in (0, 1), the share of the data at the reference UTD that no more updates can save.
+        alpha: the exponent, > 0.
+    """
+    share = jnp.asarray(min_share)
+    return jnp.log(share + (1.0 - share) * jnp.exp(-jnp.asarray(alpha) * log_utd))
+
+
+def log_optimum(location: ArrayLike, slope: ArrayLike, log_utd: ArrayLike) -> Float[Array, "..."]:
+    """log of the optimal batch size or learning rate, location - slope * log(utd / utd_ref)."""
+    return jnp.asarray(location) - jnp.asarray(slope) * jnp.asarray(log_utd)
+
+
+def penalty(
+    z_batch: ArrayLike, z_rate: ArrayLike, curvature_batch: ArrayLike, curvature_rate: ArrayLike, interaction: ArrayLike
+) -> Float[Array, "..."]:
+    """Extra log env steps away from the optimum, z' K z / 2 with z the log distances from it.
+
+    K has the two curvatures (> 0) on its diagonal and interaction * sqrt(their product) off it, |interaction| < 1,
+    so that it is positive definite.
+    """
+    b, r = jnp.asarray(z_batch), jnp.asarray(z_rate)
+    cross = jnp.asarray(interaction) * jnp.sqrt(jnp.asarray(curvature_batch) * curvature_rate)
+    return 0.5 * (curvature_batch * b**2 + 2.0 * cross * b * r + curvature_rate * r**2)
+
+
+def flops(model_size: ArrayLike, batch_size: ArrayLike, utd: ArrayLike, env_steps: ArrayLike) -> Float[Array, "..."]:
+    """Training flops C = 10 N B utd D for N critic parameters, B samples per update, D env steps."""
+    return FLOPS_PER_PARAMETER_AND_SAMPLE * jnp.asarray(model_size) * batch_size * utd * env_steps

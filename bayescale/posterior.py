@@ -1,0 +1,295 @@
+"""The posterior: draws of a model fitted to crossings, what they predict, and the file that keeps both.
+
+The model is an argument; `load` is told which models exist. Files are netCDF with the groups that ArviZ reads.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from scipy.special import ndtr
+
+from bayescale.errors import InputError, NotConverged
+from bayescale.inference import Draws, Status, diagnose, unconverged
+
+LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
+QUANTILES = tuple(f"q{round(100 * level):02d}" for level in LEVELS)
+CONFIG = ("env_id", "utd", "batch_size", "learning_rate")
+PREDICTION_DRAWS = 500  # of the kept draws, evenly spaced; a quantile of log env steps moves by about 1% of its spread
+CHUNK = 200  # configurations at a time: bounds memory to a few hundred MB at ten thresholds
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Draws of a model given crossings.
+
+    Attributes:
+        model: the fitted model.
+        draws: sites, chain axis first, then draw.
+        statistics: the sampler's, by chain and draw.
+        crossings: the observations, one row per run and threshold.
+        status: whether the draws can be trusted; its value is the message for the user.
+        provenance: data hash, versions, seed, priors.
+    """
+
+    model: Any
+    draws: dict[str, Float[np.ndarray, "chain draw ..."]]
+    statistics: dict[str, np.ndarray]
+    crossings: pd.DataFrame
+    status: Status
+    provenance: dict[str, str]
+
+    @classmethod
+    def from_draws(cls, model: Any, draws: Draws, crossings: pd.DataFrame, seed: int) -> "Posterior":
+        """The posterior with its provenance filled in."""
+        provenance = {
+            "data_sha256": data_hash(crossings),
+            "seed": str(seed),
+            "priors": json.dumps({name: asdict(prior) for name, prior in model.priors.items()}),
+            **{package: version(package) for package in ("bayescale", "numpyro", "jax", "arviz", "numpy")},
+        }
+        return cls(model, draws.sites, draws.statistics, crossings, draws.status, provenance)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the fitted tasks."""
+        return tuple(self.model.env_ids)
+
+    @property
+    def thresholds(self) -> Float[np.ndarray, " threshold"]:
+        """The fitted thresholds, increasing, in normalised or raw return as the crossings were."""
+        return np.asarray(self.model.thresholds)
+
+    @property
+    def model_size(self) -> int | None:
+        """Critic parameters of the fitted runs, if their table says so."""
+        return int(self.crossings["model_size"].iloc[0]) if "model_size" in self.crossings else None
+
+    def require_convergence(self) -> "Posterior":
+        """This posterior.
+
+        Raises:
+            NotConverged: the status is not CONVERGED; the message names the worst parameters.
+        """
+        if self.status is Status.CONVERGED:
+            return self
+        table = self.diagnostics()
+        names = unconverged(table, len(next(iter(self.draws.values()))))
+        worst = "".join(f", {n} (R-hat {table.r_hat[n]:.3f}, bulk ESS {table.ess_bulk[n]:.0f})" for n in names[:5])
+        raise NotConverged(f"{self.status.value}{'; worst' + worst[1:] if worst else ''}.", names)
+
+    def flat_draws(self, most: int | None = None) -> dict[str, Float[np.ndarray, "draw ..."]]:
+        """Sites with chains merged, with one more task from the population; at most `most` evenly spaced draws."""
+        merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in self.draws.items()}
+        total = len(next(iter(merged.values())))
+        if most is not None and total > most:
+            keep = np.linspace(0, total - 1, most).round().astype(int)
+            merged = {name: values[keep] for name, values in merged.items()}
+        out: dict[str, np.ndarray] = self.model.with_new_task(merged, jax.random.PRNGKey(0))
+        return out
+
+    def task_number(self, env_id: str) -> int:
+        """The task's number; the one after the last stands for any task without runs."""
+        return self.tasks.index(env_id) if env_id in self.tasks else len(self.tasks)
+
+    def threshold_number(self, threshold: float) -> int:
+        """The threshold's number.
+
+        Raises:
+            InputError: it was not fitted.
+        """
+        at = int(np.argmin(abs(self.thresholds - threshold)))
+        if not np.isclose(self.thresholds[at], threshold, rtol=1e-4, atol=1e-9):
+            known = ", ".join(f"{value:g}" for value in self.thresholds)
+            raise InputError(f"threshold {threshold:g} was not fitted; choose one of {known}, or fit again with it.")
+        return at
+
+    def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
+        """Quantiles of the env steps until a new run (one seed) reaches each threshold.
+
+        Args:
+            configs: columns env_id, utd, batch_size, learning_rate; further columns are kept. A task without runs
+                gets the population's prediction.
+
+        Returns:
+            One row per configuration and threshold: the columns of `configs`, `threshold`, q05 ... q95 (env steps of
+            a new run; inf where the quantile falls on runs that never get there), law_q05 law_q50 law_q95 (of the
+            median run: parameter uncertainty alone), `p_reach`, `extrapolated`.
+
+        Raises:
+            InputError: a column is missing, or a value is not positive and finite.
+        """
+        configs = _checked(configs).reset_index(drop=True)
+        draws = self.flat_draws(PREDICTION_DRAWS)
+        runs = jax.jit(jax.vmap(self.model.runs, in_axes=(0, None)))
+        tables = []
+        for first in range(0, len(configs), CHUNK):
+            some = configs.iloc[first : first + CHUNK]
+            location, scale, p_reach = (np.asarray(part) for part in runs(draws, self.model.points(some)))
+            quantiles = _mixture_quantiles(location, scale, p_reach)
+            law = np.exp(np.quantile(location, [0.05, 0.5, 0.95], axis=0))
+            table = some.loc[some.index.repeat(len(self.thresholds))].reset_index(drop=True)
+            table["threshold"] = np.tile(self.thresholds, len(some))
+            table[list(QUANTILES)] = quantiles.reshape(-1, len(LEVELS))
+            table[["law_q05", "law_q50", "law_q95"]] = law.reshape(3, -1).T
+            table["p_reach"] = p_reach.mean(axis=0).ravel()
+            table["extrapolated"] = np.repeat(self.extrapolated(some), len(self.thresholds))
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
+        """True where a configuration lies outside its task's range of UTD, batch size or learning rate."""
+        axes = [axis for axis in CONFIG[1:] if axis in configs]
+        ranges = self.crossings.groupby("env_id")[axes].agg(["min", "max"])
+        known = configs["env_id"].isin(ranges.index).to_numpy()
+        outside = ~known
+        mine = ranges.reindex(configs["env_id"])
+        for axis in axes:
+            value = configs[axis].to_numpy(float)
+            low, high = mine[axis, "min"].to_numpy(float), mine[axis, "max"].to_numpy(float)
+            outside = outside | (value < low * (1 - 1e-9)) | (value > high * (1 + 1e-9))
+        return np.asarray(outside, bool)
+
+    @cached_property
+    def _diagnostics(self) -> pd.DataFrame:
+        return diagnose(self.draws)
+
+    def diagnostics(self) -> pd.DataFrame:
+        """Mean, sd, r_hat, ess_bulk and ess_tail of every scalar parameter, by name."""
+        return self._diagnostics
+
+    def groups(self) -> dict[str, Any]:
+        """The posterior as xarray datasets: posterior, sample_stats, observed_data."""
+        import xarray as xr
+
+        def dataset(arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
+            named = {
+                name: (("chain", "draw", *(f"{name}_dim_{i}" for i in range(values.ndim - 2))), values)
+                for name, values in arrays.items()
+            }
+            return xr.Dataset(named)
+
+        table = self.crossings.reset_index(drop=True).rename_axis("observation")
+        observed = {
+            name: ("observation", _storable(column)) for name, column in table.items() if isinstance(name, str)
+        }
+        posterior = dataset(self.draws).assign_attrs(
+            model=json.dumps({"name": self.model.name, **asdict(self.model)}),
+            status=self.status.name,
+            provenance=json.dumps(self.provenance),
+        )
+        return {
+            "posterior": posterior,
+            "sample_stats": dataset(self.statistics),
+            "observed_data": xr.Dataset(observed),
+        }
+
+    def to_arviz(self) -> Any:
+        """ArviZ's InferenceData (ArviZ before 1.0) or xarray's DataTree (from 1.0)."""
+        import arviz as az
+
+        if hasattr(az, "InferenceData"):
+            return az.InferenceData(**self.groups())
+        import xarray as xr
+
+        return xr.DataTree.from_dict(self.groups())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the posterior to one netCDF file, whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            for i, (group, dataset) in enumerate(self.groups().items()):
+                dataset.to_netcdf(partial, mode="a" if i else "w", group=group, engine="h5netcdf")
+            os.replace(partial, target)
+        except OSError as error:
+            raise InputError(f"cannot write {target}: {error.strerror or error}. Free space or choose a folder.") from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
+    """The posterior in a file that `Posterior.save` wrote; its predictions equal those of the one saved.
+
+    Args:
+        path: netCDF file.
+        models: for each model name, a function from the stored fields to the model.
+
+    Raises:
+        InputError: no such file, or not a posterior of this package.
+    """
+    import xarray as xr
+
+    if not Path(path).is_file():
+        raise InputError(f"{path} does not exist; give the file that `bayescale fit` wrote.")
+    try:
+        groups = {}
+        for group in ("posterior", "sample_stats", "observed_data"):
+            with xr.open_dataset(path, group=group, engine="h5netcdf") as dataset:
+                groups[group] = dataset.load()
+        attributes = groups["posterior"].attrs
+        stored = json.loads(attributes["model"])
+        model = models[stored.pop("name")](stored)
+        status, provenance = Status[attributes["status"]], json.loads(attributes["provenance"])
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is not a posterior of bayescale ({type(error).__name__}); fit it again.") from None
+    arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
+    crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
+    return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
+
+
+def data_hash(crossings: pd.DataFrame) -> str:
+    """SHA-256 of a crossings table: equal tables, equal hashes."""
+    values = pd.util.hash_pandas_object(crossings, index=False).to_numpy()
+    names = ",".join(map(str, crossings.columns)).encode()
+    return hashlib.sha256(names + values.tobytes()).hexdigest()
+
+
+def _storable(column: pd.Series) -> np.ndarray:
+    return column.to_numpy() if column.dtype.kind in "biuf" else column.astype(str).to_numpy(object)
+
+
+def _checked(configs: pd.DataFrame) -> pd.DataFrame:
+    missing = [name for name in CONFIG if name not in configs]
+    if missing:
+        raise InputError(f"configs lack the column {missing[0]}; give one row per configuration with {', '.join(CONFIG)}.")
+    for name in CONFIG[1:]:
+        values = pd.to_numeric(configs[name], errors="coerce").to_numpy(float)
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise InputError(f"configs must have {name} finite and > 0; correct or remove the other rows.")
+    if not len(configs):
+        raise InputError("configs are empty; give one row per configuration.")
+    return configs
+
+
+def _mixture_quantiles(
+    location: Float[np.ndarray, "draw point threshold"],
+    scale: Float[np.ndarray, "draw point threshold"],
+    p_reach: Float[np.ndarray, "draw point threshold"],
+) -> Float[np.ndarray, "point threshold level"]:
+    """Quantiles of env steps of the mixture over draws; inf beyond the chance to get there, monotone in threshold."""
+    centre = location.mean(axis=0)
+    spread = np.sqrt(location.var(axis=0) + (scale**2).mean(axis=0))
+    offsets = np.linspace(-7, 7, 281)
+    out = np.empty((*centre.shape, len(LEVELS)))
+    cdf = np.stack([(p_reach * ndtr((centre + o * spread - location) / scale)).mean(axis=0) for o in offsets], axis=-1)
+    for at in np.ndindex(centre.shape):
+        steps = np.exp(centre[at] + spread[at] * np.interp(LEVELS, cdf[at], offsets))
+        out[at] = np.where(cdf[at][-1] < LEVELS, np.inf, steps)
+    return np.maximum.accumulate(out, axis=1)
+
+

@@ -1,0 +1,70 @@
+"""What a run costs and how a cost under uncertainty is judged. Costs are in the unit of the prices; lower is better."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from bayescale.errors import InputError
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The price of one training flop and of one env step, in one unit (flops, dollars, seconds, joules).
+
+    The default counts in flops and lets one env step be worth 4e9 of them, as Rybkin et al. do on Gym.
+    """
+
+    flop: float = 1.0
+    env_step: float = 4e9
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.flop < np.inf and 0 <= self.env_step < np.inf and self.flop + self.env_step > 0):
+            raise InputError(
+                f"prices must be finite, >= 0 and not both 0; got flop={self.flop}, env_step={self.env_step}. Correct them."
+            )
+
+    def cost(
+        self, flops: Float[np.ndarray, "..."], env_steps: Float[np.ndarray, "..."]
+    ) -> Float[np.ndarray, "..."]:
+        """F = flop * C + env_step * D."""
+        return self.flop * flops + self.env_step * env_steps
+
+
+@dataclass(frozen=True)
+class Risk:
+    """How draws of a cost become one number to minimise.
+
+    mean: the expectation.  cvar: the mean of the worst (1 - level) of the draws, the upper tail of cost.  prob: the
+    level-quantile, so that the cost stays below it with that probability.
+    """
+
+    kind: str = "mean"
+    level: float = 0.0
+
+    def __call__(self, cost: Float[np.ndarray, "draw *rest"]) -> Float[np.ndarray, "*rest"]:
+        """The risk over the draw axis, which comes first."""
+        if self.kind == "mean":
+            return cost.mean(axis=0)
+        if self.kind == "prob":
+            return np.quantile(cost, self.level, axis=0, method="higher")
+        worst = max(1, round((1 - self.level) * len(cost)))
+        return np.sort(cost, axis=0)[-worst:].mean(axis=0)
+
+
+def parse_risk(text: str) -> Risk:
+    """The risk measure that a word names: mean, cvar:LEVEL or prob:LEVEL, 0 < LEVEL < 1.
+
+    Raises:
+        InputError: anything else.
+    """
+    kind, _, level = text.partition(":")
+    if text == "mean":
+        return Risk()
+    try:
+        number = float(level)
+    except ValueError:
+        number = np.nan
+    if kind in ("cvar", "prob") and 0 < number < 1:
+        return Risk(kind, number)
+    raise InputError(f"risk must be mean, cvar:LEVEL or prob:LEVEL with 0 < LEVEL < 1; got '{text}'. Try cvar:0.9.")

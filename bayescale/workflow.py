@@ -1,0 +1,99 @@
+"""The whole chain, readable top to bottom: curves, crossings, posterior, frontier, allocation, report."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayescale.allocation import allocate
+from bayescale.crossings import time_to_threshold
+from bayescale.curves import read_curves
+from bayescale.errors import InputError
+from bayescale.inference import sample
+from bayescale.models import PRIORS, JointModel, Prior
+from bayescale.posterior import Posterior
+from bayescale.posterior import load as load_posterior
+from bayescale.report import report
+
+
+def fit(
+    crossings: pd.DataFrame,
+    seed: int = 0,
+    chains: int = 4,
+    draws: int = 1000,
+    warmup: int = 500,
+    priors: dict[str, Prior] | None = None,
+    require_convergence: bool = True,
+) -> Posterior:
+    """The posterior of the joint model given crossings; axes that do not vary drop out.
+
+    Args:
+        crossings: as `time_to_threshold` makes it.
+        seed: of the sampler.
+        chains: NUTS chains.
+        draws: kept per chain.
+        warmup: adaptation iterations per chain.
+        priors: replacements by name for `bayescale.models.PRIORS`.
+        require_convergence: raise where the draws cannot be trusted.
+
+    Raises:
+        NotConverged: the draws cannot be trusted; names the parameters.
+        InputError: nothing was observed, or several suites, algorithms or model sizes in one table.
+    """
+    if not len(crossings) or crossings["censored"].all():
+        raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
+    unknown = set(priors or {}) - set(PRIORS)
+    if unknown:
+        raise InputError(f"priors has no '{min(unknown)}'; the names are those of bayescale.models.PRIORS.")
+    model = JointModel.for_crossings(crossings, {**PRIORS, **(priors or {})})
+    result = sample(model, crossings, seed, chains, draws, warmup, progress=sys.stderr.isatty())
+    posterior = Posterior.from_draws(model, result, crossings, seed)
+    return posterior.require_convergence() if require_convergence else posterior
+
+
+def load(path: str | os.PathLike[str]) -> Posterior:
+    """The posterior in a file that `Posterior.save` wrote.
+
+    Raises:
+        InputError: no such file, or not a posterior.
+    """
+    return load_posterior(path, {JointModel.name: _joint_model})
+
+
+def demo(out: Path, curves: Path | None = None) -> str:
+    """The whole chain on the Pendulum sweep that ships with the source; the words that end it.
+
+    Args:
+        out: folder for demo.nc and report.html, made if missing.
+        curves: another learning-curve table.
+    """
+    shipped = Path(__file__).resolve().parent.parent / "case_studies" / "data" / "sac_pendulum.parquet"
+    source = curves or shipped
+    if not source.is_file():
+        raise InputError(f"{source} is missing; run the demo from a checkout of the source, with `make demo`.")
+    out.mkdir(parents=True, exist_ok=True)
+    crossings = time_to_threshold(read_curves(source))
+    posterior = fit(crossings)
+    posterior.save(out / "demo.nc")
+    page = report(posterior, out / "report.html")
+    env_id, threshold = posterior.tasks[0], float(posterior.thresholds[-1])
+    choice = allocate(posterior, env_id, threshold=threshold)
+    return (
+        f"{env_id}, average return {threshold:g}: run UTD {choice.utd:.2g}, batch size {choice.batch_size}, learning "
+        f"rate {choice.learning_rate:.2g}; the median run needs {choice.env_steps['q50']:,.0f} env steps "
+        f"(90% credible interval {choice.env_steps['q05']:,.0f} to {choice.env_steps['q95']:,.0f}).\n"
+        f"Open {page}"
+    )
+
+
+def _joint_model(stored: dict[str, Any]) -> JointModel:
+    return JointModel(
+        env_ids=tuple(stored["env_ids"]),
+        thresholds=tuple(stored["thresholds"]),
+        varying=tuple(stored["varying"]),
+        utd_ref=stored["utd_ref"],
+        constants=tuple((b, r) for b, r in stored["constants"]),
+        priors={name: Prior(**prior) for name, prior in stored["priors"].items()},
+    )

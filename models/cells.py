@@ -1,0 +1,92 @@
+"""Crossings collapsed to sufficient statistics: one cell for each configuration and threshold.
+
+Seeds of a configuration enter through counts, means and sums of squares, so the cost of a fit grows with distinct
+configurations, not with runs. A time known to lie in (lower, upper] enters at the middle of its log interval, whose
+uniform uncertainty adds width^2 / 12 to the variance (Sheppard's correction). Times below the first evaluation are
+left-censored, times beyond the last one right-censored; both keep one exact term for each run.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+AXES = ("utd", "batch_size", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Sufficient statistics of log env steps; E tasks, C configurations, K thresholds, M censored observations."""
+
+    task: Int[np.ndarray, " config"]
+    log_utd: Float[np.ndarray, " config"]
+    log_batch_size: Float[np.ndarray, " config"]
+    log_learning_rate: Float[np.ndarray, " config"]
+    count: Float[np.ndarray, "config threshold"]
+    mean: Float[np.ndarray, "config threshold"]
+    squares: Float[np.ndarray, "config threshold"]  # around the mean
+    grid_variance: Float[np.ndarray, "config threshold"]  # from the spacing of evaluations
+    censored_config: Int[np.ndarray, " censored"]
+    censored_threshold: Int[np.ndarray, " censored"]
+    censored_side: Float[np.ndarray, " censored"]  # +1: later than the bound (right-censored), -1: earlier
+    log_bound: Float[np.ndarray, " censored"]
+    weight: float  # information of a run's K correlated times, as a share of K independent ones
+
+
+def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
+    """The cells of a crossings table.
+
+    Args:
+        crossings: one row per run and threshold, as `time_to_threshold` makes it, sorted by run, then threshold.
+        env_ids: task names; their order numbers the tasks.
+    """
+    levels = len(np.unique(crossings["threshold"]))
+    first = crossings.iloc[::levels]
+    identity = first[["env_id", *AXES]]
+    config = identity.groupby(["env_id", *AXES], sort=True).ngroup().to_numpy()
+    configs = identity.assign(config=config).drop_duplicates("config").sort_values("config")
+    shape = (len(configs), levels)
+
+    upper = np.log(np.maximum(crossings["env_steps_upper"].to_numpy(float), 1.0)).reshape(-1, levels)
+    lower_steps = crossings["env_steps_lower"].to_numpy(float).reshape(-1, levels)
+    lower = np.log(np.maximum(lower_steps, 1.0))
+    right = crossings["censored"].to_numpy(bool).reshape(-1, levels)
+    left = ~right & (lower_steps <= 0)
+    inside = ~right & ~left
+    middle = np.where(inside, (lower + np.where(inside, upper, 0.0)) / 2, 0.0)
+    width2 = np.where(inside, (np.where(inside, upper, 0.0) - lower) ** 2 / 12, 0.0)
+
+    def total(values: Float[np.ndarray, "run threshold"]) -> Float[np.ndarray, "config threshold"]:
+        sums = np.zeros(shape)
+        np.add.at(sums, config, values)
+        return sums
+
+    count = total(inside.astype(float))
+    mean = total(middle) / np.maximum(count, 1)
+    residual = np.where(inside, middle - mean[config], 0.0)
+    run, threshold = np.nonzero(~inside)
+    return Cells(
+        task=configs["env_id"].map({name: i for i, name in enumerate(env_ids)}).to_numpy(int),
+        log_utd=np.log(configs["utd"].to_numpy(float)),
+        log_batch_size=np.log(configs["batch_size"].to_numpy(float)),
+        log_learning_rate=np.log(configs["learning_rate"].to_numpy(float)),
+        count=count,
+        mean=mean,
+        squares=total(residual**2),
+        grid_variance=total(width2) / np.maximum(count, 1),
+        censored_config=config[run],
+        censored_threshold=threshold,
+        censored_side=np.where(right, 1.0, -1.0)[run, threshold],
+        log_bound=np.where(right, lower, upper)[run, threshold],
+        weight=_information(residual[inside.all(axis=1)]),
+    )
+
+
+def _information(residual: Float[np.ndarray, "run threshold"]) -> float:
+    """1 / (K * mean correlation): how many independent times a run's K times are worth, divided by K."""
+    levels = residual.shape[1]
+    spread = residual.std(axis=0) if len(residual) else np.zeros(levels)
+    if levels == 1 or len(residual) < 3 or not (spread > 0).all():
+        return 1.0 / levels
+    return float(np.clip(1.0 / (levels * np.corrcoef(residual.T).mean()), 1.0 / levels, 1.0))
