@@ -129,7 +129,11 @@ def fit(
     ] = None,
     chains: Annotated[int, typer.Option(min=1, help="Markov chains.")] = 4,
     draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
+    warmup: Annotated[int, typer.Option(min=1, help="Adaptation iterations per chain.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
+    allow_unconverged: Annotated[
+        bool, typer.Option("--allow-unconverged", help="Write draws that cannot be trusted too, and say so.")
+    ] = False,
 ) -> None:
     """Fit the joint model to learning curves."""
     check_output(out, ".nc")
@@ -138,7 +142,7 @@ def fit(
 
     table = bs.read_curves(*curves)
     crossings = bs.time_to_threshold(table, levels, return_scale, reset_period)
-    posterior = bs.fit(crossings, seed=seed, chains=chains, draws=draws)
+    posterior = bs.fit(crossings, seed, chains, draws, warmup, require_convergence=not allow_unconverged)
     with written(out) as partial:
         posterior.save(partial)
     print(_fit_summary(posterior))

@@ -7,7 +7,7 @@ model is an argument: this module knows none.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ MAX_DIVERGING = 0.001  # share of draws
 jax.config.update("jax_enable_x64", True)  # float32 gave ten times the divergences
 
 
+@runtime_checkable
 class Model(Protocol):
     """What a model must offer to be fitted."""
 

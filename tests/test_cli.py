@@ -39,6 +39,7 @@ def simulated_curves() -> pd.DataFrame:
                                     "utd": utd,
                                     "batch_size": batch_size,
                                     "learning_rate": learning_rate,
+                                    "model_size": 150_000,
                                     "seed": seed,
                                     "env_steps": env_steps,
                                     "episode_return": returns,
@@ -315,13 +316,29 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def fit_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("chain")
-    simulated_curves().to_csv(folder / "curves.csv.gz", index=False)
-    out = folder / "fit.nc"
-    options = ["--thresholds", THRESHOLDS, "--chains", "2", "--draws", "600", "--seed", "1"]
-    assert cli.main(["fit", str(folder / "curves.csv.gz"), "--out", str(out), *options]) == 0
+def curves_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("curves") / "curves.csv.gz"
+    simulated_curves().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fit_file(curves_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Too few draws to be trusted, enough to see that each command does its work."""
+    out = tmp_path_factory.mktemp("fit") / "fit.nc"
+    short = ["--chains", "2", "--warmup", "200", "--draws", "100", "--allow-unconverged"]
+    assert cli.main(["fit", str(curves_file), "--out", str(out), "--thresholds", THRESHOLDS, *short]) == 0
     return out
+
+
+def test_draws_that_cannot_be_trusted_are_exit_code_3_and_no_file(
+    curves_file: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    out = tmp_path / "fit.nc"
+    short = ["--chains", "2", "--warmup", "5", "--draws", "4"]
+    said = refused("fit", curves_file, "--out", out, "--thresholds", THRESHOLDS, *short, code=3)
+    assert "not converged" in said
+    assert not out.exists()
 
 
 def test_predict_writes_a_row_per_configuration_and_threshold(fit_file: Path, tmp_path: Path) -> None:
