@@ -37,7 +37,8 @@ def finish(ax: Axes, title: str | None = None) -> Axes:
     widest = max(len(label) for label in ax.get_legend_handles_labels()[1])
     columns = 2 if widest > 20 else 3 if widest > 10 else 5
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0.0}
-    ax.legend(title=title, ncols=columns, alignment="left", frameon=False, fontsize=9, title_fontsize=9, **above)
+    plain_title = title and title.replace("$", r"\$")  # a dollar sign in a name would start a formula
+    ax.legend(title=plain_title, ncols=columns, alignment="left", frameon=False, fontsize=9, title_fontsize=9, **above)
     return ax
 
 

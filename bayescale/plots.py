@@ -39,7 +39,7 @@ def plot_learning_curves(
     Args:
         crossings: rows of `time_to_threshold`; those of `env_id` are drawn.
         env_id: the task.
-        curves: learning curves in the units of the thresholds, drawn faintly behind, or None.
+        curves: learning curves in the units of the thresholds; those of the runs drawn lie faintly behind. None: none.
         ax: where to draw; None makes a figure.
 
     Raises:
@@ -51,7 +51,7 @@ def plot_learning_curves(
     ax = own_axes(ax)
     colours = dict(zip(np.unique(rows["utd"]), ordered_colours(rows["utd"].nunique()), strict=True))
     if curves is not None:
-        _draw_curves(ax, curves[(curves["env_id"] == env_id) & curves["utd"].isin(list(colours))], colours)
+        _draw_curves(ax, curves.merge(rows[run_columns(rows)].drop_duplicates()))
     for _, run in rows.groupby(run_columns(rows)):
         reached, ended = run[~run["censored"]], run[run["censored"]].head(1)
         colour = colours[run["utd"].iloc[0]]
@@ -62,9 +62,8 @@ def plot_learning_curves(
     if rows["censored"].any():
         ax.plot([], [], ">", color="0.3", label="run ended below this level (censored)", **HOLLOW)
     log_axis(ax, "x", "env steps", si)
-    ax.set_yticks(np.unique(rows["threshold"]))
-    ax.set_ylabel("return (ticks: the thresholds J)")
-    ax.grid(axis="y", color="0.9", linewidth=0.8)
+    ax.hlines(np.unique(rows["threshold"]), *ax.get_xlim(), color="0.6", linewidth=0.5, zorder=0.6, label="threshold J")
+    ax.set_ylabel("return")
     return finish(ax, env_id)
 
 
@@ -157,7 +156,7 @@ def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) 
 
 
 def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Axes with the budget-optimal UTD against the budget, a point per threshold, and the chosen settings.
+    """Axes with the budget-optimal UTD against the budget, a point per threshold, and the UTD to choose.
 
     Args:
         table: `BudgetPath.table()`.
@@ -175,7 +174,7 @@ def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, ax: Axes | Non
     reach = [x - table["budget_q05"], table["budget_q95"] - x]
     label = "best UTD: median and 90% intervals"
     ax.errorbar(x, y, xerr=reach, fmt="o", color=BLUE, markersize=4, linewidth=1, label=label)
-    ax.plot(x, table["utd_chosen"], "D", color=ORANGE, label="chosen setting", **HOLLOW)
+    ax.plot(x, table["utd_chosen"], "D", color=ORANGE, label="least expected budget", **HOLLOW)
     for threshold, right, utd in table[["threshold", "budget_q95", "utd_q50"]].iloc[[0, -1]].to_numpy():
         ax.annotate(f"J = {threshold:.4g}", (right, utd), (4, -3), textcoords="offset points", fontsize=9)
     log_axis(ax, "x", "budget (price of compute + price of data)", scientific)
@@ -198,7 +197,8 @@ def plot_diagnostics(diagnostics: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ess, r_hat = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1), diagnostics["r_hat"]
     outside = (r_hat > R_HAT_LIMIT) | (ess < ESS_LIMIT)
     for group, colour, label in ((~outside, BLUE, "within the limits"), (outside, ORANGE, "outside the limits")):
-        ax.plot(ess[group], r_hat[group], "o", color=colour, markersize=4, alpha=0.6, label=label)
+        if group.any():
+            ax.plot(ess[group], r_hat[group], "o", color=colour, markersize=4, alpha=0.6, label=label)
     ax.axhline(R_HAT_LIMIT, color="0.4", linestyle=":", label=f"limits: R-hat {R_HAT_LIMIT}, ESS {ESS_LIMIT}")
     ax.axvline(ESS_LIMIT, color="0.4", linestyle=":")
     for worst in {int(r_hat.argmax()), int(ess.argmin())}:
@@ -258,11 +258,11 @@ def _draw_runs(ax: Axes, rows: pd.DataFrame, colour: str, width: float, label: s
         ax.plot(x[ended], rows["env_steps_lower"][ended], "^", color=colour, label=f"{label}: ended below J", **HOLLOW)
 
 
-def _draw_curves(ax: Axes, curves: pd.DataFrame, colours: dict[float, tuple[float, ...]]) -> None:
+def _draw_curves(ax: Axes, curves: pd.DataFrame) -> None:
     from matplotlib.collections import LineCollection
 
-    runs = [run for _, run in curves.groupby(run_columns(curves))]
-    lines = [run[["env_steps", "episode_return"]].to_numpy(float) for run in runs]
-    tints = [colours[run["utd"].iloc[0]] for run in runs]
+    lines = [run[["env_steps", "episode_return"]].to_numpy(float) for _, run in curves.groupby(run_columns(curves))]
     # Rasterised: hundreds of runs of a thousand points would make a page of many megabytes.
-    ax.add_collection(LineCollection(lines, colors=tints, linewidths=0.5, alpha=0.25, zorder=0.5, rasterized=True))
+    grey = LineCollection(lines, color="0.4", alpha=0.08, linewidth=0.4, zorder=0.5, rasterized=True)
+    ax.add_collection(grey, autolim=False)  # the crossings set the limits: early returns lie far below
+    ax.plot([], [], color="0.8", label="return")

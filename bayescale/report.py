@@ -2,11 +2,12 @@
 
 import base64
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from bayescale import plots
-from bayescale.allocation import Allocation, allocate, budget_path
-from bayescale.crossings import NORMALISED_RANGE, ReturnScale
-from bayescale.curves import read_return_scale, run_columns
-from bayescale.errors import Infeasible, InputError, MissingExtra
+from bayescale.allocation import DEFAULT_PRICES, Allocation, allocate, budget_path
+from bayescale.crossings import NORMALISED_RANGE
+from bayescale.curves import ReturnScale, read_return_scale, run_columns
+from bayescale.errors import InputError, MissingExtra
 from bayescale.frontier import frontier
 from bayescale.inference import Status
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
@@ -48,7 +49,7 @@ class Section:
     env_id: str
     rows: pd.DataFrame  # the task's crossings
     levels: pd.DataFrame  # one row per threshold: J, share of the runs that reached it, share of them in the intervals
-    choices: dict[float, Allocation | str]  # by threshold; a string says why there is none
+    choices: dict[float, Allocation]  # by threshold
     headline: float  # the threshold of the recommendation and of the pictures
     pictures: dict[str, str]  # addresses of drawings, by what they show
 
@@ -57,9 +58,10 @@ def report(
     posterior: Posterior,
     path: str | Path,
     curves: pd.DataFrame | None = None,
-    prices: Prices | None = None,
+    prices: Prices = DEFAULT_PRICES,
     env_ids: Sequence[str] | None = None,
     return_scale: ReturnScale | None = None,
+    model_size: int | None = None,
 ) -> Path:
     """The path of the page, one HTML file without references to others, complete or not there.
 
@@ -67,19 +69,20 @@ def report(
         posterior: what `fit` returns.
         path: the file to write, in a folder that exists.
         curves: the learning curves, drawn behind the crossings, or None.
-        prices: of compute and data, for the recommendation; None: `Prices()`.
+        prices: of compute and data, for the recommendation.
         env_ids: the tasks to report, in this order; None: all of the posterior.
         return_scale: what the crossings were made with, so that the curves get the units of the thresholds.
+        model_size: critic parameters, to count flops with; None: those of the fitted runs.
 
     Raises:
-        InputError: no such folder, a task that was not fitted, or a file that cannot be written.
+        InputError: no such folder, a task that was not fitted, no model size, or a file that cannot be written.
         MissingExtra: matplotlib or jinja2 is not installed.
     """
     try:
         import jinja2
     except ModuleNotFoundError as error:
         raise MissingExtra("jinja2", "report") from error
-    path, prices = Path(path), prices or Prices()
+    path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist. Create it first.")
     tasks = tuple(posterior.tasks if env_ids is None else env_ids)
@@ -90,12 +93,12 @@ def report(
         )
     scaled = None if curves is None else _in_units_of_thresholds(curves, return_scale)
     checked = _predictive_check(posterior)
-    diagnostics = posterior.diagnostics()
+    diagnostics, priors = posterior.diagnostics(), json.loads(posterior.provenance["priors"])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(number=_number, rate=_rate, steps=_steps, percent=_percent)
     template = files("bayescale").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
-        sections=[_section(posterior, env_id, scaled, prices, checked) for env_id in tasks],
+        sections=[_section(posterior, env_id, scaled, prices, model_size, checked) for env_id in tasks],
         steps=_steps,
         rate=_rate,
         prices=prices,
@@ -105,13 +108,15 @@ def report(
         longest=_last_env_steps(posterior.crossings),
         flops_per_parameter=FLOPS_PER_PARAMETER_AND_SAMPLE,
         prior_driven=PRIOR_DRIVEN,
-        provenance=posterior.provenance,
+        beyond=BEYOND,
+        provenance={name: value for name, value in posterior.provenance.items() if name != "priors"},
         converged=posterior.status is Status.CONVERGED,
         status=posterior.status.value,
         diagnostics=diagnostics,
         worst=diagnostics.sort_values("r_hat", ascending=False).head(8),
         diagnostic_pictures=_diagnostic_pictures(posterior, diagnostics),
-        exponents=_exponents(posterior, diagnostics),
+        exponents=_exponents(diagnostics, priors),
+        priors=priors,
         inside=checked[["inside50", "inside90"]].mean(),
     )
     with written(path) as partial:
@@ -120,18 +125,24 @@ def report(
 
 
 def _section(
-    posterior: Posterior, env_id: str, curves: pd.DataFrame | None, prices: Prices, checked: pd.DataFrame
+    posterior: Posterior,
+    env_id: str,
+    curves: pd.DataFrame | None,
+    prices: Prices,
+    model_size: int | None,
+    checked: pd.DataFrame,
 ) -> Section:
     rows = checked[checked["env_id"] == env_id]
     levels = rows.groupby("threshold")[["reached", "inside50", "inside90"]].mean()
     thresholds = [float(threshold) for threshold in levels.index]
-    headline = max((J for J in thresholds if levels.loc[J, "reached"] >= 0.5), default=thresholds[0])
+    often = levels.index[levels["reached"] >= 0.5]
+    headline = float(often.max()) if len(often) else thresholds[0]
     utd = _utd_grid(rows["utd"])
     shown = sorted({thresholds[i] for i in np.linspace(0, len(thresholds) - 1, CURVES_SHOWN).round().astype(int)})
-    fronts = [frontier(posterior, env_id, threshold, utd=utd) for threshold in shown]
-    table = frontier(posterior, env_id, headline, utd=utd).table()
+    fronts = [frontier(posterior, env_id, threshold, utd, model_size) for threshold in shown]
+    table = frontier(posterior, env_id, headline, utd, model_size).table()
     rows = rows.assign(near_optimum=_near_optimum(rows, table))
-    path = budget_path(posterior, env_id, prices).table()
+    path = budget_path(posterior, env_id, prices, model_size).table()
     pictures = {
         "learning_curves": _svg(plots.plot_learning_curves(rows[rows["near_optimum"]], env_id, curves)),
         "data": _svg(plots.plot_data(table, rows, headline)),
@@ -139,15 +150,8 @@ def _section(
         "frontier": _svg(plots.plot_frontier(fronts)),
         "budget_path": _svg(plots.plot_budget_path(path, rows)),
     }
-    choices = {threshold: _choice(posterior, env_id, threshold, prices) for threshold in thresholds}
+    choices = {J: allocate(posterior, env_id, threshold=J, prices=prices, model_size=model_size) for J in thresholds}
     return Section(env_id, rows, levels, choices, headline, pictures)
-
-
-def _choice(posterior: Posterior, env_id: str, threshold: float, prices: Prices) -> Allocation | str:
-    try:
-        return allocate(posterior, env_id, threshold=threshold, prices=prices)
-    except Infeasible as error:
-        return str(error)
 
 
 def _utd_grid(swept: pd.Series) -> Float[np.ndarray, " utd"]:
@@ -188,10 +192,10 @@ def _last_env_steps(crossings: pd.DataFrame) -> pd.Series:
     return last.groupby(crossings["env_id"]).max()
 
 
-def _exponents(posterior: Posterior, diagnostics: pd.DataFrame) -> pd.DataFrame:
+def _exponents(diagnostics: pd.DataFrame, priors: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """By exponent: its posterior mean and sd, its prior sd, and the share of the prior's width that is left."""
     rows = diagnostics.loc[[name for name in EXPONENTS if name in diagnostics.index], ["mean", "sd"]]
-    prior = pd.Series({name: posterior.model.priors[name].scale for name in rows.index}, dtype=float)
+    prior = pd.Series({name: priors[name]["scale"] for name in rows.index}, dtype=float)
     return rows.assign(meaning=pd.Series(EXPONENTS), prior_sd=prior, left=rows["sd"] / prior)
 
 
@@ -224,10 +228,11 @@ def _in_units_of_thresholds(curves: pd.DataFrame, return_scale: ReturnScale | No
 def _svg(ax: "Axes") -> str:
     """The figure as a data address: as an image, identifiers inside one drawing cannot meet those of another."""
     from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
     drawn = io.BytesIO()
     with rc_context({"svg.hashsalt": "bayescale"}):  # equal numbers give equal files
-        ax.get_figure(root=True).savefig(drawn, format="svg", dpi=200, metadata={"Date": None})
+        cast(Figure, ax.figure).savefig(drawn, format="svg", dpi=200, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode("ascii")
 
 

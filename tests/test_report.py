@@ -1,0 +1,265 @@
+import base64
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from importlib import import_module
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from numpyro.infer import Predictive
+
+from bayescale.allocation import allocate
+from bayescale.errors import InputError, MissingExtra
+from bayescale.inference import Draws, Status, diagnose
+from bayescale.models import JointModel
+from bayescale.posterior import Posterior
+from bayescale.report import report
+from bayescale.utility import Prices
+
+MODULE = import_module("bayescale.report")  # the attribute of that name is the function
+TASKS = ("<b>x", "Hopper & co")
+THRESHOLDS = (321.0, 654.0)
+PRICES = Prices(flop=2.0, env_step=3e9)
+
+
+def sweep():
+    """Two runs at each of 2 x 2 x 2 settings per task; at UTD 1 none reaches the upper threshold."""
+    rows = [
+        (env_id, utd, batch_size, learning_rate, seed, threshold, *time)
+        for env_id in TASKS
+        for utd in (1.0, 4.0)
+        for batch_size in (128, 256)
+        for learning_rate in (1e-4, 3e-4)
+        for seed in (0, 1)
+        for threshold, time in zip(
+            THRESHOLDS, [(4e4, 5e4, False), (9e5, np.inf, True) if utd == 1 else (8e4, 9e4, False)], strict=True
+        )
+    ]
+    names = ["env_id", "utd", "batch_size", "learning_rate", "seed", "threshold"]
+    frame = pd.DataFrame(rows, columns=[*names, "env_steps_lower", "env_steps_upper", "censored"])
+    return frame.assign(algorithm="SAC", model_size=150_000)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    """Draws from the prior: two chains of forty."""
+    crossings = sweep()
+    model = JointModel.for_crossings(crossings)
+    prior = Predictive(model.sites, num_samples=80)(jax.random.PRNGKey(3))
+    sites = {name: np.asarray(values).reshape(2, 40, *values.shape[1:]) for name, values in prior.items()}
+    return Posterior.from_draws(model, Draws(sites, {}, diagnose(sites), Status.CONVERGED), crossings, seed=7)
+
+
+@pytest.fixture(scope="module")
+def curves():
+    runs = sweep()[
+        ["algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed"]
+    ].drop_duplicates()
+    return runs.merge(pd.DataFrame({"env_steps": [1000, 90_000], "episode_return": [0.0, 4.0]}), how="cross")
+
+
+@pytest.fixture(scope="module")
+def page(posterior, curves, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    scale = dict.fromkeys(TASKS, (-1.0, 9.0))
+    assert report(posterior, path, curves, PRICES, return_scale=scale) == path
+    assert [each.name for each in path.parent.iterdir()] == ["report.html"]
+    return path.read_text(encoding="utf-8")
+
+
+class Elements(HTMLParser):
+    """Every tag with its attributes, and the text outside of style."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(page)
+        self.text = re.sub(r"\s+", " ", "".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        self.open.append("/" + tag)
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.words.append(data)
+
+
+def test_the_page_is_one_file_without_references_to_others(page):
+    elements = Elements(page)
+    for tag, attributes in elements.tags:
+        assert tag not in ("script", "link", "iframe", "object")
+        for name in ("src", "href", "srcset", "data"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/svg+xml;base64,"))
+    assert "@import" not in page
+    assert "url(" not in page
+    anchors = {attributes["id"] for _, attributes in elements.tags if "id" in attributes}
+    assert {attributes["href"][1:] for tag, attributes in elements.tags if tag == "a"} <= anchors
+    drawings = [attributes for tag, attributes in elements.tags if tag == "img"]
+    assert len(drawings) in (14, 15)  # six for each task, convergence, and ranks of one or two worst parameters
+    for drawing in drawings:
+        svg = base64.b64decode(drawing["src"].partition(",")[2]).decode()
+        assert not re.search(r'href="(?!#|data:)', svg)
+        assert "<script" not in svg
+
+
+def test_every_picture_says_what_its_band_is(page):
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
+    banded = [text for text in captions if "band" in text]
+    assert len(banded) == 12
+    assert sum("90% credible interval" in text for text in banded) == 10
+    assert sum("there is no band" in re.sub(r"\s+", " ", text) for text in banded) == 2
+
+
+def test_names_are_escaped_and_every_task_and_threshold_is_there(page, posterior):
+    assert "<b>x" not in page
+    assert "&lt;b&gt;x" in page
+    assert "Hopper &amp; co" in page
+    text = Elements(page).text
+    assert text.count("To reach J = ") == 2
+    assert "thresholds J321, 654" in text.replace("thresholds J ", "thresholds J")
+    assert posterior.provenance["data_sha256"] in text
+    assert "from 32 training runs" in text
+    assert "25% of the observations are censored" in text
+
+
+def test_the_recommendation_is_the_allocation_at_the_highest_level_that_half_the_runs_reached(page, posterior):
+    for env_id in TASKS:
+        choice = allocate(posterior, env_id, threshold=654.0, prices=PRICES)
+        low, high = (MODULE._steps(choice.env_steps[q]) for q in ("q05", "q95"))
+        said = Elements(page).text
+        assert f"run UTD {choice.utd:.3g}, batch size {choice.batch_size}, learning rate" in said
+        assert f"env steps and {MODULE._rate(choice.flops['q50'])}" in said
+        assert f"({low} to {high})" in said
+    assert "Budget: 2 per flop and 3e9 per env step" in said
+
+
+def test_a_level_that_most_runs_miss_is_not_the_headline_and_edges_are_told(posterior, tmp_path):
+    crossings = posterior.crossings.assign(censored=posterior.crossings["threshold"] == 654)
+    rare = dataclasses.replace(posterior, crossings=crossings)
+    text = Elements(report(rare, tmp_path / "page.html", env_ids=TASKS[:1]).read_text(encoding="utf-8")).text
+    assert "To reach J = 321" in text
+    assert "Fewer than half of the runs reached J = 654" in text
+    assert "Hopper" not in text
+
+
+def test_equal_posteriors_give_equal_files(posterior, tmp_path):
+    one, two = (report(posterior, tmp_path / name, env_ids=TASKS[:1]).read_bytes() for name in ("a.html", "b.html"))
+    assert one == two
+
+
+def test_an_unconverged_posterior_is_marked(posterior, page, tmp_path):
+    assert "Do not act on this page" not in page
+    poor = dataclasses.replace(posterior, status=Status.NOT_MIXED)
+    text = Elements(report(poor, tmp_path / "page.html", env_ids=TASKS[:1]).read_text(encoding="utf-8")).text
+    assert "Do not act on this page. The sampler has not converged: the chains disagree" in text
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(posterior, tmp_path, monkeypatch):
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    monkeypatch.setattr(MODULE, "allocate", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report(posterior, path)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("page.html", "old")]
+
+
+def test_errors_name_the_argument_and_the_remedy(posterior, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"the folder .*nowhere does not exist\. Create it first\."):
+        report(posterior, tmp_path / "nowhere" / "page.html")
+    with pytest.raises(InputError, match=r"env_ids must be among <b>x, Hopper & co; got \['Pong'\]\. Choose"):
+        report(posterior, tmp_path / "page.html", env_ids=["Pong"])
+    bare = dataclasses.replace(posterior, crossings=posterior.crossings.drop(columns="model_size"))
+    with pytest.raises(InputError, match="give model_size="):
+        report(bare, tmp_path / "page.html")
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtra, match=r"'jinja2'; install it with: pip install 'bayescale\[report\]'"):
+        report(posterior, tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_module_loads_neither_matplotlib_nor_jinja2():
+    code = "import sys, bayescale.report; assert not {'matplotlib', 'jinja2'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "agrees50", "agrees90"),
+    [
+        (90.0, 110.0, True, True),  # known to lie between two evaluations: about 99.5
+        (30.0, 500.0, True, True),  # known coarsely: the middle of the log interval is 122
+        (60.0, 70.0, False, True),
+        (10.0, 20.0, False, False),
+        (150.0, np.inf, False, True),  # censored: agrees unless the interval ends before
+        (250.0, np.inf, False, False),
+        (0.0, 30.0, False, False),  # before the first evaluation: agrees unless the interval begins after
+        (0.0, 60.0, False, True),
+    ],
+)
+def test_a_crossing_agrees_with_the_intervals_that_hold_its_time(lower, upper, agrees50, agrees90):
+    row = {"env_id": "A", "utd": 1.0, "batch_size": 256, "learning_rate": 1e-4, "threshold": 5.0}
+    crossings = pd.DataFrame([row | {"env_steps_lower": lower, "env_steps_upper": upper, "censored": np.isinf(upper)}])
+    quantiles = {"threshold": 5.0, "q05": 50.0, "q25": 80.0, "q75": 125.0, "q95": 200.0}
+    fake = SimpleNamespace(crossings=crossings, predict=lambda configs: configs.assign(**quantiles))
+    (checked,) = MODULE._predictive_check(fake).itertuples()
+    assert (checked.inside50, checked.inside90) == (agrees50, agrees90)
+
+
+def test_the_nearest_swept_setting_is_nearest_in_logs():
+    rows = pd.DataFrame({"utd": [1.0, 1.0, 4.0, 4.0], "batch_size": [100, 400, 100, 400], "learning_rate": 1e-4})
+    table = pd.DataFrame({"utd": [1.0, 4.0], "batch_size_q50": [220.0, 180.0], "learning_rate_q50": 3e-4})
+    assert MODULE._near_optimum(rows, table).tolist() == [False, True, True, False]
+
+
+def test_pictures_span_the_sweep_and_a_bit_beyond():
+    grid = MODULE._utd_grid(pd.Series([1.0, 3.0, 3.0, 8.0]))
+    assert {0.5, 1, 2, 3, 4, 8, 16} <= set(grid)
+    assert (grid.min(), grid.max()) == (0.5, 16)
+    assert (np.diff(grid) > 0).all()
+
+
+def test_rank_counts_are_flat_for_equal_chains_and_tell_a_shifted_one():
+    draws = np.random.default_rng(0).permutation(200).reshape(2, 100, 1).astype(float)
+    equal = SimpleNamespace(to_arviz=lambda: {"posterior": {"level": pd_like(draws)}})
+    assert (MODULE._rank_counts(equal, "level[0]").sum(axis=0) == 10).all()
+    shifted = SimpleNamespace(to_arviz=lambda: {"posterior": {"level": pd_like(draws % 100 + [[[0]], [[1000]]])}})
+    assert MODULE._rank_counts(shifted, "level[0]")[:, 0].tolist() == [10, 0]
+
+
+def pd_like(values):
+    return SimpleNamespace(to_numpy=lambda: values)
+
+
+def test_exponents_are_compared_with_their_priors(posterior):
+    table = pd.DataFrame({"mean": [0.5, 0.4], "sd": [0.1, 0.27]}, index=["log_alpha", "batch_size_slope"])
+    priors = json.loads(posterior.provenance["priors"])
+    left = MODULE._exponents(table, priors)["left"]
+    np.testing.assert_allclose(left, [0.1 / 0.2, 0.27 / 0.3])
+
+
+@pytest.mark.parametrize(
+    ("show", "value", "text"),
+    [
+        (MODULE._steps, 318_123.0, "318k"),
+        (MODULE._steps, 1_254_000.0, "1.25M"),
+        (MODULE._steps, np.inf, "never"),
+        (MODULE._rate, 3e-4, "3e-4"),
+        (MODULE._rate, 1.25e15, "1.2e15"),
+        (MODULE._percent, 0.934, "93%"),
+        (MODULE._percent, 0.9964, "99.6%"),
+        (MODULE._percent, 0.0, "0%"),
+        (MODULE._percent, 1.3, "130%"),
+    ],
+)
+def test_numbers_are_short(show, value, text):
+    assert show(value) == text
