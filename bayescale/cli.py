@@ -181,7 +181,8 @@ def frontier(
     grid = _utd_grid(utd)
     import bayescale as bs
 
-    _write_csv(bs.frontier(bs.load(fit), env, threshold, grid, model_size).table(), out)
+    posterior = _load(fit, env)
+    _write_csv(bs.frontier(posterior, env, threshold, grid, model_size).table(), out)
 
 
 @app.command()
@@ -211,7 +212,7 @@ def allocate(
     import bayescale as bs
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
-    choice = bs.allocate(bs.load(fit), env, budget, threshold, prices, risk, model_size)
+    choice = bs.allocate(_load(fit, env), env, budget, threshold, prices, risk, model_size)
     if out is not None:
         with written(out) as partial:
             partial.write_text(choice.to_json() + "\n", encoding="utf-8")
@@ -293,6 +294,16 @@ def _read_configs(path: Path) -> "pd.DataFrame":
         Column("model_size", "integer", above=0, optional=True),
     )
     return check_columns(read_table(path, ("env_id",)), columns).reset_index(drop=True)
+
+
+def _load(fit: Path, env_id: str) -> "Posterior":
+    """The posterior; a mistyped task would get the answer for a new one, so standard error says so."""
+    import bayescale as bs
+
+    posterior = bs.load(fit)
+    if env_id not in posterior.tasks:
+        print(f"note: no run of {env_id} was fitted; this is the prediction for a new task.", file=sys.stderr)
+    return posterior
 
 
 def _fit_summary(posterior: "Posterior") -> str:

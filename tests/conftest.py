@@ -23,7 +23,7 @@ NUMERIC = (
 
 # The hook takes its checker by name, so beartype with int accepted as float (PEP 484) needs a module to be found in.
 checker = ModuleType("shape_checker")
-checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]  # made here
+checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 sys.modules["shape_checker"] = checker
 
 install_import_hook(NUMERIC, "shape_checker.check")

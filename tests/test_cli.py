@@ -12,19 +12,19 @@ import pandas as pd
 import pytest
 
 from bayescale import cli, outputs
-from bayescale.errors import InputError
+from bayescale.errors import InputError, NotConverged
 
 COMMANDS = ("sweep", "fit", "predict", "frontier", "allocate", "report", "demo")
 THRESHOLDS = "300,500,800"
 
 
 def simulated_curves() -> pd.DataFrame:
-    """Curves of 2 tasks x 4 UTD x 3 batch sizes x 3 learning rates x 2 seeds, optimal at B = 256 and eta = 3e-4."""
+    """Curves of 2 tasks x 3 UTD x 3 batch sizes x 3 learning rates x 2 seeds, optimal at B = 256 and eta = 3e-4."""
     rng = np.random.default_rng(20)
     rows = []
     env_steps = np.arange(2_000, 202_000, 4_000)
     for env_id, scale in (("Ant-v4", 2.0e4), ("Hopper-v4", 1.2e4)):
-        for utd in (1.0, 2.0, 4.0, 8.0):
+        for utd in (1.0, 2.0, 8.0):
             for batch_size in (128, 256, 512):
                 for learning_rate in (1e-4, 3e-4, 9e-4):
                     for seed in range(2):
@@ -326,18 +326,21 @@ def curves_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fit_file(curves_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Too few draws to be trusted, enough to see that each command does its work."""
     out = tmp_path_factory.mktemp("fit") / "fit.nc"
-    short = ["--chains", "2", "--warmup", "200", "--draws", "100", "--allow-unconverged"]
+    short = ["--chains", "2", "--warmup", "150", "--draws", "100", "--allow-unconverged"]
     assert cli.main(["fit", str(curves_file), "--out", str(out), "--thresholds", THRESHOLDS, *short]) == 0
     return out
 
 
 def test_draws_that_cannot_be_trusted_are_exit_code_3_and_no_file(
-    curves_file: Path, refused: Callable[..., str], tmp_path: Path
+    curves_file: Path, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_: object, require_convergence: bool) -> None:
+        assert require_convergence
+        raise NotConverged("not converged: the chains disagree; worst sigma (R-hat 1.2).", ("sigma",))
+
+    monkeypatch.setattr("bayescale.fit", fail)
     out = tmp_path / "fit.nc"
-    short = ["--chains", "2", "--warmup", "5", "--draws", "4"]
-    said = refused("fit", curves_file, "--out", out, "--thresholds", THRESHOLDS, *short, code=3)
-    assert "not converged" in said
+    assert "worst sigma (R-hat 1.2)" in refused("fit", curves_file, "--out", out, code=3)
     assert not out.exists()
 
 
@@ -411,10 +414,22 @@ def test_report_writes_one_page(fit_file: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_an_unknown_task_is_refused(fit_file: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+def test_a_task_without_runs_gets_the_population_and_a_note(
+    fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "frontier.csv"
-    said = refused("frontier", fit_file, "--env", "Ent-v4", "--threshold", "500", "--out", out)
-    assert "Ent-v4" in said
+    options = ["--env", "Ent-v4", "--threshold", "500", "--out", str(out)]
+    assert cli.main(["frontier", str(fit_file), *options]) == 0
+    assert capsys.readouterr().err == "note: no run of Ent-v4 was fitted; this is the prediction for a new task.\n"
+    assert len(pd.read_csv(out)) > 1
+
+
+def test_a_threshold_that_was_not_fitted_is_refused(
+    fit_file: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    out = tmp_path / "frontier.csv"
+    said = refused("frontier", fit_file, "--env", "Ant-v4", "--threshold", "501", "--out", out)
+    assert "threshold 501 was not fitted; choose one of 300, 500, 800" in said
     assert not out.exists()
 
 
