@@ -59,13 +59,13 @@ def ordered_colours(count: int) -> list[tuple[float, ...]]:
 
 
 def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[float], str]) -> None:
-    """A logarithmic axis with plain numbers at octaves (`plain`) or at 1, 2 and 5 times powers of ten (others)."""
+    """A logarithmic axis with plain numbers at octaves (`plain`) or at few steps within powers of ten (others)."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     ax.set(**{f"{side}scale": "log"})
     axis = ax.xaxis if side == "x" else ax.yaxis
     low, high = axis.get_view_interval()
-    steps = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
+    steps = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if high / low < 8 else (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
     axis.set_major_locator(LogLocator(2.0, (1.0,), numticks=9) if text is plain else LogLocator(10.0, steps))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
@@ -74,8 +74,8 @@ def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[floa
 
 
 def plain(value: float) -> str:
-    """0.25, 1, 512."""
-    return f"{value:g}"
+    """0.25, 1, 512, 12500: four digits, never an exponent."""
+    return np.format_float_positional(value, 4, fractional=False, trim="-")
 
 
 def si(value: float) -> str:
@@ -85,6 +85,6 @@ def si(value: float) -> str:
 
 
 def scientific(value: float) -> str:
-    """5e-5, 2e14; one digit, as ticks at 1, 2 and 5 need."""
+    """5e-5, 2e14; two digits at most."""
     exponent = int(np.floor(np.log10(value) + 1e-9))
-    return f"{value / 10.0**exponent:.0f}e{exponent}"
+    return f"{value / 10.0**exponent:.2g}e{exponent}"

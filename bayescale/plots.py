@@ -58,9 +58,9 @@ def plot_learning_curves(
         ax.plot(reached["env_steps_upper"], reached["threshold"], ".-", color=colour, alpha=0.7, linewidth=1.0)
         ax.plot(ended["env_steps_lower"], ended["threshold"], ">", color=colour, **HOLLOW)
     for utd, colour in colours.items():
-        ax.plot([], [], ".-", color=colour, label=f"UTD {utd:g}")
+        ax.plot([], [], ".-", color=colour, label=f"UTD {plain(utd)}")
     if rows["censored"].any():
-        ax.plot([], [], ">", color="0.3", label="run ended below this level (censored)", **HOLLOW)
+        ax.plot([], [], ">", color="0.3", label="ended below J", **HOLLOW)
     log_axis(ax, "x", "env steps", si)
     ax.hlines(np.unique(rows["threshold"]), *ax.get_xlim(), color="0.6", linewidth=0.5, zorder=0.6, label="threshold J")
     ax.set_ylabel("return")
@@ -112,7 +112,7 @@ def plot_data(table: pd.DataFrame, observed: pd.DataFrame, threshold: float, ax:
     else:
         _draw_runs(ax, rows, "0.1", 0.3, "run")
     log_axis(ax, "x", UTD_LABEL, plain)
-    log_axis(ax, "y", f"data to reach J = {threshold:.4g} (env steps)", si)
+    log_axis(ax, "y", f"data to reach J = {plain(threshold)} (env steps)", si)
     return finish(_shade_outside(ax, table))
 
 
@@ -144,10 +144,10 @@ def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) 
             ax.fill(edge_flops, edge_env_steps, color=colour, alpha=alpha, linewidth=0)
             ax.plot(rows["flops_q50"], rows["env_steps_q50"], color=colour, linestyle=line)
         octaves = table[np.isclose(np.log2(table["utd"]), np.log2(table["utd"]).round())]
-        label = f"J = {each.threshold:.4g}" if one_task else f"{each.env_id}, J = {each.threshold:.4g}"
+        label = f"J = {plain(each.threshold)}" if one_task else f"{each.env_id}, J = {plain(each.threshold)}"
         ax.plot(octaves["flops_q50"], octaves["env_steps_q50"], "o", color=colour, markersize=4, label=label)
         for utd, x, y in octaves[["utd", "flops_q50", "env_steps_q50"]].to_numpy():
-            ax.annotate(f"{utd:g}", (x, y), (4, 3), textcoords="offset points", fontsize=8, color="0.2")
+            ax.annotate(plain(utd), (x, y), (4, 3), textcoords="offset points", fontsize=8, color="0.2")
     ax.plot([], [], color="0.3", linestyle="--", label="extrapolated")
     log_axis(ax, "x", "compute (flops)", scientific)
     log_axis(ax, "y", "data (env steps)", si)
@@ -175,11 +175,12 @@ def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, ax: Axes | Non
     label = "best UTD: median and 90% intervals"
     ax.errorbar(x, y, xerr=reach, fmt="o", color=BLUE, markersize=4, linewidth=1, label=label)
     ax.plot(x, table["utd_chosen"], "D", color=ORANGE, label="least expected budget", **HOLLOW)
-    for threshold, right, utd in table[["threshold", "budget_q95", "utd_q50"]].iloc[[0, -1]].to_numpy():
-        ax.annotate(f"J = {threshold:.4g}", (right, utd), (4, -3), textcoords="offset points", fontsize=9)
+    for threshold, *point in table[["threshold", "budget_q50", "utd_q50"]].iloc[[0, -1]].to_numpy().tolist():
+        ax.annotate(f"J = {plain(threshold)}", (point[0], point[1]), (0, 9), textcoords="offset points", ha="center")
     log_axis(ax, "x", "budget (price of compute + price of data)", scientific)
     log_axis(ax, "y", UTD_LABEL, plain)
-    limits = ax.get_ylim()
+    bottom, top = ax.get_ylim()
+    limits = min(bottom, low / 1.3), max(top, high * 1.3)  # the whole sweep, for a best UTD that is always at its edge
     for start, stop in ((limits[0], low), (high, limits[1])):
         ax.axhspan(start, max(start, stop), color="0.95", zorder=-1)
     ax.set_ylim(limits)

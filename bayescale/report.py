@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 
 from bayescale import plots
 from bayescale.allocation import DEFAULT_PRICES, Allocation, allocate, budget_path
+from bayescale.axes import plain
 from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
 from bayescale.errors import InputError, MissingExtra
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 RULES = ("batch_size", "learning_rate")
 CONFIG = ("env_id", "utd", *RULES)
 BEYOND = 2.0  # the pictures go this factor beyond the swept UTD, on both sides
-CURVES_SHOWN = 4  # thresholds in the picture of the frontier
+LEVELS_SHOWN = 4  # thresholds in the picture of the frontier and in the table of choices
 RANK_BINS = 20
 PRIOR_DRIVEN = 0.7  # an exponent that keeps more of its prior sd than this has learned little from the data
 EXPONENTS = {
@@ -49,7 +50,7 @@ class Section:
     env_id: str
     rows: pd.DataFrame  # the task's crossings
     levels: pd.DataFrame  # one row per threshold: J, share of the runs that reached it, share of them in the intervals
-    choices: dict[float, Allocation]  # by threshold
+    choices: dict[float, Allocation]  # by threshold: some, and the headline
     headline: float  # the threshold of the recommendation and of the pictures
     pictures: dict[str, str]  # addresses of drawings, by what they show
 
@@ -95,7 +96,7 @@ def report(
     checked = _predictive_check(posterior)
     diagnostics, priors = posterior.diagnostics(), json.loads(posterior.provenance["priors"])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(number=_number, rate=_rate, steps=_steps, percent=_percent)
+    environment.filters.update(number=plain, rate=_rate, steps=_steps, percent=_percent)
     template = files("bayescale").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         sections=[_section(posterior, env_id, scaled, prices, model_size, checked) for env_id in tasks],
@@ -138,7 +139,7 @@ def _section(
     often = levels.index[levels["reached"] >= 0.5]
     headline = float(often.max()) if len(often) else thresholds[0]
     utd = _utd_grid(rows["utd"])
-    shown = sorted({thresholds[i] for i in np.linspace(0, len(thresholds) - 1, CURVES_SHOWN).round().astype(int)})
+    shown = sorted({thresholds[i] for i in np.linspace(0, len(thresholds) - 1, LEVELS_SHOWN).round().astype(int)})
     fronts = [frontier(posterior, env_id, threshold, utd, model_size) for threshold in shown]
     table = frontier(posterior, env_id, headline, utd, model_size).table()
     rows = rows.assign(near_optimum=_near_optimum(rows, table))
@@ -150,7 +151,10 @@ def _section(
         "frontier": _svg(plots.plot_frontier(fronts)),
         "budget_path": _svg(plots.plot_budget_path(path, rows)),
     }
-    choices = {J: allocate(posterior, env_id, threshold=J, prices=prices, model_size=model_size) for J in thresholds}
+    choices = {
+        J: allocate(posterior, env_id, threshold=J, prices=prices, model_size=model_size)
+        for J in sorted({*shown, headline})
+    }
     return Section(env_id, rows, levels, choices, headline, pictures)
 
 
@@ -247,8 +251,4 @@ def _steps(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g}%" if min(share, 1 - share) < 0.01 else f"{100 * share:.0f}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{100 * share:.1f}%" if 0 < min(share, 1 - share) < 0.01 else f"{100 * share:.0f}%"

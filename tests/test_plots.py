@@ -141,7 +141,7 @@ def test_learning_curves_show_crossings_and_where_runs_ended(crossings):
     )
     ended = np.concatenate([line.get_xydata() for line in ax.lines if line.get_marker() == ">"])
     assert ended.tolist() == [[4e5, 800.0]]
-    assert {"UTD 1", "UTD 2", "UTD 4", "run ended below this level (censored)"} <= set(labels(ax))
+    assert {"UTD 1", "UTD 2", "UTD 4", "ended below J"} <= set(labels(ax))
 
 
 def test_curves_lie_behind_for_the_runs_drawn_and_leave_the_limits(crossings):
