@@ -28,7 +28,7 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 HOLLOW: dict[str, Any] = {"markersize": 5, "fillstyle": "none", "markeredgewidth": 0.9}
 UTD_LABEL = "UTD (gradient updates per env step)"
 # The limits that the diagnostics picture marks (Vehtari et al. 2021, doi:10.1214/20-BA1221).
-R_HAT_LIMIT, ESS_LIMIT = 1.01, 400
+MAX_R_HAT, MIN_ESS = 1.01, 400
 
 
 def plot_learning_curves(
@@ -187,21 +187,22 @@ def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, ax: Axes | Non
     return finish(ax)
 
 
-def plot_diagnostics(diagnostics: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def plot_diagnostics(diagnostics: pd.DataFrame, ax: Axes | None = None, min_ess: float = MIN_ESS) -> Axes:
     """Axes with a point per parameter: its smaller effective sample size against its R-hat; the worst are named.
 
     Args:
         diagnostics: `Posterior.diagnostics()`: indexed by parameter; columns r_hat, ess_bulk, ess_tail.
         ax: where to draw; None makes a figure.
+        min_ess: the least effective sample size that will do, in draws.
     """
     ax = own_axes(ax)
     ess, r_hat = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1), diagnostics["r_hat"]
-    outside = (r_hat > R_HAT_LIMIT) | (ess < ESS_LIMIT)
+    outside = (r_hat > MAX_R_HAT) | (ess < min_ess)
     for group, colour, label in ((~outside, BLUE, "within the limits"), (outside, ORANGE, "outside the limits")):
         if group.any():
             ax.plot(ess[group], r_hat[group], "o", color=colour, markersize=4, alpha=0.6, label=label)
-    ax.axhline(R_HAT_LIMIT, color="0.4", linestyle=":", label=f"limits: R-hat {R_HAT_LIMIT}, ESS {ESS_LIMIT}")
-    ax.axvline(ESS_LIMIT, color="0.4", linestyle=":")
+    ax.axhline(MAX_R_HAT, color="0.4", linestyle=":", label=f"limits: R-hat {MAX_R_HAT}, ESS {min_ess}")
+    ax.axvline(min_ess, color="0.4", linestyle=":")
     for worst in {int(r_hat.argmax()), int(ess.argmin())}:
         point = (ess.iloc[worst], r_hat.iloc[worst])
         ax.annotate(str(diagnostics.index[worst]), point, (5, 4), textcoords="offset points", fontsize=8)

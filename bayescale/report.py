@@ -21,7 +21,7 @@ from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
 from bayescale.errors import InputError, MissingExtra
 from bayescale.frontier import frontier
-from bayescale.inference import Status
+from bayescale.inference import MIN_ESS_PER_CHAIN, Status
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.outputs import written
 from bayescale.posterior import Posterior
@@ -206,9 +206,10 @@ def _exponents(diagnostics: pd.DataFrame, priors: dict[str, dict[str, Any]]) -> 
 def _diagnostic_pictures(posterior: Posterior, diagnostics: pd.DataFrame) -> dict[str, str]:
     """Convergence of all parameters, then rank plots of those with the largest R-hat and the fewest draws."""
     fewest = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1).idxmin()
+    min_ess = MIN_ESS_PER_CHAIN * len(next(iter(posterior.draws.values())))
     worst = dict.fromkeys((str(diagnostics["r_hat"].idxmax()), str(fewest)))
     ranks = {name: _svg(plots.plot_ranks(_rank_counts(posterior, name), name)) for name in worst}
-    return {"convergence": _svg(plots.plot_diagnostics(diagnostics)), **ranks}
+    return {"convergence": _svg(plots.plot_diagnostics(diagnostics, min_ess=min_ess)), **ranks}
 
 
 def _rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"]:

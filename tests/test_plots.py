@@ -210,6 +210,7 @@ def test_diagnostics_split_at_the_limits_and_name_the_worst():
     assert marks(ax, "within the limits").tolist() == [[900, 1.0]]
     assert marks(ax, "outside the limits").tolist() == [[800, 1.02], [390, 1.001]]
     assert {text.get_text() for text in ax.texts} == {"slope", "misfit"}
+    assert marks(plots.plot_diagnostics(table, min_ess=200), "within the limits").tolist() == [[900, 1.0], [390, 1.001]]
 
 
 def test_ranks_are_the_counts_of_each_chain():

@@ -137,7 +137,7 @@ def test_the_recommendation_is_the_allocation_at_the_highest_level_that_half_the
         choice = allocate(posterior, env_id, threshold=654.0, prices=PRICES)
         low, high = (MODULE._steps(choice.env_steps[q]) for q in ("q05", "q95"))
         said = Elements(page).text
-        assert f"run UTD {choice.utd:.4g}, batch size {choice.batch_size}, learning rate" in said
+        assert f"run UTD {choice.utd:.3g}, batch size {choice.batch_size}, learning rate" in said
         assert f"env steps and {MODULE._rate(choice.flops['q50'])}" in said
         assert f"({low} to {high})" in said
     assert "Budget: 2 per flop and 3e9 per env step" in said
