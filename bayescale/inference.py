@@ -92,19 +92,19 @@ def sample(
     observations = model.observe(crossings)
 
     def density() -> None:
-        with numpyro.handlers.block(hide_fn=lambda site: False), numpyro.handlers.trace() as trace:
+        with numpyro.handlers.trace() as trace:
             model.sites()
         values = {name: site["value"] for name, site in trace.items()}
         numpyro.factor("log_likelihood", model.log_likelihood(values, observations))
 
     key_start, key_chains, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
-    info = initialize_model(key_start, density, init_strategy=numpyro.infer.init_to_uniform(radius=0.5))
+    info = initialize_model(
+        key_start, density, init_strategy=numpyro.infer.init_to_uniform(radius=0.5), validate_grad=False
+    )
     start, unravel = ravel_pytree(info.param_info.z)
     potential: Callable[[Array], Array] = lambda z: info.potential_fn(unravel(z))  # noqa: E731 (jax wants a callable)
     mode, whiten = _laplace(potential, start)
-    nuts = NUTS(
-        potential_fn=lambda z: potential(mode + whiten @ z), dense_mass=True, target_accept_prob=0.85, max_tree_depth=9
-    )
+    nuts = NUTS(potential_fn=lambda z: potential(mode + whiten @ z), target_accept_prob=0.95, max_tree_depth=9)
     mcmc = MCMC(
         nuts,
         num_warmup=warmup,
@@ -161,9 +161,7 @@ def _devices(chains: int) -> int:
     return jax.local_device_count()
 
 
-def _laplace(
-    potential: Callable[[Array], Array], start: Array
-) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
+def _laplace(potential: Callable[[Array], Array], start: Array) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
     """The posterior mode and a square root of the inverse curvature there."""
     value_and_grad = jax.jit(jax.value_and_grad(potential))
 
@@ -171,10 +169,14 @@ def _laplace(
         value, gradient = value_and_grad(z)
         return float(value), np.asarray(gradient)
 
-    found = minimize(objective, np.asarray(start), jac=True, method="L-BFGS-B", options={"maxiter": 3000, "maxcor": 50})
+    found = minimize(
+        objective,
+        np.asarray(start),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 3000, "maxcor": 50, "ftol": 1e-12},
+    )
     curvature = np.asarray(jax.jit(jax.hessian(potential))(found.x))
     values, vectors = np.linalg.eigh(curvature)
     # Every prior is proper, of curvature about 1 in the unconstrained space; flatter directions come from kinks.
     return jnp.asarray(found.x), jnp.asarray(vectors / np.sqrt(np.maximum(values, 0.5)))
-
-

@@ -45,4 +45,4 @@ def penalty(
 
 def flops(model_size: ArrayLike, batch_size: ArrayLike, utd: ArrayLike, env_steps: ArrayLike) -> Float[Array, "..."]:
     """Training flops C = 10 N B utd D for N critic parameters, B samples per update, D env steps."""
-    return FLOPS_PER_PARAMETER_AND_SAMPLE * jnp.asarray(model_size) * batch_size * utd * env_steps
+    return jnp.asarray(FLOPS_PER_PARAMETER_AND_SAMPLE * jnp.asarray(model_size) * batch_size * utd * env_steps)

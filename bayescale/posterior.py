@@ -88,15 +88,15 @@ class Posterior:
         worst = "".join(f", {n} (R-hat {table.r_hat[n]:.3f}, bulk ESS {table.ess_bulk[n]:.0f})" for n in names[:5])
         raise NotConverged(f"{self.status.value}{'; worst' + worst[1:] if worst else ''}.", names)
 
-    def flat_draws(self, most: int | None = None) -> dict[str, Float[np.ndarray, "draw ..."]]:
+    def flat_draws(self, most: int | None = None) -> dict[str, jax.Array]:
         """Sites with chains merged, with one more task from the population; at most `most` evenly spaced draws."""
         merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in self.draws.items()}
         total = len(next(iter(merged.values())))
         if most is not None and total > most:
             keep = np.linspace(0, total - 1, most).round().astype(int)
             merged = {name: values[keep] for name, values in merged.items()}
-        out: dict[str, np.ndarray] = self.model.with_new_task(merged, jax.random.PRNGKey(0))
-        return out
+        extended: dict[str, jax.Array] = self.model.with_new_task(merged, jax.random.PRNGKey(0))
+        return extended
 
     def task_number(self, env_id: str) -> int:
         """The task's number; the one after the last stands for any task without runs."""
@@ -180,9 +180,7 @@ class Posterior:
             return xr.Dataset(named)
 
         table = self.crossings.reset_index(drop=True).rename_axis("observation")
-        observed = {
-            name: ("observation", _storable(column)) for name, column in table.items() if isinstance(name, str)
-        }
+        observed = {name: ("observation", _storable(column)) for name, column in table.items() if isinstance(name, str)}
         posterior = dataset(self.draws).assign_attrs(
             model=json.dumps({"name": self.model.name, **asdict(self.model)}),
             status=self.status.name,
@@ -215,9 +213,11 @@ class Posterior:
         try:
             for i, (group, dataset) in enumerate(self.groups().items()):
                 dataset.to_netcdf(partial, mode="a" if i else "w", group=group, engine="h5netcdf")
-            os.replace(partial, target)
+            partial.replace(target)
         except OSError as error:
-            raise InputError(f"cannot write {target}: {error.strerror or error}. Free space or choose a folder.") from None
+            raise InputError(
+                f"cannot write {target}: {error.strerror or error}. Free space or choose a folder."
+            ) from None
         finally:
             partial.unlink(missing_ok=True)
 
@@ -266,7 +266,9 @@ def _storable(column: pd.Series) -> np.ndarray:
 def _checked(configs: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in CONFIG if name not in configs]
     if missing:
-        raise InputError(f"configs lack the column {missing[0]}; give one row per configuration with {', '.join(CONFIG)}.")
+        raise InputError(
+            f"configs lack the column {missing[0]}; give one row per configuration with {', '.join(CONFIG)}."
+        )
     for name in CONFIG[1:]:
         values = pd.to_numeric(configs[name], errors="coerce").to_numpy(float)
         if not (np.isfinite(values) & (values > 0)).all():
@@ -291,5 +293,3 @@ def _mixture_quantiles(
         steps = np.exp(centre[at] + spread[at] * np.interp(LEVELS, cdf[at], offsets))
         out[at] = np.where(cdf[at][-1] < LEVELS, np.inf, steps)
     return np.maximum.accumulate(out, axis=1)
-
-

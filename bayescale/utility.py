@@ -21,12 +21,11 @@ class Prices:
     def __post_init__(self) -> None:
         if not (0 <= self.flop < np.inf and 0 <= self.env_step < np.inf and self.flop + self.env_step > 0):
             raise InputError(
-                f"prices must be finite, >= 0 and not both 0; got flop={self.flop}, env_step={self.env_step}. Correct them."
+                f"prices must be finite, >= 0 and not both 0; got flop={self.flop}, env_step={self.env_step}. "
+                "Correct them."
             )
 
-    def cost(
-        self, flops: Float[np.ndarray, "..."], env_steps: Float[np.ndarray, "..."]
-    ) -> Float[np.ndarray, "..."]:
+    def cost(self, flops: Float[np.ndarray, "..."], env_steps: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         """F = flop * C + env_step * D."""
         return self.flop * flops + self.env_step * env_steps
 
@@ -45,11 +44,11 @@ class Risk:
     def __call__(self, cost: Float[np.ndarray, "draw *rest"]) -> Float[np.ndarray, "*rest"]:
         """The risk over the draw axis, which comes first."""
         if self.kind == "mean":
-            return cost.mean(axis=0)
+            return np.asarray(cost.mean(axis=0))
         if self.kind == "prob":
-            return np.quantile(cost, self.level, axis=0, method="higher")
+            return np.asarray(np.quantile(cost, self.level, axis=0, method="higher"))
         worst = max(1, round((1 - self.level) * len(cost)))
-        return np.sort(cost, axis=0)[-worst:].mean(axis=0)
+        return np.asarray(np.sort(cost, axis=0)[-worst:].mean(axis=0))
 
 
 def parse_risk(text: str) -> Risk:

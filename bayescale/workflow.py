@@ -94,6 +94,6 @@ def _joint_model(stored: dict[str, Any]) -> JointModel:
         thresholds=tuple(stored["thresholds"]),
         varying=tuple(stored["varying"]),
         utd_ref=stored["utd_ref"],
-        constants=tuple((b, r) for b, r in stored["constants"]),
+        centres=tuple((b, r) for b, r in stored["centres"]),
         priors={name: Prior(**prior) for name, prior in stored["priors"].items()},
     )

@@ -31,7 +31,7 @@ class Cells:
     censored_threshold: Int[np.ndarray, " censored"]
     censored_side: Float[np.ndarray, " censored"]  # +1: later than the bound (right-censored), -1: earlier
     log_bound: Float[np.ndarray, " censored"]
-    weight: float  # information of a run's K correlated times, as a share of K independent ones
+    weight: float  # of each time in the composite likelihood: a run's K times are correlated
 
 
 def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
@@ -79,14 +79,17 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
         censored_threshold=threshold,
         censored_side=np.where(right, 1.0, -1.0)[run, threshold],
         log_bound=np.where(right, lower, upper)[run, threshold],
-        weight=_information(residual[inside.all(axis=1)]),
+        weight=_weight(residual[inside.all(axis=1)]),
     )
 
 
-def _information(residual: Float[np.ndarray, "run threshold"]) -> float:
-    """1 / (K * mean correlation): how many independent times a run's K times are worth, divided by K."""
+def _weight(residual: Float[np.ndarray, "run threshold"]) -> float:
+    """1 / sqrt(K * mean correlation) of a run's K times.
+
+    A parameter of one threshold alone asks for weight 1, one common to all thresholds for 1 / (K * mean correlation),
+    the share of independent information; this is their geometric mean.
+    """
     levels = residual.shape[1]
     spread = residual.std(axis=0) if len(residual) else np.zeros(levels)
-    if levels == 1 or len(residual) < 3 or not (spread > 0).all():
-        return 1.0 / levels
-    return float(np.clip(1.0 / (levels * np.corrcoef(residual.T).mean()), 1.0 / levels, 1.0))
+    correlation = np.corrcoef(residual.T).mean() if len(residual) > 2 and (spread > 0).all() else 1.0
+    return float(np.clip(1.0 / np.sqrt(levels * correlation), 1.0 / np.sqrt(levels), 1.0))

@@ -1,17 +1,20 @@
 """The joint model of env steps to thresholds over UTD, batch size and learning rate, tasks and thresholds.
 
-For task e and threshold k, with s = log(utd/utd_ref) and x the threshold scaled to [-1, 1]:
+The level is that at the centre of the task's data, which the data tell best; the penalty there is taken off again to
+get the level at B*, eta*. For task e and threshold k, with s = log(utd/utd_ref) and x the threshold scaled to [-1, 1]:
 
-    log T = max over k' <= k of [ level_ek' + log(w + (1 - w) e^(-alpha s)) + z' K z / 2 ] + misfit + seed noise
+    log T = level_ek - penalty at the centre + log(w + (1 - w) e^(-alpha s)) + z' K z / 2 + misfit + seed noise
     z = (log B - m_B + alpha_B s, log eta - m_eta + alpha_eta s)
 
-w, m_B and m_eta vary by task, and with x along a line plus a small random walk; slopes, alpha and curvatures have
-lines in x. The running maximum keeps thresholds from crossing. A run fails for good with a chance that grows with x
+w, m_B and m_eta vary by task, and along a line in x whose slope varies by task; alpha_B, alpha_eta, alpha and the
+curvatures follow shared lines in x. Predictions take the running maximum over thresholds, so
+that thresholds cannot cross, far from the data neither. A run fails for good with a chance that grows with x
 and with the penalty. The thresholds of a run are correlated: their terms enter as a composite likelihood, each by
-its marginal, weighted by the information that they hold together (`Cells.weight`; exactly 1 with one threshold).
+its marginal, at the weight of `Cells.weight` (exactly 1 with one threshold).
 Axes that do not vary within any task have no parameters.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,14 +25,14 @@ import numpyro
 import numpyro.distributions as dist
 import pandas as pd
 from jax.scipy.special import log_ndtr
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from bayescale.errors import InputError
 from bayescale.laws import log_data_ratio, log_optimum, penalty
 from bayescale.models.cells import AXES, Cells, collapse
 from bayescale.models.priors import PRIORS, Prior
 
-Sites = dict[str, Float[Array, "..."]]
+Sites = dict[str, Array]
 RULES = ("batch_size", "learning_rate")
 
 
@@ -63,14 +66,14 @@ class Optimum(NamedTuple):
 class JointModel:
     """The model for given tasks, thresholds and varying axes.
 
-    `constants` holds for each task the logs of batch size and learning rate where those do not vary.
+    `centres` holds for each task the mean logs of its configurations' batch size and learning rate.
     """
 
     env_ids: tuple[str, ...]
     thresholds: tuple[float, ...]
     varying: tuple[str, ...]
     utd_ref: float
-    constants: tuple[tuple[float, float], ...]
+    centres: tuple[tuple[float, float], ...]
     priors: dict[str, Prior] = field(default_factory=lambda: dict(PRIORS), hash=False)
 
     name = "joint"
@@ -87,13 +90,15 @@ class JointModel:
                 names = ", ".join(map(str, sorted(crossings[column].unique())))
                 raise InputError(f"one fit holds one {column}; got {names}. Fit them one at a time.")
         by_task = crossings.groupby("env_id")
-        logs = np.log(by_task[list(RULES)].agg("first").astype(float))
+        used = crossings[["env_id", *AXES]].drop_duplicates()
+        used = used.assign(**{axis: np.log(used[axis].astype(float)) for axis in RULES})
+        logs = used.groupby("env_id")[list(RULES)].mean()
         return cls(
             env_ids=tuple(str(name) for name in logs.index),
             thresholds=tuple(float(v) for v in np.unique(crossings["threshold"])),
             varying=tuple(axis for axis in AXES if (by_task[axis].nunique() > 1).any()),
             utd_ref=float(np.exp(np.log(crossings["utd"].unique().astype(float)).mean())),
-            constants=tuple((float(b), float(r)) for b, r in logs.to_numpy()),
+            centres=tuple((float(b), float(r)) for b, r in logs.to_numpy()),
             priors=dict(PRIORS) if priors is None else priors,
         )
 
@@ -124,34 +129,33 @@ class JointModel:
         def standard(name: str, *shape: int) -> None:
             numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
 
-        mean, sd = draw("level_mean"), draw("level_sd")
-        numpyro.sample("level", dist.Normal(mean, sd).expand((tasks,)).to_event(1))
+        draw("level_mean")
+        standard("level_z", tasks)
         draw("log_noise_mean", shape=(levels,))
-        draw("log_noise", shape=(tasks, levels))
+        standard("log_noise_z", tasks, levels)
         draw("misfit")
-        for name in ("failure", "failure_sd", "failure_penalty", "failure_rise"):
+        for name in ("failure", "failure_penalty", "failure_rise"):
             draw(name)
         standard("failure_z", tasks)
         walking = ["min_share"] if "utd" in self.varying else []
         walking += [axis for axis in RULES if axis in self.varying]
         if levels > 1:
-            gap, gap_sd = draw("gap_mean", shape=(levels - 1,)), draw("gap_sd")
-            numpyro.sample("gap", dist.Normal(gap, gap_sd).expand((tasks, levels - 1)).to_event(2))
+            draw("gap_mean", shape=(levels - 1,))
+            standard("gap_z", tasks, levels - 1)
             for name in walking:
                 draw(f"{name}_drift")
-                standard(f"{name}_walk", tasks, levels - 1)
+                standard(f"{name}_drift_z", tasks)
         if "utd" in self.varying:
-            draw("min_share"), draw("min_share_sd"), draw("log_alpha")
+            draw("min_share"), draw("log_alpha")
             standard("min_share_z", tasks)
             if levels > 1:
                 draw("log_alpha_drift")
         for axis in walking:
             if axis not in RULES:
                 continue
-            draw(f"{axis}_mean"), draw(f"{axis}_sd"), draw(f"{axis}_curvature")
+            draw(f"{axis}_mean"), draw(f"{axis}_curvature")
             standard(f"{axis}_z", tasks)
             standard(f"{axis}_curvature_z", tasks)
-            draw(f"{axis}_curvature_sd", "curvature_sd")
             if levels > 1:
                 draw(f"{axis}_curvature_drift", "curvature_drift")
             if "utd" in self.varying:
@@ -173,7 +177,7 @@ class JointModel:
             jnp.asarray(cells.log_batch_size),
             jnp.asarray(cells.log_learning_rate),
         )
-        location, extra, _ = self._surface(sites, points)
+        location, extra = self._surface(sites, points)
         noise2 = jnp.exp(2 * self._log_noise(sites))[points.task]
         misfit2 = sites["misfit"] ** 2 * noise2
         seed2 = noise2 + cells.grid_variance
@@ -188,17 +192,15 @@ class JointModel:
         scale = jnp.sqrt(noise2 + misfit2 * seed2 / (seed2 + n * misfit2))[at]
         tail = log_ndtr(cells.censored_side * ((location + shrunk * error)[at] - cells.log_bound) / scale)
         reached = jax.nn.log_sigmoid(-fails[at]) + tail
-        censored = jnp.where(
-            cells.censored_side > 0, jnp.logaddexp(jax.nn.log_sigmoid(fails[at]), reached), reached
-        )
+        censored = jnp.where(cells.censored_side > 0, jnp.logaddexp(jax.nn.log_sigmoid(fails[at]), reached), reached)
         return cells.weight * (known.sum() + censored.sum())
 
     def runs(self, sites: Sites, points: Points) -> Runs:
         """A new run at each point under one draw."""
-        location, extra, _ = self._surface(sites, points)
+        location, extra = self._surface(sites, points)
         scale = jnp.exp(self._log_noise(sites))[points.task] * jnp.sqrt(1 + sites["misfit"] ** 2)
         p_reach = jax.nn.sigmoid(-self._failure(sites, points, extra))
-        return Runs(location, scale, jax.lax.cummin(p_reach, axis=1))
+        return Runs(jax.lax.cummax(location, axis=1), scale, jax.lax.cummin(p_reach, axis=1))
 
     def optimum(self, sites: Sites, task: int, log_utd: Float[Array, " utd"]) -> Optimum:
         """B*, eta* of each threshold over UTD under one draw, and the median run at them."""
@@ -210,75 +212,81 @@ class JointModel:
         p_reach = jax.lax.cummin(jax.nn.sigmoid(-fails), axis=1)
         return Optimum(best["batch_size"], best["learning_rate"], jax.lax.cummax(at_best, axis=1), p_reach)
 
-    def with_new_task(self, draws: Sites, key: Array) -> Sites:
+    def with_new_task(self, draws: Mapping[str, ArrayLike], key: Array) -> Sites:
         """Draws with one more task, whose parameters come from the population of each draw."""
-        out = dict(draws)
-        for name, values in draws.items():
+        out = {name: jnp.asarray(values) for name, values in draws.items()}
+        for name, values in list(out.items()):
             key, fresh = jax.random.split(key)
-            if name == "level":
-                spread, centre = draws["level_sd"][:, None], draws["level_mean"][:, None]
-            elif name == "gap":
-                spread, centre = draws["gap_sd"][:, None, None], draws["gap_mean"][:, None]
-            elif name == "log_noise":
-                spread, centre = jnp.asarray(self.priors["log_noise"].scale), jnp.zeros(())
-            elif name.endswith(("_z", "_walk")):
-                spread, centre = jnp.ones(()), jnp.zeros(())
-            else:
-                continue
-            shape = (len(values), 1, *values.shape[2:])
-            out[name] = jnp.concatenate([values, centre + spread * jax.random.normal(fresh, shape)], axis=1)
+            if name.endswith("_z"):
+                shape = (len(values), 1, *values.shape[2:])
+                out[name] = jnp.concatenate([values, jax.random.normal(fresh, shape)], axis=1)
         return out
+
+    def _fixed(self, name: str) -> float:
+        """A spread between tasks that is stated: a handful of tasks says little of it, and sampling it stalls NUTS."""
+        return self.priors[name].location
 
     def _line(self, sites: Sites, name: str) -> Float[Array, " threshold"]:
         """A parameter's line in the scaled threshold."""
-        return sites[name] + sites.get(f"{name}_drift", 0.0) * self._x
+        return jnp.asarray(sites[name]) + sites.get(f"{name}_drift", 0.0) * self._x
 
     def _by_task(self, sites: Sites, name: str, mean: str) -> Float[Array, "task threshold"]:
-        """A parameter by task: population mean, the task's departure, the drift in x and the task's walk."""
-        x = self._x
-        value = (sites[mean] + sites[f"{name}_sd"] * sites[f"{name}_z"])[:, None] + sites.get(f"{name}_drift", 0.0) * x
-        if f"{name}_walk" not in sites:
-            return value
-        steps = self.priors["walk"].scale * np.sqrt(np.diff(x)) * sites[f"{name}_walk"]
-        return value + jnp.pad(jnp.cumsum(steps, axis=1), ((0, 0), (1, 0)))
+        """A parameter by task: population mean, the task's departure from it, and a line in x of the task's own."""
+        drift = sites.get(f"{name}_drift", 0.0) + self._fixed("drift_sd") * sites.get(f"{name}_drift_z", 0.0)
+        level = sites[mean] + self._fixed(f"{name}_sd") * sites[f"{name}_z"]
+        return level[:, None] + jnp.atleast_1d(drift)[:, None] * self._x
 
     def _rule(self, sites: Sites, axis: str, points: Points) -> Float[Array, "point threshold"]:
-        """log B* or log eta* at the points' UTD; the constant of the task where the axis does not vary."""
+        """log B* or log eta* at the points' UTD; the task's own value where the axis does not vary."""
         if axis not in self.varying:
-            logs = np.asarray(self.constants)[:, RULES.index(axis)]
-            constant = jnp.asarray(np.append(logs, logs.mean()))[points.task]
-            return jnp.broadcast_to(constant[:, None], (len(points.task), len(self.thresholds)))
+            centre = self._centres()[points.task, RULES.index(axis)]
+            return jnp.broadcast_to(centre[:, None], (len(points.task), len(self.thresholds)))
         slope = self._line(sites, f"{axis}_slope") if f"{axis}_slope" in sites else jnp.zeros(len(self.thresholds))
         return log_optimum(self._by_task(sites, axis, f"{axis}_mean")[points.task], slope, points.log_utd[:, None])
 
     def _law(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:
         """log env steps of the median run at B*, eta*."""
-        rises = jnp.exp(sites["gap"]) / (len(self.thresholds) - 1) if "gap" in sites else sites["level"][:, None][:, :0]
-        level = jnp.cumsum(jnp.concatenate([sites["level"][:, None], rises], axis=1), axis=1)[points.task]
+        lowest = (sites["level_mean"] + self._fixed("level_sd") * sites["level_z"])[:, None]
+        rises = lowest[:, :0]
+        if "gap_z" in sites:
+            rises = (sites["gap_mean"] + self._fixed("gap_sd") * sites["gap_z"]) / (len(self.thresholds) - 1)
+        tasks = jnp.arange(len(lowest))
+        centres = self._centres()[: len(lowest)]
+        offset = self._penalty(sites, Points(tasks, jnp.zeros(len(lowest)), centres[:, 0], centres[:, 1]))
+        level = (jnp.cumsum(jnp.concatenate([lowest, rises], axis=1), axis=1) - offset)[points.task]
         if "utd" not in self.varying:
             return level
         share = jax.nn.sigmoid(self._by_task(sites, "min_share", "min_share"))[points.task]
         return level + log_data_ratio(points.log_utd[:, None], share, jnp.exp(self._line(sites, "log_alpha")))
 
-    def _surface(self, sites: Sites, points: Points) -> tuple[Array, Array, Array]:
-        """Location (monotone in the threshold), penalty and unordered location; (point, threshold) each."""
-        law = self._law(sites, points)
-        distance, curvature = [], []
+    def _centres(self) -> Float[Array, "task axis"]:
+        """Log batch size and learning rate at the centre of each task's data, then of all tasks, for a new one."""
+        centres = np.asarray(self.centres)
+        return jnp.asarray(np.vstack([centres, centres.mean(axis=0)]))
+
+    def _penalty(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:
+        """What the points' batch size and learning rate cost over B*, eta*, in log env steps."""
+        distance: list[Array] = []
+        curvature: list[Array] = []
         for axis, value in zip(RULES, (points.log_batch_size, points.log_learning_rate), strict=True):
+            distance.append(value[:, None] - self._rule(sites, axis, points))
             if axis in self.varying:
-                distance.append(value[:, None] - self._rule(sites, axis, points))
-                bend = sites[f"{axis}_curvature_sd"] * sites[f"{axis}_curvature_z"]
+                bend = self._fixed("curvature_sd") * sites[f"{axis}_curvature_z"]
                 curvature.append(jnp.exp(bend[:, None] + self._line(sites, f"{axis}_curvature"))[points.task])
             else:
-                distance.append(jnp.zeros_like(law))
-                curvature.append(jnp.ones_like(law))
-        extra = penalty(*distance, *curvature, jnp.tanh(sites.get("interaction", jnp.zeros(()))))
-        return jax.lax.cummax(law + extra, axis=1), extra, law + extra
+                curvature.append(jnp.zeros_like(distance[-1]))
+        interaction = jnp.tanh(sites["interaction"]) if "interaction" in sites else jnp.zeros(())
+        return penalty(distance[0], distance[1], curvature[0], curvature[1], interaction)
+
+    def _surface(self, sites: Sites, points: Points) -> tuple[Array, Array]:
+        """Location and penalty; (point, threshold) each."""
+        extra = self._penalty(sites, points)
+        return self._law(sites, points) + extra, extra
 
     def _log_noise(self, sites: Sites) -> Float[Array, "task threshold"]:
-        return sites["log_noise_mean"] + sites["log_noise"]
+        return sites["log_noise_mean"] + self._fixed("log_noise_sd") * sites["log_noise_z"]
 
     def _failure(self, sites: Sites, points: Points, extra: Array) -> Float[Array, "point threshold"]:
         """Logit of the chance that a run never reaches the threshold."""
-        task = sites["failure"] + sites["failure_sd"] * sites["failure_z"]
+        task = sites["failure"] + self._fixed("failure_sd") * sites["failure_z"]
         return task[points.task][:, None] + sites["failure_penalty"] * extra + sites["failure_rise"] * self._x

@@ -1,7 +1,7 @@
 """Every prior of the joint model, with its unit and its reason.
 
 Families: normal(location, scale); lognormal(log median, log scale), used for scales so that none sits at zero, where
-few tasks would make the sampler stall; halfnormal(scale).
+few tasks would make the sampler stall; halfnormal(scale); fixed(value), stated and not sampled.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ class Prior:
             return dist.Normal(self.location, self.scale)
         if self.family == "lognormal":
             return dist.LogNormal(self.location, self.scale)
+        if self.family == "fixed":
+            return dist.Delta(self.location)
         return dist.HalfNormal(self.scale)
 
 
@@ -37,40 +39,45 @@ def lognormal(median: float, scale: float) -> Prior:
     return Prior("lognormal", log(median), scale)
 
 
+def fixed(value: float) -> Prior:
+    """A number that the few tasks of a sweep cannot tell; it is stated instead of sampled."""
+    return Prior("fixed", value, 0.0)
+
+
 PRIORS: dict[str, Prior] = {
     # log env steps to the lowest threshold at the reference UTD: 2e3 to 5e6 env steps within two scales
     "level_mean": normal(log(1e5), 2.0),
-    "level_sd": lognormal(1.0, 0.5),  # log env steps; tasks differ by a factor of e, give or take
-    # log of the rise in log env steps over all thresholds, shared out equally: a factor of 4.5, loosely
-    "gap_mean": normal(log(1.5), 1.0),
-    "gap_sd": lognormal(0.4, 0.5),  # log units; how much a task's rise departs from the mean task's
+    "level_sd": fixed(1.0),  # log env steps; tasks differ by a factor of e, give or take
+    # rise in log env steps from a threshold to the next, times the number of rises: a factor of 4.5 over all, loosely
+    "gap_mean": normal(1.5, 1.0),
+    "gap_sd": fixed(0.8),  # log env steps; how much a task's rise departs from the mean task's
     # log samples: 35 to 1,900 within two scales
     "batch_size_mean": normal(log(256.0), 1.0),
-    "batch_size_sd": lognormal(0.6, 0.5),  # published optima of one suite scatter by 0.1 to 0.6
+    "batch_size_sd": fixed(0.6),  # published optima of one suite scatter by 0.1 to 0.6
     "batch_size_drift": normal(0.0, 0.5),  # log samples per half range of the thresholds
     "batch_size_slope": normal(0.4, 0.3),  # exponent; published: 0.31 (Gym), 0.49 (DMC), tasks from -0.1 to 0.9
     "batch_size_slope_drift": normal(0.0, 0.2),  # exponent per half range of the thresholds
     "batch_size_curvature": normal(log(0.1), 0.8),  # log of log env steps per squared log: x4 costs 10%, loosely
     "learning_rate_mean": normal(log(5e-4), 1.5),  # log rate: 2.5e-5 to 1e-2 within two scales
-    "learning_rate_sd": lognormal(0.6, 0.5),  # published optima of one suite scatter by 0.4 to 1.1
+    "learning_rate_sd": fixed(0.8),  # published optima of one suite scatter by 0.4 to 1.1
     "learning_rate_drift": normal(0.0, 0.5),  # log rate per half range of the thresholds
     "learning_rate_slope": normal(0.4, 0.3),  # exponent; published: 0.29 (Gym), 0.32 (DMC)
     "learning_rate_slope_drift": normal(0.0, 0.2),  # exponent per half range of the thresholds
     "learning_rate_curvature": normal(log(0.2), 0.8),  # as for the batch size; x4 costs 20%, loosely
     "curvature_drift": normal(0.0, 0.3),  # log curvature per half range of the thresholds
-    "curvature_sd": lognormal(0.5, 0.3),  # log curvature between tasks
+    "curvature_sd": fixed(0.5),  # log curvature between tasks
     "interaction": normal(0.3, 0.5),  # inverse tanh of the correlation in K; larger batches bear larger rates
     "min_share": normal(0.0, 1.0),  # logit of D_min over the data at the reference UTD; published: 0.35 to 0.8
-    "min_share_sd": lognormal(0.5, 0.5),  # logit, between tasks
+    "min_share_sd": fixed(0.6),  # logit, between tasks
     "min_share_drift": normal(0.0, 0.5),  # logit per half range of the thresholds
     "log_alpha": normal(log(0.75), 0.2),  # published: 0.58 to 0.82 (Gym), 0.86 to 1.15 (DMC); UTDs seldom identify it
     "log_alpha_drift": normal(0.0, 0.1),  # log exponent per half range of the thresholds
-    "walk": normal(0.0, 0.5),  # departures of a task from these straight drifts, per square root of a half range
+    "drift_sd": fixed(0.4),  # departures of a task's drift from the shared one
     "log_noise_mean": normal(log(0.25), 0.5),  # log of the seed spread of log env steps; published runs: 0.1 to 0.45
-    "log_noise": normal(0.0, 0.4),  # its departure by task and threshold
+    "log_noise_sd": fixed(0.4),  # its departure by task and threshold
     "misfit": lognormal(0.3, 0.5),  # spread of configurations around the surface, in units of the seed spread
     "failure": normal(-5.0, 1.0),  # logit of the chance that a run never reaches the middle threshold
-    "failure_sd": lognormal(0.7, 0.3),  # logit, between tasks
+    "failure_sd": fixed(0.7),  # logit, between tasks
     "failure_penalty": Prior("halfnormal", 0.0, 2.0),  # logit per unit of the penalty: failing grows off the optimum
     "failure_rise": Prior("halfnormal", 0.0, 1.0),  # logit per half range of the thresholds
 }

@@ -1,0 +1,48 @@
+"""Does a fit of the published Gym sweep predict runs that it never saw?
+
+Data: a folder with sweep.parquet, second_stage.parquet and return_scale.csv, the SAC runs of Rybkin et al. (ICML 2025)
+on four MuJoCo tasks as learning-curve tables; they do not ship with the project. Run time: minutes on two cores.
+Writes predictions for the second-stage configurations, to be scored against their curves.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import bayescale as bs
+
+CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Thresholds on the scale 0 to 1000, as in the paper, and the UTD left out of the fit, if any."""
+
+    thresholds: tuple[float, ...] = tuple(1000 - np.geomspace(700, 200, 10))
+    leave_out_utd: float | None = None
+    draws: int = 1000
+
+
+def main(config: Config, data: Path, out: Path, smoke: bool) -> None:
+    """Fits the sweep and writes predictions for what it did not see."""
+    curves = bs.read_curves(data / "sweep.parquet")
+    left_out = curves["utd"] == config.leave_out_utd
+    fitted = bs.time_to_threshold(curves[~left_out], config.thresholds, data / "return_scale.csv")
+    posterior = bs.fit(fitted, draws=config.draws, require_convergence=not smoke)
+    unseen = curves[left_out] if left_out.any() else bs.read_curves(data / "second_stage.parquet")
+    posterior.predict(unseen[CONFIG].drop_duplicates()).to_csv(out, index=False)
+    worst = posterior.diagnostics()
+    print(f"{posterior.status.value}; R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}; wrote {out}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the published tables")
+    parser.add_argument("--out", type=Path, default=Path("predictions.csv"))
+    parser.add_argument("--leave-out-utd", type=float)
+    parser.add_argument("--smoke", action="store_true", help="few draws, converged or not")
+    given = parser.parse_args()
+    draws = 50 if given.smoke else Config.draws
+    main(Config(leave_out_utd=given.leave_out_utd, draws=draws), given.data, given.out, given.smoke)

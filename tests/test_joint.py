@@ -1,0 +1,171 @@
+"""The joint model on data simulated from a known law, and its sufficient statistics against a slow twin."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+import bayescale as bs
+from bayescale.models import JointModel
+from bayescale.models.cells import collapse
+from bayescale.posterior import Posterior
+
+THRESHOLDS = (300.0, 600.0)
+LEVELS = np.log([4e4, 9e4])
+BEST_BATCH, BEST_RATE, NOISE = np.log(200.0), np.log(6e-4), 0.15
+
+
+def true_location(configs: pd.DataFrame) -> np.ndarray:
+    """Log env steps of the median run under the law that the tests know."""
+    log_utd = np.log(configs["utd"].to_numpy() / 2)
+    z_batch = np.log(configs["batch_size"].to_numpy()) - BEST_BATCH + 0.4 * log_utd
+    z_rate = np.log(configs["learning_rate"].to_numpy()) - BEST_RATE + 0.3 * log_utd
+    law = np.log(0.4 + 0.6 * np.exp(-0.8 * log_utd)) + 0.1 * z_batch**2 + 0.15 * z_rate**2
+    return LEVELS + law[:, None]
+
+
+def simulated(seed: int, horizon: float = 4e5, seeds: int = 4) -> pd.DataFrame:
+    grid = itertools.product([1.0, 2.0, 4.0], [64, 256, 1024], [1e-4, 5e-4, 2.5e-3], range(seeds))
+    runs = pd.DataFrame(grid, columns=["utd", "batch_size", "learning_rate", "seed"])
+    rng = np.random.default_rng(seed)
+    times = np.exp(true_location(runs) + NOISE * rng.standard_normal((len(runs), 1)))
+    rows = runs.assign(algorithm="SAC", env_id="Known-v0").loc[runs.index.repeat(2)].reset_index(drop=True)
+    upper = np.ceil(times.ravel() / 1000) * 1000
+    late = upper > horizon
+    return rows.assign(
+        threshold=np.tile(THRESHOLDS, len(runs)),
+        env_steps_lower=np.where(late, horizon, upper - 1000),
+        env_steps_upper=np.where(late, np.inf, upper),
+        censored=late,
+    )
+
+
+@pytest.fixture(scope="module")
+def posterior() -> Posterior:
+    return bs.fit(simulated(0), chains=2, draws=400, warmup=300, require_convergence=False)
+
+
+def test_the_law_is_recovered_beyond_the_swept_utds(posterior: Posterior) -> None:
+    configs = pd.DataFrame({"env_id": "Known-v0", "utd": [1.0, 2.0, 3.0, 4.0, 8.0], "batch_size": 200})
+    configs["learning_rate"] = 6e-4
+    predicted = posterior.predict(configs)
+    truth = np.exp(true_location(configs)).ravel()
+    error = np.log(predicted["law_q50"] / truth)
+    sd = np.log(predicted["law_q95"] / predicted["law_q05"]) / 3.29
+    assert (abs(error) < 3.3 * sd).all()  # 10 dependent normal deviates: false alarm below 1%
+    assert abs(error).max() < 0.2
+    assert (abs(error + 0.5) > 3.3 * sd).all()  # the control that must fail: a law off by a factor of 1.65
+
+
+def test_new_runs_fall_into_their_intervals_and_shifted_ones_do_not(posterior: Posterior) -> None:
+    fresh = simulated(1)
+    fresh = fresh[~fresh["censored"]]
+    configs = ["env_id", "utd", "batch_size", "learning_rate"]
+    both = fresh.merge(posterior.predict(fresh[configs].drop_duplicates()), on=[*configs, "threshold"])
+
+    def coverage(steps: pd.Series) -> float:
+        return float(((steps >= both["q05"]) & (steps <= both["q95"])).mean())
+
+    assert 0.82 <= coverage(both["env_steps_upper"]) <= 0.99
+    assert coverage(both["env_steps_upper"] * 1.5) < 0.6  # the control that must fail
+
+
+def test_a_task_without_runs_is_less_certain(posterior: Posterior) -> None:
+    configs = pd.DataFrame({"env_id": ["Known-v0", "New-v0"], "utd": 2.0, "batch_size": 200, "learning_rate": 6e-4})
+    known, new = (group for _, group in posterior.predict(configs).groupby("env_id"))
+    assert (np.log(new["q95"] / new["q05"]).to_numpy() > np.log(known["q95"] / known["q05"]).to_numpy()).all()
+    assert new["extrapolated"].all()
+    assert not known["extrapolated"].any()
+
+
+def test_predictions_rise_with_the_threshold_and_the_level(posterior: Posterior) -> None:
+    configs = pd.DataFrame({"env_id": "Known-v0", "utd": [0.1, 2.0, 50.0], "batch_size": [8, 200, 9000]})
+    predicted = posterior.predict(configs.assign(learning_rate=6e-4))
+    quantiles = predicted[["q05", "q10", "q25", "q50", "q75", "q90", "q95"]].to_numpy()
+    assert (quantiles[:, 1:] >= quantiles[:, :-1]).all()
+    by_threshold = quantiles.reshape(3, 2, -1)
+    assert (by_threshold[:, 1] >= by_threshold[:, 0]).all()
+
+
+def test_a_saved_posterior_predicts_the_same(posterior: Posterior, tmp_path) -> None:
+    posterior.save(tmp_path / "fit.nc")
+    again = bs.load(tmp_path / "fit.nc")
+    configs = pd.DataFrame({"env_id": ["Known-v0"], "utd": 2.0, "batch_size": 200, "learning_rate": 6e-4})
+    pd.testing.assert_frame_equal(again.predict(configs), posterior.predict(configs))
+    assert again.provenance == posterior.provenance
+    assert again.status is posterior.status
+
+
+def test_the_cheapest_setting_has_no_regret_without_uncertainty_and_budgets_hold(posterior: Posterior) -> None:
+    size = 10_000
+    choice = bs.allocate(posterior, "Known-v0", threshold=300.0, model_size=size)
+    assert choice.feasible
+    assert choice.regret["q05"] >= 0
+    within = bs.allocate(posterior, "Known-v0", budget=choice.budget["mean"] * 1.01, model_size=size)
+    assert within.feasible
+    assert within.budget["mean"] <= choice.budget["mean"] * 1.01
+    broke = bs.allocate(posterior, "Known-v0", budget=choice.budget["q05"] / 100, model_size=size)
+    assert not broke.feasible
+    assert broke.threshold == 300.0
+
+
+def test_the_likelihood_of_seeds_equals_its_slow_twin() -> None:
+    """One threshold, no misfit shared by seeds to speak of: the cells' sum is that of one normal density a run."""
+    crossings = simulated(2).query("threshold == 300.0").reset_index(drop=True)
+    model = JointModel.for_crossings(crossings)
+    cells = collapse(crossings, model.env_ids)
+    assert cells.weight == 1.0
+    assert cells.count.sum() + len(cells.log_bound) == len(crossings)
+    from numpyro import handlers
+
+    with handlers.seed(rng_seed=3), handlers.trace() as trace:
+        model.sites()
+    sites = {name: site["value"] for name, site in trace.items()}
+    sites |= {"misfit": jnp.asarray(1e-6), "failure": jnp.asarray(-60.0), "failure_penalty": jnp.asarray(0.0)}
+    runs = model.runs(sites, model.points(crossings))
+    middle = (np.log(crossings["env_steps_lower"]) + np.log(crossings["env_steps_upper"])) / 2
+    width2 = np.log(crossings["env_steps_upper"] / crossings["env_steps_lower"]) ** 2 / 12
+    grid = width2.groupby([crossings["utd"], crossings["batch_size"], crossings["learning_rate"]]).transform("mean")
+    scale = np.sqrt(np.asarray(runs.scale)[:, 0] ** 2 + grid)
+    slow = norm.logpdf(middle, np.asarray(runs.location)[:, 0], scale).sum() + 0.5 * np.log(2 * np.pi) * len(middle)
+    assert not crossings["censored"].any()
+    assert float(model.log_likelihood(sites, cells)) == pytest.approx(slow, rel=1e-6)
+
+
+def test_axes_that_do_not_vary_have_no_parameters() -> None:
+    crossings = simulated(0).query("batch_size == 256 and learning_rate == 5e-4").reset_index(drop=True)
+    model = JointModel.for_crossings(crossings)
+    assert model.varying == ("utd",)
+    from numpyro import handlers
+
+    with handlers.seed(rng_seed=0), handlers.trace() as trace:
+        model.sites()
+    assert not any(name.startswith(("batch_size", "learning_rate", "interaction")) for name in trace)
+
+
+def test_every_prior_predicts_times_that_runs_can_have() -> None:
+    """Prior predictive: the middle 90% of times to the lowest threshold lie between 100 and 1e9 env steps."""
+    crossings = simulated(0)
+    model = JointModel.for_crossings(crossings)
+    from numpyro.infer import Predictive
+
+    draws = Predictive(model.sites, num_samples=500)(jax.random.PRNGKey(0))
+    runs = jax.vmap(model.runs, in_axes=(0, None))(draws, model.points(crossings.iloc[:2]))
+    low, high = np.quantile(np.asarray(runs.location)[:, :, 0], [0.05, 0.95])
+    assert np.log(100) < low < high < np.log(1e9)
+
+
+def test_errors_name_the_remedy(posterior: Posterior) -> None:
+    with pytest.raises(bs.InputError, match=r"threshold 777 was not fitted; choose one of 300, 600"):
+        bs.frontier(posterior, "Known-v0", 777.0, model_size=1)
+    with pytest.raises(bs.InputError, match="no model_size"):
+        bs.frontier(posterior, "Known-v0", 300.0)
+    with pytest.raises(bs.InputError, match="no run reaches any threshold"):
+        bs.fit(simulated(0, horizon=10.0))
+    two = pd.concat([simulated(0), simulated(0).assign(algorithm="BRO")])
+    with pytest.raises(bs.InputError, match="one fit holds one algorithm"):
+        bs.fit(two)
