@@ -142,7 +142,8 @@ def allocate(
     assert best is not None  # there is at least one threshold
     k, choice, affordable, env_steps, flops_per_step, cost = best
     setting, mine = settings.iloc[choice], cost[:, choice]
-    longest = np.inf if budget is None else np.log(budget / prices.cost(flops_per_step, np.asarray(1.0)))
+    # Where no budget bounds the run, only failing for good does.
+    longest = np.inf if budget is None else np.log(budget * env_steps / mine)
     within = ndtr((longest - location[:, choice, k]) / scale[:, choice, k])
     return Allocation(
         env_id=env_id,

@@ -169,13 +169,10 @@ def _laplace(potential: Callable[[Array], Array], start: Array) -> tuple[Float[A
         value, gradient = value_and_grad(z)
         return float(value), np.asarray(gradient)
 
-    found = minimize(
-        objective,
-        np.asarray(start),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": 3000, "maxcor": 50, "ftol": 1e-12},
-    )
+    options = {"maxiter": 3000, "maxfun": 20000, "maxcor": 50, "ftol": 1e-12}
+    starts = [np.asarray(start), np.zeros(len(start)), -np.asarray(start)]  # a line search can stall far from the mode
+    ends = [minimize(objective, first, jac=True, method="L-BFGS-B", options=options) for first in starts]
+    found = min(ends, key=lambda end: float(end.fun))
     curvature = np.asarray(jax.jit(jax.hessian(potential))(found.x))
     values, vectors = np.linalg.eigh(curvature)
     # Every prior is proper, of curvature about 1 in the unconstrained space; flatter directions come from kinks.

@@ -45,4 +45,6 @@ def penalty(
 
 def flops(model_size: ArrayLike, batch_size: ArrayLike, utd: ArrayLike, env_steps: ArrayLike) -> Float[Array, "..."]:
     """Training flops C = 10 N B utd D for N critic parameters, B samples per update, D env steps."""
-    return jnp.asarray(FLOPS_PER_PARAMETER_AND_SAMPLE * jnp.asarray(model_size) * batch_size * utd * env_steps)
+    per_step = FLOPS_PER_PARAMETER_AND_SAMPLE * jnp.asarray(model_size) * jnp.asarray(batch_size) * jnp.asarray(utd)
+    total: Array = per_step * jnp.asarray(env_steps)
+    return total

@@ -193,7 +193,8 @@ class JointModel:
         tail = log_ndtr(cells.censored_side * ((location + shrunk * error)[at] - cells.log_bound) / scale)
         reached = jax.nn.log_sigmoid(-fails[at]) + tail
         censored = jnp.where(cells.censored_side > 0, jnp.logaddexp(jax.nn.log_sigmoid(fails[at]), reached), reached)
-        return cells.weight * (known.sum() + censored.sum())
+        total: Array = cells.weight * (known.sum() + censored.sum())
+        return total
 
     def runs(self, sites: Sites, points: Points) -> Runs:
         """A new run at each point under one draw."""
