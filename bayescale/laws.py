@@ -39,8 +39,8 @@ def penalty(
     so that it is positive definite.
     """
     b, r = jnp.asarray(z_batch), jnp.asarray(z_rate)
-    cross = jnp.asarray(interaction) * jnp.sqrt(jnp.asarray(curvature_batch) * curvature_rate)
-    return 0.5 * (curvature_batch * b**2 + 2.0 * cross * b * r + curvature_rate * r**2)
+    cross = jnp.asarray(interaction) * jnp.sqrt(jnp.asarray(curvature_batch) * jnp.asarray(curvature_rate))
+    return 0.5 * (jnp.asarray(curvature_batch) * b**2 + 2.0 * cross * b * r + jnp.asarray(curvature_rate) * r**2)
 
 
 def flops(model_size: ArrayLike, batch_size: ArrayLike, utd: ArrayLike, env_steps: ArrayLike) -> Float[Array, "..."]:
