@@ -5,9 +5,10 @@ is one (UTD, batch size, learning rate) for all draws: the Bayes action, not eac
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -16,8 +17,8 @@ from scipy.special import ndtr
 from bayescale.errors import InputError
 from bayescale.frontier import critic_parameters, optima
 from bayescale.laws import flops
-from bayescale.posterior import Posterior
-from bayescale.utility import Prices, parse_risk
+from bayescale.posterior import Posterior, runs
+from bayescale.utility import Prices, Risk, parse_risk
 
 ALLOCATION_DRAWS = 400
 DEFAULT_PRICES = Prices()
@@ -67,6 +68,17 @@ class BudgetPath:
             for level in (5, 50, 95):
                 table[f"{name}_q{level:02d}"] = np.quantile(getattr(self, name), level / 100, axis=0)
         return table.assign(utd_chosen=self.utd_chosen)
+
+
+class _Outcomes(NamedTuple):
+    """A new run at each candidate setting: log env steps (location, scale) and the chance to get there, by draw."""
+
+    env_id: str
+    thresholds: Float[np.ndarray, " threshold"]
+    settings: pd.DataFrame
+    location: Float[np.ndarray, "draw setting threshold"]
+    scale: Float[np.ndarray, "draw setting threshold"]
+    p_reach: Float[np.ndarray, "draw setting threshold"]
 
 
 def budget_path(
@@ -120,12 +132,44 @@ def allocate(
     if budget is not None and not 0 < budget < np.inf:
         raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
     measure, size = parse_risk(risk), critic_parameters(posterior, model_size)
-    settings = _settings(posterior, env_id)
-    draws = posterior.flat_draws(ALLOCATION_DRAWS)
-    runs = jax.jit(jax.vmap(posterior.model.runs, in_axes=(0, None)))(draws, posterior.model.points(settings))
-    location, scale, p_reach = (np.asarray(part) for part in runs)
-
     wanted = [posterior.threshold_number(threshold)] if threshold is not None else range(len(posterior.thresholds))
+    return _choose(_outcomes(posterior, env_id), wanted, prices, measure, size, budget)
+
+
+def allocations(
+    posterior: Posterior,
+    env_id: str,
+    thresholds: Iterable[float],
+    prices: Prices = DEFAULT_PRICES,
+    model_size: int | None = None,
+) -> dict[float, Allocation]:
+    """By threshold, the setting of least expected cost for it: `allocate` for each, in the time of one.
+
+    Raises:
+        InputError: a threshold that was not fitted, or no model size.
+    """
+    measure, size = parse_risk("mean"), critic_parameters(posterior, model_size)
+    outcomes = _outcomes(posterior, env_id)
+    return {J: _choose(outcomes, [posterior.threshold_number(J)], prices, measure, size) for J in thresholds}
+
+
+def _outcomes(posterior: Posterior, env_id: str) -> _Outcomes:
+    settings = _settings(posterior, env_id)
+    predicted = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), posterior.model.points(settings))
+    location, scale, p_reach = (np.asarray(part) for part in predicted)
+    return _Outcomes(env_id, posterior.thresholds, settings, location, scale, p_reach)
+
+
+def _choose(
+    outcomes: _Outcomes,
+    wanted: Sequence[int],
+    prices: Prices,
+    measure: Risk,
+    size: int,
+    budget: float | None = None,
+) -> Allocation:
+    """The choice for the last of the wanted thresholds that the budget affords, or for the first if it affords none."""
+    settings, location = outcomes.settings, outcomes.location
     best = None
     for k in wanted:
         env_steps = np.exp(location[:, :, k])
@@ -144,16 +188,16 @@ def allocate(
     setting, mine = settings.iloc[choice], cost[:, choice]
     # Where no budget bounds the run, only failing for good does.
     longest = np.inf if budget is None else np.log(budget * env_steps / mine)
-    within = ndtr((longest - location[:, choice, k]) / scale[:, choice, k])
+    within = ndtr((longest - location[:, choice, k]) / outcomes.scale[:, choice, k])
     return Allocation(
-        env_id=env_id,
-        threshold=float(posterior.thresholds[k]),
+        env_id=outcomes.env_id,
+        threshold=float(outcomes.thresholds[k]),
         utd=float(setting["utd"]),
         batch_size=int(setting["batch_size"]),
         learning_rate=float(setting["learning_rate"]),
         model_size=size,
         feasible=affordable,
-        p_success=float((p_reach[:, choice, k] * within).mean()),
+        p_success=float((outcomes.p_reach[:, choice, k] * within).mean()),
         env_steps=_summary(env_steps),
         flops=_summary(flops_per_step * env_steps),
         budget=_summary(mine),

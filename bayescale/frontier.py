@@ -4,6 +4,8 @@ Source: Rybkin et al. (ICML 2025), with a posterior in place of point estimates.
 """
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,9 +100,14 @@ def optima(
     """B*, eta*, env steps of the median run there and the chance to get there, for every threshold."""
     draws = posterior.flat_draws(FRONTIER_DRAWS)
     log_utd = jnp.log(jnp.asarray(utd) / posterior.model.utd_ref)
-    task = posterior.task_number(env_id)
-    best = jax.jit(jax.vmap(lambda sites: posterior.model.optimum(sites, task, log_utd)))(draws)
+    best = _optimum(posterior.model, draws, posterior.task_number(env_id), log_utd)
     return *(np.exp(np.asarray(part)) for part in best[:3]), np.asarray(best[3])
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _optimum(model: Any, draws: dict[str, jax.Array], task: int, log_utd: Float[jax.Array, " utd"]) -> Any:
+    """`model.optimum` under every draw; compiled once for equal models, a task and as many draws and UTDs."""
+    return jax.vmap(lambda sites: model.optimum(sites, task, log_utd))(draws)
 
 
 def utd_grid(posterior: Posterior, count: int = 25) -> Float[np.ndarray, " utd"]:

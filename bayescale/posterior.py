@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -131,11 +131,10 @@ class Posterior:
         """
         configs = _checked(configs).reset_index(drop=True)
         draws = self.flat_draws(PREDICTION_DRAWS)
-        runs = jax.jit(jax.vmap(self.model.runs, in_axes=(0, None)))
         tables = []
         for first in range(0, len(configs), CHUNK):
             some = configs.iloc[first : first + CHUNK]
-            location, scale, p_reach = (np.asarray(part) for part in runs(draws, self.model.points(some)))
+            location, scale, p_reach = (np.asarray(part) for part in runs(self.model, draws, self.model.points(some)))
             quantiles = _mixture_quantiles(location, scale, p_reach)
             law = np.exp(np.quantile(location, [0.05, 0.5, 0.95], axis=0))
             table = some.loc[some.index.repeat(len(self.thresholds))].reset_index(drop=True)
@@ -250,6 +249,12 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
     arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
     crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
     return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
+
+
+@partial(jax.jit, static_argnums=0)
+def runs(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
+    """`model.runs` at the points under every draw; compiled once for equal models and as many draws and points."""
+    return jax.vmap(model.runs, in_axes=(0, None))(draws, points)
 
 
 def data_hash(crossings: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from bayescale import plots
-from bayescale.allocation import DEFAULT_PRICES, Allocation, allocate, budget_path
+from bayescale.allocation import DEFAULT_PRICES, Allocation, allocations, budget_path
 from bayescale.axes import plain
 from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
@@ -151,10 +151,7 @@ def _section(
         "frontier": _svg(plots.plot_frontier(fronts)),
         "budget_path": _svg(plots.plot_budget_path(path, rows)),
     }
-    choices = {
-        J: allocate(posterior, env_id, threshold=J, prices=prices, model_size=model_size)
-        for J in sorted({*shown, headline})
-    }
+    choices = allocations(posterior, env_id, sorted({*shown, headline}), prices, model_size)
     return Section(env_id, rows, levels, choices, headline, pictures)
 
 
