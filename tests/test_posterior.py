@@ -1,0 +1,75 @@
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from bayescale.errors import NotConverged
+from bayescale.inference import Status
+from bayescale.models import JointModel
+from tests.prior_posterior import TASKS, prior_posterior
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return prior_posterior()
+
+
+@pytest.fixture(scope="module")
+def apart(posterior):
+    """The chains of `misfit` ten standard deviations apart, and draws of `failure` that hardly move."""
+    draws = dict(posterior.draws)
+    draws["misfit"] = draws["misfit"] + 10 * draws["misfit"].std() * np.array([[0.0], [1.0]])
+    draws["failure"] = np.cumsum(draws["failure"], axis=1)
+    return dataclasses.replace(posterior, draws=draws, status=Status.NOT_MIXED)
+
+
+def test_a_converged_posterior_is_returned_itself(posterior):
+    assert posterior.status is Status.CONVERGED
+    assert posterior.require_convergence() is posterior
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.CONVERGED])
+def test_any_other_status_raises_one_sentence_that_names_the_worst_parameters_first(apart, status):
+    with pytest.raises(NotConverged) as caught:
+        dataclasses.replace(apart, status=status).require_convergence()
+    message = str(caught.value)
+    assert message.startswith(f"{status.value}; worst misfit (R-hat ")
+    assert message.endswith(").")
+    named = re.findall(r"(\S+) \(R-hat (\d+\.\d{3}), bulk ESS (\d+)\)", message)
+    assert 2 <= len(named) <= 5
+    assert tuple(name for name, _, _ in named) == caught.value.parameters[: len(named)]
+    r_hats = [float(r_hat) for _, r_hat, _ in named]
+    assert r_hats == sorted(r_hats, reverse=True)
+    table = apart.diagnostics()
+    for name, r_hat, ess in named:
+        assert (r_hat, ess) == (f"{table.r_hat[name]:.3f}", f"{table.ess_bulk[name]:.0f}")
+    assert "failure" in caught.value.parameters
+    assert caught.value.exit_code == 3
+
+
+def test_divergences_alone_name_no_parameter(posterior, monkeypatch):
+    """The divergences of a sampler whose chains agree are nobody's: the message ends with its remedy."""
+    diverged = dataclasses.replace(posterior, status=Status.DIVERGED)
+    monkeypatch.setattr("bayescale.posterior.unconverged", lambda *_: ())
+    with pytest.raises(NotConverged, match=r"fewer axes\.$") as caught:
+        diverged.require_convergence()
+    assert caught.value.parameters == ()
+
+
+def test_equal_models_are_compiled_once(posterior, monkeypatch):
+    """JAX calls the model's Python only to compile it; a model that differs in one value is compiled anew."""
+    compiled = []
+    original = JointModel.runs
+    monkeypatch.setattr(JointModel, "runs", lambda *given: compiled.append(given[0]) or original(*given))
+    configs = posterior.crossings[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates().head(3)
+    other = dataclasses.replace(posterior, model=dataclasses.replace(posterior.model, utd_ref=1.75))
+    first = other.predict(configs)
+    assert len(compiled) == 1
+    again = dataclasses.replace(other, model=dataclasses.replace(other.model)).predict(configs[::-1])
+    assert len(compiled) == 1
+    keys = ["utd", "batch_size", "learning_rate", "threshold"]
+    assert first.sort_values(keys).reset_index(drop=True).equals(again.sort_values(keys).reset_index(drop=True))
+    dataclasses.replace(posterior, model=dataclasses.replace(posterior.model, utd_ref=1.25)).predict(configs)
+    assert len(compiled) == 2
+    assert set(first["env_id"]) == set(TASKS[:1])
