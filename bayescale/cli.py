@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bayescale.errors import BayeScaleError, Infeasible, InputError
+from bayescale.options import (
+    EnvStepPrice,
+    FitFile,
+    FlopPrice,
+    ModelSize,
+    ReturnScaleFile,
+    Task,
+    parse_thresholds,
+    parse_utd,
+    read_configs,
+)
 from bayescale.outputs import check_folder, check_output, written
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from bayescale.allocation import Allocation
@@ -37,12 +47,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="A posterior that `bayescale fit` wrote.")]
-Task = Annotated[str, typer.Option("--env", metavar="ENV", help="The task, as in the column env_id.")]
-ModelSize = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Critic parameters; default: those of the fitted runs.")
-]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,10 +124,7 @@ def fit(
     thresholds: Annotated[
         str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: ten, from the data.")
     ] = None,
-    return_scale: Annotated[
-        Path | None,
-        typer.Option(metavar="SCALE.csv", help="Columns env_id, low, high: the returns 0 and 1000."),
-    ] = None,
+    return_scale: ReturnScaleFile = None,
     reset_period: Annotated[
         float | None, typer.Option(metavar="UPDATES", help="Gradient updates between full resets of the agent, if any.")
     ] = None,
@@ -137,7 +138,7 @@ def fit(
 ) -> None:
     """Fit the joint model to learning curves."""
     check_output(out, ".nc")
-    levels = _thresholds(thresholds)
+    levels = parse_thresholds(thresholds)
     import bayescale as bs
 
     table = bs.read_curves(*curves)
@@ -159,7 +160,7 @@ def predict(
 ) -> None:
     """Predict the env steps until new runs reach each threshold."""
     check_output(out, ".csv")
-    configs = _read_configs(at)
+    configs = read_configs(at)
     import bayescale as bs
 
     _write_csv(bs.load(fit).predict(configs), out)
@@ -178,7 +179,7 @@ def frontier(
 ) -> None:
     """Tabulate data and compute over UTD, with bands."""
     check_output(out, ".csv")
-    grid = _utd_grid(utd)
+    grid = parse_utd(utd)
     import bayescale as bs
 
     posterior = _load(fit, env)
@@ -193,8 +194,8 @@ def allocate(
         float | None, typer.Option(metavar="F", help="Reach the highest return within this budget.")
     ] = None,
     threshold: Annotated[float | None, typer.Option(metavar="J", help="Reach this return at the least cost.")] = None,
-    env_step_price: Annotated[float, typer.Option(metavar="DELTA", help="Price of one env step.")] = 4e9,
-    flop_price: Annotated[float, typer.Option(metavar="PRICE", help="Price of one flop.")] = 1.0,
+    env_step_price: EnvStepPrice = 4e9,
+    flop_price: FlopPrice = 1.0,
     risk: Annotated[
         str,
         typer.Option(metavar="mean|cvar:A|prob:A", help="What counts over draws: mean, cvar:0.9, prob:0.9."),
@@ -230,14 +231,24 @@ def allocate(
 def report(
     fit: FitFile,
     out: Annotated[Path, typer.Option(metavar="report.html", help="The page to write.")],
+    curves: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CURVES", help="The fitted learning curves, to draw: a file or a quoted glob; repeatable."
+        ),
+    ] = None,
+    return_scale: ReturnScaleFile = None,
+    env_step_price: EnvStepPrice = 4e9,
+    flop_price: FlopPrice = 1.0,
+    model_size: ModelSize = None,
 ) -> None:
     """Write the fit and its figures as one HTML page."""
     check_output(out, ".html")
     import bayescale as bs
 
-    posterior = bs.load(fit)
-    with written(out) as partial:
-        bs.report(posterior, partial)
+    posterior, prices = bs.load(fit), bs.Prices(flop=flop_price, env_step=env_step_price)
+    table = bs.read_curves(*curves) if curves else None
+    bs.report(posterior, out, table, prices, return_scale=return_scale, model_size=model_size)
     print(f"wrote {out}")
 
 
@@ -257,43 +268,6 @@ def demo(
 def _show_progress(done: int, total: int, seconds: float) -> None:
     end = "\n" if done == total else ""
     print(f"\r{done} of {total} runs after {seconds:.0f} s", end=end, file=sys.stderr, flush=True)
-
-
-def _thresholds(text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--thresholds must be numbers with commas between; got '{text}'. Try 300,500,800.") from None
-
-
-def _utd_grid(text: str | None) -> "np.ndarray | None":
-    if text is None:
-        return None
-    try:
-        low, high, count = text.split(":")
-        lowest, highest, number = float(low), float(high), int(count)
-    except ValueError:
-        raise InputError(f"--utd must be LO:HI:N; got '{text}'. Try 0.25:16:25.") from None
-    if not (0 < lowest < highest < math.inf and number >= 2):
-        raise InputError(f"--utd must have 0 < LO < HI and N >= 2; got '{text}'. Try 0.25:16:25.")
-    import numpy as np
-
-    return np.geomspace(lowest, highest, number)
-
-
-def _read_configs(path: Path) -> "pd.DataFrame":
-    from bayescale.tables import Column, check_columns, read_table
-
-    columns = (
-        Column("env_id", "text"),
-        Column("utd", "real", above=0),
-        Column("batch_size", "integer", above=0),
-        Column("learning_rate", "real", above=0),
-        Column("model_size", "integer", above=0, optional=True),
-    )
-    return check_columns(read_table(path, ("env_id",)), columns).reset_index(drop=True)
 
 
 def _load(fit: Path, env_id: str) -> "Posterior":

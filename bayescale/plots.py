@@ -51,7 +51,7 @@ def plot_learning_curves(
     ax = own_axes(ax)
     colours = dict(zip(np.unique(rows["utd"]), ordered_colours(rows["utd"].nunique()), strict=True))
     if curves is not None:
-        _draw_curves(ax, curves.merge(rows[run_columns(rows)].drop_duplicates()))
+        _draw_curves(ax, curves.merge(rows[run_columns(rows)].drop_duplicates()), colours)
     for _, run in rows.groupby(run_columns(rows)):
         reached, ended = run[~run["censored"]], run[run["censored"]].head(1)
         colour = colours[run["utd"].iloc[0]]
@@ -260,11 +260,19 @@ def _draw_runs(ax: Axes, rows: pd.DataFrame, colour: str, width: float, label: s
         ax.plot(x[ended], rows["env_steps_lower"][ended], "^", color=colour, label=f"{label}: ended below J", **HOLLOW)
 
 
-def _draw_curves(ax: Axes, curves: pd.DataFrame) -> None:
+def _draw_curves(ax: Axes, curves: pd.DataFrame, colours: dict[float, tuple[float, ...]]) -> None:
     from matplotlib.collections import LineCollection
 
-    lines = [run[["env_steps", "episode_return"]].to_numpy(float) for _, run in curves.groupby(run_columns(curves))]
+    runs = [run for _, run in curves.groupby(run_columns(curves))]
+    opacity = min(0.6, max(0.08, 10 / max(len(runs), 1)))  # hundreds of runs make a haze, a few are lines
     # Rasterised: hundreds of runs of a thousand points would make a page of many megabytes.
-    grey = LineCollection(lines, color="0.4", alpha=0.08, linewidth=0.4, zorder=0.5, rasterized=True)
-    ax.add_collection(grey, autolim=False)  # the crossings set the limits: early returns lie far below
-    ax.plot([], [], color="0.8", label="return")
+    faint = LineCollection(
+        [run[["env_steps", "episode_return"]].to_numpy(float) for run in runs],
+        colors=[colours[run["utd"].iloc[0]] for run in runs],
+        alpha=opacity,
+        linewidth=0.7,
+        zorder=0.7,
+        rasterized=True,
+    )
+    ax.add_collection(faint, autolim=False)  # the crossings set the limits: early returns lie far below
+    ax.plot([], [], color="0.3", alpha=0.6, linewidth=0.7, label="learning curve")

@@ -76,7 +76,8 @@ def report(
         model_size: critic parameters, to count flops with; None: those of the fitted runs.
 
     Raises:
-        InputError: no such folder, a task that was not fitted, no model size, or a file that cannot be written.
+        InputError: no such folder, a task that was not fitted, no model size, curves of other runs, or a file that
+            cannot be written.
         MissingExtra: matplotlib or jinja2 is not installed.
     """
     try:
@@ -92,7 +93,7 @@ def report(
         raise InputError(
             f"env_ids must be among {', '.join(posterior.tasks)}; got {unknown or tasks}. Choose of these."
         )
-    scaled = None if curves is None else _in_units_of_thresholds(curves, return_scale)
+    scaled = None if curves is None else _fitted_curves(posterior, curves, return_scale)
     checked = _predictive_check(posterior)
     diagnostics, priors = posterior.diagnostics(), json.loads(posterior.provenance["priors"])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -218,7 +219,11 @@ def _rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"
     return np.stack([np.histogram(chain, RANK_BINS, (0, draws.size))[0] for chain in ranks])
 
 
-def _in_units_of_thresholds(curves: pd.DataFrame, return_scale: ReturnScale | None) -> pd.DataFrame:
+def _fitted_curves(posterior: Posterior, curves: pd.DataFrame, return_scale: ReturnScale | None) -> pd.DataFrame:
+    """The learning curves in the units of the thresholds."""
+    runs = run_columns(posterior.crossings)
+    if not set(runs) <= set(curves) or not len(curves.merge(posterior.crossings[runs].drop_duplicates())):
+        raise InputError("curves hold no run of the fit; give the learning curves that it was made from, or none.")
     scale = read_return_scale(return_scale)
     if scale is None:
         return curves

@@ -74,10 +74,10 @@ def demo(out: Path, curves: Path | None = None) -> str:
     if not source.is_file():
         raise InputError(f"{source} is missing; run the demo from a checkout of the source, with `make demo`.")
     out.mkdir(parents=True, exist_ok=True)
-    crossings = time_to_threshold(read_curves(source))
-    posterior = fit(crossings)
+    table = read_curves(source)
+    posterior = fit(time_to_threshold(table))
     posterior.save(out / "demo.nc")
-    page = report(posterior, out / "report.html")
+    page = report(posterior, out / "report.html", table)
     env_id, threshold = posterior.tasks[0], float(posterior.thresholds[-1])
     choice = allocate(posterior, env_id, threshold=threshold)
     return (

@@ -1,8 +1,11 @@
 """Tests check array shapes (jaxtyping hands each numeric module to beartype) and try the same examples every time."""
 
+import re
 import sys
+from collections.abc import Callable
 from types import ModuleType
 
+import pytest
 from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -31,3 +34,19 @@ install_import_hook(NUMERIC, "shape_checker.check")
 # The same examples on every machine, and no limit on the time of one: nothing asserts on the clock.
 settings.register_profile("bayescale", derandomize=True, deadline=None)
 settings.load_profile("bayescale")
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A function that runs a command, which must fail with this exit code and one line on stderr, and returns it."""
+
+    from bayescale import cli
+
+    def run(*arguments: object, code: int = 2) -> str:
+        assert cli.main([str(argument) for argument in arguments]) == code
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert re.fullmatch(r"error: [^\n]+\n", said.err), said.err
+        return said.err
+
+    return run

@@ -1,0 +1,140 @@
+"""The commands from a fit to a report, on small simulated curves."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale import cli
+from bayescale.errors import NotConverged
+from tests.simulated_curves import simulated_curves
+
+THRESHOLDS = "300,500,800"
+
+
+@pytest.fixture(scope="module")
+def curves_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("curves") / "curves.csv.gz"
+    simulated_curves().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fit_file(curves_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Too few draws to be trusted, enough to see that each command does its work."""
+    out = tmp_path_factory.mktemp("fit") / "fit.nc"
+    short = ["--chains", "2", "--warmup", "150", "--draws", "100", "--allow-unconverged"]
+    assert cli.main(["fit", str(curves_file), "--out", str(out), "--thresholds", THRESHOLDS, *short]) == 0
+    return out
+
+
+def test_draws_that_cannot_be_trusted_are_exit_code_3_and_no_file(
+    curves_file: Path, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, require_convergence: bool) -> None:
+        assert require_convergence
+        raise NotConverged("not converged: the chains disagree; worst sigma (R-hat 1.2).", ("sigma",))
+
+    monkeypatch.setattr("bayescale.fit", fail)
+    out = tmp_path / "fit.nc"
+    assert "worst sigma (R-hat 1.2)" in refused("fit", curves_file, "--out", out, code=3)
+    assert not out.exists()
+
+
+def test_predict_writes_a_row_per_configuration_and_threshold(fit_file: Path, tmp_path: Path) -> None:
+    configs = pd.DataFrame(
+        {
+            "env_id": ["Ant-v4", "Ant-v4", "Never-v1"],
+            "utd": [2.0, 32.0, 2.0],
+            "batch_size": [256, 256, 256],
+            "learning_rate": [3e-4, 3e-4, 3e-4],
+            "note": ["inside", "outside", "a task without runs"],
+        }
+    )
+    configs.to_csv(tmp_path / "configs.csv", index=False)
+    out = tmp_path / "predicted.csv"
+    assert cli.main(["predict", str(fit_file), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]) == 0
+    predicted = pd.read_csv(out)
+    quantiles = ["q05", "q10", "q25", "q50", "q75", "q90", "q95"]
+    law = ["law_q05", "law_q50", "law_q95"]
+    assert {*configs.columns, "threshold", *quantiles, *law, "p_reach", "extrapolated"} <= set(predicted.columns)
+    assert len(predicted) == 3 * 3
+    assert (np.diff(predicted[quantiles].to_numpy(), axis=1)[np.isfinite(predicted["q95"])] > 0).all()
+    assert predicted["p_reach"].between(0, 1).all()
+    assert not predicted.loc[predicted["note"] == "inside", "extrapolated"].any()
+    assert predicted.loc[predicted["note"] == "outside", "extrapolated"].all()
+    known = predicted.query("note == 'inside' and threshold == 500")["law_q50"].item()
+    assert known == pytest.approx(2.0e4 * (1 + 2**-0.7) * np.log(2), rel=0.15)
+
+
+def test_frontier_writes_a_row_per_utd(fit_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "frontier.csv"
+    options = ["--env", "Ant-v4", "--threshold", "500", "--utd", "1:8:4", "--out", str(out)]
+    assert cli.main(["frontier", str(fit_file), *options]) == 0
+    table = pd.read_csv(out)
+    np.testing.assert_allclose(table["utd"], [1, 2, 4, 8])
+    for name in ("batch_size", "learning_rate", "env_steps", "flops"):
+        assert (table[f"{name}_q05"] < table[f"{name}_q50"]).all()
+        assert (table[f"{name}_q50"] < table[f"{name}_q95"]).all()
+    assert table["env_steps_q50"].is_monotonic_decreasing
+
+
+def test_allocate_prints_the_choice_and_writes_it(
+    fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "choice.json"
+    options = ["--env", "Ant-v4", "--threshold", "500", "--env-step-price", "4e9", "--out", str(out)]
+    assert cli.main(["allocate", str(fit_file), *options]) == 0
+    choice = json.loads(out.read_text())
+    assert choice["env_id"] == "Ant-v4"
+    assert choice["threshold"] == 500
+    assert choice["feasible"] is True
+    assert choice["regret"]["q05"] >= 0
+    assert f"UTD {choice['utd']:.3g}" in capsys.readouterr().out
+
+
+def test_an_infeasible_budget_is_exit_code_4_and_still_written(
+    fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "choice.json"
+    assert cli.main(["allocate", str(fit_file), "--env", "Ant-v4", "--budget", "1", "--out", str(out)]) == 4
+    assert json.loads(out.read_text())["feasible"] is False
+    said = capsys.readouterr()
+    assert re.fullmatch(r"error: [^\n]+cheapest[^\n]+\n", said.err)
+    assert "UTD" in said.out
+
+
+def test_report_writes_one_page(fit_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    assert cli.main(["report", str(fit_file), "--out", str(out)]) == 0
+    assert "Ant-v4" in out.read_text(encoding="utf-8")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_task_without_runs_gets_the_population_and_a_note(
+    fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "frontier.csv"
+    options = ["--env", "Ent-v4", "--threshold", "500", "--out", str(out)]
+    assert cli.main(["frontier", str(fit_file), *options]) == 0
+    assert capsys.readouterr().err == "note: no run of Ent-v4 was fitted; this is the prediction for a new task.\n"
+    assert len(pd.read_csv(out)) > 1
+
+
+def test_a_threshold_that_was_not_fitted_is_refused(
+    fit_file: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    out = tmp_path / "frontier.csv"
+    said = refused("frontier", fit_file, "--env", "Ant-v4", "--threshold", "501", "--out", out)
+    assert "threshold 501 was not fitted; choose one of 300, 500, 800" in said
+    assert not out.exists()
+
+
+def test_a_file_that_is_no_posterior_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "fit.nc").write_text("not netCDF")
+    assert "fit.nc" in refused("report", tmp_path / "fit.nc", "--out", tmp_path / "report.html")
+    assert "none.nc" in refused("report", tmp_path / "none.nc", "--out", tmp_path / "report.html")
