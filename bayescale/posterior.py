@@ -19,6 +19,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.special import ndtr
 
+from bayescale.arviz_versions import inference_data
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
 
@@ -193,13 +194,7 @@ class Posterior:
 
     def to_arviz(self) -> Any:
         """ArviZ's InferenceData (ArviZ before 1.0) or xarray's DataTree (from 1.0)."""
-        import arviz as az
-
-        if hasattr(az, "InferenceData"):
-            return az.InferenceData(**self.groups())
-        import xarray as xr
-
-        return xr.DataTree.from_dict(self.groups())
+        return inference_data(self.groups())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the posterior to one netCDF file, whole or not at all.

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from bayescale import plots
@@ -154,6 +155,11 @@ def test_curves_lie_behind_for_the_runs_drawn_and_leave_the_limits(crossings):
     assert [segment.tolist() for segment in behind.get_segments()] == [[[1, -1e4], [2000, 10]]] * 3
     assert ax.get_xlim() == without.get_xlim()
     assert ax.get_ylim() == without.get_ylim()
+    assert "learning curve" in labels(ax)
+    by_utd = {line.get_label(): to_rgba(line.get_color())[:3] for line in ax.lines}
+    assert [tuple(colour[:3]) for colour in behind.get_colors()] == [by_utd[f"UTD {utd}"] for utd in (1, 2, 4)]
+    (few,) = {colour[3] for colour in behind.get_colors()}
+    assert few > 0.5, "three curves are to be seen"
 
 
 def test_frontier_bands_join_both_intervals_and_octaves_carry_their_utd(table):

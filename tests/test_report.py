@@ -155,11 +155,14 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(posterior, tmp_path, mon
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("page.html", "old")]
 
 
-def test_errors_name_the_argument_and_the_remedy(posterior, tmp_path, monkeypatch):
+def test_errors_name_the_argument_and_the_remedy(posterior, curves, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"the folder .*nowhere does not exist\. Create it first\."):
         report(posterior, tmp_path / "nowhere" / "page.html")
     with pytest.raises(InputError, match=r"env_ids must be among <b>x, Hopper & co; got \['Pong'\]\. Choose"):
         report(posterior, tmp_path / "page.html", env_ids=["Pong"])
+    for wrong in (curves.assign(seed=7), curves.drop(columns="seed")):
+        with pytest.raises(InputError, match="curves hold no run of the fit; give the learning curves"):
+            report(posterior, tmp_path / "page.html", wrong)
     bare = dataclasses.replace(posterior, crossings=posterior.crossings.drop(columns="model_size"))
     with pytest.raises(InputError, match="give model_size="):
         report(bare, tmp_path / "page.html")
