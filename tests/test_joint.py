@@ -147,6 +147,19 @@ def test_axes_that_do_not_vary_have_no_parameters() -> None:
     assert not any(name.startswith(("batch_size", "learning_rate", "interaction")) for name in trace)
 
 
+def test_a_sweep_of_one_hyperparameter_can_be_fitted() -> None:
+    crossings = simulated(0, seeds=1).query("learning_rate == 5e-4").reset_index(drop=True)
+    model = JointModel.for_crossings(crossings)
+    assert model.varying == ("utd", "batch_size")
+    from numpyro import handlers
+
+    with handlers.seed(rng_seed=0), handlers.trace() as trace:
+        model.sites()
+    sites = {name: site["value"] for name, site in trace.items()}
+    slopes = jax.grad(model.log_likelihood)(sites, model.observe(crossings))
+    assert all(np.isfinite(slope).all() for slope in slopes.values())
+
+
 def test_every_prior_predicts_times_that_runs_can_have() -> None:
     """Prior predictive: the middle 90% of times to the lowest threshold lie between 100 and 1e9 env steps."""
     crossings = simulated(0)
