@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bayescale.plots import plot_frontier
     from bayescale.posterior import Posterior
     from bayescale.report import report
+    from bayescale.simulate import KnownLaw, crossings_of, curves_of, simulate_runs
     from bayescale.utility import Prices
     from bayescale.workflow import fit, load
 
@@ -31,6 +32,7 @@ __all__ = [
     "Frontier",
     "Infeasible",
     "InputError",
+    "KnownLaw",
     "MissingExtra",
     "NotConverged",
     "Posterior",
@@ -38,6 +40,8 @@ __all__ = [
     "__version__",
     "allocate",
     "budget_path",
+    "crossings_of",
+    "curves_of",
     "fit",
     "frontier",
     "load",
@@ -45,6 +49,7 @@ __all__ = [
     "read_curves",
     "read_return_scale",
     "report",
+    "simulate_runs",
     "time_to_threshold",
     "write_curves",
 ]
@@ -58,6 +63,7 @@ _HOMES = {
     "plots": ("plot_frontier",),
     "posterior": ("Posterior",),
     "report": ("report",),
+    "simulate": ("KnownLaw", "crossings_of", "curves_of", "simulate_runs"),
     "utility": ("Prices",),
     "workflow": ("fit", "load"),
 }
