@@ -12,6 +12,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bayescale.allocation import Allocation, BudgetPath, allocate, budget_path
+    from bayescale.calibration import (
+        RankTest,
+        Replications,
+        contraction,
+        coverage,
+        credible_coverage,
+        pit,
+        rank_test,
+        replicate,
+    )
     from bayescale.crossings import time_to_threshold
     from bayescale.curves import read_curves, read_return_scale, write_curves
     from bayescale.errors import BayeScaleError, Infeasible, InputError, MissingExtra, NotConverged
@@ -37,17 +47,25 @@ __all__ = [
     "NotConverged",
     "Posterior",
     "Prices",
+    "RankTest",
+    "Replications",
     "__version__",
     "allocate",
     "budget_path",
+    "contraction",
+    "coverage",
+    "credible_coverage",
     "crossings_of",
     "curves_of",
     "fit",
     "frontier",
     "load",
+    "pit",
     "plot_frontier",
+    "rank_test",
     "read_curves",
     "read_return_scale",
+    "replicate",
     "report",
     "simulate_runs",
     "time_to_threshold",
@@ -56,6 +74,16 @@ __all__ = [
 
 _HOMES = {
     "allocation": ("Allocation", "BudgetPath", "allocate", "budget_path"),
+    "calibration": (
+        "RankTest",
+        "Replications",
+        "contraction",
+        "coverage",
+        "credible_coverage",
+        "pit",
+        "rank_test",
+        "replicate",
+    ),
     "crossings": ("time_to_threshold",),
     "curves": ("read_curves", "read_return_scale", "write_curves"),
     "errors": ("BayeScaleError", "Infeasible", "InputError", "MissingExtra", "NotConverged"),
