@@ -156,7 +156,7 @@ def sample_each(
             return state, (state.z, state.diverging)
 
         _, (flat, diverging) = jax.lax.scan(step, first, length=warmup + draws)
-        constrain = jax.vmap(lambda z: density.constrain(mode + whiten @ z, data))
+        constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda z: density.constrain(mode + whiten @ z, data))
         return constrain(flat[warmup:]), diverging[warmup:]
 
     leaves = [np.stack(leaf) for leaf in zip(*map(jax.tree.leaves, observations), strict=True)]

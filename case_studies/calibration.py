@@ -47,7 +47,9 @@ def grid(utds: tuple[float, ...], seeds: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=seeds)
 
 
-def replications(config: Config, utds: tuple[float, ...], thresholds: tuple[float, ...], correlation: float = 0.0):
+def replications(
+    config: Config, utds: tuple[float, ...], thresholds: tuple[float, ...], correlation: float = 0.0
+) -> bs.Replications:
     """Fits to data sets of one grid, followed at the grid's middle and at twice its highest UTD."""
     design = grid(utds, config.seeds)
     model = JointModel.for_crossings(design.merge(pd.Series(thresholds, name="threshold"), how="cross"), NARROW)
