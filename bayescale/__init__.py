@@ -12,6 +12,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bayescale.allocation import Allocation, BudgetPath, allocate, budget_path
+    from bayescale.calibration import (
+        RankTest,
+        Replications,
+        contraction,
+        coverage,
+        credible_coverage,
+        pit,
+        rank_test,
+        replicate,
+    )
     from bayescale.crossings import time_to_threshold
     from bayescale.curves import read_curves, read_return_scale, write_curves
     from bayescale.errors import BayeScaleError, Infeasible, InputError, MissingExtra, NotConverged
@@ -19,6 +29,7 @@ if TYPE_CHECKING:
     from bayescale.plots import plot_frontier
     from bayescale.posterior import Posterior
     from bayescale.report import report
+    from bayescale.simulate import KnownLaw, crossings_of, curves_of, simulate_runs
     from bayescale.utility import Prices
     from bayescale.workflow import fit, load
 
@@ -31,26 +42,48 @@ __all__ = [
     "Frontier",
     "Infeasible",
     "InputError",
+    "KnownLaw",
     "MissingExtra",
     "NotConverged",
     "Posterior",
     "Prices",
+    "RankTest",
+    "Replications",
     "__version__",
     "allocate",
     "budget_path",
+    "contraction",
+    "coverage",
+    "credible_coverage",
+    "crossings_of",
+    "curves_of",
     "fit",
     "frontier",
     "load",
+    "pit",
     "plot_frontier",
+    "rank_test",
     "read_curves",
     "read_return_scale",
+    "replicate",
     "report",
+    "simulate_runs",
     "time_to_threshold",
     "write_curves",
 ]
 
 _HOMES = {
     "allocation": ("Allocation", "BudgetPath", "allocate", "budget_path"),
+    "calibration": (
+        "RankTest",
+        "Replications",
+        "contraction",
+        "coverage",
+        "credible_coverage",
+        "pit",
+        "rank_test",
+        "replicate",
+    ),
     "crossings": ("time_to_threshold",),
     "curves": ("read_curves", "read_return_scale", "write_curves"),
     "errors": ("BayeScaleError", "Infeasible", "InputError", "MissingExtra", "NotConverged"),
@@ -58,6 +91,7 @@ _HOMES = {
     "plots": ("plot_frontier",),
     "posterior": ("Posterior",),
     "report": ("report",),
+    "simulate": ("KnownLaw", "crossings_of", "curves_of", "simulate_runs"),
     "utility": ("Prices",),
     "workflow": ("fit", "load"),
 }

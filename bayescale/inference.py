@@ -4,10 +4,10 @@ The sampler runs in coordinates whitened by the curvature at the posterior mode,
 model is an argument: this module knows none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 import numpyro
 import pandas as pd
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import initialize_model
 from scipy.optimize import minimize
@@ -62,6 +62,13 @@ class Draws:
     status: Status
 
 
+class EachDraws(NamedTuple):
+    """Draws of every site for each of several tables, and which of them diverged."""
+
+    sites: dict[str, Float[np.ndarray, "table draw ..."]]
+    diverging: Bool[np.ndarray, "table draw"]
+
+
 def sample(
     model: Model,
     crossings: pd.DataFrame,
@@ -90,23 +97,12 @@ def sample(
             raise InputError(f"{name} must be at least 1; got {value}. Raise it.")
     parallel = _devices(chains) >= chains > 1
     observations = model.observe(crossings)
-
-    def density() -> None:
-        with numpyro.handlers.trace() as trace:
-            model.sites()
-        values = {name: site["value"] for name, site in trace.items()}
-        numpyro.factor("log_likelihood", model.log_likelihood(values, observations))
-
     key_start, key_chains, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
-    info = initialize_model(
-        key_start, density, init_strategy=numpyro.infer.init_to_uniform(radius=0.5), validate_grad=False
-    )
-    start, unravel = ravel_pytree(info.param_info.z)
-    potential: Callable[[Array], Array] = lambda z: info.potential_fn(unravel(z))  # noqa: E731 (jax wants a callable)
-    mode, whiten = _laplace(potential, start)
-    nuts = NUTS(potential_fn=lambda z: potential(mode + whiten @ z), target_accept_prob=0.95, max_tree_depth=9)
+    density = _density(model, observations, key_start)
+    potential: Callable[[Array], Array] = lambda z: density.potential(z, observations)  # noqa: E731 (jax wants a callable)
+    mode, whiten = _laplace(jax.jit(jax.value_and_grad(potential)), jax.jit(jax.hessian(potential)), density.start)
     mcmc = MCMC(
-        nuts,
+        _kernel(potential, mode, whiten),
         num_warmup=warmup,
         num_samples=draws,
         num_chains=chains,
@@ -117,11 +113,56 @@ def sample(
     extra = ("num_steps", "diverging", "potential_energy", "accept_prob")
     mcmc.run(key_run, init_params=spread if chains > 1 else spread[0], extra_fields=extra)
     flat = mode + mcmc.get_samples(group_by_chain=True) @ whiten.T
-    constrain = jax.jit(jax.vmap(jax.vmap(lambda z: info.postprocess_fn(unravel(z)))))
-    sites = {name: np.asarray(value) for name, value in constrain(flat).items() if name != "log_likelihood"}
+    constrain = jax.jit(jax.vmap(jax.vmap(lambda z: density.constrain(z, observations))))
+    sites = {name: np.asarray(value) for name, value in constrain(flat).items()}
     statistics = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
     table = diagnose(sites)
     return Draws(sites, statistics, table, _status(table, statistics["diverging"], chains))
+
+
+def sample_each(
+    model: Model, observations: Sequence[Any], seed: int = 0, draws: int = 500, warmup: int = 300
+) -> EachDraws:
+    """Posterior draws of the model's sites given each of several observations by itself, one chain each.
+
+    The sampler is that of `sample`, compiled once and run over all observations side by side: many small fits cost
+    about as much as one. There are no chains to compare, so no status.
+
+    Args:
+        model: the model to fit.
+        observations: what `model.observe` makes of each table, pytrees of equal structure and shapes.
+        seed: of the whole computation.
+        draws: kept for each.
+        warmup: iterations of adaptation for each, not kept.
+    """
+    key_start, key_run = jax.random.split(jax.random.PRNGKey(seed))
+    density = _density(model, observations[0], key_start)
+    slope, curvature = jax.jit(jax.value_and_grad(density.potential)), jax.jit(jax.hessian(density.potential))
+
+    def whitened(data: Any) -> tuple[Array, Array]:
+        return _laplace(lambda z: slope(z, data), lambda z: curvature(z, data), density.start)
+
+    modes, roots = (jnp.stack(parts) for parts in zip(*map(whitened, observations), strict=True))
+    structure = jax.tree.structure(observations[0])
+
+    def one(leaves: list[Array], mode: Array, whiten: Array, key: Array) -> tuple[dict[str, Array], Array]:
+        data = jax.tree.unflatten(structure, leaves)
+        kernel = _kernel(lambda z: density.potential(z, data), mode, whiten)
+        key_first, key_chain = jax.random.split(key)
+        first = kernel.init(key_chain, warmup, jax.random.normal(key_first, mode.shape), (), {})
+
+        def step(state: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
+            state = kernel.sample(state, (), {})
+            return state, (state.z, state.diverging)
+
+        _, (flat, diverging) = jax.lax.scan(step, first, length=warmup + draws)
+        constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda z: density.constrain(mode + whiten @ z, data))
+        return constrain(flat[warmup:]), diverging[warmup:]
+
+    leaves = [np.stack(leaf) for leaf in zip(*map(jax.tree.leaves, observations), strict=True)]
+    keys = jax.random.split(key_run, len(observations))
+    sites, diverging = jax.jit(jax.vmap(one))(leaves, modes, roots, keys)
+    return EachDraws({name: np.asarray(value) for name, value in sites.items()}, np.asarray(diverging))
 
 
 def diagnose(sites: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.DataFrame:
@@ -161,9 +202,47 @@ def _devices(chains: int) -> int:
     return jax.local_device_count()
 
 
-def _laplace(potential: Callable[[Array], Array], start: Array) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
+class _Density(NamedTuple):
+    """A model's posterior density over unconstrained vectors, as functions of the vector and the observations."""
+
+    potential: Callable[[Array, Any], Array]
+    constrain: Callable[[Array, Any], dict[str, Array]]
+    start: Array
+
+
+def _density(model: Model, observations: Any, key: Array) -> _Density:
+    def density(observations: Any) -> None:
+        with numpyro.handlers.trace() as trace:
+            model.sites()
+        values = {name: site["value"] for name, site in trace.items()}
+        numpyro.factor("log_likelihood", model.log_likelihood(values, observations))
+
+    info = initialize_model(
+        key,
+        density,
+        init_strategy=numpyro.infer.init_to_uniform(radius=0.5),
+        dynamic_args=True,
+        model_args=(observations,),
+        validate_grad=False,
+    )
+    start, unravel = ravel_pytree(info.param_info.z)
+
+    def constrain(z: Array, observations: Any) -> dict[str, Array]:
+        values = info.postprocess_fn(observations)(unravel(z))
+        return {name: value for name, value in values.items() if name != "log_likelihood"}
+
+    return _Density(lambda z, observations: info.potential_fn(observations)(unravel(z)), constrain, start)
+
+
+def _kernel(potential: Callable[[Array], Array], mode: Array, whiten: Array) -> NUTS:
+    """NUTS over whitened vectors, which start near 0 and have about unit scale."""
+    return NUTS(potential_fn=lambda z: potential(mode + whiten @ z), target_accept_prob=0.95, max_tree_depth=9)
+
+
+def _laplace(
+    value_and_grad: Callable[[Any], tuple[Array, Array]], hessian: Callable[[Any], Array], start: Array
+) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
     """The posterior mode and a square root of the inverse curvature there."""
-    value_and_grad = jax.jit(jax.value_and_grad(potential))
 
     def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = value_and_grad(z)
@@ -173,7 +252,7 @@ def _laplace(potential: Callable[[Array], Array], start: Array) -> tuple[Float[A
     starts = [np.asarray(start), np.zeros(len(start)), -np.asarray(start)]  # a line search can stall far from the mode
     ends = [minimize(objective, first, jac=True, method="L-BFGS-B", options=options) for first in starts]
     found = min(ends, key=lambda end: float(end.fun))
-    curvature = np.asarray(jax.jit(jax.hessian(potential))(found.x))
+    curvature = np.asarray(hessian(found.x))
     values, vectors = np.linalg.eigh(curvature)
     # Every prior is proper, of curvature about 1 in the unconstrained space; flatter directions come from kinks.
     return jnp.asarray(found.x), jnp.asarray(vectors / np.sqrt(np.maximum(values, 0.5)))

@@ -36,10 +36,12 @@ def penalty(
     """Extra log env steps away from the optimum, z' K z / 2 with z the log distances from it.
 
     K has the two curvatures (> 0) on its diagonal and interaction * sqrt(their product) off it, |interaction| < 1,
-    so that it is positive definite.
+    so that it is positive definite. A curvature of 0 takes its axis out.
     """
     b, r = jnp.asarray(z_batch), jnp.asarray(z_rate)
-    cross = jnp.asarray(interaction) * jnp.sqrt(jnp.asarray(curvature_batch) * jnp.asarray(curvature_rate))
+    product = jnp.asarray(curvature_batch) * jnp.asarray(curvature_rate)
+    safe = jnp.where(product > 0, product, 1.0)  # the slope of the root at 0 is infinite and would make gradients NaN
+    cross = jnp.asarray(interaction) * jnp.where(product > 0, jnp.sqrt(safe), 0.0)
     return 0.5 * (jnp.asarray(curvature_batch) * b**2 + 2.0 * cross * b * r + jnp.asarray(curvature_rate) * r**2)
 
 

@@ -6,32 +6,37 @@ uniform uncertainty adds width^2 / 12 to the variance (Sheppard's correction). T
 left-censored, times beyond the last one right-censored; both keep one exact term for each run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 AXES = ("utd", "batch_size", "learning_rate")
+BEFORE_ANY_STEP = -1000.0  # log env steps: "later than this" is certain, for values and gradients alike
+
+AnyArray = np.ndarray | Array
 
 
+@jax.tree_util.register_dataclass  # so that one compiled density serves many tables
 @dataclass(frozen=True)
 class Cells:
     """Sufficient statistics of log env steps; E tasks, C configurations, K thresholds, M censored observations."""
 
-    task: Int[np.ndarray, " config"]
-    log_utd: Float[np.ndarray, " config"]
-    log_batch_size: Float[np.ndarray, " config"]
-    log_learning_rate: Float[np.ndarray, " config"]
-    count: Float[np.ndarray, "config threshold"]
-    mean: Float[np.ndarray, "config threshold"]
-    squares: Float[np.ndarray, "config threshold"]  # around the mean
-    grid_variance: Float[np.ndarray, "config threshold"]  # from the spacing of evaluations
-    censored_config: Int[np.ndarray, " censored"]
-    censored_threshold: Int[np.ndarray, " censored"]
-    censored_side: Float[np.ndarray, " censored"]  # +1: later than the bound (right-censored), -1: earlier
-    log_bound: Float[np.ndarray, " censored"]
-    weight: float  # of each time in the composite likelihood: a run's K times are correlated
+    task: Int[AnyArray, " config"]
+    log_utd: Float[AnyArray, " config"]
+    log_batch_size: Float[AnyArray, " config"]
+    log_learning_rate: Float[AnyArray, " config"]
+    count: Float[AnyArray, "config threshold"]
+    mean: Float[AnyArray, "config threshold"]
+    squares: Float[AnyArray, "config threshold"]  # around the mean
+    grid_variance: Float[AnyArray, "config threshold"]  # from the spacing of evaluations
+    censored_config: Int[AnyArray, " censored"]
+    censored_threshold: Int[AnyArray, " censored"]
+    censored_side: Float[AnyArray, " censored"]  # +1: later than the bound (right-censored), -1: earlier
+    log_bound: Float[AnyArray, " censored"]
+    weight: float | Float[Array, ""]  # of each time in the composite likelihood: a run's K times are correlated
 
 
 def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
@@ -80,6 +85,27 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
         censored_side=np.where(right, 1.0, -1.0)[run, threshold],
         log_bound=np.where(right, lower, upper)[run, threshold],
         weight=_weight(residual[inside.all(axis=1)]),
+    )
+
+
+def padded(cells: Cells, censored: int) -> Cells:
+    """The same observations with `censored` censored entries; those added are certain and so say nothing.
+
+    Args:
+        cells: of one table.
+        censored: entries to have, at least those there are.
+    """
+    more = censored - len(cells.log_bound)
+
+    def extended(values: AnyArray, by: float) -> AnyArray:
+        return np.append(values, np.full(more, by, values.dtype))
+
+    return replace(
+        cells,
+        censored_config=extended(cells.censored_config, 0),
+        censored_threshold=extended(cells.censored_threshold, 0),
+        censored_side=extended(cells.censored_side, 1.0),
+        log_bound=extended(cells.log_bound, BEFORE_ANY_STEP),
     )
 
 

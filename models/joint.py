@@ -14,7 +14,7 @@ its marginal, at the weight of `Cells.weight` (exactly 1 with one threshold).
 Axes that do not vary within any task have no parameters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from bayescale.errors import InputError
 from bayescale.laws import log_data_ratio, log_optimum, penalty
-from bayescale.models.cells import AXES, Cells, collapse
+from bayescale.models.cells import AXES, Cells, collapse, padded
 from bayescale.models.priors import PRIORS, Prior
 
 Sites = dict[str, Array]
@@ -105,6 +105,12 @@ class JointModel:
     def observe(self, crossings: pd.DataFrame) -> Cells:
         """The sufficient statistics that `log_likelihood` reads."""
         return collapse(crossings, self.env_ids)
+
+    def observe_each(self, tables: Sequence[pd.DataFrame]) -> list[Cells]:
+        """The sufficient statistics of several tables of the same runs, in equal shapes."""
+        cells = [self.observe(table) for table in tables]
+        most = max(len(one.log_bound) for one in cells)
+        return [padded(one, most) for one in cells]
 
     def points(self, configs: pd.DataFrame) -> Points:
         """Configurations as arrays; tasks without runs share the number after the last task."""
@@ -202,6 +208,11 @@ class JointModel:
         scale = jnp.exp(self._log_noise(sites))[points.task] * jnp.sqrt(1 + sites["misfit"] ** 2)
         p_reach = jax.nn.sigmoid(-self._failure(sites, points, extra))
         return Runs(jax.lax.cummax(location, axis=1), scale, jax.lax.cummin(p_reach, axis=1))
+
+    def shared_variance(self, sites: Sites) -> Float[Array, "*draw"]:
+        """The share of a new run's variance that the seeds of a configuration have in common."""
+        variance = jnp.asarray(sites["misfit"]) ** 2
+        return variance / (1 + variance)
 
     def optimum(self, sites: Sites, task: int, log_utd: Float[Array, " utd"]) -> Optimum:
         """B*, eta* of each threshold over UTD under one draw, and the median run at them."""

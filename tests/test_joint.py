@@ -15,33 +15,28 @@ from bayescale.models.cells import collapse
 from bayescale.posterior import Posterior
 
 THRESHOLDS = (300.0, 600.0)
-LEVELS = np.log([4e4, 9e4])
-BEST_BATCH, BEST_RATE, NOISE = np.log(200.0), np.log(6e-4), 0.15
-
-
-def true_location(configs: pd.DataFrame) -> np.ndarray:
-    """Log env steps of the median run under the law that the tests know."""
-    log_utd = np.log(configs["utd"].to_numpy() / 2)
-    z_batch = np.log(configs["batch_size"].to_numpy()) - BEST_BATCH + 0.4 * log_utd
-    z_rate = np.log(configs["learning_rate"].to_numpy()) - BEST_RATE + 0.3 * log_utd
-    law = np.log(0.4 + 0.6 * np.exp(-0.8 * log_utd)) + 0.1 * z_batch**2 + 0.15 * z_rate**2
-    return LEVELS + law[:, None]
+LAW = bs.KnownLaw(
+    env_steps=(4e4, 9e4),
+    utd_ref=2.0,
+    min_share=0.4,
+    alpha=0.8,
+    batch_size=200.0,
+    batch_size_slope=0.4,
+    batch_size_curvature=0.2,
+    learning_rate=6e-4,
+    learning_rate_slope=0.3,
+    learning_rate_curvature=0.3,
+)
+NOISE = 0.15
 
 
 def simulated(seed: int, horizon: float = 4e5, seeds: int = 4) -> pd.DataFrame:
-    grid = itertools.product([1.0, 2.0, 4.0], [64, 256, 1024], [1e-4, 5e-4, 2.5e-3], range(seeds))
-    runs = pd.DataFrame(grid, columns=["utd", "batch_size", "learning_rate", "seed"])
+    grid = itertools.product(["Known-v0"], [1.0, 2.0, 4.0], [64, 256, 1024], [1e-4, 5e-4, 2.5e-3], ["SAC"])
+    design = pd.DataFrame(grid, columns=["env_id", "utd", "batch_size", "learning_rate", "algorithm"])
     rng = np.random.default_rng(seed)
-    times = np.exp(true_location(runs) + NOISE * rng.standard_normal((len(runs), 1)))
-    rows = runs.assign(algorithm="SAC", env_id="Known-v0").loc[runs.index.repeat(2)].reset_index(drop=True)
-    upper = np.ceil(times.ravel() / 1000) * 1000
-    late = upper > horizon
-    return rows.assign(
-        threshold=np.tile(THRESHOLDS, len(runs)),
-        env_steps_lower=np.where(late, horizon, upper - 1000),
-        env_steps_upper=np.where(late, np.inf, upper),
-        censored=late,
-    )
+    design["seeds"] = seeds
+    runs = bs.simulate_runs(design, THRESHOLDS, LAW.location(design), NOISE, rng, correlation=1.0)
+    return bs.crossings_of(runs, every=1000, horizon=horizon)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +48,7 @@ def test_the_law_is_recovered_beyond_the_swept_utds(posterior: Posterior) -> Non
     configs = pd.DataFrame({"env_id": "Known-v0", "utd": [1.0, 2.0, 3.0, 4.0, 8.0], "batch_size": 200})
     configs["learning_rate"] = 6e-4
     predicted = posterior.predict(configs)
-    truth = np.exp(true_location(configs)).ravel()
+    truth = np.exp(LAW.location(configs)).ravel()
     error = np.log(predicted["law_q50"] / truth)
     sd = np.log(predicted["law_q95"] / predicted["law_q05"]) / 3.29
     assert (abs(error) < 3.3 * sd).all()  # 10 dependent normal deviates: false alarm below 1%
@@ -147,6 +142,20 @@ def test_axes_that_do_not_vary_have_no_parameters() -> None:
     assert not any(name.startswith(("batch_size", "learning_rate", "interaction")) for name in trace)
 
 
+def test_a_sweep_of_one_hyperparameter_can_be_fitted() -> None:
+    crossings = simulated(0, seeds=1).query("learning_rate == 5e-4").reset_index(drop=True)
+    model = JointModel.for_crossings(crossings)
+    assert model.varying == ("utd", "batch_size")
+    from numpyro import handlers
+
+    with handlers.seed(rng_seed=0), handlers.trace() as trace:
+        model.sites()
+    sites = {name: site["value"] for name, site in trace.items()}
+    cells = model.observe(crossings)
+    slopes = jax.jit(jax.grad(lambda s: model.log_likelihood(s, cells)))(sites)
+    assert all(np.isfinite(slope).all() for slope in slopes.values())
+
+
 def test_every_prior_predicts_times_that_runs_can_have() -> None:
     """Prior predictive: the middle 90% of times to the lowest threshold lie between 100 and 1e9 env steps."""
     crossings = simulated(0)
@@ -165,7 +174,7 @@ def test_errors_name_the_remedy(posterior: Posterior) -> None:
     with pytest.raises(bs.InputError, match="no model_size"):
         bs.frontier(posterior, "Known-v0", 300.0)
     with pytest.raises(bs.InputError, match="no run reaches any threshold"):
-        bs.fit(simulated(0, horizon=10.0))
+        bs.fit(simulated(0, horizon=1000.0))
     two = pd.concat([simulated(0), simulated(0).assign(algorithm="BRO")])
     with pytest.raises(bs.InputError, match="one fit holds one algorithm"):
         bs.fit(two)

@@ -1,0 +1,290 @@
+"""Whether intervals hold what they promise: on simulated data with a known truth, and on runs that a fit has not seen.
+
+`replicate` draws parameters from a model's priors, simulates a design's crossings from them and fits the model to each
+data set. Its answer serves three questions: are the fits exact (`rank_test`, simulation-based calibration: Talts et
+al., arXiv:1804.06788), how often do credible intervals hold the truth (`credible_coverage`), and would this design
+tell a parameter at all (`contraction`). `pit` and `coverage` hold predictive intervals against observed crossings.
+The model is an argument: this module knows none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float, Int
+from numpyro.diagnostics import effective_sample_size
+from numpyro.infer import Predictive
+from scipy.special import ndtr
+
+from bayescale.errors import InputError
+from bayescale.inference import Model, sample_each
+from bayescale.posterior import CONFIG, PREDICTION_DRAWS, Posterior
+from bayescale.simulate import crossings_of, simulate_runs
+
+PRIOR_DRAWS = 2000  # for the prior's spread; its sd is then known to 2%
+NULL_DRAWS = 20_000  # of uniform ranks; p-values are known to 0.0002 near 0.001
+FEWEST_RANKS = 19  # thinned draws below which ranks are too coarse to test
+
+
+class SimulableModel(Model, Protocol):
+    """What a model must offer beyond fitting to be checked on its own simulations; see `JointModel`."""
+
+    @property
+    def env_ids(self) -> tuple[str, ...]: ...
+    @property
+    def thresholds(self) -> tuple[float, ...]: ...
+    def observe_each(self, tables: Sequence[pd.DataFrame]) -> Sequence[Any]: ...
+    def points(self, configs: pd.DataFrame) -> Any: ...
+    def runs(self, sites: dict[str, Array], points: Any) -> Any: ...
+    def shared_variance(self, sites: dict[str, Array]) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Replications:
+    """Fits to simulated data sets whose parameters are known.
+
+    Attributes:
+        true: one row per data set, one column per quantity: a parameter such as `log_alpha` or `level_z[0]`, or
+            `log_env_steps[i,k]`, log env steps of the median run at configuration i and threshold k.
+        draws: of the posterior of each quantity.
+        prior_sd: of each quantity.
+        diverged: share of each data set's draws that diverged.
+        reached: share of each data set's times that were observed, neither left- nor right-censored.
+    """
+
+    true: pd.DataFrame
+    draws: Float[np.ndarray, "dataset draw quantity"]
+    prior_sd: pd.Series
+    diverged: Float[np.ndarray, " dataset"]
+    reached: Float[np.ndarray, " dataset"]
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """Simulation-based calibration of each quantity.
+
+    Attributes:
+        ranks: draws below the true value, from 0 to `draws`; one row per data set, one column per quantity.
+        draws: posterior draws that a true value is ranked among.
+        p_values: of the hypothesis that a quantity's ranks are uniform.
+        false_alarm: the chance that `uniform` is false for a right model, at most.
+    """
+
+    ranks: pd.DataFrame
+    draws: int
+    p_values: pd.Series
+    false_alarm: float
+
+    @property
+    def uniform(self) -> bool:
+        """Whether every quantity passes, at the false-alarm rate shared out among them (Bonferroni)."""
+        return bool(self.p_values.min() * len(self.p_values) >= self.false_alarm)
+
+
+def replicate(
+    model: SimulableModel,
+    design: pd.DataFrame,
+    every: int,
+    horizon: float,
+    rng: np.random.Generator,
+    datasets: int = 100,
+    parameters: Sequence[str] | None = None,
+    at: pd.DataFrame | None = None,
+    correlation: float = 0.0,
+    draws: int = 400,
+    warmup: int = 300,
+) -> Replications:
+    """Fits to data sets simulated from the model's own priors at a design, all of them, whatever they hold.
+
+    A data set without a single crossing is one that a user can meet, and stays in: its posterior is near the prior.
+    Where the default priors spread times over orders of magnitude that `every` and `horizon` cannot resolve, give the
+    model narrower `priors`; the checks hold for any.
+
+    Args:
+        model: made for this design, such as `JointModel.for_crossings(design.assign(threshold=800.0))`.
+        design: configurations and their seeds; see `simulate_runs`.
+        every: env steps between evaluations.
+        horizon: env steps of every run.
+        rng: source of randomness.
+        datasets: how many.
+        parameters: names of sites to follow; None: all.
+        at: configurations whose median run's log env steps to follow; None: none.
+        correlation: of a run's deviations at two thresholds, in [0, 1]. A composite likelihood, as the joint model's
+            for several thresholds, is exact for none: see `rank_test`.
+        draws: kept of each fit.
+        warmup: iterations of adaptation of each fit.
+
+    Raises:
+        InputError: a task that the model does not have, a count below 1, a design that cannot be used.
+    """
+    for name, value in (("datasets", datasets), ("draws", draws), ("warmup", warmup)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1; got {value}. Raise it.")
+    for name, frame in (("design", design), ("at", design if at is None else at)):
+        unknown = set(frame["env_id"]) - set(model.env_ids)
+        if unknown:
+            raise InputError(f"{name} has the task {min(unknown)}, which the model has not; make the model for it.")
+    key_prior, key_true = jax.random.split(jax.random.PRNGKey(int(rng.integers(2**31))))
+    prior = _quantities(model, _prior(model, key_prior, PRIOR_DRAWS), parameters, at)
+    sites = _prior(model, key_true, datasets)
+    runs = jax.jit(jax.vmap(model.runs, in_axes=(0, None)))(sites, model.points(design))
+    location, scale, p_reach = (np.asarray(part) for part in runs)
+    shared = np.asarray(model.shared_variance(sites))
+    tables = []
+    for i in range(datasets):
+        truth = simulate_runs(
+            design, model.thresholds, location[i], scale[i], rng, p_reach[i], correlation, float(shared[i])
+        )
+        tables.append(crossings_of(truth, every, horizon))
+    fits = sample_each(model, model.observe_each(tables), int(rng.integers(2**31)), draws, warmup)
+    merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in fits.sites.items()}
+    posterior = _quantities(model, merged, parameters, at).to_numpy().reshape(datasets, draws, -1)
+    reached = np.array([(~t["censored"] & (t["env_steps_lower"] > 0)).mean() for t in tables])
+    true = _quantities(model, sites, parameters, at)
+    return Replications(true, posterior, prior.std(), fits.diverging.mean(axis=1), reached)
+
+
+def rank_test(replications: Replications, rng: np.random.Generator, false_alarm: float = 0.01) -> RankTest:
+    """The ranks of the true values among posterior draws, and whether they are uniform.
+
+    Uniform ranks prove exact fits only if the data come from the model that is fitted. For the joint model that is so
+    with one threshold: with several, its likelihood is composite, and `credible_coverage` says by how much its
+    intervals miss. Draws are thinned to as many as the least effective quantity has. The test is Anderson and
+    Darling's, strong in the tails, where the ranks of an over-confident fit gather; its null is simulated.
+
+    Args:
+        replications: what `replicate` made.
+        rng: source of the simulated null.
+        false_alarm: the chance to reject a right model, at most, over all quantities together.
+
+    Raises:
+        InputError: too few effective draws to rank among.
+    """
+    datasets, draws, _ = replications.draws.shape
+    constant = replications.draws.std(axis=1) == 0
+    effective = np.stack([np.nan_to_num(effective_sample_size(d[None]), nan=0.0) for d in replications.draws])
+    kept = int(min(np.where(constant, draws, effective).min(), draws))
+    if kept < FEWEST_RANKS:
+        raise InputError(f"draws are too few: {kept} effective ones of a quantity. Raise draws in replicate.")
+    thinned = replications.draws[:, np.linspace(0, draws - 1, kept).round().astype(int)]
+    ranks = (thinned < replications.true.to_numpy()[:, None]).sum(axis=1)
+    null = np.sort(_anderson_darling(rng.integers(0, kept + 1, (datasets, NULL_DRAWS)), kept))
+    statistic = _anderson_darling(ranks, kept)
+    p_values = (1 + NULL_DRAWS - np.searchsorted(null, statistic)) / (1 + NULL_DRAWS)
+    names = replications.true.columns
+    return RankTest(pd.DataFrame(ranks, columns=names), kept, pd.Series(p_values, names), false_alarm)
+
+
+def credible_coverage(replications: Replications, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> pd.DataFrame:
+    """The share of data sets whose central credible interval holds the true value: by quantity, a column per level."""
+    tails = np.array([[(1 - level) / 2, (1 + level) / 2] for level in levels])
+    ends = np.quantile(replications.draws, tails, axis=1)  # level, end, dataset, quantity
+    true = replications.true.to_numpy()
+    held = ((true >= ends[:, 0]) & (true <= ends[:, 1])).mean(axis=1)
+    return pd.DataFrame(held.T, replications.true.columns, list(levels))
+
+
+def contraction(replications: Replications) -> pd.DataFrame:
+    """By quantity: prior_sd, posterior_sd (root mean square over data sets) and their ratio.
+
+    Near 1: the design says nothing about the quantity, and its interval is the prior's. Near 0: the design tells it.
+    """
+    spread = np.sqrt(replications.draws.var(axis=1).mean(axis=0))
+    table = pd.DataFrame({"prior_sd": replications.prior_sd, "posterior_sd": spread}, replications.true.columns)
+    return table.assign(ratio=table["posterior_sd"] / table["prior_sd"])
+
+
+def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
+    """The predictive probability of an earlier time than the one observed; uniform on (0, 1) for right predictions.
+
+    Of a time known to lie in an interval it is drawn uniformly between the probabilities of its ends. A right-censored
+    run's interval ends at 1: it has all of what is later, and the chance never to get there.
+
+    Args:
+        posterior: of a fit that has not seen these crossings.
+        crossings: as `time_to_threshold` makes them, at thresholds that were fitted.
+        rng: source of the draws.
+
+    Raises:
+        InputError: a threshold that was not fitted.
+    """
+    number = {level: posterior.threshold_number(level) for level in crossings["threshold"].unique()}
+    threshold = crossings["threshold"].map(number).to_numpy(int)
+    configs = crossings[list(CONFIG)].drop_duplicates()
+    points = posterior.model.points(configs)
+    runs = jax.jit(jax.vmap(posterior.model.runs, in_axes=(0, None)))(posterior.flat_draws(PREDICTION_DRAWS), points)
+    config = pd.MultiIndex.from_frame(configs).get_indexer(pd.MultiIndex.from_frame(crossings[list(CONFIG)]))
+    location, scale, p_reach = (np.asarray(part)[:, config, threshold] for part in runs)
+
+    def earlier(env_steps: pd.Series) -> Float[np.ndarray, " crossing"]:
+        with np.errstate(divide="ignore"):
+            log_steps = np.log(env_steps.to_numpy(float))
+        return np.asarray((p_reach * ndtr((log_steps - location) / scale)).mean(axis=0))
+
+    low = earlier(crossings["env_steps_lower"])
+    high = np.where(crossings["censored"], 1.0, earlier(crossings["env_steps_upper"]))
+    return pd.Series(low + (high - low) * rng.random(len(crossings)), crossings.index, name="pit")
+
+
+def coverage(
+    posterior: Posterior,
+    crossings: pd.DataFrame,
+    rng: np.random.Generator,
+    levels: Sequence[float] = (0.5, 0.8, 0.9),
+) -> pd.DataFrame:
+    """By level: `coverage`, the share of new runs inside their central predictive interval, and `standard_error`.
+
+    The share is read off `pit`, so that censored runs and coarse evaluations count by their probability. The standard
+    error takes the runs and thresholds of a configuration as one observation.
+
+    Args:
+        posterior: of a fit that has not seen these crossings.
+        crossings: as `time_to_threshold` makes them, at thresholds that were fitted.
+        rng: source of `pit`.
+        levels: nominal probabilities.
+    """
+    distance = abs(pit(posterior, crossings, rng) - 0.5)
+    rows = []
+    for level in levels:
+        inside = (distance <= level / 2).astype(float)
+        excess = (inside - inside.mean()).groupby([crossings[name] for name in CONFIG]).sum()
+        count = len(excess)
+        error = np.sqrt((excess**2).sum() * count / (count - 1)) / len(inside) if count > 1 else np.nan
+        rows.append((level, inside.mean(), error))
+    return pd.DataFrame(rows, columns=["level", "coverage", "standard_error"]).set_index("level")
+
+
+def _prior(model: Model, key: Array, draws: int) -> dict[str, Array]:
+    sites: dict[str, Array] = Predictive(model.sites, num_samples=draws)(key)
+    return sites
+
+
+def _quantities(
+    model: SimulableModel, sites: dict[str, Any], parameters: Sequence[str] | None, at: pd.DataFrame | None
+) -> pd.DataFrame:
+    """One row per draw, one column per quantity."""
+    columns = {}
+    for name in sites if parameters is None else parameters:
+        if name not in sites:
+            raise InputError(f"parameters has '{name}'; the model's are {', '.join(sites)}.")
+        values = np.asarray(sites[name])
+        for index in np.ndindex(values.shape[1:]):
+            label = name + (f"[{','.join(map(str, index))}]" if index else "")
+            columns[label] = values[(slice(None), *index)]
+    if at is not None:
+        location = np.asarray(jax.jit(jax.vmap(model.runs, in_axes=(0, None)))(sites, model.points(at)).location)
+        for index in np.ndindex(location.shape[1:]):
+            columns[f"log_env_steps[{index[0]},{index[1]}]"] = location[(slice(None), *index)]
+    return pd.DataFrame(columns)
+
+
+def _anderson_darling(ranks: Int[np.ndarray, "dataset test"], draws: int) -> Float[np.ndarray, " test"]:
+    """Anderson and Darling's distance of ranks from the uniform distribution on 0 ... draws."""
+    u = (np.sort(ranks, axis=0) + 0.5) / (draws + 1)
+    count = len(u)
+    weight = (2 * np.arange(1, count + 1) - 1)[:, None]
+    total: Float[np.ndarray, " test"] = (weight * (np.log(u) + np.log1p(-u[::-1]))).sum(axis=0)
+    return -count - total / count

@@ -1,0 +1,85 @@
+"""Do the intervals hold what they promise, and would a grid tell the exponent alpha?
+
+Data: simulated from the joint model's own priors, narrowed so that runs are neither over before the first evaluation
+nor far from done at the last. Run time: about ten minutes on two cores. Expected: with one threshold, uniform ranks
+and intervals that hold the truth as often as they say; with five, intervals of a composite likelihood, which miss by
+the figures printed; and posterior sd over prior sd of alpha for three grids of UTD.
+"""
+
+import argparse
+import itertools
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import pandas as pd
+
+import bayescale as bs
+from bayescale.models import PRIORS, JointModel, Prior
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the study simulates and asks."""
+
+    datasets: int = 200
+    draws: int = 400
+    thresholds: tuple[float, ...] = (300.0, 400.0, 500.0, 600.0, 700.0)
+    correlations: tuple[float, ...] = (0.0, 0.5, 1.0)
+    seeds: int = 3
+    every: int = 2000
+    horizon: float = 1e6
+    false_alarm: float = 0.01
+    utds: tuple[tuple[float, ...], ...] = ((1, 2, 4, 8), (0.25, 1, 4, 16), (0.25, 0.5, 1, 2, 4, 8, 16))
+
+
+FOLLOWED = ("log_alpha", "min_share", "batch_size_mean", "batch_size_slope", "log_noise_mean")
+NARROW = {
+    **PRIORS,
+    "level_mean": Prior("normal", log(1e5), 0.5),  # log env steps
+    "level_sd": Prior("fixed", 0.1, 0.0),
+}
+
+
+def grid(utds: tuple[float, ...], seeds: int) -> pd.DataFrame:
+    """Every UTD with three batch sizes."""
+    rows = itertools.product(["Simulated-v0"], utds, [64, 256, 1024], [5e-4])
+    return pd.DataFrame(rows, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=seeds)
+
+
+def replications(
+    config: Config, utds: tuple[float, ...], thresholds: tuple[float, ...], correlation: float = 0.0
+) -> bs.Replications:
+    """Fits to data sets of one grid, followed at the grid's middle and at twice its highest UTD."""
+    design = grid(utds, config.seeds)
+    model = JointModel.for_crossings(design.merge(pd.Series(thresholds, name="threshold"), how="cross"), NARROW)
+    at = design.iloc[[0, 0]].drop(columns="seeds").assign(utd=[1.0, 2 * max(utds)], batch_size=256)
+    rng = np.random.default_rng(0)
+    return bs.replicate(
+        model, design, config.every, config.horizon, rng, config.datasets, FOLLOWED, at, correlation, config.draws
+    )
+
+
+def main(config: Config) -> None:
+    """Prints the three tables."""
+    one = replications(config, config.utds[0], config.thresholds[:1])
+    test = bs.rank_test(one, np.random.default_rng(1), config.false_alarm)
+    verdict = "uniform" if test.uniform else "not uniform"
+    print(f"One threshold: ranks are {verdict} at a false-alarm rate of {config.false_alarm:g}.")
+    print(bs.credible_coverage(one).assign(p_value=test.p_values).round(3).to_string())
+    for correlation in config.correlations:
+        several = replications(config, config.utds[0], config.thresholds, correlation)
+        held = bs.credible_coverage(several)
+        law = held[held.index.str.startswith("log_env_steps")]
+        print(f"{len(config.thresholds)} thresholds correlated by {correlation:g} within a run:")
+        print(pd.concat([held.loc[["log_alpha"]], law.mean().rename("law").to_frame().T]).round(3).to_string())
+    ratios = {utds: bs.contraction(replications(config, utds, config.thresholds[:1]))["ratio"] for utds in config.utds}
+    print("Posterior sd over prior sd by grid of UTD:")
+    print(pd.DataFrame(ratios).round(2).to_string())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smoke", action="store_true", help="few data sets, one correlation, one grid")
+    smoke = parser.parse_args().smoke
+    main(Config(datasets=8, draws=100, correlations=(0.5,), utds=((1, 2, 4, 8),)) if smoke else Config())

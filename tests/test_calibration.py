@@ -1,0 +1,196 @@
+"""The checks of intervals: a right model passes each, and a deliberately wrong one is caught by it."""
+
+import itertools
+from dataclasses import dataclass, fields
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kstest
+
+import bayescale as bs
+from bayescale.calibration import _anderson_darling
+from bayescale.inference import Status, sample, sample_each
+from bayescale.models import PRIORS, JointModel, Prior
+
+FALSE_ALARM = 0.01  # of each statistical test here
+EVERY, HORIZON = 2000, 4e5
+FOLLOWED = ("level_mean", "log_noise_mean", "misfit", "log_alpha", "min_share", "failure_rise")
+
+utds = itertools.product(["A-v0"], [0.5, 1.0, 2.0, 4.0, 8.0], [256], [5e-4])
+DESIGN = pd.DataFrame(utds, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=2)
+AT = DESIGN.iloc[[2, 4]].drop(columns="seeds").assign(utd=[2.0, 32.0])
+
+# Narrow enough that most times lie between a few evaluations and the horizon; the checks hold for any priors.
+NARROW = {
+    **PRIORS,
+    "level_mean": Prior("normal", np.log(1e5), 0.5),
+    "level_sd": Prior("fixed", 0.1, 0.0),
+    "failure": Prior("normal", -3.0, 1.0),
+}
+MODEL = JointModel.for_crossings(DESIGN.assign(threshold=500.0), NARROW)
+
+
+class CountedTwice(JointModel):
+    """Wrong on purpose: every run counts as two."""
+
+    def log_likelihood(self, sites, cells):
+        return 2 * super().log_likelihood(sites, cells)
+
+
+def replications(model: JointModel) -> bs.Replications:
+    return bs.replicate(
+        model, DESIGN, EVERY, HORIZON, np.random.default_rng(0), datasets=150, parameters=FOLLOWED, at=AT
+    )
+
+
+@pytest.fixture(scope="module")
+def right() -> bs.Replications:
+    return replications(MODEL)
+
+
+@pytest.fixture(scope="module")
+def wrong() -> bs.Replications:
+    return replications(CountedTwice(**{field.name: getattr(MODEL, field.name) for field in fields(MODEL)}))
+
+
+def test_ranks_are_uniform_for_the_right_model_alone(right: bs.Replications, wrong: bs.Replications) -> None:
+    passed = bs.rank_test(right, np.random.default_rng(1), FALSE_ALARM)
+    assert passed.uniform, passed.p_values
+    assert list(passed.ranks) == [*FOLLOWED, "log_env_steps[0,0]", "log_env_steps[1,0]"]
+    assert not bs.rank_test(wrong, np.random.default_rng(1), FALSE_ALARM).uniform  # the control that must fail
+
+
+def test_simulated_data_are_censored_on_either_side_and_all_are_kept(right: bs.Replications) -> None:
+    assert len(right.true) == len(right.draws) == len(right.reached) == 150
+    assert right.reached.min() < 0.5
+    assert right.reached.mean() > 0.6
+    assert right.diverged.mean() < 0.01
+
+
+def test_credible_intervals_hold_the_truth_as_often_as_they_say(right: bs.Replications, wrong: bs.Replications) -> None:
+    held, too_few = bs.credible_coverage(right), bs.credible_coverage(wrong)
+    error = np.sqrt([0.5 * 0.5 / 150, 0.8 * 0.2 / 150, 0.9 * 0.1 / 150])
+    assert (abs(held - held.columns) < 3.6 * error).all(axis=None)  # 24 normal deviates: false alarm below 1%
+    assert too_few.loc["log_env_steps[0,0]", 0.9] < 0.9 - 3.6 * error[2]  # the control that must fail
+
+
+def test_a_design_tells_the_level_and_not_what_it_never_varies(right: bs.Replications) -> None:
+    told = bs.contraction(right)["ratio"]
+    assert told["log_env_steps[0,0]"] < 0.4
+    assert told["failure_rise"] == pytest.approx(1.0, abs=0.05)  # one threshold has no rise
+    assert told["log_alpha"] > 0.8
+
+
+def test_many_small_fits_equal_one_by_one_fits() -> None:
+    truth = bs.KnownLaw(env_steps=(1e5,), utd_ref=2.0).location(DESIGN)
+    tables = [
+        bs.crossings_of(bs.simulate_runs(DESIGN, (500.0,), truth, 0.3, np.random.default_rng(i), 0.9), EVERY, HORIZON)
+        for i in range(3)
+    ]
+    cells = MODEL.observe_each(tables)
+    assert len({len(one.log_bound) for one in cells}) == 1
+    assert len(MODEL.observe(tables[0]).log_bound) < len(cells[0].log_bound)  # so that padding is tried
+    each = sample_each(MODEL, cells, draws=1000)
+    alone = sample(MODEL, tables[0], chains=1, draws=1000, warmup=300)
+    for name in ("level_mean", "log_noise_mean", "min_share"):
+        one, other = each.sites[name][0], alone.sites[name][0]
+        assert one.mean() == pytest.approx(other.mean(), abs=0.25 * other.std())  # 5 errors of 400 effective draws
+        assert one.std() == pytest.approx(other.std(), rel=0.25)
+        assert each.sites[name][1].mean() != pytest.approx(one.mean(), abs=1e-6)
+
+
+def test_the_rank_statistic_is_that_of_anderson_and_darling() -> None:
+    """By its integral over u of (empirical - u)^2 / (u (1 - u)), and against its known 1% point for uniform values."""
+    ranks = np.array([[3], [0], [9], [9], [6]])
+    u = np.linspace(0, 1, 2_000_001)[1:-1]
+    empirical = ((ranks + 0.5) / 11 <= u[None]).mean(axis=0)
+    by_integral = 5 * ((empirical - u) ** 2 / (u * (1 - u))).mean()
+    assert _anderson_darling(ranks, 10)[0] == pytest.approx(by_integral, rel=1e-4)
+    null = _anderson_darling(np.random.default_rng(0).integers(0, 1001, (100, 20_000)), 1000)
+    assert (null > 3.857).mean() == pytest.approx(0.01, abs=0.003)
+
+
+def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> None:
+    few = bs.Replications(right.true, right.draws[:, :10], right.prior_sd, right.diverged, right.reached)
+    with pytest.raises(bs.InputError, match=r"effective ones of a quantity\. Raise draws in replicate"):
+        bs.rank_test(few, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    with pytest.raises(bs.InputError, match="design has the task B-v0"):
+        bs.replicate(MODEL, DESIGN.assign(env_id="B-v0"), EVERY, HORIZON, rng)
+    with pytest.raises(bs.InputError, match="parameters has 'beta'; the model's are level_mean"):
+        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, parameters=["beta"])
+    with pytest.raises(bs.InputError, match="datasets must be at least 1; got 0"):
+        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, datasets=0)
+
+
+# Predictive intervals: a posterior that knows the law, or all but the spread.
+
+LAW = bs.KnownLaw(env_steps=(4e4, 1e5), utd_ref=2.0)
+SPREAD, REACH = 0.4, (0.95, 0.8)
+WIDE = pd.DataFrame(itertools.product(["A-v0"], np.geomspace(0.25, 8, 20), np.geomspace(32, 2048, 20), [5e-4]))
+WIDE = WIDE.set_axis(["env_id", "utd", "batch_size", "learning_rate"], axis=1).assign(seeds=2)
+WIDE["batch_size"] = WIDE["batch_size"].astype(int)
+
+
+@dataclass(frozen=True)
+class KnowingModel:
+    """Predicts from the known law, with a spread of its own."""
+
+    spread: float
+    env_ids: tuple[str, ...] = ("A-v0",)
+    thresholds: tuple[float, ...] = (300.0, 600.0)
+
+    def with_new_task(self, draws, _key):
+        return {name: jnp.asarray(values) for name, values in draws.items()}
+
+    def points(self, configs):
+        return jnp.asarray(LAW.location(configs))
+
+    def runs(self, sites, points):
+        reach = jnp.broadcast_to(jnp.asarray(REACH), points.shape)
+        return points + 0 * sites["none"], jnp.full_like(points, self.spread), reach
+
+
+def knowing(spread: float) -> bs.Posterior:
+    return bs.Posterior(KnowingModel(spread), {"none": np.zeros((1, 3))}, {}, pd.DataFrame(), Status.CONVERGED, {})
+
+
+def crossings(correlation: float = 0.0) -> pd.DataFrame:
+    """Coarse evaluations, a short horizon and failures: every kind of censoring."""
+    rng = np.random.default_rng(2)
+    runs = bs.simulate_runs(WIDE, (300.0, 600.0), LAW.location(WIDE), SPREAD, rng, np.array(REACH), correlation)
+    return bs.crossings_of(runs, 20_000, 1.4e5)
+
+
+@pytest.mark.parametrize("threshold", [300.0, 600.0])
+def test_probabilities_of_earlier_times_are_uniform_for_the_right_spread_alone(threshold: float) -> None:
+    seen = crossings(correlation=1.0).query("threshold == @threshold")  # 1: the running maximum changes nothing
+    assert 0.05 < seen["censored"].mean() < 0.6
+    assert seen["env_steps_lower"].eq(0).any()
+    values = bs.pit(knowing(SPREAD), seen, np.random.default_rng(3))
+    assert kstest(values, "uniform").pvalue > FALSE_ALARM
+    assert kstest(bs.pit(knowing(SPREAD / 2), seen, np.random.default_rng(3)), "uniform").pvalue < 1e-6
+
+
+def test_coverage_is_nominal_for_the_right_spread_alone() -> None:
+    seen = crossings(correlation=1.0)
+    right = bs.coverage(knowing(SPREAD), seen, np.random.default_rng(3))
+    assert list(right.index) == [0.5, 0.8, 0.9]
+    assert (abs(right["coverage"] - right.index) < 3 * right["standard_error"]).all()  # false alarm below 1%
+    narrow = bs.coverage(knowing(SPREAD / 2), seen, np.random.default_rng(3))
+    assert (narrow["coverage"] - narrow.index < -5 * narrow["standard_error"]).all()
+
+
+def test_the_standard_error_takes_a_configuration_as_one_observation() -> None:
+    seen = crossings(correlation=1.0)
+    error = bs.coverage(knowing(SPREAD), seen, np.random.default_rng(3), levels=[0.9])["standard_error"].iloc[0]
+    assert error > np.sqrt(0.9 * 0.1 / len(seen))  # correlated thresholds say less than as many independent times
+    one = bs.coverage(knowing(SPREAD), seen.iloc[:2], np.random.default_rng(3))
+    assert one["standard_error"].isna().all()
+
+
+def test_an_unknown_threshold_is_refused() -> None:
+    with pytest.raises(bs.InputError, match="threshold 999 was not fitted"):
+        bs.pit(knowing(SPREAD), crossings().assign(threshold=999.0), np.random.default_rng(0))
