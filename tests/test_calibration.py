@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kstest
+from scipy.stats import chi2, kstest, norm
 
 import bayescale as bs
-from bayescale.calibration import _anderson_darling
+from bayescale.calibration import _bias_and_width
 from bayescale.inference import Status, sample, sample_each
 from bayescale.models import PRIORS, JointModel, Prior
 
@@ -40,9 +40,8 @@ class CountedTwice(JointModel):
 
 
 def replications(model: JointModel) -> bs.Replications:
-    return bs.replicate(
-        model, DESIGN, EVERY, HORIZON, np.random.default_rng(0), datasets=150, parameters=FOLLOWED, at=AT
-    )
+    rng = np.random.default_rng(0)
+    return bs.replicate(model, DESIGN, EVERY, HORIZON, rng, 150, FOLLOWED, AT, draws=200, warmup=200)
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +100,14 @@ def test_many_small_fits_equal_one_by_one_fits() -> None:
         assert each.sites[name][1].mean() != pytest.approx(one.mean(), abs=1e-6)
 
 
-def test_the_rank_statistic_is_that_of_anderson_and_darling() -> None:
-    """By its integral over u of (empirical - u)^2 / (u (1 - u)), and against its known 1% point for uniform values."""
-    ranks = np.array([[3], [0], [9], [9], [6]])
-    u = np.linspace(0, 1, 2_000_001)[1:-1]
-    empirical = ((ranks + 0.5) / 11 <= u[None]).mean(axis=0)
-    by_integral = 5 * ((empirical - u) ** 2 / (u * (1 - u))).mean()
-    assert _anderson_darling(ranks, 10)[0] == pytest.approx(by_integral, rel=1e-4)
-    null = _anderson_darling(np.random.default_rng(0).integers(0, 1001, (100, 20_000)), 1000)
-    assert (null > 3.857).mean() == pytest.approx(0.01, abs=0.003)
+def test_the_rank_statistic_by_hand_and_against_its_limit() -> None:
+    scores = norm.ppf([1 / 6, 1 / 2, 5 / 6])
+    z = scores[[0, 0, 2, 1]]
+    square, fourth = (scores**2).mean(), (scores**4).mean()
+    by_hand = 4 * (z.mean() ** 2 / square + ((z**2).mean() - square) ** 2 / (fourth - square**2))
+    assert _bias_and_width(np.array([[0], [0], [2], [1]]), 2)[0] == pytest.approx(by_hand)
+    null = _bias_and_width(np.random.default_rng(0).integers(0, 1001, (1000, 10_000)), 1000)
+    assert (null > chi2(2).ppf(0.95)).mean() == pytest.approx(0.05, abs=0.012)
 
 
 def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> None:
@@ -168,7 +166,6 @@ def crossings(correlation: float = 0.0) -> pd.DataFrame:
 def test_probabilities_of_earlier_times_are_uniform_for_the_right_spread_alone(threshold: float) -> None:
     seen = crossings(correlation=1.0).query("threshold == @threshold")  # 1: the running maximum changes nothing
     assert 0.05 < seen["censored"].mean() < 0.6
-    assert seen["env_steps_lower"].eq(0).any()
     values = bs.pit(knowing(SPREAD), seen, np.random.default_rng(3))
     assert kstest(values, "uniform").pvalue > FALSE_ALARM
     assert kstest(bs.pit(knowing(SPREAD / 2), seen, np.random.default_rng(3)), "uniform").pvalue < 1e-6
@@ -176,6 +173,7 @@ def test_probabilities_of_earlier_times_are_uniform_for_the_right_spread_alone(t
 
 def test_coverage_is_nominal_for_the_right_spread_alone() -> None:
     seen = crossings(correlation=1.0)
+    assert seen["env_steps_lower"].eq(0).any()
     right = bs.coverage(knowing(SPREAD), seen, np.random.default_rng(3))
     assert list(right.index) == [0.5, 0.8, 0.9]
     assert (abs(right["coverage"] - right.index) < 3 * right["standard_error"]).all()  # false alarm below 1%
