@@ -1,7 +1,8 @@
 """Predict how value-based deep RL scales, with calibrated uncertainty, from small sweeps.
 
-The chain, one function a step: `read_curves`, `time_to_threshold`, `fit`, then `frontier`, `allocate` and `report` on
-the posterior. Each public name loads its module on first use, so that `import bayescale` costs nothing.
+The chain, one function a step: `read_curves`, `time_to_threshold`, `fit`, then `frontier`, `allocate`,
+`next_experiments` and `report` on the posterior. Each public name loads its module on first use, so that
+`import bayescale` costs nothing.
 """
 
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
     from bayescale.crossings import time_to_threshold
     from bayescale.curves import read_curves, read_return_scale, write_curves
+    from bayescale.design import next_experiments
     from bayescale.errors import BayeScaleError, Infeasible, InputError, MissingExtra, NotConverged
     from bayescale.frontier import Frontier, frontier
     from bayescale.plots import plot_frontier
@@ -60,6 +62,7 @@ __all__ = [
     "fit",
     "frontier",
     "load",
+    "next_experiments",
     "pit",
     "plot_frontier",
     "rank_test",
@@ -86,6 +89,7 @@ _HOMES = {
     ),
     "crossings": ("time_to_threshold",),
     "curves": ("read_curves", "read_return_scale", "write_curves"),
+    "design": ("next_experiments",),
     "errors": ("BayeScaleError", "Infeasible", "InputError", "MissingExtra", "NotConverged"),
     "frontier": ("Frontier", "frontier"),
     "plots": ("plot_frontier",),

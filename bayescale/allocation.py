@@ -154,7 +154,7 @@ def allocations(
 
 
 def _outcomes(posterior: Posterior, env_id: str) -> _Outcomes:
-    settings = _settings(posterior, env_id)
+    settings = swept_settings(posterior, env_id)
     predicted = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), posterior.model.points(settings))
     location, scale, p_reach = (np.asarray(part) for part in predicted)
     return _Outcomes(env_id, posterior.thresholds, settings, location, scale, p_reach)
@@ -210,7 +210,7 @@ def _swept_utds(posterior: Posterior) -> Float[np.ndarray, " utd"]:
     return np.unique(np.geomspace(swept.min(), swept.max(), 33))
 
 
-def _settings(posterior: Posterior, env_id: str) -> pd.DataFrame:
+def swept_settings(posterior: Posterior, env_id: str) -> pd.DataFrame:
     """Candidate settings: a grid in logs over the ranges that were swept, batch sizes in whole samples."""
     own = posterior.crossings[posterior.crossings["env_id"] == env_id]
     rows = own if len(own) else posterior.crossings

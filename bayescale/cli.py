@@ -22,6 +22,7 @@ from bayescale.options import (
     Task,
     parse_thresholds,
     parse_utd,
+    read_candidates,
     read_configs,
 )
 from bayescale.outputs import check_folder, check_output, written
@@ -227,6 +228,39 @@ def allocate(
         )
 
 
+@app.command("next")
+def next_runs(
+    fit: FitFile,
+    candidates: Annotated[
+        Path,
+        typer.Option(metavar="CONFIGS.csv", help="Columns env_id, utd, batch_size, learning_rate, [env_steps]."),
+    ],
+    budget: Annotated[float, typer.Option(metavar="F", help="For all runs together.")],
+    out: Annotated[Path, typer.Option(metavar="NEXT.csv", help="The table to write.")],
+    n: Annotated[int, typer.Option("--n", min=1, metavar="N", help="Most runs.")] = 8,
+    env: Annotated[
+        str | None, typer.Option(metavar="ENV", help="The task to decide about; default: those of the candidates.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="J", help="The return to decide about; default: the highest within reach.")
+    ] = None,
+    env_step_price: EnvStepPrice = 4e9,
+    flop_price: FlopPrice = 1.0,
+    model_size: ModelSize = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated results.")] = 0,
+) -> None:
+    """Choose the runs that teach most for their cost."""
+    if not 0 < budget < math.inf:
+        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
+    check_output(out, ".csv")
+    table = read_candidates(candidates)
+    import bayescale as bs
+
+    prices = bs.Prices(flop=flop_price, env_step=env_step_price)
+    posterior = _load(fit, *([env] if env else table["env_id"].unique()))
+    _write_csv(bs.next_experiments(posterior, table, budget, n, env, threshold, prices, model_size, seed), out)
+
+
 @app.command()
 def report(
     fit: FitFile,
@@ -270,13 +304,14 @@ def _show_progress(done: int, total: int, seconds: float) -> None:
     print(f"\r{done} of {total} runs after {seconds:.0f} s", end=end, file=sys.stderr, flush=True)
 
 
-def _load(fit: Path, env_id: str) -> "Posterior":
+def _load(fit: Path, *env_ids: str) -> "Posterior":
     """The posterior; a mistyped task would get the answer for a new one, so standard error says so."""
     import bayescale as bs
 
     posterior = bs.load(fit)
-    if env_id not in posterior.tasks:
-        print(f"note: no run of {env_id} was fitted; this is the prediction for a new task.", file=sys.stderr)
+    for env_id in env_ids:
+        if env_id not in posterior.tasks:
+            print(f"note: no run of {env_id} was fitted; this is the prediction for a new task.", file=sys.stderr)
     return posterior
 
 

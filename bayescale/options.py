@@ -51,6 +51,14 @@ def parse_utd(text: str | None) -> "np.ndarray | None":
     return np.geomspace(lowest, highest, number)
 
 
+def read_candidates(path: Path) -> "pd.DataFrame":
+    """The candidate runs of a file, checked, one row each."""
+    from bayescale.design import CANDIDATE_COLUMNS
+    from bayescale.tables import check_columns, read_table
+
+    return check_columns(read_table(path, ("env_id",)), CANDIDATE_COLUMNS).reset_index(drop=True)
+
+
 def read_configs(path: Path) -> "pd.DataFrame":
     """The configurations of a file, checked, one row each."""
     from bayescale.tables import Column, check_columns, read_table

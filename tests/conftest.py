@@ -15,6 +15,7 @@ NUMERIC = (
     "bayescale.allocation",
     "bayescale.calibration",
     "bayescale.crossings",
+    "bayescale.design",
     "bayescale.frontier",
     "bayescale.inference",
     "bayescale.laws",
