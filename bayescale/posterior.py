@@ -244,7 +244,7 @@ def runs(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
 
 
 def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
-    """True where a configuration lies outside its task's range of UTD, batch size or learning rate among fitted runs."""
+    """True where a configuration lies outside its task's range of UTD, batch size or learning rate in the fit."""
     axes = [axis for axis in CONFIG[1:] if axis in configs]
     ranges = fitted.groupby("env_id")[axes].agg(["min", "max"])
     outside = ~configs["env_id"].isin(ranges.index).to_numpy()

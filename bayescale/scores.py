@@ -129,7 +129,7 @@ def log_density(
     low, high = np.where(flip, -above, below), np.where(flip, -below, above)
     gap = np.where(left | right, -1.0, np.minimum(log_ndtr(low) - log_ndtr(high), -1e-300))
     inside = log_ndtr(high) + np.log(-np.expm1(gap)) - np.log(width)
-    return np.where(right, log_ndtr(-below), np.where(left, log_ndtr(above), inside))
+    return np.asarray(np.where(right, log_ndtr(-below), np.where(left, log_ndtr(above), inside)))
 
 
 def _normal_scores(

@@ -14,12 +14,14 @@ from jaxtyping import install_import_hook
 NUMERIC = (
     "bayescale.allocation",
     "bayescale.calibration",
+    "bayescale.comparators",
     "bayescale.crossings",
     "bayescale.frontier",
     "bayescale.inference",
     "bayescale.laws",
     "bayescale.models",
     "bayescale.posterior",
+    "bayescale.scores",
     "bayescale.simulate",
     "bayescale.utility",
 )

@@ -77,8 +77,8 @@ def fit_law(law: Law | str, table: pd.DataFrame, seed: int = 0, bootstraps: int 
     scaled = {name: values / reference[name] for name, values in at.items()}
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=bootstraps).astype(float)
-    found, loss = search(law, scaled, np.broadcast_to(y, (1, len(y))), np.ones((1, len(y))), rng)
-    again, _ = search(law, scaled, np.broadcast_to(y, weights.shape), weights, rng, found)
+    found, loss = search(law, scaled, y[None], np.ones((1, len(y))), rng)
+    again, _ = search(law, scaled, np.tile(y, (bootstraps, 1)), weights, rng, np.tile(found, (bootstraps, 1)))
     spread = float(np.sqrt(loss[0] / max(len(y) - len(law.parameters), 1)))
     parameters = pd.DataFrame(constrained(law, np.vstack([found, again])))
     return LawFit(law, reference, parameters, spread, len(y))
@@ -100,7 +100,7 @@ def search(
         outputs: what each problem fits.
         weights: of the squares; 0 leaves a row out.
         rng: of the starts.
-        start: one row, or one per problem.
+        start: of each problem; None: many, near the data of the first problem, for each.
     """
     inward = np.log if law.log_output else np.asarray
     problems = len(outputs)
@@ -113,8 +113,8 @@ def search(
         starts = base + spreads * np.vstack([np.zeros(len(base)), rng.standard_normal((STARTS - 1, len(base)))])
         first = np.tile(starts, (problems, 1))
     else:
-        first = np.broadcast_to(start, (problems, len(law.parameters)))
-    repeats = len(first) // problems
+        first = start
+    repeats = STARTS if start is None else 1
     wanted = np.repeat(inward(np.where(known, outputs, 1.0)), repeats, axis=0)
     root = np.sqrt(np.repeat(weights, repeats, axis=0))
 

@@ -54,7 +54,7 @@ def additive(inputs: tuple[str, ...], output: str, floor: bool = True) -> Law:
         total = sum(p[a] * np.exp(-np.minimum(p[b], 50.0) * np.log(at[name])) for name, a, b in terms)
         return np.asarray(total + (p["floor"] if floor else 0.0))
 
-    def start(at: Values, y: Float[np.ndarray, " row"]) -> dict[str, float]:
+    def start(_: Values, y: Float[np.ndarray, " row"]) -> dict[str, float]:
         share = float(np.median(y)) / (len(inputs) + floor)
         return {name: 0.5 if name.startswith("exponent") else share for name in parameters}
 
@@ -66,7 +66,7 @@ def _sigmoid(at: Values, p: Values) -> Float[np.ndarray, "..."]:
     return np.asarray(p["low"] + (p["asymptote"] - p["low"]) * rise)
 
 
-def _sigmoid_start(at: Values, y: Float[np.ndarray, " row"]) -> dict[str, float]:
+def _sigmoid_start(_: Values, y: Float[np.ndarray, " row"]) -> dict[str, float]:
     return {"low": float(y.min()), "asymptote": float(y.max()), "midpoint": 1.0, "exponent": 1.0}
 
 

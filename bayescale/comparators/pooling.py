@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from bayescale.errors import InputError
@@ -37,7 +38,7 @@ class NoPooling:
         tables = []
         for env_id, rows in configs.groupby("env_id").indices.items():
             table = self.posteriors[str(env_id)].predict(configs.iloc[rows])
-            tables.append(table.set_index(rows.repeat(len(table) // len(rows))))
+            tables.append(table.set_index(np.repeat(rows, len(table) // len(rows))))
         return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 

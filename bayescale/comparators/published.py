@@ -1,8 +1,8 @@
 """The published point pipeline of Rybkin et al., "Value-Based Deep RL Scales Predictably" (ICML 2025), to compare with.
 
 Seeds are averaged, isotonic regression makes the mean monotone, and its first evaluation at J or above is D. The best
-batch size and learning rate of each task and UTD at the highest threshold, averaged over bootstraps of the seeds (not in
-logs), give lines in logs with a slope shared by the tasks. D at the grid's nearest configuration to those lines, divided by the
+batch size and learning rate of each task and UTD at the highest threshold, averaged over bootstraps of the seeds, give
+lines in logs with a slope shared by the tasks. D of the grid's configuration nearest to those lines, divided by the
 task's median over UTD and averaged over tasks, is fitted by D_min + (beta/utd)^alpha for each threshold by itself, in
 linear space. Whatever never reaches a threshold is dropped, as published; `PublishedFit.dropped` counts it.
 
@@ -11,6 +11,7 @@ as the fitted configurations' runs scatter around their mean, a run at any batch
 one at the lines, and a task without runs has the median of the tasks' medians.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,7 +135,7 @@ class PublishedFit:
 
 def fit_published(
     curves: pd.DataFrame,
-    thresholds: Float[np.ndarray, " threshold"],
+    thresholds: Sequence[float] | Float[np.ndarray, " threshold"],
     return_scale: ReturnScale | None = None,
     seed: int = 0,
     bootstraps: int = BOOTSTRAPS,
@@ -206,7 +207,8 @@ def _rule(passages: SeedMeans, task: Int[np.ndarray, " config"], axis: str) -> R
         times = top[:, members]
         winners[:, g] = np.where(np.isfinite(times.min(axis=1)), value[members[times.argmin(axis=1)]], np.nan)
     winners[0] = np.log(_mean(np.exp(winners[1:]), axis=0))
-    group_task, log_utd = np.array([[t, np.log(u)] for t, u in groups]).T
+    first = np.array([members[0] for members in groups.values()])
+    group_task, log_utd = task[first], np.log(utd[first])
     slopes, intercepts = np.zeros(len(top)), np.full((len(top), task.max() + 1), np.nan)
     for draw, won in enumerate(winners):
         known = np.isfinite(won)

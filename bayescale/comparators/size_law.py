@@ -1,7 +1,7 @@
-"""The law of data over UTD and model size of Fu et al., "Compute-Optimal Scaling for Value-Based Deep RL" (NeurIPS 2025).
+"""The law of data over UTD and model size of Fu et al. (NeurIPS 2025), to compare with.
 
-D_J(utd, N) = D_min + (a/utd)^alpha + (b/N)^beta for each task and threshold by itself, least squares of log D over the
-cells (utd, N) at the best configuration of each; cells that never reach J are dropped, as published, and counted.
+D_J(utd, N) = D_min + (a/utd)^alpha + (b/N)^beta for each task and threshold by itself, by least squares of log D over
+the cells (utd, N) at the best configuration of each; cells that never reach J are dropped, as published, and counted.
 B*(utd, N) = a_B / (utd^alpha_B (1 + b_B N^-beta_B)) from the same cells' batch sizes. Axes that do not vary drop out,
 and so does D_min with fewer than three values of every axis. Draws are bootstraps over seeds; a run scatters around the
 law as the fitted runs do. A task without runs has the geometric mean of the tasks' laws.
@@ -25,7 +25,7 @@ AXES = ("utd", "model_size")
 
 @dataclass(frozen=True)
 class SizeFit:
-    """The laws of paper and task; draw 0 is the fit, the others its bootstraps over seeds.
+    """The laws by task and threshold; draw 0 is the fit, the others its bootstraps over seeds.
 
     Attributes:
         env_ids: tasks.
@@ -155,9 +155,7 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
     dropped = {"threshold": levels, "cells": np.isinf(draws[0]).sum(axis=0)}
     dropped["runs"] = np.isinf(np.concatenate(runs)).sum(axis=0)
     noise = [residual_levels(column[np.isfinite(column)]) for column in pooled.T]
-    return SizeFit(
-        env_ids, levels, law, reference, parameters, np.stack(noise, axis=1), pd.DataFrame(dropped), cells
-    )
+    return SizeFit(env_ids, levels, law, reference, parameters, np.stack(noise, axis=1), pd.DataFrame(dropped), cells)
 
 
 def _best_cells(crossings: pd.DataFrame, levels: int) -> tuple[pd.DataFrame, list[Float[np.ndarray, "run threshold"]]]:
@@ -192,7 +190,9 @@ def _fit_task(
 ) -> dict[str, Float[np.ndarray, "draw threshold"]]:
     """Parameters of every bootstrap, each threshold's started from its point fit; targets in their own unit."""
     known = np.isfinite(targets)
-    unit = np.exp((np.where(known, np.log(np.where(known, targets, 1.0)), 0.0)).sum(axis=2) / np.maximum(known.sum(axis=2), 1))
+    unit = np.exp(
+        (np.where(known, np.log(np.where(known, targets, 1.0)), 0.0)).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
+    )
     scaled = np.where(known, targets, 1.0) / unit[:, :, None]
     weights = known.astype(float)
     point, _ = search(law, at, scaled[0], weights[0], rng)
