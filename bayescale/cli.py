@@ -348,7 +348,7 @@ def _say_progress(line: str) -> None:
 
 
 def _comparison_table(table: "pd.DataFrame") -> str:
-    names = ("coverage90", "wis", "male", "log_score", "width90", "censored")
+    names = ("coverage90", "wis", "male", "log_score", "width90", "weight")
     lines = [f"{'method':18}{'observations':>13}" + "".join(f"{name:>11}" for name in names)]
     for row in table.to_dict("records"):
         numbers = "".join(f"{row[name]:>11.3f}" for name in names)

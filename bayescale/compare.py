@@ -19,7 +19,7 @@ from bayescale.crossings import time_to_threshold
 from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.posterior import CONFIG, Posterior
-from bayescale.scores import Scores, score_each, summarise
+from bayescale.scores import Scores, score_each, stacking_weights, summarise
 from bayescale.workflow import fit
 
 HELD_SEEDS = 4  # of as many seeds of a configuration one is held out, at least one of two
@@ -59,6 +59,7 @@ METHODS: dict[str, Callable[[Training], Forecaster]] = {
     "published": lambda t: fit_published(t.curves, t.thresholds, t.return_scale, t.seed),
     "size-law": lambda t: fit_size_law(t.crossings, t.seed),
 }
+BAYESIAN = ("bayescale", "complete-pooling", "no-pooling")
 LEAVE_OUT = ("utd-max", "utd-min", "utd-ends", "task", "seeds")
 
 
@@ -76,9 +77,11 @@ def compare(
     warmup: int = 500,
     report: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """One row per method: held-out scores (see `bayescale.scores.Scores`), seconds to fit, and a note.
+    """One row per method: held-out scores (see `bayescale.scores.Scores`), stacking weight, seconds, and a note.
 
-    A method that cannot be fitted to the runs, or cannot predict those held out, has NaN scores and says why in `note`.
+    `weight` is the method's share in the mixture of the Bayesian methods that makes the held-out runs most likely; the
+    mixture's own score needs other runs. A method that cannot be fitted, or cannot predict the runs held out, has NaN
+    scores and says why in `note`.
 
     Args:
         curves: a learning-curve table of one suite and algorithm.
@@ -112,6 +115,7 @@ def compare(
     starts = run_starts(curves)
     run_of_row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(curves))))
     rows = []
+    log_scores: dict[str, Float[np.ndarray, " observation"]] = {}
     for method in methods:
         seen: list[pd.DataFrame] = []
         seconds, notes = 0.0, []
@@ -132,10 +136,16 @@ def compare(
                 break
             seconds += time.perf_counter() - began
             notes += _trouble(forecaster)
-        scores = Scores(0, *[np.nan] * 6) if len(seen) < len(folds) else summarise(pd.concat(seen))
+        scores = Scores(0, *[np.nan] * 6)
+        if len(seen) == len(folds):
+            together = pd.concat(seen)
+            scores = summarise(together)
+            if method in BAYESIAN:
+                log_scores[method] = together["log_score"].to_numpy()
         note = "; ".join(dict.fromkeys(notes))
         rows.append({"method": method, "leave_out": leave_out, **scores._asdict(), "seconds": seconds, "note": note})
-    return pd.DataFrame(rows)
+    weights = stacking_weights(np.column_stack(list(log_scores.values()))) if log_scores else []
+    return pd.DataFrame(rows).assign(weight=lambda t: t["method"].map(dict(zip(log_scores, weights, strict=True))))
 
 
 def _check_choice(leave_out: str, methods: Sequence[str], give_back: int) -> None:

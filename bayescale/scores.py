@@ -17,7 +17,7 @@ from bayescale.posterior import CONFIG, LEVELS, QUANTILES
 
 NEVER = 20.0  # times the longest observation
 LONE_SPREAD = 1.0  # log env steps; the tails of a prediction whose quantiles are all one number
-SCORE_COLUMNS = ("inside", "wis", "log_score", "width90")
+STACKING_STEPS = 2000
 
 
 class Scores(NamedTuple):
@@ -130,6 +130,20 @@ def log_density(
     gap = np.where(left | right, -1.0, np.minimum(log_ndtr(low) - log_ndtr(high), -1e-300))
     inside = log_ndtr(high) + np.log(-np.expm1(gap)) - np.log(width)
     return np.asarray(np.where(right, log_ndtr(-below), np.where(left, log_ndtr(above), inside)))
+
+
+def stacking_weights(log_scores: Float[np.ndarray, "observation method"]) -> Float[np.ndarray, " method"]:
+    """Weights of a mixture of methods, summing to 1, under which held-out observations are most likely.
+
+    They maximise the sum over observations of log sum_m w_m exp(log_scores[:, m]), which has one maximum (Yao et al.,
+    "Using Stacking to Average Bayesian Predictive Distributions", Bayesian Analysis 2018), by expectation-maximisation.
+    """
+    likelihood = np.exp(log_scores - log_scores.max(axis=1, keepdims=True))
+    weights = np.full(log_scores.shape[1], 1.0 / log_scores.shape[1])
+    for _ in range(STACKING_STEPS):
+        shares = weights * likelihood
+        weights = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
+    return weights
 
 
 def _normal_scores(

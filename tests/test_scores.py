@@ -6,7 +6,7 @@ from scipy.stats import norm
 import bayescale as bs
 from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
-from bayescale.scores import log_density, score_each
+from bayescale.scores import log_density, score_each, stacking_weights
 
 
 def predictions(median: float, spread: float, utd: float = 1.0) -> pd.DataFrame:
@@ -98,6 +98,15 @@ def test_a_table_without_an_answer_is_refused() -> None:
     crossed = predictions(1e3, 0.3).assign(q95=1.0)
     with pytest.raises(InputError, match="quantiles that cross"):
         bs.score(crossed, observed(1e3))
+
+
+def test_stacking_finds_the_shares_of_a_mixture() -> None:
+    rng = np.random.default_rng(5)
+    y = rng.standard_normal(4000) + np.where(rng.random(4000) < 0.3, 4.0, 0.0)
+    log_scores = np.column_stack([norm.logpdf(y), norm.logpdf(y, 4.0), norm.logpdf(y, 30.0)])
+    weights = stacking_weights(log_scores)
+    assert weights == pytest.approx([0.7, 0.3, 0.0], abs=0.03)  # four standard errors of a share of 4,000
+    assert np.log(np.exp(log_scores) @ weights).mean() > np.log(np.exp(log_scores).mean(axis=1)).mean()
 
 
 def test_settings_that_went_through_a_file_still_match() -> None:
