@@ -169,7 +169,7 @@ def _folds(
             raise InputError(f"leaving tasks out needs two or more; got {tasks[0]} alone. Leave out something else.")
         folds = []
         for env_id in tasks:
-            held = (runs["env_id"] == env_id).to_numpy(bool)
+            held = (runs["env_id"] == env_id).to_numpy(bool, copy=True)
             mine = np.flatnonzero(held)
             if give_back >= len(mine):
                 raise InputError(f"give_back must leave runs out; {env_id} has {len(mine)}. Lower it.")

@@ -1,16 +1,19 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpyro
 import pandas as pd
 import pytest
 
 import bayescale as bs
 from bayescale import cli
 from bayescale.comparators import pooling
-from bayescale.comparators.pooling import SAME_TASKS, NoPooling
 from bayescale.compare import METHODS, _folds
 from bayescale.errors import InputError
-from bayescale.models import PRIORS
+from bayescale.inference import Status
+from bayescale.models import PRIORS, JointModel, Prior
+from bayescale.posterior import Posterior
 
 FAST = ("published", "size-law")
 
@@ -132,38 +135,48 @@ def test_the_command_prints_and_writes_the_table(
     assert "methods must be among" in capsys.readouterr().err
 
 
+class Stub(Posterior):
+    """A posterior that answers with its tasks' names."""
+
+    def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
+        twice = configs.loc[configs.index.repeat(2)].reset_index(drop=True)
+        return twice.assign(threshold=[500.0, 900.0] * len(configs), by="+".join(self.crossings["env_id"].unique()))
+
+
 def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(SAME_TASKS) == {name for name in PRIORS if name.endswith("_sd")}
-    crossings = bs.time_to_threshold(curves[curves["utd"] < 8], [500.0])
-    pooled = bs.fit_complete_pooling(crossings, chains=1, draws=20, warmup=20, require_convergence=False)
-    configs = pd.DataFrame({"env_id": ["A", "B", "new"], "utd": 2.0, "batch_size": 256, "learning_rate": 1e-3})
-    assert pooled.predict(configs)["q50"].nunique() == 1
-    partial = bs.fit(crossings, chains=1, draws=20, warmup=20, require_convergence=False)
-    assert partial.predict(configs)["q50"].nunique() == 3
+    given: list[dict[str, Prior]] = []
+
+    def remember(crossings: pd.DataFrame, *arguments: Any) -> Stub:
+        given.append(arguments[4])
+        return Stub(None, {}, {}, crossings, Status.CONVERGED, {})
+
+    monkeypatch.setattr(pooling, "fit", remember)
+    crossings = bs.time_to_threshold(curves, [500.0])
+    bs.fit_complete_pooling(crossings)
+    configs = pd.DataFrame({"env_id": ["A", "B"], "utd": 2.0, "batch_size": 256, "learning_rate": 1e-3})
+
+    def medians(priors: dict[str, Prior]) -> np.ndarray:
+        model = JointModel.for_crossings(crossings, PRIORS | priors)
+        with numpyro.handlers.trace() as trace, numpyro.handlers.seed(rng_seed=0):
+            model.sites()
+        sites = {name: site["value"] for name, site in trace.items()}
+        return np.asarray(model.runs(sites, model.points(configs)).location)
+
+    pooled, partial = medians(given[0]), medians({})
+    assert pooled[0] == pytest.approx(pooled[1])
+    assert (abs(partial[0] - partial[1]) > 1e-3).all()
 
 
 def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    fitted: list[set[str]] = []
-    real = pooling.fit
-
-    def counted(crossings: pd.DataFrame, *arguments: object) -> bs.Posterior:
-        fitted.append(set(crossings["env_id"]))
-        return real(crossings, *arguments)
-
-    monkeypatch.setattr(pooling, "fit", counted)
-    crossings = bs.time_to_threshold(curves[curves["utd"] < 8], [500.0])
-    separate = bs.fit_no_pooling(crossings, chains=1, draws=20, warmup=20, require_convergence=False)
-    assert isinstance(separate, NoPooling)
-    assert fitted == [{"A"}, {"B"}]
+    monkeypatch.setattr(pooling, "fit", lambda crossings, *_: Stub(None, {}, {}, crossings, Status.CONVERGED, {}))
+    separate = bs.fit_no_pooling(bs.time_to_threshold(curves, [500.0, 900.0]))
     configs = pd.DataFrame(
         {"env_id": ["B", "A", "B"], "utd": [4.0, 2.0, 1.0], "batch_size": 256, "learning_rate": 1e-3}
     )
     table = separate.predict(configs)
-    assert table["env_id"].tolist() == ["B", "A", "B"]
-    assert table["utd"].tolist() == [4.0, 2.0, 1.0]
-    pd.testing.assert_frame_equal(
-        table.iloc[[1]].reset_index(drop=True), separate.posteriors["A"].predict(configs.iloc[[1]])
-    )
+    assert table["by"].tolist() == ["B", "B", "A", "A", "B", "B"]
+    assert table["utd"].tolist() == [4.0, 4.0, 2.0, 2.0, 1.0, 1.0]
+    assert table["threshold"].tolist() == [500.0, 900.0] * 3
     with pytest.raises(InputError, match="a task without runs"):
         separate.predict(configs.assign(env_id="new"))
 

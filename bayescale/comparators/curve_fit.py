@@ -13,6 +13,7 @@ from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
 
 STARTS = 24
+LONGEST = 2.0  # step of a parameter in logs: a factor of 7
 START_SPREAD = 1.0  # of positive parameters in logs, of others in spreads of the output
 
 
@@ -123,7 +124,8 @@ def search(
             p = {name: values[:, None] for name, values in constrained(law, theta).items()}
             return np.where(root > 0, root * (inward(law.formula(at, p)) - wanted), 0.0)
 
-    found, loss = minimise(residual, first)
+    longest = np.array([LONGEST if name in law.positive else np.inf for name in law.parameters])
+    found, loss = minimise(residual, first, longest)
     pick = loss.reshape(problems, repeats).argmin(axis=1) + repeats * np.arange(problems)
     return found[pick], loss[pick]
 

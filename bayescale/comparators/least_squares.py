@@ -7,22 +7,26 @@ from jaxtyping import Float
 
 STEP = 1e-6  # of the forward differences
 FIRST_DAMPING = 1e-2
-MAX_STEP = 2.0  # in any parameter: those in logs move by a factor of 7 at most
 
 Residual = Callable[[Float[np.ndarray, "problem parameter"]], Float[np.ndarray, "problem row"]]
 
 
 def minimise(
-    residual: Residual, start: Float[np.ndarray, "problem parameter"], iterations: int = 300
+    residual: Residual,
+    start: Float[np.ndarray, "problem parameter"],
+    longest: Float[np.ndarray, " parameter"] | None = None,
+    iterations: int = 300,
 ) -> tuple[Float[np.ndarray, "problem parameter"], Float[np.ndarray, " problem"]]:
     """The parameters that minimise each problem's sum of squares, and that sum: Levenberg-Marquardt, side by side.
 
     Args:
         residual: rows for each problem; 0 where a problem has fewer.
         start: finite parameters; a problem whose residuals are not finite there keeps its start and gets inf.
+        longest: step of each parameter, at most; None: any.
         iterations: at most.
     """
     best = np.array(start, float)
+    limit = np.full(best.shape[1], np.inf) if longest is None else longest
     rows = residual(best)
     loss = _loss(rows)
     damping = np.full(len(best), FIRST_DAMPING)
@@ -35,7 +39,7 @@ def minimise(
         diagonal = np.einsum("nii->ni", curvature)
         ridge = damping[:, None] * np.maximum(diagonal, 1e-12)
         moves = -np.linalg.solve(curvature + ridge[:, :, None] * np.eye(best.shape[1]), gradient[:, :, None])[..., 0]
-        tried = best + np.clip(moves, -MAX_STEP, MAX_STEP)
+        tried = best + np.clip(moves, -limit, limit)
         tried_rows = residual(tried)
         tried_loss = _loss(tried_rows)
         better = tried_loss < loss
