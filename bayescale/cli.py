@@ -231,16 +231,13 @@ def allocate(
 def compare(
     curves: Annotated[list[str], typer.Argument(metavar="CURVES...", help="Files or globs: .csv, .csv.gz, .parquet.")],
     leave_out: Annotated[
-        str, typer.Option(metavar="WHAT", help="What is held out: utd-max, utd-min, utd-ends, task or seeds.")
+        str, typer.Option(metavar="WHAT", help="What is held out: utd-max, utd-min, utd-ends, task, seeds.")
     ],
     out: Annotated[Path, typer.Option(metavar="TABLE.csv", help="The table to write.")],
     thresholds: Annotated[
         str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: ten, from the data.")
     ] = None,
-    return_scale: Annotated[
-        Path | None,
-        typer.Option(metavar="SCALE.csv", help="Columns env_id, low, high: the returns 0 and 1000."),
-    ] = None,
+    return_scale: ReturnScaleFile = None,
     methods: Annotated[
         str | None,
         typer.Option(metavar="M,M,...", help="bayescale, complete-pooling, no-pooling, published, size-law; or all."),
@@ -256,7 +253,7 @@ def compare(
 ) -> None:
     """Score every method on runs held out of its fit."""
     check_output(out, ".csv")
-    levels = _thresholds(thresholds)
+    levels = parse_thresholds(thresholds)
     import bayescale as bs
     from bayescale.compare import METHODS
 
