@@ -144,8 +144,11 @@ def compare(
                 log_scores[method] = together["log_score"].to_numpy()
         note = "; ".join(dict.fromkeys(notes))
         rows.append({"method": method, "leave_out": leave_out, **scores._asdict(), "seconds": seconds, "note": note})
-    weights = stacking_weights(np.column_stack(list(log_scores.values()))) if log_scores else []
-    return pd.DataFrame(rows).assign(weight=lambda t: t["method"].map(dict(zip(log_scores, weights, strict=True))))
+    weights: dict[str, float] = {}
+    if log_scores:
+        stacked = stacking_weights(np.column_stack(list(log_scores.values())))
+        weights = dict(zip(log_scores, stacked.tolist(), strict=True))
+    return pd.DataFrame(rows).assign(weight=[weights.get(row["method"], np.nan) for row in rows])
 
 
 def _check_choice(leave_out: str, methods: Sequence[str], give_back: int) -> None:
