@@ -23,6 +23,14 @@ if TYPE_CHECKING:
         rank_test,
         replicate,
     )
+    from bayescale.comparators import (
+        fit_complete_pooling,
+        fit_law,
+        fit_no_pooling,
+        fit_published,
+        fit_size_law,
+    )
+    from bayescale.compare import compare
     from bayescale.crossings import time_to_threshold
     from bayescale.curves import read_curves, read_return_scale, write_curves
     from bayescale.design import next_experiments
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from bayescale.plots import plot_frontier
     from bayescale.posterior import Posterior
     from bayescale.report import report
+    from bayescale.scores import Scores, score
     from bayescale.simulate import KnownLaw, crossings_of, curves_of, simulate_runs
     from bayescale.utility import Prices
     from bayescale.workflow import fit, load
@@ -51,15 +60,22 @@ __all__ = [
     "Prices",
     "RankTest",
     "Replications",
+    "Scores",
     "__version__",
     "allocate",
     "budget_path",
+    "compare",
     "contraction",
     "coverage",
     "credible_coverage",
     "crossings_of",
     "curves_of",
     "fit",
+    "fit_complete_pooling",
+    "fit_law",
+    "fit_no_pooling",
+    "fit_published",
+    "fit_size_law",
     "frontier",
     "load",
     "next_experiments",
@@ -70,6 +86,7 @@ __all__ = [
     "read_return_scale",
     "replicate",
     "report",
+    "score",
     "simulate_runs",
     "time_to_threshold",
     "write_curves",
@@ -87,6 +104,8 @@ _HOMES = {
         "rank_test",
         "replicate",
     ),
+    "comparators": ("fit_complete_pooling", "fit_law", "fit_no_pooling", "fit_published", "fit_size_law"),
+    "compare": ("compare",),
     "crossings": ("time_to_threshold",),
     "curves": ("read_curves", "read_return_scale", "write_curves"),
     "design": ("next_experiments",),
@@ -95,6 +114,7 @@ _HOMES = {
     "plots": ("plot_frontier",),
     "posterior": ("Posterior",),
     "report": ("report",),
+    "scores": ("Scores", "score"),
     "simulate": ("KnownLaw", "crossings_of", "curves_of", "simulate_runs"),
     "utility": ("Prices",),
     "workflow": ("fit", "load"),

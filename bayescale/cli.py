@@ -262,6 +262,45 @@ def next_runs(
 
 
 @app.command()
+def compare(
+    curves: Annotated[list[str], typer.Argument(metavar="CURVES...", help="Files or globs: .csv, .csv.gz, .parquet.")],
+    leave_out: Annotated[
+        str, typer.Option(metavar="WHAT", help="What is held out: utd-max, utd-min, utd-ends, task, seeds.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="TABLE.csv", help="The table to write.")],
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: ten, from the data.")
+    ] = None,
+    return_scale: ReturnScaleFile = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(metavar="M,M,...", help="bayescale, complete-pooling, no-pooling, published, size-law; or all."),
+    ] = None,
+    give_back: Annotated[int, typer.Option(min=0, help="Runs of each held-out task to fit after all.")] = 0,
+    reset_period: Annotated[
+        float | None, typer.Option(metavar="UPDATES", help="Gradient updates between full resets of the agent, if any.")
+    ] = None,
+    chains: Annotated[int, typer.Option(min=1, help="Markov chains.")] = 4,
+    draws: Annotated[int, typer.Option(min=1, help="Draws kept per chain.")] = 1000,
+    warmup: Annotated[int, typer.Option(min=1, help="Adaptation iterations per chain.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of samplers and bootstraps.")] = 0,
+) -> None:
+    """Score every method on runs held out of its fit."""
+    check_output(out, ".csv")
+    levels = parse_thresholds(thresholds)
+    import bayescale as bs
+    from bayescale.compare import METHODS
+
+    chosen = tuple(METHODS) if methods is None else tuple(methods.split(","))
+    table = bs.compare(
+        bs.read_curves(*curves), leave_out, levels, return_scale, chosen, give_back, reset_period,
+        seed, chains, draws, warmup, _say_progress if sys.stderr.isatty() else None,
+    )  # fmt: skip
+    print(_comparison_table(table))
+    _write_csv(table, out)
+
+
+@app.command()
 def report(
     fit: FitFile,
     out: Annotated[Path, typer.Option(metavar="report.html", help="The page to write.")],
@@ -333,6 +372,20 @@ def _allocation_table(choice: "Allocation") -> str:
     for name in ("env_steps", "flops", "budget", "regret"):
         summary = getattr(choice, name)
         lines.append(f"{name:10}" + "".join(f"{summary[key]:>11.3g}" for key in ("mean", "q05", "q50", "q95")))
+    return "\n".join(lines)
+
+
+def _say_progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _comparison_table(table: "pd.DataFrame") -> str:
+    names = ("coverage90", "wis", "male", "log_score", "width90", "weight")
+    lines = [f"{'method':18}{'observations':>13}" + "".join(f"{name:>11}" for name in names)]
+    for row in table.to_dict("records"):
+        numbers = "".join(f"{row[name]:>11.3f}" for name in names)
+        note = f"  ({row['note']})" if row["note"] else ""
+        lines.append(f"{row['method']:18}{row['observations']:>13}{numbers}{note}")
     return "\n".join(lines)
 
 

@@ -130,7 +130,7 @@ class Posterior:
         Raises:
             InputError: a column is missing, or a value is not positive and finite.
         """
-        configs = _checked(configs).reset_index(drop=True)
+        configs = checked_configs(configs).reset_index(drop=True)
         draws = self.flat_draws(PREDICTION_DRAWS)
         tables = []
         for first in range(0, len(configs), CHUNK):
@@ -149,16 +149,7 @@ class Posterior:
 
     def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
         """True where a configuration lies outside its task's range of UTD, batch size or learning rate."""
-        axes = [axis for axis in CONFIG[1:] if axis in configs]
-        ranges = self.crossings.groupby("env_id")[axes].agg(["min", "max"])
-        known = configs["env_id"].isin(ranges.index).to_numpy()
-        outside = ~known
-        mine = ranges.reindex(configs["env_id"])
-        for axis in axes:
-            value = configs[axis].to_numpy(float)
-            low, high = mine[axis, "min"].to_numpy(float), mine[axis, "max"].to_numpy(float)
-            outside = outside | (value < low * (1 - 1e-9)) | (value > high * (1 + 1e-9))
-        return np.asarray(outside, bool)
+        return outside_range(self.crossings, configs)
 
     @cached_property
     def _diagnostics(self) -> pd.DataFrame:
@@ -252,6 +243,19 @@ def runs(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
     return jax.vmap(model.runs, in_axes=(0, None))(draws, points)
 
 
+def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
+    """True where a configuration lies outside its task's range of UTD, batch size or learning rate in the fit."""
+    axes = [axis for axis in CONFIG[1:] if axis in configs]
+    ranges = fitted.groupby("env_id")[axes].agg(["min", "max"])
+    outside = ~configs["env_id"].isin(ranges.index).to_numpy()
+    mine = ranges.reindex(configs["env_id"])
+    for axis in axes:
+        value = configs[axis].to_numpy(float)
+        low, high = mine[axis, "min"].to_numpy(float), mine[axis, "max"].to_numpy(float)
+        outside = outside | (value < low * (1 - 1e-9)) | (value > high * (1 + 1e-9))
+    return np.asarray(outside, bool)
+
+
 def data_hash(crossings: pd.DataFrame) -> str:
     """SHA-256 of a crossings table: equal tables, equal hashes."""
     values = pd.util.hash_pandas_object(crossings, index=False).to_numpy()
@@ -263,7 +267,8 @@ def _storable(column: pd.Series) -> np.ndarray:
     return column.to_numpy() if column.dtype.kind in "biuf" else column.astype(str).to_numpy(object)
 
 
-def _checked(configs: pd.DataFrame) -> pd.DataFrame:
+def checked_configs(configs: pd.DataFrame) -> pd.DataFrame:
+    """The configurations, if each has a task and settings that are finite and > 0; InputError otherwise."""
     missing = [name for name in CONFIG if name not in configs]
     if missing:
         raise InputError(

@@ -14,6 +14,7 @@ from jaxtyping import install_import_hook
 NUMERIC = (
     "bayescale.allocation",
     "bayescale.calibration",
+    "bayescale.comparators",
     "bayescale.crossings",
     "bayescale.design",
     "bayescale.frontier",
@@ -21,6 +22,7 @@ NUMERIC = (
     "bayescale.laws",
     "bayescale.models",
     "bayescale.posterior",
+    "bayescale.scores",
     "bayescale.simulate",
     "bayescale.utility",
 )

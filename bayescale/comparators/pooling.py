@@ -1,0 +1,77 @@
+"""The joint model with the pooling between tasks taken away: all tasks as one, or each by itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import InputError
+from bayescale.models import PRIORS
+from bayescale.models.priors import fixed
+from bayescale.posterior import Posterior, checked_configs
+from bayescale.workflow import fit
+
+SAME_TASKS = {name: fixed(0.0) for name in PRIORS if name.endswith("_sd")}
+
+
+@dataclass(frozen=True)
+class NoPooling:
+    """Posteriors by task, which know nothing of each other."""
+
+    posteriors: dict[str, Posterior]
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """What became of each task's sampling."""
+        return tuple(posterior.status.value for posterior in self.posteriors.values())
+
+    def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
+        """As `Posterior.predict`, each task from its own posterior; rows in the order of `configs`.
+
+        Raises:
+            InputError: a task without runs, of which no pooling can say nothing, or as `Posterior.predict`.
+        """
+        configs = checked_configs(configs).reset_index(drop=True)
+        new = sorted(set(configs["env_id"]) - set(self.posteriors))
+        if new:
+            raise InputError(f"no pooling cannot predict {new[0]}, a task without runs; fit some of its runs.")
+        tables = []
+        for env_id, rows in configs.groupby("env_id").indices.items():
+            table = self.posteriors[str(env_id)].predict(configs.iloc[rows])
+            tables.append(table.set_index(np.repeat(rows, len(table) // len(rows))))
+        return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
+
+
+def fit_complete_pooling(
+    crossings: pd.DataFrame,
+    seed: int = 0,
+    chains: int = 4,
+    draws: int = 1000,
+    warmup: int = 500,
+    require_convergence: bool = True,
+) -> Posterior:
+    """The joint model with every spread between tasks at zero: one law, optimum and noise for all of them.
+
+    Args and Raises: as `bayescale.fit`.
+    """
+    return fit(crossings, seed, chains, draws, warmup, SAME_TASKS, require_convergence)
+
+
+def fit_no_pooling(
+    crossings: pd.DataFrame,
+    seed: int = 0,
+    chains: int = 4,
+    draws: int = 1000,
+    warmup: int = 500,
+    require_convergence: bool = True,
+) -> NoPooling:
+    """The joint model fitted to each task by itself.
+
+    Args and Raises: as `bayescale.fit`.
+    """
+    return NoPooling(
+        {
+            str(env_id): fit(own, seed, chains, draws, warmup, None, require_convergence)
+            for env_id, own in crossings.groupby("env_id")
+        }
+    )

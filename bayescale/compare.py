@@ -1,0 +1,203 @@
+"""Held-out scores of every method on a user's own runs, by leaving some out, fitting the rest and predicting them.
+
+All methods see the same runs and are scored alike by `bayescale.scores`. Thresholds chosen by default come from all
+runs; nothing else of those held out is seen.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from bayescale.comparators import fit_complete_pooling, fit_no_pooling, fit_published, fit_size_law
+from bayescale.comparators.pooling import NoPooling
+from bayescale.crossings import time_to_threshold
+from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
+from bayescale.errors import BayeScaleError, InputError
+from bayescale.posterior import CONFIG, Posterior
+from bayescale.scores import Scores, score_each, stacking_weights, summarise
+from bayescale.workflow import fit
+
+HELD_SEEDS = 4  # of as many seeds of a configuration one is held out, at least one of two
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a method may see, and how long to sample."""
+
+    curves: pd.DataFrame
+    crossings: pd.DataFrame
+    thresholds: Float[np.ndarray, " threshold"]
+    return_scale: ReturnScale | None
+    seed: int
+    chains: int
+    draws: int
+    warmup: int
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Arguments of `bayescale.fit`; a fit that did not converge is scored all the same, and noted."""
+        names = ("seed", "chains", "draws", "warmup")
+        return {name: getattr(self, name) for name in names} | {"require_convergence": False}
+
+
+class Forecaster(Protocol):
+    """What every method's fit offers."""
+
+    def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
+        """Quantiles of env steps per configuration and threshold."""
+
+
+METHODS: dict[str, Callable[[Training], Forecaster]] = {
+    "bayescale": lambda t: fit(t.crossings, **t.sampling),
+    "complete-pooling": lambda t: fit_complete_pooling(t.crossings, **t.sampling),
+    "no-pooling": lambda t: fit_no_pooling(t.crossings, **t.sampling),
+    "published": lambda t: fit_published(t.curves, t.thresholds, t.return_scale, t.seed),
+    "size-law": lambda t: fit_size_law(t.crossings, t.seed),
+}
+BAYESIAN = ("bayescale", "complete-pooling", "no-pooling")
+LEAVE_OUT = ("utd-max", "utd-min", "utd-ends", "task", "seeds")
+
+
+def compare(
+    curves: pd.DataFrame,
+    leave_out: str = "utd-max",
+    thresholds: Sequence[Any] | None = None,
+    return_scale: ReturnScale | None = None,
+    methods: Sequence[str] = tuple(METHODS),
+    give_back: int = 0,
+    reset_period: float | None = None,
+    seed: int = 0,
+    chains: int = 4,
+    draws: int = 1000,
+    warmup: int = 500,
+    report: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """One row per method: held-out scores (see `bayescale.scores.Scores`), stacking weight, seconds, and a note.
+
+    `weight` is the method's share in the mixture of the Bayesian methods that makes the held-out runs most likely; the
+    mixture's own score needs other runs. A method that cannot be fitted, or cannot predict the runs held out, has NaN
+    scores and says why in `note`.
+
+    Args:
+        curves: a learning-curve table of one suite and algorithm.
+        leave_out: utd-max, utd-min or utd-ends: each task's runs at its largest, smallest, or both UTDs; task: each
+            task in turn; seeds: of each configuration with several seeds, the last quarter of them, at least one.
+        thresholds: as for `time_to_threshold`.
+        return_scale: as for `time_to_threshold`.
+        methods: names among `METHODS`.
+        give_back: runs of each held-out task that are fitted after all, drawn at random; only with task.
+        reset_period: as for `time_to_threshold`; the published pipeline ignores it.
+        seed: of every random choice.
+        chains: of the Bayesian methods.
+        draws: of the Bayesian methods.
+        warmup: of the Bayesian methods.
+        report: called with a line before each fit.
+
+    Raises:
+        InputError: no such split or method, several suites or algorithms, or nothing left to fit or to hold out.
+    """
+    _check_choice(leave_out, methods, give_back)
+    curves = validate_curves(curves, "curves")
+    scale = read_return_scale(return_scale)
+    crossings = time_to_threshold(curves, thresholds, scale, reset_period)
+    levels = np.unique(crossings["threshold"].to_numpy(float))
+    runs = crossings.iloc[:: len(levels)].reset_index(drop=True)
+    for column in ("suite", "algorithm"):
+        if column in runs and runs[column].nunique() > 1:
+            names = ", ".join(sorted(runs[column].unique()))
+            raise InputError(f"one comparison holds one {column}; got {names}. Compare them one at a time.")
+    folds = _folds(runs, leave_out, give_back, np.random.default_rng(seed))
+    starts = run_starts(curves)
+    run_of_row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(curves))))
+    rows = []
+    log_scores: dict[str, Float[np.ndarray, " observation"]] = {}
+    for method in methods:
+        seen: list[pd.DataFrame] = []
+        seconds, notes = 0.0, []
+        for number, held in enumerate(folds, start=1):
+            if report is not None:
+                report(f"{method}, fold {number} of {len(folds)}: {(~held).sum()} runs fitted, {held.sum()} held out")
+            kept = np.repeat(~held, len(levels))
+            unseen = crossings[~kept]
+            known = curves[~held[run_of_row]], crossings[kept].reset_index(drop=True)
+            training = Training(*known, levels, scale, seed, chains, draws, warmup)
+            began = time.perf_counter()
+            try:
+                forecaster = METHODS[method](training)
+                columns = [name for name in (*CONFIG, "model_size") if name in unseen]
+                seen.append(score_each(forecaster.predict(unseen[columns].drop_duplicates()), unseen))
+            except BayeScaleError as error:
+                notes.append(str(error))
+                break
+            seconds += time.perf_counter() - began
+            notes += _trouble(forecaster)
+        scores = Scores(0, *[np.nan] * 6)
+        if len(seen) == len(folds):
+            together = pd.concat(seen)
+            scores = summarise(together)
+            if method in BAYESIAN:
+                log_scores[method] = together["log_score"].to_numpy()
+        note = "; ".join(dict.fromkeys(notes))
+        rows.append({"method": method, "leave_out": leave_out, **scores._asdict(), "seconds": seconds, "note": note})
+    weights: dict[str, float] = {}
+    if log_scores:
+        stacked = stacking_weights(np.column_stack(list(log_scores.values())))
+        weights = dict(zip(log_scores, stacked.tolist(), strict=True))
+    return pd.DataFrame(rows).assign(weight=[weights.get(row["method"], np.nan) for row in rows])
+
+
+def _check_choice(leave_out: str, methods: Sequence[str], give_back: int) -> None:
+    if leave_out not in LEAVE_OUT:
+        raise InputError(f"leave_out must be one of {', '.join(LEAVE_OUT)}; got '{leave_out}'. Choose one.")
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown or not methods:
+        came = f"'{unknown[0]}'" if unknown else "none"
+        raise InputError(f"methods must be among {', '.join(METHODS)}; got {came}. Choose some.")
+    if give_back < 0 or (give_back and leave_out != "task"):
+        raise InputError(f"give_back must be >= 0 and needs leave_out task; got {give_back}. Leave it at 0.")
+
+
+def _folds(
+    runs: pd.DataFrame, leave_out: str, give_back: int, rng: np.random.Generator
+) -> list[Bool[np.ndarray, " run"]]:
+    """The runs that each fold holds out."""
+    if leave_out == "task":
+        tasks = runs["env_id"].unique()
+        if len(tasks) < 2:
+            raise InputError(f"leaving tasks out needs two or more; got {tasks[0]} alone. Leave out something else.")
+        folds = []
+        for env_id in tasks:
+            held = (runs["env_id"] == env_id).to_numpy(bool, copy=True)
+            mine = np.flatnonzero(held)
+            if give_back >= len(mine):
+                raise InputError(f"give_back must leave runs out; {env_id} has {len(mine)}. Lower it.")
+            held[rng.permutation(mine)[:give_back]] = False
+            folds.append(held)
+        return folds
+    if leave_out == "seeds":
+        setting = runs.groupby([name for name in run_columns(runs) if name != "seed"])["seed"]
+        place, count = setting.rank(method="first", ascending=False), setting.transform("size")
+        held = ((place <= np.maximum(count // HELD_SEEDS, 1)) & (count > 1)).to_numpy(bool)
+        if not held.any():
+            raise InputError("leaving seeds out needs configurations with two or more seeds. Leave out something else.")
+        return [held]
+    utd = runs.groupby("env_id")["utd"]
+    least, most = (runs["utd"] == utd.transform(end) for end in ("min", "max"))
+    held = {"utd-max": most, "utd-min": least, "utd-ends": least | most}[leave_out].to_numpy(bool)
+    if runs[~held].groupby("env_id").ngroups < utd.ngroups:
+        raise InputError(f"{leave_out} would leave no runs of some task; give runs at more UTDs.")
+    return [held]
+
+
+def _trouble(forecaster: Forecaster) -> list[str]:
+    statuses: tuple[str, ...] = ()
+    if isinstance(forecaster, Posterior):
+        statuses = (forecaster.status.value,)
+    elif isinstance(forecaster, NoPooling):
+        statuses = forecaster.statuses
+    return [status for status in statuses if status.startswith("not")]

@@ -1,0 +1,114 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+import bayescale as bs
+from bayescale.errors import InputError
+from bayescale.posterior import LEVELS, QUANTILES
+from bayescale.scores import log_density, score_each, stacking_weights
+
+
+def predictions(median: float, spread: float, utd: float = 1.0) -> pd.DataFrame:
+    row = {"env_id": "A", "utd": utd, "batch_size": 256, "learning_rate": 1e-3, "threshold": 0.5}
+    quantiles = median * np.exp(spread * norm.ppf(LEVELS))
+    return pd.DataFrame([row | dict(zip(QUANTILES, quantiles, strict=True))])
+
+
+def observed(*times: float, last: float = 1e6, grid: float = 100.0, utd: float = 1.0) -> pd.DataFrame:
+    """Runs that reach the threshold at `times`, seen at evaluations every `grid` steps; inf: not before `last`."""
+    upper = np.ceil(np.array(times) / grid) * grid
+    row = {"env_id": "A", "utd": utd, "batch_size": 256, "learning_rate": 1e-3, "threshold": 0.5}
+    frame = pd.DataFrame([row | {"seed": i} for i in range(len(times))])
+    lower = np.where(np.isinf(upper), last, upper - grid)
+    return frame.assign(env_steps_lower=lower, env_steps_upper=upper, censored=np.isinf(upper))
+
+
+def test_the_truth_covers_ninety_percent_and_wrong_medians_or_widths_do_not() -> None:
+    times = 1e5 * np.exp(0.3 * np.random.default_rng(0).standard_normal(4000))
+    runs = observed(*times)
+    truth = bs.score(predictions(1e5, 0.3), runs)
+    margin = 4 * np.sqrt(0.9 * 0.1 / 4000)  # four standard errors: a false alarm in 16,000
+    assert abs(truth.coverage90 - 0.9) < margin
+    for wrong in (predictions(1.3e5, 0.3), predictions(1e5, 0.2), predictions(1e5, 0.5)):
+        off = bs.score(wrong, runs)
+        assert off.wis > truth.wis
+        assert off.log_score < truth.log_score
+    assert bs.score(predictions(1e5, 0.2), runs).coverage90 < 0.9 - margin
+    assert bs.score(predictions(1.3e5, 0.3), runs).male > truth.male + 0.2
+    assert truth.width90 == pytest.approx(0.3 * (norm.ppf(0.95) - norm.ppf(0.05)))
+
+
+def test_scores_of_one_run_worked_by_hand() -> None:
+    seen = bs.score(predictions(1000.0, 1.0), observed(2000.0))
+    excess = np.log(2000.0) - np.log(1000.0) - norm.ppf(LEVELS)
+    pinball = np.where(excess > 0, LEVELS * excess, (LEVELS - 1) * excess)
+    assert seen.wis == pytest.approx(2 * pinball.mean())
+    assert seen.male == pytest.approx(np.log(2.0))
+    assert (seen.observations, seen.censored, seen.coverage90) == (1, 0.0, 1.0)
+
+
+def test_the_log_score_averages_the_density_over_the_interval() -> None:
+    fine = bs.score(predictions(1000.0, 0.7), observed(1500.0, grid=0.1))
+    assert fine.log_score == pytest.approx(norm.logpdf(np.log(1.5) / 0.7) - np.log(0.7), abs=1e-3)
+    coarse = bs.score(predictions(1000.0, 0.7), observed(1500.0, grid=500.0))
+    mass = norm.cdf(np.log(1.5) / 0.7) - norm.cdf(0.0)
+    assert coarse.log_score == pytest.approx(np.log(mass / np.log(1.5)))
+
+
+def test_the_log_score_keeps_its_digits_in_both_tails() -> None:
+    quantiles = np.log(1000.0) + 0.1 * norm.ppf(LEVELS)[None]
+    for at in (np.exp(-4.0), np.exp(4.0)):
+        lower, upper = np.array([1000 * at]), np.array([1000 * at * 1.0001])
+        density = norm.logpdf(np.log(at) / 0.1) - np.log(0.1)
+        assert log_density(quantiles, lower, upper)[0] == pytest.approx(density, rel=1e-3)
+
+
+def test_a_censored_run_counts_as_far_as_it_is_known() -> None:
+    late, early = predictions(2e6, 0.3), predictions(1e5, 0.3)
+    never = observed(np.inf, last=1e6)
+    assert score_each(late, never)["inside"].all()
+    assert not score_each(early, never)["inside"].any()
+    assert bs.score(late, never).log_score == pytest.approx(norm.logsf(np.log(0.5) / 0.3))
+    known = np.maximum(np.log(1e6) - np.log(2e6) - 0.3 * norm.ppf(LEVELS), 0)
+    assert bs.score(late, never).wis == pytest.approx(2 * (LEVELS * known).mean())
+    assert np.isnan(bs.score(late, never).male)
+
+
+def test_a_run_seen_at_its_first_evaluation_is_left_censored() -> None:
+    seen = bs.score(predictions(1000.0, 0.5), observed(400.0, grid=500.0))
+    assert seen.log_score == pytest.approx(norm.logcdf(np.log(0.5) / 0.5))
+
+
+def test_quantiles_that_never_come_count_as_twenty_times_the_longest_run() -> None:
+    table = predictions(1000.0, 0.5)
+    table[["q75", "q90", "q95"]] = np.inf
+    seen = bs.score(table, observed(2000.0, 1000.0))
+    assert seen.width90 == pytest.approx(np.log(20 * 2000.0 / table["q05"].iloc[0]))
+    assert np.isfinite(seen.log_score)
+    table[list(QUANTILES)] = np.inf
+    assert np.isfinite(bs.score(table, observed(2000.0)).log_score)
+
+
+def test_a_table_without_an_answer_is_refused() -> None:
+    with pytest.raises(InputError, match="predictions lack 1 of 2 observations"):
+        bs.score(predictions(1e3, 0.3), pd.concat([observed(1e3), observed(1e3, utd=2.0)]))
+    with pytest.raises(InputError, match="twice"):
+        bs.score(pd.concat([predictions(1e3, 0.3)] * 2), observed(1e3))
+    crossed = predictions(1e3, 0.3).assign(q95=1.0)
+    with pytest.raises(InputError, match="quantiles that cross"):
+        bs.score(crossed, observed(1e3))
+
+
+def test_stacking_finds_the_shares_of_a_mixture() -> None:
+    rng = np.random.default_rng(5)
+    y = rng.standard_normal(4000) + np.where(rng.random(4000) < 0.3, 4.0, 0.0)
+    log_scores = np.column_stack([norm.logpdf(y), norm.logpdf(y, 4.0), norm.logpdf(y, 30.0)])
+    weights = stacking_weights(log_scores)
+    assert weights == pytest.approx([0.7, 0.3, 0.0], abs=0.03)  # four standard errors of a share of 4,000
+    assert np.log(np.exp(log_scores) @ weights).mean() > np.log(np.exp(log_scores).mean(axis=1)).mean()
+
+
+def test_settings_that_went_through_a_file_still_match() -> None:
+    shifted = predictions(1e3, 0.3).assign(learning_rate=1e-3 * (1 + 1e-9))
+    assert bs.score(shifted, observed(1e3)).observations == 1
