@@ -1,13 +1,16 @@
-"""How should SAC be run on Pendulum-v1?
+"""How should SAC be run on Pendulum-v1, and does the answer hold at a UTD that was never swept?
 
-Data: case_studies/data/sac_pendulum.parquet, made with `bayescale sweep case_studies/data/sac_pendulum.toml`.
-Run time: about a minute on two cores. Expected: a frontier that falls with UTD, a recommended setting with its 90%
-credible interval, and the picture of the README.
+Data: case_studies/data/sac_pendulum.parquet, made with `bayescale sweep case_studies/data/sac_pendulum.toml`, and runs
+at twice its highest UTD, made with sac_pendulum_heldout.toml, which no fit sees. Run time: a minute on two cores.
+Expected: a frontier that falls with UTD, a recommended setting with its 90% credible interval, the picture of the
+README, and a prediction for the held-out runs that is printed before they are read, with its scores after.
 """
 
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 import bayescale as bs
 
@@ -19,6 +22,8 @@ class Config:
     """What the study reads, asks and writes."""
 
     curves: Path = HERE / "data" / "sac_pendulum.parquet"
+    held_out: Path = HERE / "data" / "sac_pendulum_heldout.parquet"
+    held_out_setting: tuple[float, int, float] = (8.0, 128, 1e-3)  # UTD, batch size, learning rate of its plan
     thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -200.0)
     env_id: str = "Pendulum-v1"
     draws: int = 1000
@@ -26,7 +31,7 @@ class Config:
 
 
 def main(config: Config, smoke: bool) -> None:
-    """Fits, predicts, chooses and draws."""
+    """Fits, chooses, draws, predicts, and then looks."""
     crossings = bs.time_to_threshold(bs.read_curves(config.curves), thresholds=config.thresholds)
     posterior = bs.fit(crossings, draws=config.draws, require_convergence=not smoke)
     fronts = [bs.frontier(posterior, config.env_id, threshold) for threshold in config.thresholds[1::2]]
@@ -37,6 +42,17 @@ def main(config: Config, smoke: bool) -> None:
     figure = axes.get_figure(root=True)
     if not smoke and figure is not None:
         figure.savefig(config.picture, bbox_inches="tight")
+
+    utd, batch_size, learning_rate = config.held_out_setting
+    asked = pd.DataFrame(
+        {"env_id": config.env_id, "utd": utd, "batch_size": batch_size, "learning_rate": learning_rate}, index=[0]
+    )
+    predicted = posterior.predict(asked)
+    print(predicted[["utd", "threshold", "q05", "q50", "q95", "p_reach"]].round(2).to_string(index=False))
+    seen = bs.time_to_threshold(bs.read_curves(config.held_out), thresholds=config.thresholds)
+    reached = seen["env_steps_upper"].groupby(seen["threshold"])
+    print(reached.agg(["min", "median", "max"]).to_string())
+    print(bs.score(predicted, seen))
 
 
 if __name__ == "__main__":

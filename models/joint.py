@@ -6,11 +6,11 @@ get the level at B*, eta*. For task e and threshold k, with s = log(utd/utd_ref)
     log T = level_ek - penalty at the centre + log(w + (1 - w) e^(-alpha s)) + z' K z / 2 + misfit + seed noise
     z = (log B - m_B + alpha_B s, log eta - m_eta + alpha_eta s)
 
-w, m_B and m_eta vary by task, and along a line in x whose slope varies by task; alpha_B, alpha_eta, alpha and the
-curvatures follow shared lines in x. Predictions take the running maximum over thresholds, so
-that thresholds cannot cross, far from the data neither. A run fails for good with a chance that grows with x
-and with the penalty. The thresholds of a run are correlated: their terms enter as a composite likelihood, each by
-its marginal, at the weight of `Cells.weight` (exactly 1 with one threshold).
+w, m_B and m_eta vary by task, and over x along a line and a random walk of the task's own; alpha_B and alpha_eta vary
+by task around shared lines in x; alpha and the curvatures follow shared lines. Predictions take the running maximum
+over thresholds, so that thresholds cannot cross, far from the data neither. A run fails for good with a chance that
+grows with x and with the penalty. The thresholds of a run are correlated: their terms enter as a composite likelihood,
+each by its marginal, at the weight of `Cells.weight` (exactly 1 with one threshold).
 Axes that do not vary within any task have no parameters.
 """
 
@@ -151,6 +151,7 @@ class JointModel:
             for name in walking:
                 draw(f"{name}_drift")
                 standard(f"{name}_drift_z", tasks)
+                standard(f"{name}_walk_z", tasks, levels - 1)
         if "utd" in self.varying:
             draw("min_share"), draw("log_alpha")
             standard("min_share_z", tasks)
@@ -166,6 +167,7 @@ class JointModel:
                 draw(f"{axis}_curvature_drift", "curvature_drift")
             if "utd" in self.varying:
                 draw(f"{axis}_slope")
+                standard(f"{axis}_slope_z", tasks)
                 if levels > 1:
                     draw(f"{axis}_slope_drift")
         if all(axis in self.varying for axis in RULES):
@@ -243,18 +245,24 @@ class JointModel:
         return jnp.asarray(sites[name]) + sites.get(f"{name}_drift", 0.0) * self._x
 
     def _by_task(self, sites: Sites, name: str, mean: str) -> Float[Array, "task threshold"]:
-        """A parameter by task: population mean, the task's departure from it, and a line in x of the task's own."""
-        drift = sites.get(f"{name}_drift", 0.0) + self._fixed("drift_sd") * sites.get(f"{name}_drift_z", 0.0)
-        level = sites[mean] + self._fixed(f"{name}_sd") * sites[f"{name}_z"]
-        return level[:, None] + jnp.atleast_1d(drift)[:, None] * self._x
+        """A parameter by task: population mean, the task's departure, its own line in x and a random walk around it."""
+        level = (sites[mean] + self._fixed(f"{name}_sd") * sites[f"{name}_z"])[:, None]
+        if f"{name}_drift" not in sites:
+            return level
+        drift = sites[f"{name}_drift"] + self._fixed("drift_sd") * sites[f"{name}_drift_z"]
+        steps = self._fixed("walk_sd") * np.sqrt(np.diff(self._x)) * sites[f"{name}_walk_z"]
+        return level + drift[:, None] * self._x + jnp.pad(jnp.cumsum(steps, axis=1), ((0, 0), (1, 0)))
 
     def _rule(self, sites: Sites, axis: str, points: Points) -> Float[Array, "point threshold"]:
         """log B* or log eta* at the points' UTD; the task's own value where the axis does not vary."""
         if axis not in self.varying:
             centre = self._centres()[points.task, RULES.index(axis)]
             return jnp.broadcast_to(centre[:, None], (len(points.task), len(self.thresholds)))
-        slope = self._line(sites, f"{axis}_slope") if f"{axis}_slope" in sites else jnp.zeros(len(self.thresholds))
-        return log_optimum(self._by_task(sites, axis, f"{axis}_mean")[points.task], slope, points.log_utd[:, None])
+        at_reference = self._by_task(sites, axis, f"{axis}_mean")[points.task]
+        if f"{axis}_slope" not in sites:
+            return jnp.broadcast_to(at_reference, (len(points.task), len(self.thresholds)))
+        slope = self._line(sites, f"{axis}_slope") + (self._fixed("slope_sd") * sites[f"{axis}_slope_z"])[:, None]
+        return log_optimum(at_reference, slope[points.task], points.log_utd[:, None])
 
     def _law(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:
         """log env steps of the median run at B*, eta*."""

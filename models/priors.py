@@ -64,6 +64,7 @@ PRIORS: dict[str, Prior] = {
     "learning_rate_slope": normal(0.4, 0.3),  # exponent; published: 0.29 (Gym), 0.32 (DMC)
     "learning_rate_slope_drift": normal(0.0, 0.2),  # exponent per half range of the thresholds
     "learning_rate_curvature": normal(log(0.2), 0.8),  # as for the batch size; x4 costs 20%, loosely
+    "slope_sd": fixed(0.2),  # exponents of both rules between tasks; published ones scatter by 0.2 to 0.3
     "curvature_drift": normal(0.0, 0.3),  # log curvature per half range of the thresholds
     "curvature_sd": fixed(0.5),  # log curvature between tasks
     "interaction": normal(0.3, 0.5),  # inverse tanh of the correlation in K; larger batches bear larger rates
@@ -73,6 +74,7 @@ PRIORS: dict[str, Prior] = {
     "log_alpha": normal(log(0.75), 0.2),  # published: 0.58 to 0.82 (Gym), 0.86 to 1.15 (DMC); UTDs seldom identify it
     "log_alpha_drift": normal(0.0, 0.1),  # log exponent per half range of the thresholds
     "drift_sd": fixed(0.4),  # departures of a task's drift from the shared one
+    "walk_sd": fixed(0.5),  # of a task's random walk around its line, per square root of a half range of the thresholds
     "log_noise_mean": normal(log(0.25), 0.5),  # log of the seed spread of log env steps; published runs: 0.1 to 0.45
     "log_noise_sd": fixed(0.4),  # its departure by task and threshold
     "misfit": lognormal(0.3, 0.5),  # spread of configurations around the surface, in units of the seed spread
