@@ -141,7 +141,7 @@ def test_report_takes_curves_prices_and_a_model_size(
 def test_curves_of_other_runs_are_refused_by_the_report(
     fit_file: Path, refused: Callable[..., str], tmp_path: Path
 ) -> None:
-    simulated_curves().assign(seed=99).to_parquet(tmp_path / "other.parquet")
+    simulated_curves().assign(seed=lambda curves: curves["seed"] + 99).to_parquet(tmp_path / "other.parquet")
     options = ["--out", tmp_path / "report.html", "--curves", tmp_path / "other.parquet"]
     assert "curves hold no run of the fit" in refused("report", fit_file, *options)
     assert not (tmp_path / "report.html").exists()
