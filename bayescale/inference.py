@@ -20,6 +20,7 @@ from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import initialize_model
 from scipy.optimize import minimize
 
+from bayescale.arviz_versions import arviz
 from bayescale.errors import InputError
 
 MAX_R_HAT = 1.01
@@ -167,7 +168,7 @@ def sample_each(
 
 def diagnose(sites: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.DataFrame:
     """Mean, sd, r_hat, ess_bulk and ess_tail of every scalar parameter, by name, such as `level[0]`."""
-    import arviz as az
+    az = arviz()
 
     rows = {}
     for name, values in sites.items():
