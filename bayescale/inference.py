@@ -7,6 +7,7 @@ model is an argument: this module knows none.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -100,8 +101,9 @@ def sample(
     observations = model.observe(crossings)
     key_start, key_chains, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
     density = _density(model, observations, key_start)
-    potential: Callable[[Array], Array] = lambda z: density.potential(z, observations)  # noqa: E731 (jax wants a callable)
-    mode, whiten = _laplace(jax.jit(jax.value_and_grad(potential)), jax.jit(jax.hessian(potential)), density.start)
+    potential: Callable[[Array], Array] = partial(density.potential, observations)
+    slope, curvature = jax.jit(jax.value_and_grad(potential)), jax.jit(jax.hessian(potential))
+    mode, whiten = _laplace(slope, curvature, _starts(density))
     mcmc = MCMC(
         _kernel(potential, mode, whiten),
         num_warmup=warmup,
@@ -114,7 +116,7 @@ def sample(
     extra = ("num_steps", "diverging", "potential_energy", "accept_prob")
     mcmc.run(key_run, init_params=spread if chains > 1 else spread[0], extra_fields=extra)
     flat = mode + mcmc.get_samples(group_by_chain=True) @ whiten.T
-    constrain = jax.jit(jax.vmap(jax.vmap(lambda z: density.constrain(z, observations))))
+    constrain = jax.jit(jax.vmap(jax.vmap(lambda z: density.constrain(observations, z))))
     sites = {name: np.asarray(value) for name, value in constrain(flat).items()}
     statistics = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
     table = diagnose(sites)
@@ -138,17 +140,20 @@ def sample_each(
     """
     key_start, key_run = jax.random.split(jax.random.PRNGKey(seed))
     density = _density(model, observations[0], key_start)
-    slope, curvature = jax.jit(jax.value_and_grad(density.potential)), jax.jit(jax.hessian(density.potential))
+    slope = jax.jit(jax.value_and_grad(density.potential, argnums=1))
+    curvature = jax.jit(jax.hessian(density.potential, argnums=1))
 
-    def whitened(data: Any) -> tuple[Array, Array]:
-        return _laplace(lambda z: slope(z, data), lambda z: curvature(z, data), density.start)
-
-    modes, roots = (jnp.stack(parts) for parts in zip(*map(whitened, observations), strict=True))
+    modes, roots, starts = [], [], _starts(density)
+    for data in map(jax.device_put, observations):
+        mode, whiten = _laplace(partial(slope, data), partial(curvature, data), starts)
+        modes.append(mode)
+        roots.append(whiten)
+        starts = (np.asarray(mode),)  # the next is near in one design; a poor mode costs steps, not correctness
     structure = jax.tree.structure(observations[0])
 
     def one(leaves: list[Array], mode: Array, whiten: Array, key: Array) -> tuple[dict[str, Array], Array]:
         data = jax.tree.unflatten(structure, leaves)
-        kernel = _kernel(lambda z: density.potential(z, data), mode, whiten)
+        kernel = _kernel(partial(density.potential, data), mode, whiten)
         key_first, key_chain = jax.random.split(key)
         first = kernel.init(key_chain, warmup, jax.random.normal(key_first, mode.shape), (), {})
 
@@ -157,12 +162,12 @@ def sample_each(
             return state, (state.z, state.diverging)
 
         _, (flat, diverging) = jax.lax.scan(step, first, length=warmup + draws)
-        constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda z: density.constrain(mode + whiten @ z, data))
+        constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda z: density.constrain(data, mode + whiten @ z))
         return constrain(flat[warmup:]), diverging[warmup:]
 
     leaves = [np.stack(leaf) for leaf in zip(*map(jax.tree.leaves, observations), strict=True)]
     keys = jax.random.split(key_run, len(observations))
-    sites, diverging = jax.jit(jax.vmap(one))(leaves, modes, roots, keys)
+    sites, diverging = jax.jit(jax.vmap(one))(leaves, jnp.stack(modes), jnp.stack(roots), keys)
     return EachDraws({name: np.asarray(value) for name, value in sites.items()}, np.asarray(diverging))
 
 
@@ -204,10 +209,10 @@ def _devices(chains: int) -> int:
 
 
 class _Density(NamedTuple):
-    """A model's posterior density over unconstrained vectors, as functions of the vector and the observations."""
+    """A model's posterior density over unconstrained vectors, as functions of the observations and the vector."""
 
-    potential: Callable[[Array, Any], Array]
-    constrain: Callable[[Array, Any], dict[str, Array]]
+    potential: Callable[[Any, Array], Array]
+    constrain: Callable[[Any, Array], dict[str, Array]]
     start: Array
 
 
@@ -228,11 +233,11 @@ def _density(model: Model, observations: Any, key: Array) -> _Density:
     )
     start, unravel = ravel_pytree(info.param_info.z)
 
-    def constrain(z: Array, observations: Any) -> dict[str, Array]:
+    def constrain(observations: Any, z: Array) -> dict[str, Array]:
         values = info.postprocess_fn(observations)(unravel(z))
         return {name: value for name, value in values.items() if name != "log_likelihood"}
 
-    return _Density(lambda z, observations: info.potential_fn(observations)(unravel(z)), constrain, start)
+    return _Density(lambda observations, z: info.potential_fn(observations)(unravel(z)), constrain, start)
 
 
 def _kernel(potential: Callable[[Array], Array], mode: Array, whiten: Array) -> NUTS:
@@ -240,17 +245,22 @@ def _kernel(potential: Callable[[Array], Array], mode: Array, whiten: Array) -> 
     return NUTS(potential_fn=lambda z: potential(mode + whiten @ z), target_accept_prob=0.95, max_tree_depth=9)
 
 
+def _starts(density: _Density) -> tuple[np.ndarray, ...]:
+    """Where to search for the mode from: a line search can stall far from it."""
+    start = np.asarray(density.start)
+    return start, np.zeros_like(start), -start
+
+
 def _laplace(
-    value_and_grad: Callable[[Any], tuple[Array, Array]], hessian: Callable[[Any], Array], start: Array
+    value_and_grad: Callable[[Any], tuple[Array, Array]], hessian: Callable[[Any], Array], starts: Sequence[np.ndarray]
 ) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
-    """The posterior mode and a square root of the inverse curvature there."""
+    """The posterior mode, the best found from the starts, and a square root of the inverse curvature there."""
 
     def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = value_and_grad(z)
         return float(value), np.asarray(gradient)
 
     options = {"maxiter": 3000, "maxfun": 20000, "maxcor": 50, "ftol": 1e-12}
-    starts = [np.asarray(start), np.zeros(len(start)), -np.asarray(start)]  # a line search can stall far from the mode
     ends = [minimize(objective, first, jac=True, method="L-BFGS-B", options=options) for first in starts]
     found = min(ends, key=lambda end: float(end.fun))
     curvature = np.asarray(hessian(found.x))
