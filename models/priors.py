@@ -71,7 +71,7 @@ PRIORS: dict[str, Prior] = {
     "min_share": normal(0.0, 1.0),  # logit of D_min over the data at the reference UTD; published: 0.35 to 0.8
     "min_share_sd": fixed(0.6),  # logit, between tasks
     "min_share_drift": normal(0.0, 0.5),  # logit per half range of the thresholds
-    "log_alpha": normal(log(0.75), 0.2),  # published: 0.58 to 0.82 (Gym), 0.86 to 1.15 (DMC); UTDs seldom identify it
+    "log_alpha": normal(log(0.75), 0.4),  # published: 0.58 to 0.82 (Gym), 0.86 to 1.15 (DMC); UTDs seldom identify it
     "log_alpha_drift": normal(0.0, 0.1),  # log exponent per half range of the thresholds
     "drift_sd": fixed(0.4),  # departures of a task's drift from the shared one
     "walk_sd": fixed(0.5),  # of a task's random walk around its line, per square root of a half range of the thresholds
