@@ -167,8 +167,10 @@ def rank_test(replications: Replications, rng: np.random.Generator, false_alarm:
         InputError: too few effective draws to rank among.
     """
     datasets, draws, _ = replications.draws.shape
-    effective = [effective_sample_size(fit[None]).min() for fit in replications.draws]
-    kept = int(min(np.quantile(effective, 0.05), draws))
+    with np.errstate(divide="ignore"):
+        effective = np.stack([effective_sample_size(fit[None]) for fit in replications.draws])
+    effective = np.where((effective > 0) & (effective < draws), effective, draws)  # antithetic draws: more, or no limit
+    kept = int(np.quantile(effective.min(axis=1), 0.05))
     if kept < FEWEST_RANKS:
         raise InputError(f"draws are too few: {kept} effective ones of a quantity. Raise draws in replicate.")
     thinned = replications.draws[:, np.linspace(0, draws - 1, kept).round().astype(int)]
