@@ -2,7 +2,8 @@
 
 Data: a folder with sweep.parquet, second_stage.parquet and return_scale.csv, the SAC runs of Rybkin et al. (ICML 2025)
 on four MuJoCo tasks as learning-curve tables; they do not ship with the project. Run time: minutes on two cores.
-Writes predictions for the second-stage configurations, to be scored against their curves.
+Writes predictions for configurations that the fit has not seen, then reads their runs and prints the scores: the second
+stage, or the one UTD that was left out.
 """
 
 import argparse
@@ -32,9 +33,11 @@ def main(config: Config, data: Path, out: Path, smoke: bool) -> None:
     fitted = bs.time_to_threshold(curves[~left_out], config.thresholds, data / "return_scale.csv")
     posterior = bs.fit(fitted, draws=config.draws, require_convergence=not smoke)
     unseen = curves[left_out] if left_out.any() else bs.read_curves(data / "second_stage.parquet")
-    posterior.predict(unseen[CONFIG].drop_duplicates()).to_csv(out, index=False)
+    predicted = posterior.predict(unseen[CONFIG].drop_duplicates())
+    predicted.to_csv(out, index=False)
     worst = posterior.diagnostics()
     print(f"{posterior.status.value}; R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}; wrote {out}")
+    print(bs.score(predicted, bs.time_to_threshold(unseen, config.thresholds, data / "return_scale.csv")))
 
 
 if __name__ == "__main__":
