@@ -28,6 +28,7 @@ NARROW = {
     "level_mean": Prior("normal", np.log(1e5), 0.5),
     "level_sd": Prior("fixed", 0.1, 0.0),
     "failure": Prior("normal", -3.0, 1.0),
+    "log_alpha": Prior("normal", np.log(0.75), 0.2),
 }
 MODEL = JointModel.for_crossings(DESIGN.assign(threshold=500.0), NARROW)
 
