@@ -134,7 +134,7 @@ def test_layers_cover_their_store_without_overlap() -> None:
     sizes = [3, 5, 2]
     stored = torch.zeros(4, stored_count(sizes))
     for layer in layers_of(stored, sizes):
-        layer += 1.0
+        layer.add_(1.0)
     assert stored.sum().item() == 4 * parameter_count(sizes) == 4 * (4 * 5 + 6 * 2)
     assert stored.max().item() == 1.0
 
