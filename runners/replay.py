@@ -57,7 +57,6 @@ class ReplayBuffer:
             torch.randint(self.size, (batch_size,), generator=stream, out=row)
         chosen += self._first_rows
         rows = self._table.flatten(0, 1).index_select(0, chosen.flatten())
-        observation, action, reward, next_observation, terminated = rows.view(*chosen.shape, -1).mT.split(
-            self._widths, dim=1
-        )
+        columns = torch.split(rows.view(*chosen.shape, -1).mT, self._widths, dim=1)
+        observation, action, reward, next_observation, terminated = columns
         return Batch(observation, action, reward[:, 0], next_observation, terminated[:, 0])
