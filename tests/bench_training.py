@@ -8,8 +8,8 @@ batch size 256, one update per environment step, environment and replay buffer i
 import sys
 from collections.abc import Callable
 
-BATCH_SIZE, WARMUP = 256, 300
-UPDATES = {64: 1_500, 256: 300}  # of one process for one line
+BATCH_SIZE, WARMUP = 256, 256
+UPDATES = {64: 8_000, 256: 800}  # of one process for one line; slower peers do a part of it
 Work = Callable[[], float]
 
 
@@ -46,13 +46,13 @@ def stable_baselines3(width: int) -> Work:
     from stable_baselines3 import SAC
 
     torch.set_num_threads(1)
-    return _baselines(SAC, width, UPDATES[width] // 6, device="cpu")
+    return _baselines(SAC, width, UPDATES[width] // 16 + 50, device="cpu")
 
 
 def sbx(width: int) -> Work:
     from sbx import SAC
 
-    return _baselines(SAC, width, UPDATES[width] // 2)
+    return _baselines(SAC, width, UPDATES[width] // 4)
 
 
 def _baselines(algorithm: type, width: int, updates: int, **settings: object) -> Work:
