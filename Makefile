@@ -2,6 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PEERS := .venv-bench
+PEER_PACKAGES := torch stable-baselines3 sbx-rl rejax==0.1.3 'gymnax<1' 'gymnasium[classic-control]'
 FRESH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
@@ -25,10 +27,12 @@ lint: $(VENV)/installed-dev ## format, lint, types and the direction of imports
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed-dev ## speed against peers, one JSON object per line
-	@$(BIN)/python tests/bench.py
+	-@test -e $(PEERS)/installed || { $(BIN)/python -m venv $(PEERS) && $(PEERS)/bin/python -m pip \
+	  --disable-pip-version-check install --quiet --constraint constraints.txt $(PEER_PACKAGES) && touch $(PEERS)/installed; }
+	@BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python tests/bench.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find bayescale models runners tests case_studies -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: a second call installs nothing unless the requirements changed.

@@ -1,6 +1,6 @@
 """Runners: train agents on Gymnasium tasks and write learning-curve tables; needs the extra `runners`.
 
-Plans can be read without torch: it is imported when `train` or `update` is first used, or in a sweep's workers.
+Plans can be read without torch: it is imported when `train` or `run_ensemble` is first used, or in a sweep's workers.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,7 @@ from bayescale.runners.plan import Plan, SweepSize, describe, load_plan, make_pl
 from bayescale.runners.sweep import run_sweep
 
 if TYPE_CHECKING:
-    from bayescale.runners.sac import update
-    from bayescale.runners.training import train
+    from bayescale.runners.training import run_ensemble, train
 
 __all__ = [
     "Plan",
@@ -21,19 +20,19 @@ __all__ = [
     "describe",
     "load_plan",
     "make_plan",
+    "run_ensemble",
     "run_sweep",
     "train",
-    "update",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("train", "update"):
+    if name not in ("run_ensemble", "train"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from bayescale.runners import sac, training
+        from bayescale.runners import training
     except ModuleNotFoundError as error:
         if error.name in ("torch", "gymnasium"):
             raise MissingExtra(error.name, "runners") from None
         raise
-    return {"train": training.train, "update": sac.update}[name]
+    return getattr(training, name)

@@ -1,94 +1,106 @@
-"""Fully connected networks as lists of (weight, bias), and the tanh-Gaussian policy on top of them.
+"""Stacked perceptrons with gradients by hand: one batched matrix product serves a layer of all networks of a stack.
 
-The two critics are one network with a leading member axis, so that both run in one batched matrix product.
+Features run down and samples across, (network, feature, sample). A row of ones lies below the input of every layer
+and the bias is the last row of its weight, so that the product and its gradients hold the bias too and no pass over
+the activations is spent on it. The products are of one network each: none sees what its neighbours in a stack hold.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-Layers = list[tuple[Tensor, Tensor]]
+Layers = list[Tensor]  # one (network, in + 1, out) per layer
 
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # as in Haarnoja et al. (2018), the authors' implementation
+ALIGNMENT = 16  # floats: a cache line, and the widest vector; each layer of each network starts on one
+
+_relu_backward = torch.ops.aten.threshold_backward.grad_input
 
 
-def init_layers(sizes: Sequence[int], generator: torch.Generator, members: int | None = None) -> Layers:
-    """Layers of a network, weights and biases uniform in +-1/sqrt(fan_in).
+def parameter_count(sizes: Sequence[int]) -> int:
+    """Weights and biases of one network; `sizes` are the widths of its input, hidden layers and output."""
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
 
-    Args:
-        sizes: width of the input, of each hidden layer and of the output.
-        generator: where the random numbers come from.
-        members: number of independent networks to stack along a leading axis; None for one without that axis.
 
-    Returns:
-        One (weight, bias) per layer: (in, out) and (out,), or (member, in, out) and (member, 1, out).
-    """
-    layers = []
+def stored_count(sizes: Sequence[int]) -> int:
+    """Floats that hold one network, with the gaps that align its layers."""
+    return sum(_aligned((fan_in + 1) * fan_out) for fan_in, fan_out in itertools.pairwise(sizes))
+
+
+def layers_of(stored: Tensor, sizes: Sequence[int]) -> Layers:
+    """Views of the layers in `stored`, (network, stored_count(sizes))."""
+    layers, start = [], 0
     for fan_in, fan_out in itertools.pairwise(sizes):
-        bound = 1.0 / math.sqrt(fan_in)
-        weight_shape = (fan_in, fan_out) if members is None else (members, fan_in, fan_out)
-        bias_shape = (fan_out,) if members is None else (members, 1, fan_out)
-        weight = torch.empty(weight_shape).uniform_(-bound, bound, generator=generator)
-        bias = torch.empty(bias_shape).uniform_(-bound, bound, generator=generator)
-        layers.append((weight.requires_grad_(), bias.requires_grad_()))
+        count = (fan_in + 1) * fan_out
+        layers.append(stored[:, start : start + count].view(-1, fan_in + 1, fan_out))
+        start += _aligned(count)
     return layers
 
 
-def forward(layers: Layers, inputs: Tensor) -> Tensor:
-    """Output of the network, ReLU between layers: (batch, out), or (member, batch, out) for stacked layers."""
-    hidden = inputs
-    for weight, bias in layers[:-1]:
-        hidden = _affine(hidden, weight, bias).relu_()
-    return _affine(hidden, *layers[-1])
+def init_layers(layers: Layers, generator: torch.Generator) -> None:
+    """Draws weights and biases uniform in +-1/sqrt(fan_in)."""
+    for layer in layers:
+        bound = 1.0 / math.sqrt(layer.shape[1] - 1)
+        layer.uniform_(-bound, bound, generator=generator)
 
 
-def _affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if weight.ndim == 2:
-        return torch.addmm(bias, inputs, weight)
-    return torch.baddbmm(bias, inputs.expand(weight.shape[0], -1, -1), weight)
+class Perceptrons:
+    """The activations of `networks` perceptrons of one shape, ReLU between layers, on batches of one size.
 
-
-def parameters(layers: Layers) -> list[Tensor]:
-    """All tensors of the network in a fixed order."""
-    return [tensor for layer in layers for tensor in layer]
-
-
-def detached(layers: Layers) -> Layers:
-    """The same memory outside the graph: gradients pass through such a network to its inputs, not into its weights."""
-    return [(weight.detach(), bias.detach()) for weight, bias in layers]
-
-
-def q_values(critics: Layers, observation: Tensor, action: Tensor) -> Tensor:
-    """Q of every critic, (member, batch)."""
-    return forward(critics, torch.cat((observation, action), dim=-1)).squeeze(-1)
-
-
-def sample_action(actor: Layers, observation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A reparametrised action a = tanh(u), u ~ N(mean, std), and its log density.
-
-    log p(a) = sum_i [ log N(u_i) - log(1 - tanh(u_i)^2) ]. The last term is taken as
-    2 (log 2 - u - softplus(-2 u)), which stays finite where tanh rounds to 1.
-
-    Returns:
-        action (batch, action) in [-1, 1], log density (batch,).
+    Fill `inputs`, run `forward`, then ask for gradients with the same layers.
     """
-    mean, log_std = forward(actor, observation).chunk(2, dim=-1)
-    log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
-    noise = torch.randn(mean.shape, generator=generator)
-    pre_tanh = torch.addcmul(mean, log_std.exp(), noise)
-    return torch.tanh(pre_tanh), squashed_log_density(pre_tanh, noise, log_std)
+
+    def __init__(self, sizes: Sequence[int], networks: int, batch_size: int) -> None:
+        self._activations = [_above_ones(networks, width, batch_size) for width in sizes[:-1]]
+        self._gradients = [torch.empty(networks, width, batch_size) for width in sizes[1:-1]]
+        self._outputs = torch.empty(networks, sizes[-1], batch_size)
+        self.inputs = self._activations[0][:, :-1]  # (network, in, batch)
+
+    def forward(self, layers: Layers) -> Tensor:
+        """Outputs of the networks, (network, out, batch); the next call overwrites them."""
+        hidden = [activations[:, :-1] for activations in self._activations[1:]]
+        for layer, below, above in zip(layers, self._activations, [*hidden, self._outputs], strict=True):
+            torch.bmm(layer.transpose(1, 2), below, out=above)
+            if above is not self._outputs:
+                above.relu_()
+        return self._outputs
+
+    def parameter_gradients(self, layers: Layers, output_gradients: Tensor, into: Layers) -> None:
+        """Writes the gradient of every layer.
+
+        Args:
+            layers: the networks of the last `forward`.
+            output_gradients: (network, out, n), for the first n samples of the batch; the others count nothing.
+            into: where the gradients go, shaped as `layers`.
+        """
+        for depth, gradient in self._backward(layers, output_gradients):
+            below = self._activations[depth][..., : gradient.shape[-1]]
+            torch.bmm(below, gradient.transpose(1, 2), out=into[depth])
+
+    def input_gradients(self, layers: Layers, output_gradients: Tensor, rows: slice) -> Tensor:
+        """Gradients of the given rows of `inputs`, (network, row, n); arguments as in `parameter_gradients`."""
+        *_, (_, gradient) = self._backward(layers, output_gradients)
+        return torch.bmm(layers[0][:, rows], gradient)
+
+    def _backward(self, layers: Layers, gradient: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Each layer's number, last first, and the gradient of its output before the ReLU."""
+        samples = gradient.shape[-1]
+        for depth in reversed(range(len(layers))):
+            yield depth, gradient
+            if depth > 0:
+                below = self._activations[depth][:, :-1, :samples]
+                buffer = self._gradients[depth - 1][..., :samples]
+                gradient = torch.bmm(layers[depth][:, :-1], gradient, out=buffer)
+                _relu_backward(gradient, below, 0, grad_input=gradient)
 
 
-def squashed_log_density(pre_tanh: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:
-    """Log density of tanh(u) at u = `pre_tanh` = mean + std * `noise`, summed over the action axis."""
-    log_normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2.0 * math.pi)
-    log_slope = 2.0 * (math.log(2.0) - pre_tanh - torch.nn.functional.softplus(-2.0 * pre_tanh))
-    return (log_normal - log_slope).sum(dim=-1)
+def _above_ones(networks: int, width: int, batch_size: int) -> Tensor:
+    activations = torch.empty(networks, width + 1, batch_size)
+    activations[:, -1] = 1.0
+    return activations
 
 
-def mean_action(actor: Layers, observation: Tensor) -> Tensor:
-    """The deterministic action tanh(mean), (batch, action)."""
-    return torch.tanh(forward(actor, observation).chunk(2, dim=-1)[0])
+def _aligned(count: int) -> int:
+    return -(-count // ALIGNMENT) * ALIGNMENT

@@ -1,7 +1,7 @@
 """The folder of a sweep: one Parquet file and one record per finished run, each either complete or not there.
 
 - plan.json: the runs of the sweep
-- runs/NAME.json: status, wall-clock, versions, hardware and the SHA-256 of the Parquet file
+- runs/NAME.json: status, size and wall-clock of its ensemble, versions, hardware and the SHA-256 of the Parquet file
 - runs/NAME.parquet: the run's learning curve; written last, so that its presence means finished
 - manifest.jsonl: all records, one a line
 - curves.parquet: the learning-curve table of the sweep

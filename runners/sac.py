@@ -1,89 +1,194 @@
 """Soft actor-critic (Haarnoja et al., 2018): clipped double Q, a tanh-Gaussian policy, a learned temperature.
 
-`update` is the training step; `bayescale.runners.training` runs it on a task.
+An ensemble of agents that differ in seed and scalar hyperparameters is trained at once; `bayescale.runners.training`
+runs it on a task. Gradients are written by hand: autograd costs more than the small products that it keeps track of.
 """
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from bayescale.runners.adam import Adam
 from bayescale.runners.config import SACConfig
-from bayescale.runners.networks import Layers, detached, init_layers, parameters, q_values, sample_action
+from bayescale.runners.networks import (
+    ALIGNMENT,
+    Layers,
+    Perceptrons,
+    init_layers,
+    layers_of,
+    parameter_count,
+    stored_count,
+)
+from bayescale.runners.policy import Sampled, explore, greedy, output_gradients, sample
 from bayescale.runners.replay import Batch
 
 
-@dataclass(frozen=True)
-class SACState:
-    """Everything that an update changes, in place."""
+class Losses(NamedTuple):
+    """Losses of one update, before its optimiser steps; (member,)."""
+
+    critic: Tensor
+    actor: Tensor
+
+
+class Agent(NamedTuple):
+    """The parameters of one member: layers of one actor and of two critics, (network, in + 1, out), the bias last."""
 
     actor: Layers
-    critics: Layers  # both, stacked: (2, in, out)
+    critics: Layers
     target_critics: Layers
-    log_temperature: Tensor  # scalar
-    critic_optimizer: torch.optim.Optimizer
-    actor_optimizer: torch.optim.Optimizer  # of the actor and the temperature
+    log_temperature: float
 
 
-class Losses(NamedTuple):
-    """Losses of one update, before its optimiser steps."""
-
-    critic: float
-    actor: float
-
-
-def init_state(config: SACConfig, observation_size: int, action_size: int, generator: torch.Generator) -> SACState:
-    """A new agent with random networks and temperature 1."""
-    hidden = [config.hidden_width] * config.depth
-    actor = init_layers([observation_size, *hidden, 2 * action_size], generator)
-    critics = init_layers([observation_size + action_size, *hidden, 1], generator, members=2)
-    log_temperature = torch.zeros((), requires_grad=True)
-    return SACState(
-        actor=actor,
-        critics=critics,
-        target_critics=[(weight.detach().clone(), bias.detach().clone()) for weight, bias in critics],
-        log_temperature=log_temperature,
-        critic_optimizer=torch.optim.Adam(parameters(critics), lr=config.learning_rate, fused=True),
-        actor_optimizer=torch.optim.Adam([*parameters(actor), log_temperature], lr=config.learning_rate, fused=True),
-    )
-
-
-def update(state: SACState, batch: Batch, generator: torch.Generator, gamma: float, tau: float) -> Losses:
-    """Losses of one gradient update, which changes `state` in place.
-
-    Critics: sum_i mean (Q_i(s, a) - y)^2, y = r + gamma (1 - terminated) (min_i Qtarget_i(s', a') - T log pi(a'|s')).
-    Actor: mean T log pi(a|s) - min_i Q_i(s, a). Temperature: mean -T (log pi(a|s) + H), target entropy H = -|A|.
+class SAC:
+    """Agents with random networks and temperature 1, one per configuration, stacked along a leading member axis.
 
     Args:
-        state: the agent.
-        batch: transitions from the replay buffer.
-        generator: noise of the sampled actions.
-        gamma: discount per step.
-        tau: share of the new critics that enters the targets.
+        configs: of the members, which share batch size, width and depth.
+        observation_size: width of an observation.
+        action_size: width of an action.
+        init_streams: where each member's first parameters come from.
     """
-    temperature = math.exp(state.log_temperature.item())
-    target_entropy = -batch.action.shape[-1]
 
-    with torch.no_grad():
-        next_action, next_log_density = sample_action(state.actor, batch.next_observation, generator)
-        next_value = q_values(state.target_critics, batch.next_observation, next_action).amin(dim=0)
-        next_value -= temperature * next_log_density
-        target = batch.reward + gamma * (1.0 - batch.terminated) * next_value
-    critic_loss = (q_values(state.critics, batch.observation, batch.action) - target).square().mean(dim=-1).sum()
-    state.critic_optimizer.zero_grad()
-    torch.autograd.backward(critic_loss)
-    state.critic_optimizer.step()
+    def __init__(
+        self,
+        configs: Sequence[SACConfig],
+        observation_size: int,
+        action_size: int,
+        init_streams: Sequence[torch.Generator],
+    ) -> None:
+        members, batch_size = len(configs), configs[0].batch_size
+        hidden = [configs[0].hidden_width] * configs[0].depth
+        self._actor_sizes = [observation_size, *hidden, 2 * action_size]
+        self._critic_sizes = [observation_size + action_size, *hidden, 1]
+        self._action_size = action_size
+        self._observed = slice(observation_size)
+        self._acted = slice(observation_size, observation_size + action_size)
+        self.model_size = 2 * parameter_count(self._critic_sizes)  # critic parameters of one member
 
-    action, log_density = sample_action(state.actor, batch.observation, generator)
-    value = q_values(detached(state.critics), batch.observation, action).amin(dim=0)
-    actor_loss = (temperature * log_density - value).mean()
-    temperature_loss = -state.log_temperature.exp() * (log_density.detach().mean() + target_entropy)
-    state.actor_optimizer.zero_grad()
-    torch.autograd.backward(actor_loss + temperature_loss)
-    state.actor_optimizer.step()
+        # A row per member: the actor and its log temperature; both critics one after the other; their targets.
+        actor_rows = torch.zeros(members, stored_count(self._actor_sizes) + ALIGNMENT)
+        critic_rows = torch.zeros(members, 2 * stored_count(self._critic_sizes))
+        self.actor, self.log_temperature = self._actor_in(actor_rows)
+        self.critics = self._critics_in(critic_rows)
+        for i, stream in enumerate(init_streams):
+            init_layers([layer[i : i + 1] for layer in self.actor], stream)
+            init_layers([layer[2 * i : 2 * i + 2] for layer in self.critics], stream)
+        target_rows = critic_rows.clone()
+        self.target_critics = self._critics_in(target_rows)
+        self._targets = list(zip(target_rows, critic_rows, (config.tau for config in configs), strict=True))
+        self._gamma = torch.tensor([[config.gamma] for config in configs])
 
-    with torch.no_grad():
-        torch._foreach_lerp_(parameters(state.target_critics), parameters(state.critics), tau)
-    return Losses(critic_loss.item(), actor_loss.item())
+        learning_rates = [config.learning_rate for config in configs]
+        self._actor_adam = Adam(actor_rows, learning_rates)
+        self._critic_adam = Adam(critic_rows, learning_rates)
+        self._actor_gradients, self._temperature_gradient = self._actor_in(self._actor_adam.gradients)
+        self._critic_gradients = self._critics_in(self._critic_adam.gradients)
+
+        self._noise = torch.empty(members, action_size, 2 * batch_size)
+        self._actor_pass = Perceptrons(self._actor_sizes, members, 2 * batch_size)
+        self._critic_pass = Perceptrons(self._critic_sizes, 2 * members, batch_size)
+        self._critic_inputs = self._critic_pass.inputs.view(members, 2, -1, batch_size)
+        self._acting: dict[int, Perceptrons] = {}  # by number of observations
+
+    def update(self, batch: Batch, streams: Sequence[torch.Generator]) -> Losses:
+        """Losses of one gradient update of every member, which changes all parameters in place.
+
+        Critics: sum_i mean (Q_i(s, a) - y)^2, with the target
+        y = r + gamma (1 - terminated) (min_i Qtarget_i(s', a') - T log pi(a'|s')).
+        Actor: mean T log pi(a|s) - min_i Q_i(s, a). Temperature: mean -T (log pi(a|s) + H), target entropy H = -|A|.
+
+        Args:
+            batch: transitions from the replay buffer.
+            streams: of each member, for the noise of its actions.
+        """
+        now, then = self._sample_actions(batch, streams)
+        temperature = self.log_temperature.exp()
+        critic_loss = self._update_critics(batch, then, temperature)
+        actor_loss = self._update_actor(batch, now, temperature)
+        for target, critic, tau in self._targets:
+            target.lerp_(critic, tau)
+        return Losses(critic_loss, actor_loss)
+
+    def explore(self, observations: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
+        """Sampled actions, (member, action), in one observation of each member, (member, observation)."""
+        noise = torch.stack([torch.randn(self._action_size, 1, generator=stream) for stream in streams])
+        return explore(self._actor_outputs(observations[:, None]), noise)[..., 0]
+
+    def greedy(self, observations: Tensor) -> Tensor:
+        """The policies' modes, (member, n, action), in n observations of each member, (member, n, observation)."""
+        return greedy(self._actor_outputs(observations)).mT
+
+    def agent(self, member: int) -> Agent:
+        """A copy of one member's parameters."""
+        both = slice(2 * member, 2 * member + 2)
+        return Agent(
+            actor=[layer[member : member + 1].clone() for layer in self.actor],
+            critics=[layer[both].clone() for layer in self.critics],
+            target_critics=[layer[both].clone() for layer in self.target_critics],
+            log_temperature=self.log_temperature[member].item(),
+        )
+
+    def _sample_actions(self, batch: Batch, streams: Sequence[torch.Generator]) -> tuple[Sampled, Sampled]:
+        """Actions in s and in s' from one pass: the actor does not change in between."""
+        for noise, stream in zip(self._noise, streams, strict=True):
+            noise.normal_(generator=stream)
+        size = batch.reward.shape[-1]
+        self._actor_pass.inputs[..., :size] = batch.observation
+        self._actor_pass.inputs[..., size:] = batch.next_observation
+        both = sample(self._actor_pass.forward(self.actor), self._noise)
+        return Sampled(*(values[..., :size] for values in both)), Sampled(*(values[..., size:] for values in both))
+
+    def _update_critics(self, batch: Batch, then: Sampled, temperature: Tensor) -> Tensor:
+        next_value = self._q_values(self.target_critics, batch.next_observation, then.action).amin(1)
+        next_value -= temperature * then.log_density
+        target = batch.reward + self._gamma * (1.0 - batch.terminated) * next_value
+        error = self._q_values(self.critics, batch.observation, batch.action) - target[:, None]
+        q_gradients = error * (2.0 / error.shape[-1])
+        self._critic_pass.parameter_gradients(self.critics, _per_critic(q_gradients), self._critic_gradients)
+        self._critic_adam.step()
+        return error.square().mean(-1).sum(-1)
+
+    def _update_actor(self, batch: Batch, now: Sampled, temperature: Tensor) -> Tensor:
+        q = self._q_values(self.critics, batch.observation, now.action)
+        smaller, which = q.min(1, keepdim=True)
+        actor_loss = (temperature * now.log_density - smaller[:, 0]).mean(-1)
+        share = 1.0 / q.shape[-1]
+        q_gradients = torch.zeros_like(q).scatter_(1, which, -share)
+        by_critic = self._critic_pass.input_gradients(self.critics, _per_critic(q_gradients), self._acted)
+        gradients = output_gradients(
+            now, by_critic.view(len(q), 2, -1, q.shape[-1]).sum(1), share * temperature[..., None]
+        )
+        self._actor_pass.parameter_gradients(self.actor, gradients, self._actor_gradients)
+        entropy_gap = now.log_density.mean(-1, keepdim=True) - self._action_size  # log pi + H
+        torch.mul(-temperature, entropy_gap, out=self._temperature_gradient)
+        self._actor_adam.step()
+        return actor_loss
+
+    def _q_values(self, critics: Layers, observation: Tensor, action: Tensor) -> Tensor:
+        """Q of both critics, (member, 2, batch); the next call overwrites it."""
+        self._critic_inputs[:, :, self._observed] = observation[:, None]
+        self._critic_inputs[:, :, self._acted] = action[:, None]
+        return self._critic_pass.forward(critics).view(len(action), 2, -1)
+
+    def _actor_outputs(self, observations: Tensor) -> Tensor:
+        members, size, _ = observations.shape
+        if size not in self._acting:
+            self._acting[size] = Perceptrons(self._actor_sizes, members, size)
+        self._acting[size].inputs[:] = observations.mT
+        return self._acting[size].forward(self.actor)
+
+    def _actor_in(self, rows: Tensor) -> tuple[Layers, Tensor]:
+        """The actor's layers, and the log temperature, (member, 1)."""
+        end = stored_count(self._actor_sizes)
+        return layers_of(rows[:, :end], self._actor_sizes), rows[:, end : end + 1]
+
+    def _critics_in(self, rows: Tensor) -> Layers:
+        """The layers of all critics, both of one member side by side: (2 member, in + 1, out)."""
+        return layers_of(rows.view(2 * len(rows), -1), self._critic_sizes)
+
+
+def _per_critic(values: Tensor) -> Tensor:
+    """(2 member, 1, batch) from (member, 2, batch)."""
+    return values.flatten(0, 1)[:, None]

@@ -1,4 +1,4 @@
-"""A sweep: all runs of a plan in local processes, one file per finished run, resumable after a kill at any point."""
+"""A sweep: all runs of a plan in local processes, a file per finished run, resumable after a kill at any point."""
 
 import importlib.util
 import multiprocessing
@@ -19,6 +19,7 @@ from typing import Any
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners.config import SACConfig
+from bayescale.runners.ensembles import Ensemble, make_ensembles
 from bayescale.runners.plan import Plan, load_plan
 from bayescale.runners.run_files import finished_runs, merge_runs, open_folder, remove_partial_files, write_run
 
@@ -42,7 +43,8 @@ def run_sweep(
 ) -> Path:
     """Path of the learning-curve table of the plan, `out`/curves.parquet, after all runs have finished.
 
-    The table does not depend on the number of workers, the order in which runs finish, or interruptions.
+    The table does not depend on the number of workers, the order in which runs finish, or interruptions: which runs
+    train together is a matter of the plan alone, and an ensemble that lost a run is trained again as a whole.
     Workers are spawned: a script that calls this needs the guard `if __name__ == "__main__":`.
 
     Args:
@@ -51,7 +53,7 @@ def run_sweep(
         resume: keep the finished runs in `out` and do the others.
         workers: processes; by default one per core that this process may use.
         engine: "local".
-        on_progress: called at the start and after each run.
+        on_progress: called at the start and after each ensemble.
 
     Raises:
         InputError: a bad plan, folder, engine or number of workers, before anything runs.
@@ -68,10 +70,10 @@ def run_sweep(
     out = Path(out)
     open_folder(out, runs, resume)
     finished = finished_runs(out, runs)
-    # Longest first, so that no core idles at the end.
-    waiting = sorted((run for run in runs if run not in finished), key=lambda run: run.gradient_updates)
+    unfinished = [ensemble for ensemble in make_ensembles(runs) if not finished.issuperset(ensemble)]
+    waiting = sorted(unfinished, key=_updates)  # taken from the end: longest first, so that no core idles at the last
     if waiting:
-        start, done = time.monotonic(), len(finished)
+        start, done = time.monotonic(), len(runs) - sum(map(len, waiting))
 
         def report(done_now: int) -> None:
             if on_progress is not None:
@@ -87,27 +89,30 @@ class _Worker:
     link: Connection
 
 
-def _run_all(waiting: list[SACConfig], out: Path, workers: int, report: Callable[[int], None]) -> None:
-    """Does all runs, taking them from the end of `waiting`."""
-    total = len(waiting)
+def _updates(ensemble: Ensemble) -> int:
+    return sum(run.gradient_updates for run in ensemble)
+
+
+def _run_all(waiting: list[Ensemble], out: Path, workers: int, report: Callable[[int], None]) -> None:
+    """Does all runs, taking ensembles from the end of `waiting`."""
     pool: list[_Worker] = []
     try:
         report(0)
         pool.extend(_start_worker(out) for _ in range(workers))
-        for worker in pool:
-            _send(worker, waiting.pop())
         done = 0
-        by_link: dict[Any, _Worker] = {worker.link: worker for worker in pool}
-        while done < total:
-            for link in wait(list(by_link)):
-                worker = by_link[link]
+        at_work: dict[Any, tuple[_Worker, Ensemble]] = {}
+        for worker in pool:
+            at_work[worker.link] = (worker, waiting.pop())
+            _send(*at_work[worker.link])
+        while at_work:
+            for link in wait(list(at_work)):
+                worker, ensemble = at_work.pop(link)
                 _receive(worker)
-                done += 1
+                done += len(ensemble)
                 report(done)
                 if waiting:
-                    _send(worker, waiting.pop())
-                else:
-                    del by_link[link]
+                    at_work[link] = (worker, waiting.pop())
+                    _send(*at_work[link])
     except (BayeScaleError, KeyboardInterrupt) as error:
         interrupted = isinstance(error, KeyboardInterrupt)
         reason = "it was interrupted" if interrupted else str(error).rstrip(".")
@@ -146,14 +151,14 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _send(worker: _Worker, config: SACConfig) -> None:
-    """Hands a run to the worker; a dead one is reported by `_receive`."""
+def _send(worker: _Worker, ensemble: Ensemble) -> None:
+    """Hands an ensemble to the worker; a dead one is reported by `_receive`."""
     with suppress(ConnectionError):
-        worker.link.send(config)
+        worker.link.send(ensemble)
 
 
 def _receive(worker: _Worker) -> None:
-    """Waits for the worker's run to end; a message is None for success, else what went wrong."""
+    """Waits for the worker's ensemble to end; a message is None for success, else what went wrong."""
     try:
         failure = worker.link.recv()
     except (EOFError, ConnectionError):
@@ -171,16 +176,16 @@ def _exit_reason(exit_code: int | None) -> str:
 
 
 def _work(out: Path, link: Connection) -> None:
-    """A worker: does the runs that come through `link` until its parent goes away."""
+    """A worker: does the ensembles that come through `link` until its parent goes away."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     while True:
-        config = link.recv()
+        ensemble = link.recv()
         try:
-            _run_and_write(out, config)
+            _run_and_write(out, ensemble)
         except BayeScaleError as error:
             link.send(str(error))
         except Exception as error:  # one sentence for the user instead of a traceback per worker
-            link.send(f"a run failed with {type(error).__name__}: {error} ({config})")
+            link.send(f"a run failed with {type(error).__name__}: {error} (one of {ensemble})")
         else:
             link.send(None)
 
@@ -192,15 +197,14 @@ def _exit_with_parent() -> None:
         os._exit(1)
 
 
-def _run_and_write(out: Path, config: SACConfig) -> None:
-    from bayescale.runners.training import run
+def _run_and_write(out: Path, ensemble: Ensemble) -> None:
+    """Trains an ensemble and writes those of its runs that are not there yet."""
+    from bayescale.runners.training import run_ensemble
 
     start = time.monotonic()
-    result = run(config)
-    record = {
-        "status": result.status.value,
-        "env_steps": result.env_steps,
-        "gradient_updates": result.gradient_updates,
+    results = run_ensemble(ensemble)
+    shared = {
+        "ensemble_size": len(ensemble),  # runs that share the wall-clock time
         "wall_clock_seconds": round(time.monotonic() - start, 3),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
@@ -209,7 +213,15 @@ def _run_and_write(out: Path, config: SACConfig) -> None:
         "processor": _processor(),
         "cores": os.cpu_count(),
     }
-    write_run(out, config, result.curve, record)
+    present = finished_runs(out, ensemble)
+    for config, result in zip(ensemble, results, strict=True):
+        if config not in present:
+            ended = {
+                "status": result.status.value,
+                "env_steps": result.env_steps,
+                "gradient_updates": result.gradient_updates,
+            }
+            write_run(out, config, result.curve, ended | shared)
 
 
 def _processor() -> str:
@@ -224,10 +236,10 @@ def _check_tasks(runs: tuple[SACConfig, ...]) -> None:
     for package in ("torch", "gymnasium"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "runners")
-    from bayescale.runners.environments import make_task
+    from bayescale.runners.environments import check_task
 
     for env_id in {run.env_id for run in runs}:
-        make_task(env_id).env.close()
+        check_task(env_id)
 
 
 def _usable_cores() -> int:

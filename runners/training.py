@@ -1,7 +1,6 @@
-"""One training run: act, store, update, evaluate."""
+"""Training runs, all members of an ensemble together: act, store, update, evaluate."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -9,13 +8,15 @@ from enum import Enum
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
+from bayescale.errors import InputError
 from bayescale.runners.config import SACConfig, updates_due
-from bayescale.runners.environments import FloatArray, make_task
+from bayescale.runners.ensembles import OWN, shared_settings
+from bayescale.runners.environments import Environments, FloatArray
 from bayescale.runners.evaluation import Evaluator
-from bayescale.runners.networks import mean_action, parameters, sample_action
 from bayescale.runners.replay import ReplayBuffer
-from bayescale.runners.sac import SACState, init_state, update
+from bayescale.runners.sac import SAC, Agent
 
 FLOPS_PER_PARAMETER_AND_SAMPLE = 10  # forward target 2, forward critic 2, backward 4, forward in the actor's loss 2
 
@@ -32,7 +33,7 @@ class RunResult:
     """The learning curve of one run, its agent, and how and where it ended."""
 
     curve: pd.DataFrame
-    agent: SACState
+    agent: Agent
     status: RunStatus
     env_steps: int
     gradient_updates: int
@@ -44,13 +45,31 @@ def train(config: SACConfig) -> pd.DataFrame:
     The columns are those of a learning-curve table, `gradient_updates` and `flops` so far. A run whose losses or
     actions stop being finite ends there: its curve keeps the evaluations before that.
     """
-    return run(config).curve
+    return run_ensemble([config])[0].curve
 
 
-def run(config: SACConfig) -> RunResult:
-    """As `train`, with the agent and the way the run ended."""
+def run_ensemble(configs: Sequence[SACConfig]) -> list[RunResult]:
+    """How each of the runs ended, with its curve and its agent; they are trained together, as one ensemble.
+
+    A member has its own environments, replay buffer and random streams, and follows the same run trained alone: exactly
+    where the matrix products round alike whatever else is in the stack, else to rounding, which training amplifies.
+    The same ensemble always gives the same curves. A member that diverges ends; the others do not notice.
+
+    Raises:
+        InputError: the configurations differ in more than learning rate, seed, gamma and tau.
+    """
+    if len({shared_settings(config) for config in configs}) != 1:
+        raise InputError(
+            f"the members of an ensemble may differ in {', '.join(OWN)} only; got {list(configs)}. Train them apart."
+        )
     with _one_torch_thread():
-        return _run(config)
+        training = _Training(configs)
+        try:
+            with torch.inference_mode():
+                training.run()
+        finally:
+            training.close()
+        return [training.result(i) for i in range(len(configs))]
 
 
 def training_flops(model_size: int, batch_size: int, gradient_updates: int) -> float:
@@ -59,52 +78,6 @@ def training_flops(model_size: int, batch_size: int, gradient_updates: int) -> f
     The count of Rybkin et al. (2025): critics and target only, without the actor's own network, acting and evaluation.
     """
     return float(FLOPS_PER_PARAMETER_AND_SAMPLE * model_size * batch_size * gradient_updates)
-
-
-def _run(config: SACConfig) -> RunResult:
-    task, evaluator = make_task(config.env_id), Evaluator(config.env_id, config.evaluation_episodes)
-    env_seed, *stream_seeds = (int(word) for word in np.random.SeedSequence(config.seed).generate_state(4))
-    init_stream, action_stream, update_stream = (torch.Generator().manual_seed(seed) for seed in stream_seeds)
-    state = init_state(config, task.observation_size, task.action_size, init_stream)
-    model_size = sum(tensor.numel() for tensor in parameters(state.critics))
-    buffer = ReplayBuffer(min(config.buffer_size, config.env_steps), task.observation_size, task.action_size)
-    rows: list[tuple[int, float, int, float]] = []
-    status, env_steps, updates = RunStatus.FINISHED, 0, 0
-
-    def evaluate() -> None:
-        episode_return = evaluator.mean_return(lambda observations: _greedy(state, observations))
-        flops = training_flops(model_size, config.batch_size, updates)
-        rows.append((env_steps, _finite(episode_return), updates, flops))
-
-    try:
-        evaluate()
-        observation = task.reset(seed=env_seed)
-        while env_steps < config.env_steps:
-            if env_steps < config.warmup_steps:
-                action = torch.empty(task.action_size).uniform_(-1.0, 1.0, generator=action_stream).numpy()
-            else:
-                action = _explore(state, observation, action_stream)
-            next_observation, reward, terminated, truncated = task.step(action)
-            buffer.add(observation, action, reward, next_observation, terminated)
-            observation = task.reset() if terminated or truncated else next_observation
-            env_steps += 1
-            while updates < updates_due(env_steps, config.warmup_steps, config.utd):
-                batch = buffer.sample(config.batch_size, update_stream)
-                losses = update(state, batch, update_stream, config.gamma, config.tau)
-                updates += 1
-                _finite(losses.critic + losses.actor)
-            if env_steps % config.evaluation_interval == 0 or env_steps == config.env_steps:
-                evaluate()
-    except FloatingPointError:
-        status = RunStatus.DIVERGED
-    finally:
-        task.env.close()
-        evaluator.close()
-
-    curve = pd.DataFrame(rows, columns=["env_steps", "episode_return", "gradient_updates", "flops"])
-    for position, (name, value) in enumerate(run_key(config, model_size).items()):
-        curve.insert(position, name, value)
-    return RunResult(curve, state, status, env_steps, updates)
 
 
 def run_key(config: SACConfig, model_size: int) -> dict[str, str | float | int]:
@@ -121,27 +94,93 @@ def run_key(config: SACConfig, model_size: int) -> dict[str, str | float | int]:
     }
 
 
-def _greedy(state: SACState, observations: FloatArray) -> FloatArray:
-    with torch.inference_mode():
-        return _finite_array(mean_action(state.actor, torch.from_numpy(observations)).numpy())
+class _Training:
+    """The state of an ensemble between two environment steps."""
 
+    def __init__(self, configs: Sequence[SACConfig]) -> None:
+        self._configs, self._shared = configs, configs[0]
+        members, shared = len(configs), self._shared
+        self._environments = Environments(shared.env_id, members)
+        self._evaluator = Evaluator(shared.env_id, members, shared.evaluation_episodes)
+        sizes = self._environments.observation_size, self._environments.action_size
+        seeds = [[int(word) for word in np.random.SeedSequence(config.seed).generate_state(4)] for config in configs]
+        self._env_seeds, *stream_seeds = zip(*seeds, strict=True)
+        init_streams, self._action_streams, self._update_streams = (
+            [torch.Generator().manual_seed(seed) for seed in column] for column in stream_seeds
+        )
+        self._sac = SAC(configs, *sizes, init_streams)
+        self._buffer = ReplayBuffer(members, min(shared.buffer_size, shared.env_steps), *sizes)
+        self._env_steps = self._updates = 0
+        self._alive = np.ones(members, np.bool_)
+        self._ends: dict[int, tuple[int, int]] = {}  # env steps and gradient updates of each member that diverged
+        self._rows: list[list[tuple[int, float, int, float]]] = [[] for _ in configs]
 
-def _explore(state: SACState, observation: FloatArray, stream: torch.Generator) -> FloatArray:
-    with torch.inference_mode():
-        action, _ = sample_action(state.actor, torch.from_numpy(observation)[None], stream)
-        return _finite_array(action[0].numpy())
+    def run(self) -> None:
+        """Trains until the last step, or until no member is alive."""
+        shared = self._shared
+        self._evaluate()
+        observations = np.stack([self._environments.reset(i, seed) for i, seed in enumerate(self._env_seeds)])
+        while self._env_steps < shared.env_steps and self._alive.any():
+            observations = self._step(observations)
+            while self._updates < updates_due(self._env_steps, shared.warmup_steps, shared.utd) and self._alive.any():
+                losses = self._sac.update(
+                    self._buffer.sample(shared.batch_size, self._update_streams), self._update_streams
+                )
+                self._updates += 1
+                self._keep_alive((losses.critic + losses.actor).numpy())
+            if self._env_steps % shared.evaluation_interval == 0 or self._env_steps == shared.env_steps:
+                self._evaluate()
 
+    def result(self, member: int) -> RunResult:
+        """How the member's run ended."""
+        curve = pd.DataFrame(self._rows[member], columns=["env_steps", "episode_return", "gradient_updates", "flops"])
+        for position, (name, value) in enumerate(run_key(self._configs[member], self._sac.model_size).items()):
+            curve.insert(position, name, value)
+        status = RunStatus.FINISHED if self._alive[member] else RunStatus.DIVERGED
+        env_steps, updates = self._ends.get(member, (self._env_steps, self._updates))
+        return RunResult(curve, self._sac.agent(member), status, env_steps, updates)
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise FloatingPointError
-    return value
+    def close(self) -> None:
+        """Close all environments."""
+        self._environments.close()
+        self._evaluator.close()
 
+    def _step(self, observations: FloatArray) -> FloatArray:
+        """The observations after one step of every member that is alive."""
+        if self._env_steps < self._shared.warmup_steps:
+            actions = self._uniform_actions()
+        else:
+            actions = self._sac.explore(torch.from_numpy(observations), self._action_streams).numpy()
+            self._keep_alive(actions)
+        outcome = self._environments.step(actions, np.flatnonzero(self._alive).tolist())
+        self._buffer.add(observations, actions, outcome.reward, outcome.observation, outcome.terminated)
+        for i in np.flatnonzero(self._alive & (outcome.terminated | outcome.truncated)).tolist():
+            outcome.observation[i] = self._environments.reset(i)
+        self._env_steps += bool(self._alive.any())
+        return outcome.observation
 
-def _finite_array(values: FloatArray) -> FloatArray:
-    if not np.isfinite(values).all():
-        raise FloatingPointError
-    return values
+    def _uniform_actions(self) -> FloatArray:
+        size = self._environments.action_size
+        drawn = [torch.empty(size).uniform_(-1.0, 1.0, generator=stream) for stream in self._action_streams]
+        return torch.stack(drawn).numpy()
+
+    def _evaluate(self) -> None:
+        returns = self._evaluator.mean_returns(
+            lambda observations: self._sac.greedy(torch.from_numpy(observations)).numpy(), self._alive
+        )
+        self._keep_alive(returns)
+        flops = training_flops(self._sac.model_size, self._shared.batch_size, self._updates)
+        for i in np.flatnonzero(self._alive).tolist():
+            self._rows[i].append((self._env_steps, float(returns[i]), self._updates, flops))
+
+    def _keep_alive(self, values: NDArray[np.floating]) -> None:
+        """Ends the runs of the members, along the first axis, whose values are not finite."""
+        finite = np.isfinite(values)
+        if finite.all():
+            return
+        diverged = self._alive & ~finite.reshape(len(finite), -1).all(axis=1)
+        self._alive = self._alive & ~diverged
+        self._ends |= dict.fromkeys(np.flatnonzero(diverged).tolist(), (self._env_steps, self._updates))
 
 
 @contextmanager

@@ -1,17 +1,34 @@
-"""Speed of the package beside its peers on the same work in turn: one JSON object per line (see `make bench`)."""
+"""Speed of the package beside its peers on the same work in turn: one JSON object per line (see `make bench`).
+
+Peers of the runners live in an environment of their own, whose Python is BENCH_PEERS, by default in .venv-bench.
+"""
 
 import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
 import bayescale as bs
+from bayescale.runners import make_plan, run_sweep
 
 REPEATS = 5
+CORES = 2  # processes of each side, one thread each
+PEERS_PYTHON = os.environ.get("BENCH_PEERS", ".venv-bench/bin/python")
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
 RUN = ["algorithm", "env_id", "utd", "batch_size", "learning_rate", "seed"]
 THRESHOLDS = np.linspace(100.0, 900.0, 10)
 
@@ -19,6 +36,10 @@ THRESHOLDS = np.linspace(100.0, 900.0, 10)
 def main() -> None:
     """Prints the line of every benchmark."""
     print(json.dumps(crossings(runs=400, evaluations=1000)), flush=True)
+    for width in (64, 256):
+        for line in training(width):
+            print(json.dumps(line), flush=True)
+    print(json.dumps(sweep_scaling()), flush=True)
 
 
 def crossings(runs: int, evaluations: int) -> dict[str, object]:
@@ -44,7 +65,7 @@ def crossings(runs: int, evaluations: int) -> dict[str, object]:
     seconds, peer_seconds = _in_turn(
         lambda: bs.time_to_threshold(curves, THRESHOLDS), lambda: _scipy_run_by_run(curves)
     )
-    return _line("crossings", len(curves) / seconds, "scipy run by run", len(curves) / peer_seconds, "rows/s")
+    return _line("crossings", len(curves) / seconds, len(curves) / peer_seconds, "rows/s", "scipy run by run")
 
 
 def _scipy_run_by_run(curves: pd.DataFrame) -> np.ndarray:
@@ -54,6 +75,108 @@ def _scipy_run_by_run(curves: pd.DataFrame) -> np.ndarray:
         reached = np.searchsorted(smooth, THRESHOLDS)
         upper.append(np.append(run["env_steps"].to_numpy(float), np.inf)[reached])
     return np.concatenate(upper)
+
+
+def training(width: int) -> Iterator[dict[str, object]]:
+    """Agent updates per second of SAC beside each peer; at width 256 also flops per second beside the limit."""
+    name = f"runner-sac-h{width}"
+    benches = {"stable-baselines3": name, "sbx": f"{name}-sbx", "rejax": f"{name}-rejax"}
+    with ExitStack() as stack:
+        ours = stack.enter_context(_side(sys.executable, "bayescale", width))
+        for peer, bench in benches.items():
+            try:
+                theirs = stack.enter_context(_side(PEERS_PYTHON, peer, width))
+            except (OSError, RuntimeError) as error:
+                yield {"bench": bench, "peer": peer, "error": f"the peer does not run: {error}"}
+                continue
+            yield _line(bench, *_rates_in_turn(ours, theirs), "agent-updates/s", peer)
+        if width == 256:
+            limit = stack.enter_context(_side(sys.executable, "products", width))
+            rate, flops_per_second = _rates_in_turn(ours, limit)
+            achieved = rate * flops_per_update(width)
+            yield _line("runner-limit-h256", achieved, flops_per_second, "flop/s", "torch.mm of 512 x 512")
+
+
+def flops_per_update(width: int, batch_size: int = 256) -> float:
+    """Flops of the matrix products of one update on Pendulum, two hidden layers: all that SAC must multiply."""
+    actor_first, actor = 3 * width, 3 * width + width**2 + 2 * width
+    critics_first, critics = 2 * 4 * width, 2 * (4 * width + width**2 + width)
+    actor_passes = 2 * actor + actor + (actor - actor_first)  # forward in s and s', both gradients in s
+    critic_passes = 3 * critics + critics + 2 * (critics - critics_first)  # targets, critics twice; their gradients
+    return 2.0 * batch_size * (actor_passes + critic_passes + 2 * width)  # last: the gradient by the action
+
+
+Side = list[subprocess.Popen[str]]
+
+
+@contextmanager
+def _side(python: str, name: str, width: int) -> Iterator[Side]:
+    """Processes that have warmed up and wait, see bench_training.py."""
+    script = str(Path(__file__).with_name("bench_training.py"))
+    with ExitStack() as stack:
+        side = []
+        for _ in range(CORES):
+            process = subprocess.Popen(
+                [python, script, name, str(width)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | ONE_THREAD,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            side.append(process)
+        for process in side:
+            if _answer(process) != "ready":
+                assert process.stderr is not None
+                raise RuntimeError(process.stderr.read().strip().rpartition("\n")[2])
+        yield side
+
+
+def _answer(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def _rate(side: Side) -> float:
+    """Work per second of all processes together."""
+    start = time.perf_counter()
+    for process in side:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    done = sum(float(_answer(process)) for process in side)
+    return done / (time.perf_counter() - start)
+
+
+def _rates_in_turn(ours: Side, theirs: Side) -> tuple[float, float]:
+    rates = [(_rate(ours), _rate(theirs)) for _ in range(REPEATS)]
+    return statistics.median(rate for rate, _ in rates), statistics.median(rate for _, rate in rates)
+
+
+def sweep_scaling() -> dict[str, object]:
+    """Agent updates per second of a sweep by two workers, beside the same sweep by one."""
+    content: dict[str, Any] = {
+        "env_id": "Pendulum-v1",
+        "utd": [1],
+        "batch_size": [256],
+        "learning_rate": [3e-4, 1e-3, 3e-3],
+        "seed": list(range(8)),
+        "env_steps": 1_300,
+        "hidden_width": 64,
+        "warmup_steps": 300,
+        "evaluation_episodes": 1,
+    }
+    plan = make_plan(content)
+
+    def sweep(workers: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            run_sweep(plan, Path(folder) / "out", workers=workers)
+
+    updates = sum(run.gradient_updates for run in plan.runs)
+    seconds, one_worker_seconds = _in_turn(lambda: sweep(2), lambda: sweep(1))
+    return _line("sweep-scaling", updates / seconds, updates / one_worker_seconds, "agent-updates/s", "one worker")
 
 
 def _in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
@@ -66,7 +189,7 @@ def _in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
-def _line(bench: str, ours: float, peer: str, theirs: float, unit: str) -> dict[str, object]:
+def _line(bench: str, ours: float, theirs: float, unit: str, peer: str) -> dict[str, object]:
     values = {"bench": bench, "ours": float(f"{ours:.4g}"), "peer": peer, "theirs": float(f"{theirs:.4g}")}
     return {**values, "unit": unit, "ratio": float(f"{ours / theirs:.3g}")}
 

@@ -1,42 +1,33 @@
 import dataclasses
 import math
-import subprocess
-import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import bayescale.runners
-from bayescale.curves import validate_curves
-from bayescale.errors import InputError, MissingExtra
-from bayescale.runners import SACConfig, train, training, update
-from bayescale.runners.config import updates_due
-from bayescale.runners.environments import make_task
-from bayescale.runners.evaluation import FIRST_SEED, Evaluator
-from bayescale.runners.networks import (
-    Layers,
-    forward,
-    init_layers,
-    mean_action,
-    parameters,
-    q_values,
-    sample_action,
+from bayescale.runners import SACConfig
+from bayescale.runners.adam import Adam
+from bayescale.runners.networks import Layers, Perceptrons, init_layers, layers_of, parameter_count, stored_count
+from bayescale.runners.policy import (
+    LOG_STD_MAX,
+    LOG_STD_MIN,
+    explore,
+    greedy,
+    output_gradients,
+    sample,
     squashed_log_density,
 )
 from bayescale.runners.replay import Batch, ReplayBuffer
-from bayescale.runners.sac import SACState, init_state
-from bayescale.runners.training import RunStatus, run
-from tests import probe_environments
+from bayescale.runners.sac import SAC
 
 torch.set_num_threads(1)
 
-PENDULUM = SACConfig(
+CONFIG = SACConfig(
     env_id="Pendulum-v1",
     utd=1.0,
     batch_size=16,
@@ -45,396 +36,344 @@ PENDULUM = SACConfig(
     env_steps=120,
     hidden_width=16,
     warmup_steps=40,
-    buffer_size=100,
-    evaluation_interval=40,
-    evaluation_episodes=2,
 )
+MEMBERS = [
+    CONFIG,
+    dataclasses.replace(CONFIG, seed=1, learning_rate=3e-3),
+    dataclasses.replace(CONFIG, seed=2, gamma=0.9, tau=0.1),
+]
+OBSERVATION, ACTION = 3, 2
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Twins are compared in float64, where rounding leaves room for no mistake."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def stream(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def probe(env_id: str, **changes: Any) -> tuple[SACState, pd.DataFrame]:
-    """The agent after a run on a probe, and its curve."""
-    config = SACConfig(
-        env_id=env_id,
-        utd=1.0,
-        batch_size=32,
-        learning_rate=5e-3,
-        seed=0,
-        env_steps=800,
-        hidden_width=32,
-        gamma=0.9,
-        tau=0.1,
-        warmup_steps=100,
-        evaluation_interval=800,
-        evaluation_episodes=4,
-    )
-    result = run(dataclasses.replace(config, **changes))
-    assert result.status is RunStatus.FINISHED
-    return result.agent, result.curve
+def new_sac(configs: list[SACConfig]) -> SAC:
+    return SAC(configs, OBSERVATION, ACTION, [stream(config.seed) for config in configs])
 
 
-def values(agent: SACState, position: float) -> np.ndarray:
-    """Q of both critics at an observation, for actions across the range: (critic, action)."""
-    actions = torch.linspace(-0.9, 0.9, 7)[:, None]
-    with torch.no_grad():
-        return q_values(agent.critics, torch.full_like(actions, position), actions).numpy()
+def batch_of(seeds: list[int], size: int = 16) -> Batch:
+    """Each member's batch depends on its own seed only."""
+
+    def one(seed: int) -> Batch:
+        generator = stream(100 + seed)
+        return Batch(
+            observation=torch.randn(OBSERVATION, size, generator=generator),
+            action=torch.rand(ACTION, size, generator=generator) * 2 - 1,
+            reward=torch.randn(size, generator=generator),
+            next_observation=torch.randn(OBSERVATION, size, generator=generator),
+            terminated=(torch.rand(size, generator=generator) < 0.3).to(torch.get_default_dtype()),
+        )
+
+    return Batch(*(torch.stack(column) for column in zip(*map(one, seeds), strict=True)))
 
 
-def entropy_bonus(agent: SACState, position: float) -> float:
-    """T H, temperature times entropy of the policy at an observation."""
-    with torch.no_grad():
-        _, log_density = sample_action(agent.actor, torch.full((4096, 1), position), stream())
-        return float(-agent.log_temperature.exp() * log_density.mean())
+def updated(configs: list[SACConfig], updates: int) -> SAC:
+    """The ensemble after some updates on fixed batches, new ones for every update."""
+    sac, streams = new_sac(configs), [stream(10 + config.seed) for config in configs]
+    for i in range(updates):
+        sac.update(batch_of([config.seed + 1000 * i for config in configs]), streams)
+    return sac
 
 
-def test_probe_constant_reward() -> None:
-    agent, curve = probe("ProbeConstantReward-v0")
-    np.testing.assert_allclose(values(agent, 0.0), 1.0, atol=0.03)
-    assert curve["episode_return"].tolist() == [1.0, 1.0]
+def tensors(sac: SAC, member: int) -> list[Tensor]:
+    agent = sac.agent(member)
+    return [*agent.actor, *agent.critics, *agent.target_critics, torch.tensor(agent.log_temperature)]
 
 
-def test_probe_reward_seen_in_the_observation() -> None:
-    agent, _ = probe("ProbeObservedReward-v0")
-    np.testing.assert_allclose(values(agent, 1.0), 1.0, atol=0.05)
-    np.testing.assert_allclose(values(agent, -1.0), -1.0, atol=0.05)
+# The networks
 
 
-def test_probe_discounting_over_two_steps() -> None:
-    agent, _ = probe("ProbeDelayedReward-v0")
-    np.testing.assert_allclose(values(agent, 1.0), 1.0, atol=0.05)
-    np.testing.assert_allclose(values(agent, 0.0), 0.9 * (1.0 + entropy_bonus(agent, 1.0)), atol=0.05)
+def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
+    """(network, batch, out) from (network, batch, in), with the bias added as such."""
+    for layer in layers[:-1]:
+        inputs = torch.relu(inputs @ layer[:, :-1] + layer[:, -1:])
+    return inputs @ layers[-1][:, :-1] + layers[-1][:, -1:]
 
 
-def test_probe_reward_for_an_action_in_the_tasks_own_bounds() -> None:
-    agent, curve = probe("ProbeActionReward-v0", env_steps=1200)
-    assert mean_action(agent.actor, torch.zeros(1, 1)).item() == pytest.approx(0.4, abs=0.1)
-    assert curve["episode_return"].iloc[-1] > -0.01
+def networks(sizes: list[int], count: int) -> Layers:
+    layers = layers_of(torch.zeros(count, stored_count(sizes)), sizes)
+    init_layers(layers, stream())
+    return layers
 
 
-def test_probe_truncation_is_not_termination() -> None:
-    agent, _ = probe("ProbeTruncated-v0", env_steps=1500)
-    expected = (1.0 + 0.9 * entropy_bonus(agent, 0.0)) / (1.0 - 0.9)
-    assert expected > 9.9  # far from 1, the value if truncation ended the return
-    np.testing.assert_allclose(values(agent, 0.0), expected, rtol=0.05)
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("samples", [16, 9])
+@pytest.mark.parametrize("sizes", [[4, 1], [4, 8, 1], [3, 24, 17, 5]])
+def test_forward_and_gradients_equal_autograd(sizes: list[int], samples: int) -> None:
+    layers, passed = networks(sizes, count=3), Perceptrons(sizes, 3, 16)
+    inputs = torch.randn(3, 16, sizes[0], generator=stream(1))
+    passed.inputs[:] = inputs.mT
+    outputs = passed.forward(layers)
+    leaves = [layer.clone().requires_grad_() for layer in layers]
+    leaf = inputs.clone().requires_grad_()
+    expected = slow_forward(leaves, leaf)
+    torch.testing.assert_close(outputs.mT, expected)
+
+    weights = torch.randn(3, sizes[-1], samples, generator=stream(2))
+    torch.autograd.backward((expected[:, :samples] * weights.mT).sum())
+    gradients = layers_of(torch.full((3, stored_count(sizes)), torch.nan), sizes)
+    passed.parameter_gradients(layers, weights, gradients)
+    for ours, theirs in zip(gradients, leaves, strict=True):
+        torch.testing.assert_close(ours, theirs.grad)
+    of_inputs = passed.input_gradients(layers, weights, slice(1, sizes[0]))
+    assert leaf.grad is not None
+    torch.testing.assert_close(of_inputs.mT, leaf.grad[:, :samples, 1:])
 
 
-def test_probes_are_the_ones_described() -> None:
-    """The values above are worked out for these rewards and ends of episodes."""
-    env = probe_environments.ActionReward()
-    env.reset(seed=0)
-    assert env.step(np.array([2.0], np.float32))[1:4] == (-1.0, True, False)
+def test_layers_cover_their_store_without_overlap() -> None:
+    sizes = [3, 5, 2]
+    stored = torch.zeros(4, stored_count(sizes))
+    for layer in layers_of(stored, sizes):
+        layer.add_(1.0)
+    assert stored.sum().item() == 4 * parameter_count(sizes) == 4 * (4 * 5 + 6 * 2)
+    assert stored.max().item() == 1.0
 
 
-@given(
-    mean=st.floats(-3, 3),
-    log_std=st.floats(-3, 1),
-    noise=st.floats(-2, 2),
-)
+def test_first_parameters_fill_the_bounds() -> None:
+    first, second = networks([100, 50, 10], count=2)
+    for layer, bound in ((first, 0.1), (second, 1 / math.sqrt(50))):
+        assert 0.99 * bound < layer.abs().max() <= bound
+        assert layer.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
+
+
+# The policy
+
+
+@given(mean=st.floats(-3, 3), log_std=st.floats(-3, 1), noise=st.floats(-2, 2))
 def test_log_density_against_torch_distributions(mean: float, log_std: float, noise: float) -> None:
-    mu, s, z = (torch.tensor([[v, 0.3]], dtype=torch.float64) for v in (mean, log_std, noise))
+    mu, s, z = (torch.tensor([[v], [0.3]], dtype=torch.float64) for v in (mean, log_std, noise))
     u = mu + s.exp() * z
     transform = torch.distributions.TanhTransform(cache_size=1)
     normal = torch.distributions.Normal(mu, s.exp())
-    expected = torch.distributions.TransformedDistribution(normal, transform).log_prob(transform(u)).sum(-1)
+    expected = torch.distributions.TransformedDistribution(normal, transform).log_prob(transform(u)).sum(-2)
     torch.testing.assert_close(squashed_log_density(u, z, s), expected)
 
 
 def test_log_density_integrates_to_one_over_actions() -> None:
-    actions = torch.linspace(-1, 1, 20_001, dtype=torch.float64)[1:-1, None]
+    actions = torch.linspace(-1, 1, 20_001, dtype=torch.float64)[None, 1:-1]
     log_std, mean = torch.full_like(actions, -0.4), 0.7
     u = torch.atanh(actions)
     density = squashed_log_density(u, (u - mean) / log_std.exp(), log_std).exp()
-    assert torch.trapezoid(density, actions[:, 0]).item() == pytest.approx(1.0, abs=1e-4)
+    assert torch.trapezoid(density, actions[0]).item() == pytest.approx(1.0, abs=1e-4)
 
 
-def test_log_density_and_its_gradient_stay_finite_where_tanh_rounds_to_one() -> None:
-    u = torch.tensor([[30.0], [-30.0]], requires_grad=True)
+def test_log_density_stays_finite_where_tanh_rounds_to_one() -> None:
+    u = torch.tensor([[30.0, -30.0]])
     assert (torch.tanh(u).abs() == 1.0).all()
-    log_density = squashed_log_density(u, torch.zeros(2, 1), torch.zeros(2, 1))
+    log_density = squashed_log_density(u, torch.zeros(1, 2), torch.zeros(1, 2))
     # log N = -log sqrt(2 pi); log(1 - tanh^2) = log 4 - 2 |u|
-    expected = -0.5 * math.log(2 * math.pi) - (math.log(4.0) - 60.0)
-    torch.testing.assert_close(log_density.detach(), torch.full((2,), expected))
-    (gradient,) = torch.autograd.grad(log_density.sum(), u)
-    assert torch.isfinite(gradient).all()
+    torch.testing.assert_close(log_density, torch.full((2,), -0.5 * math.log(2 * math.pi) - (math.log(4.0) - 60.0)))
+
+
+@pytest.mark.usefixtures("doubles")
+def test_policy_gradient_equals_autograd() -> None:
+    outputs = 3 * torch.randn(2, 2 * ACTION, 50, generator=stream())
+    outputs[0, ACTION] = LOG_STD_MAX + 1.0  # clamped: no gradient through the log std
+    outputs[1, ACTION] = LOG_STD_MIN - 1.0
+    noise = torch.randn(2, ACTION, 50, generator=stream(1))
+    weights = torch.randn(2, ACTION, 50, generator=stream(2))
+    temperature = torch.tensor([0.7, 2.0])[:, None, None]
+    sampled = sample(outputs, noise)
+
+    leaf = outputs.clone().requires_grad_()
+    mean, log_std = leaf.chunk(2, dim=1)
+    log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+    u = mean + log_std.exp() * noise
+    loss = (weights * torch.tanh(u)).sum() + (temperature[..., 0] * squashed_log_density(u, noise, log_std)).sum()
+    torch.autograd.backward(loss)
+    assert leaf.grad is not None
+    torch.testing.assert_close(output_gradients(sampled, weights, temperature), leaf.grad)
+    assert (leaf.grad[:, ACTION] == 0.0).all()
+    assert (leaf.grad[:, ACTION + 1] != 0.0).any()
 
 
 def test_sampled_actions_follow_the_policy() -> None:
-    actor = init_layers([3, 8, 4], stream())
-    observation = torch.randn(1, 3, generator=stream(1)).expand(20_000, 3)
-    with torch.no_grad():
-        action, _ = sample_action(actor, observation, stream(2))
-        mean, log_std = forward(actor, observation[:1]).chunk(2, dim=-1)
-        u = torch.atanh(action)
-    torch.testing.assert_close(u.mean(0, keepdim=True), mean, atol=0.04, rtol=0.0)  # 4 standard errors at std 1.4
-    torch.testing.assert_close(u.std(0, keepdim=True), log_std.exp(), atol=0.0, rtol=0.03)
-    torch.testing.assert_close(mean_action(actor, observation[:1]).detach(), torch.tanh(mean))
+    outputs = torch.tensor([0.3, -0.5, 0.2, -1.0])[None, :, None].expand(1, 4, 20_000)
+    noise = torch.randn(1, ACTION, 20_000, generator=stream())
+    actions = explore(outputs, noise)
+    torch.testing.assert_close(actions, sample(outputs, noise).action)
+    u = torch.atanh(actions[0])
+    # 4 standard errors at std 1.2
+    torch.testing.assert_close(u.mean(-1), outputs[0, :ACTION, 0], atol=0.035, rtol=0.0)
+    torch.testing.assert_close(u.std(-1), outputs[0, ACTION:, 0].exp(), atol=0.0, rtol=0.03)
+    torch.testing.assert_close(greedy(outputs), torch.tanh(outputs[:, :ACTION]))
 
 
-def member(layers: Layers, i: int) -> Layers:
-    return [(weight[i], bias[i, 0]) for weight, bias in layers]
+# The optimiser
 
 
-def test_stacked_critics_equal_two_separate_ones() -> None:
-    critics = init_layers([4, 8, 8, 1], stream(), members=2)
-    observation, action = torch.randn(5, 3, generator=stream(1)), torch.rand(5, 1, generator=stream(2))
-    stacked = q_values(critics, observation, action)
-    for i in range(2):
-        hidden = torch.cat((observation, action), -1)
-        for n, (weight, bias) in enumerate(member(critics, i)):
-            hidden = torch.nn.functional.linear(hidden, weight.T, bias)
-            hidden = hidden if n == 2 else hidden.clamp(min=0.0)
-        torch.testing.assert_close(stacked[i], hidden[:, 0])
-    assert not torch.allclose(stacked[0], stacked[1])
+@pytest.mark.usefixtures("doubles")
+def test_adam_of_each_member_equals_torch() -> None:
+    rates = [1e-3, 3e-2, 1e-3]
+    ours = torch.randn(3, 40, generator=stream())
+    theirs = [row.clone().requires_grad_() for row in ours]
+    adam = Adam(ours, rates)
+    optimizers = [torch.optim.Adam([row], lr=rate, foreach=False) for row, rate in zip(theirs, rates, strict=True)]
+    for step in range(20):
+        gradients = torch.randn(3, 40, generator=stream(step)) * 10.0 ** (step % 5 - 3)
+        adam.gradients.copy_(gradients)
+        adam.step()
+        for row, gradient, optimizer in zip(theirs, gradients, optimizers, strict=True):
+            row.grad = gradient.clone()
+            optimizer.step()
+    torch.testing.assert_close(ours, torch.stack([row.detach() for row in theirs]))
+    assert not torch.allclose(ours[0], ours[1])
 
 
-def some_batch(terminated: float | None = None) -> Batch:
-    generator = stream(3)
-    ends = (torch.rand(16, generator=generator) < 0.3).float()
-    return Batch(
-        observation=torch.randn(16, 3, generator=generator),
-        action=torch.rand(16, 1, generator=generator) * 2 - 1,
-        reward=torch.randn(16, generator=generator),
-        next_observation=torch.randn(16, 3, generator=generator),
-        terminated=ends if terminated is None else torch.full((16,), terminated),
-    )
+# The update
 
 
-def copies(layers: Layers) -> list[Tensor]:
-    return [tensor.detach().clone() for tensor in parameters(layers)]
+def slow_updates(config: SACConfig, updates: int) -> list[Tensor]:
+    """Haarnoja et al. line by line for one agent: autograd, densities by torch.distributions, Adam of torch.optim."""
+    start = new_sac([config]).agent(0)
+    actor, critics = ([layer.requires_grad_() for layer in layers] for layers in (start.actor, start.critics))
+    targets = start.target_critics
+    log_temperature = torch.zeros((), requires_grad=True)
+    generator = stream(10 + config.seed)
+    optimizers = [
+        torch.optim.Adam(learned, lr=config.learning_rate, foreach=False)
+        for learned in (critics, actor, [log_temperature])
+    ]
 
-
-def test_target_critics_move_by_tau() -> None:
-    state = init_state(PENDULUM, 3, 1, stream())
-    before = copies(state.target_critics)
-    update(state, some_batch(), stream(), gamma=0.99, tau=0.25)
-    for old, target, critic in zip(before, copies(state.target_critics), copies(state.critics), strict=True):
-        torch.testing.assert_close(target, 0.75 * old + 0.25 * critic)
-        assert not torch.equal(target, old)
-
-
-def slow_update(
-    actor: Layers,
-    critics: list[Layers],
-    targets: list[Layers],
-    log_temperature: Tensor,
-    optimizers: list[torch.optim.Adam],
-    batch: Batch,
-    generator: torch.Generator,
-) -> None:
-    """Haarnoja et al. line by line: two critics one after the other, densities by torch.distributions, plain Adam."""
-
-    def act(observation: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_std = forward(actor, observation).chunk(2, -1)
+    def act(observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = slow_forward(actor, observation[None])[0].chunk(2, -1)
         tanh = torch.distributions.TanhTransform(cache_size=1)
         policy = torch.distributions.TransformedDistribution(torch.distributions.Normal(mean, log_std.exp()), tanh)
-        action = tanh(mean + log_std.exp() * torch.randn(mean.shape, generator=generator))
+        action = tanh(mean + log_std.exp() * noise)
         return action, policy.log_prob(action).sum(-1)
 
-    def q(critic: Layers, observation: Tensor, action: Tensor) -> Tensor:
-        return forward(critic, torch.cat((observation, action), -1))[:, 0]
+    def q(networks: Layers, observation: Tensor, action: Tensor) -> Tensor:
+        return slow_forward(networks, torch.cat((observation, action), -1).expand(2, -1, -1))[..., 0]
 
-    temperature = log_temperature.detach().exp()
-    next_action, next_log_density = act(batch.next_observation)
-    next_q = torch.minimum(*(q(target, batch.next_observation, next_action) for target in targets))
-    bootstrap = next_q - temperature * next_log_density
-    y = (batch.reward + 0.9 * torch.where(batch.terminated == 1, 0.0, bootstrap)).detach()
-    for critic, optimizer in zip(critics, optimizers[:2], strict=True):
+    def descend(loss: Tensor, optimizer: torch.optim.Adam) -> None:
         optimizer.zero_grad()
-        torch.autograd.backward(((q(critic, batch.observation, batch.action) - y) ** 2).mean())
+        torch.autograd.backward(loss)
         optimizer.step()
-    action, log_density = act(batch.observation)
-    smaller = torch.minimum(*(q(critic, batch.observation, action) for critic in critics))
-    optimizers[2].zero_grad()
-    torch.autograd.backward((temperature * log_density - smaller).mean())
-    optimizers[2].step()
-    optimizers[3].zero_grad()
-    torch.autograd.backward(-(log_temperature.exp() * (log_density.detach() - 1.0)).mean())
-    optimizers[3].step()
-    for critic, target in zip(critics, targets, strict=True):
-        for new, old in zip(parameters(critic), parameters(target), strict=True):
-            old.data.copy_(0.9 * old.data + 0.1 * new.data)
+
+    for i in range(updates):
+        batch = Batch(*(column[0] for column in batch_of([config.seed + 1000 * i])))
+        s, a, s_next = batch.observation.T, batch.action.T, batch.next_observation.T
+        noise, next_noise = torch.empty(ACTION, 2 * len(s)).normal_(generator=generator).T.chunk(2)
+        temperature = log_temperature.detach().exp()
+        next_action, next_log_density = act(s_next, next_noise)
+        bootstrap = q(targets, s_next, next_action).amin(0) - temperature * next_log_density
+        y = (batch.reward + config.gamma * torch.where(batch.terminated == 1, 0.0, bootstrap)).detach()
+        descend(((q(critics, s, a) - y) ** 2).mean(-1).sum(), optimizers[0])
+        action, log_density = act(s, noise)
+        descend((temperature * log_density - q(critics, s, action).amin(0)).mean(), optimizers[1])
+        descend(-(log_temperature.exp() * (log_density.detach() - ACTION)).mean(), optimizers[2])
+        for new, old in zip(critics, targets, strict=True):
+            old.copy_((1 - config.tau) * old + config.tau * new.detach())
+    return [*actor, *critics, *targets, log_temperature]
 
 
-def test_update_equals_its_slow_twin() -> None:
-    state = init_state(PENDULUM, 3, 1, stream())
+@pytest.mark.usefixtures("doubles")
+def test_updates_equal_their_slow_twin() -> None:
+    sac = updated(MEMBERS, updates=10)
+    for i, config in enumerate(MEMBERS):
+        for fast, slow in zip(tensors(sac, i), slow_updates(config, updates=10), strict=True):
+            torch.testing.assert_close(fast, slow.detach(), atol=1e-9, rtol=1e-7)
+    # entropy above its target: less temperature
+    assert sac.agent(0).log_temperature == pytest.approx(-0.01, rel=0.05)
 
-    def leaf(layers: Layers) -> Layers:
-        return [(w.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()) for w, b in layers]
 
-    actor = leaf(state.actor)
-    critics, targets = ([leaf(member(state.critics, i)) for i in range(2)] for _ in range(2))
-    log_temperature = torch.zeros((), requires_grad=True)
-    learned = [*(parameters(critic) for critic in critics), parameters(actor), [log_temperature]]
-    optimizers = [torch.optim.Adam(tensors, lr=PENDULUM.learning_rate, foreach=False) for tensors in learned]
-    fast_noise, slow_noise = stream(7), stream(7)
-    for _ in range(5):
-        update(state, some_batch(), fast_noise, gamma=0.9, tau=0.1)
-        slow_update(actor, critics, targets, log_temperature, optimizers, some_batch(), slow_noise)
+@pytest.mark.parametrize("batch_size", [16, 31])
+def test_a_member_equals_the_same_agent_alone_over_a_hundred_updates(batch_size: int) -> None:
+    configs = [dataclasses.replace(config, batch_size=batch_size, warmup_steps=40) for config in MEMBERS]
 
-    close: dict[str, Any] = {"atol": 2e-5, "rtol": 1e-4}
-    for fast, slow in zip(parameters(state.actor), parameters(actor), strict=True):
-        torch.testing.assert_close(fast, slow, **close)
-    for i in range(2):
-        for fast, slow in zip(parameters(member(state.critics, i)), parameters(critics[i]), strict=True):
-            torch.testing.assert_close(fast, slow, **close)
-        for fast, slow in zip(parameters(member(state.target_critics, i)), parameters(targets[i]), strict=True):
-            torch.testing.assert_close(fast, slow.detach(), **close)
-    torch.testing.assert_close(state.log_temperature, log_temperature, **close)
-    assert state.log_temperature.item() == pytest.approx(-5e-3, rel=0.05)  # entropy above its target: less temperature
+    def after(members: list[SACConfig], updates: int) -> list[Tensor]:
+        """Of the last of the members."""
+        sac, streams = new_sac(members), [stream(10 + config.seed) for config in members]
+        for i in range(updates):
+            sac.update(batch_of([config.seed + 1000 * i for config in members], batch_size), streams)
+        return tensors(sac, len(members) - 1)
+
+    for together, alone in zip(after(configs, 100), after(configs[-1:], 100), strict=True):
+        torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    other = after([dataclasses.replace(configs[-1], seed=3)], 100)
+    assert not torch.allclose(other[0], after(configs, 100)[0], atol=1e-2)
+
+
+def test_no_member_sees_another_ones_data_or_parameters() -> None:
+    """All that a member reads of its neighbours is set to NaN, which would spread."""
+    sound, streams = new_sac(MEMBERS), [stream(i) for i in range(3)]
+    spoilt, spoilt_streams = new_sac(MEMBERS), [stream(i) for i in range(3)]
+    for layer in spoilt.actor:
+        layer[1] = torch.nan
+    for i in range(3):
+        batch = batch_of([i, i + 10, i + 20])
+        losses = sound.update(batch, streams)
+        broken = Batch(*(column.clone() for column in batch))
+        for column in broken:
+            column[1] = torch.nan
+        spoilt_losses = spoilt.update(broken, spoilt_streams)
+    for member in (0, 2):
+        assert losses.critic[member] == spoilt_losses.critic[member]
+        for ours, theirs in zip(tensors(sound, member), tensors(spoilt, member), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=0.0, rtol=0.0)
+    assert torch.isnan(spoilt_losses.critic[1])
+    assert torch.isnan(tensors(spoilt, 1)[0]).any()
 
 
 def test_terminated_transitions_ignore_what_follows() -> None:
-    batch = some_batch(terminated=1.0)
-    strange = batch._replace(next_observation=1e3 * batch.next_observation)
-    losses = [update(init_state(PENDULUM, 3, 1, stream()), b, stream(), 0.99, 0.005) for b in (batch, strange)]
-    assert losses[0].critic == losses[1].critic
-    ongoing = [b._replace(terminated=torch.zeros(16)) for b in (batch, strange)]
-    losses = [update(init_state(PENDULUM, 3, 1, stream()), b, stream(), 0.99, 0.005) for b in ongoing]
-    assert losses[0].critic != losses[1].critic
+    batch = batch_of([0])
+    for ends, same in ((torch.ones(1, 16), True), (torch.zeros(1, 16), False)):
+        usual = batch._replace(terminated=ends)
+        strange = usual._replace(next_observation=1e3 * batch.next_observation)
+        losses = [new_sac([CONFIG]).update(each, [stream()]).critic.item() for each in (usual, strange)]
+        assert (losses[0] == losses[1]) is same
 
 
-def test_replay_buffer_keeps_the_newest_and_its_columns_apart() -> None:
-    buffer = ReplayBuffer(3, 2, 1)
+def test_acting_reads_each_members_own_actor() -> None:
+    sac = new_sac(MEMBERS)
+    observations = torch.randn(3, 5, OBSERVATION, generator=stream())
+    modes = torch.stack([slow_forward([w[i : i + 1] for w in sac.actor], observations[i : i + 1])[0] for i in range(3)])
+    torch.testing.assert_close(sac.greedy(observations), torch.tanh(modes[..., :ACTION]))
+    sampled = sac.explore(observations[:, 0], [stream(i) for i in range(3)])
+    for i in range(3):
+        mean, log_std = modes[i, 0].chunk(2)
+        noise = torch.randn(ACTION, generator=stream(i))
+        torch.testing.assert_close(sampled[i], torch.tanh(mean + log_std.exp() * noise))
+
+
+# Replay
+
+
+def test_replay_buffer_keeps_the_newest_and_its_columns_and_members_apart() -> None:
+    buffer = ReplayBuffer(2, 3, 2, 1)
     for i in range(5):
-        buffer.add(np.full(2, i), np.array([i / 10]), float(-i), np.full(2, i + 1), i == 4)
-    batch = buffer.sample(200, stream())
+        step = np.array([i, i + 100.0], np.float32)  # the second member's numbers are 100 larger
+        pairs = np.stack((step, step), axis=1)
+        buffer.add(pairs, step[:, None] / 10, -step.astype(np.float64), pairs + 1, step == 104)
+    batch = buffer.sample(200, [stream(0), stream(1)])
     assert buffer.size == 3
     stored = batch.observation[:, 0]
-    assert set(stored.tolist()) == {2.0, 3.0, 4.0}
+    assert [set(member.tolist()) for member in stored] == [{2.0, 3.0, 4.0}, {102.0, 103.0, 104.0}]
     torch.testing.assert_close(batch.observation[:, 1], stored)
     torch.testing.assert_close(batch.action[:, 0], stored / 10)
     torch.testing.assert_close(batch.reward, -stored)
-    torch.testing.assert_close(batch.next_observation, (stored + 1)[:, None].expand(-1, 2))
-    torch.testing.assert_close(batch.terminated, (stored == 4.0).float())
+    torch.testing.assert_close(batch.next_observation, (stored + 1)[:, None].expand(-1, 2, -1))
+    torch.testing.assert_close(batch.terminated, (stored == 104.0).float())
 
 
-@pytest.mark.parametrize(("utd", "after"), [(0.25, [0, 10, 20]), (1.0, [0, 40, 80]), (3.0, [0, 120, 240])])
-def test_number_of_updates(utd: float, after: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    done = []
+def test_members_draw_batches_from_their_own_streams() -> None:
+    def drawn(seeds: list[int]) -> Any:
+        buffer = ReplayBuffer(len(seeds), 50, 1, 1)
+        for i in range(50):
+            step = np.full((len(seeds), 1), i, np.float32)
+            buffer.add(step, step, step[:, 0].astype(np.float64), step, step[:, 0] < 0)
+        return buffer.sample(20, [stream(seed) for seed in seeds]).observation[:, 0]
 
-    def counted(*args, **kwargs):
-        done.append(1)
-        return update(*args, **kwargs)
-
-    monkeypatch.setattr(training, "update", counted)
-    config = dataclasses.replace(PENDULUM, utd=utd)
-    curve = train(config)
-    assert curve["env_steps"].tolist() == [0, 40, 80, 120]
-    assert curve["gradient_updates"].tolist() == [0, *after]
-    assert len(done) == after[-1] == config.gradient_updates
-
-
-@given(utd=st.floats(0.01, 20), env_steps=st.integers(1, 2_000), warmup=st.integers(0, 500))
-@settings(max_examples=50)
-def test_updates_are_the_floor_of_steps_times_utd(utd: float, env_steps: int, warmup: int) -> None:
-    due = updates_due(env_steps, warmup, utd)
-    exact = (env_steps - warmup) * utd
-    assert due == 0 if exact < 1 else due <= exact < due + 1
-    assert due <= updates_due(env_steps + 1, warmup, utd)
-
-
-def test_curve_is_a_valid_learning_curve_table() -> None:
-    config = dataclasses.replace(PENDULUM, env_steps=100, utd=0.5)
-    curve = train(config)
-    pd.testing.assert_frame_equal(validate_curves(curve), curve, check_dtype=False)
-    assert curve["env_steps"].tolist() == [0, 40, 80, 100]  # step 0, every 40 steps and the last
-    # both critics of 4 inputs, 16, 16, 1: 2 (4*16 + 16 + 16*16 + 16 + 16 + 1)
-    assert set(curve["model_size"]) == {738}
-    assert curve["flops"].tolist() == [10.0 * 738 * 16 * updates for updates in (0, 0, 20, 30)]
-    run_of = curve.iloc[0][["suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "seed"]].tolist()
-    assert run_of == ["gym", "SAC", "Pendulum-v1", 0.5, 16, 1e-3, 0]
-
-
-def test_equal_seeds_give_equal_curves_whatever_the_global_random_state() -> None:
-    torch.manual_seed(1)
-    first = train(PENDULUM)
-    torch.manual_seed(2)
-    pd.testing.assert_frame_equal(train(PENDULUM), first, check_exact=True)
-    other = train(dataclasses.replace(PENDULUM, seed=1))
-    assert not (other["episode_return"] == first["episode_return"]).any()
-
-
-def test_evaluation_leaves_training_alone() -> None:
-    often = train(dataclasses.replace(PENDULUM, evaluation_interval=20))
-    seldom = train(dataclasses.replace(PENDULUM, evaluation_interval=60))
-    shared = often[often["env_steps"].isin(seldom["env_steps"])]
-    assert shared["episode_return"].tolist() == seldom["episode_return"].tolist()
-
-
-def test_evaluation_against_one_episode_after_another() -> None:
-    def policy(observations: np.ndarray) -> np.ndarray:
-        return np.asarray(np.tanh(observations[:, 2:] - observations[:, :1]))
-
-    evaluator = Evaluator("Pendulum-v1", episodes=3)
-    task, returns = make_task("Pendulum-v1"), []
-    for i in range(3):
-        observation, ended, total = task.reset(FIRST_SEED + i), False, 0.0
-        while not ended:
-            observation, reward, terminated, truncated = task.step(policy(observation[None])[0])
-            ended, total = terminated or truncated, total + reward
-        returns.append(total)
-    assert evaluator.mean_return(policy) == pytest.approx(np.mean(returns), rel=1e-12)
-    assert evaluator.mean_return(policy) == evaluator.mean_return(policy)  # the same start states again
-    assert len(set(returns)) == 3
-
-
-def test_a_run_that_diverges_stops_and_keeps_its_evaluations() -> None:
-    result = run(dataclasses.replace(PENDULUM, learning_rate=1e30, env_steps=200))
-    assert result.status is RunStatus.DIVERGED
-    assert 40 < result.env_steps < 60
-    assert result.curve["env_steps"].tolist() == [0, 40]
-    assert np.isfinite(result.curve["episode_return"]).all()
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"utd": 0.0}, r"utd must be positive and finite; got 0\.0"),
-        ({"utd": math.nan}, "utd must be positive and finite; got nan"),
-        ({"learning_rate": math.inf}, "learning_rate must be positive and finite; got inf"),
-        ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
-        ({"evaluation_episodes": 0}, "evaluation_episodes must be at least 1"),
-        ({"gamma": 1.5}, r"gamma must lie in \(0, 1\]; got 1\.5"),
-        ({"tau": 0.0}, "tau must lie in"),
-        ({"seed": -1}, "seed must not be negative; got -1"),
-        ({"batch_size": 101}, r"batch_size 101 is larger than buffer_size 100\. Raise buffer_size"),
-        ({"batch_size": 41}, r"batch_size 41 is larger than warmup_steps 40.*Raise warmup_steps"),
-        ({"env_steps": 40}, "env_steps 40 does not exceed warmup_steps 40"),
-    ],
-)
-def test_settings_that_make_no_run(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        dataclasses.replace(PENDULUM, **changes)
-
-
-@pytest.mark.parametrize(
-    ("env_id", "said"),
-    [
-        ("Pendulun-v1", "env_id 'Pendulun-v1' is not a registered Gymnasium task.*Did you mean"),
-        ("CartPole-v1", r"acts in Discrete\(2\); SAC needs a bounded continuous vector"),
-    ],
-)
-def test_tasks_that_sac_cannot_do(env_id: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        make_task(env_id)
-
-
-def test_torch_is_imported_only_when_training_starts() -> None:
-    code = "import sys, bayescale.runners; sys.exit('torch' in sys.modules or 'gymnasium' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("package", ["torch", "gymnasium"])
-def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("sac", "training"):
-        monkeypatch.delitem(sys.modules, f"bayescale.runners.{module}")
-        monkeypatch.delattr(bayescale.runners, module)
-    if package == "gymnasium":
-        monkeypatch.delitem(sys.modules, "bayescale.runners.environments")
-        monkeypatch.delattr(bayescale.runners, "environments")
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra, match=rf"'{package}'; install it with: pip install 'bayescale\[runners\]'"):
-        _ = bayescale.runners.train
+    together = drawn([5, 6])
+    assert torch.equal(together[1:], drawn([6]))
+    assert not torch.equal(together[0], together[1])

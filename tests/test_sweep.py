@@ -16,13 +16,14 @@ import pytest
 
 from bayescale.curves import read_curves
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
-from bayescale.runners import make_plan, run_sweep, train
+from bayescale.runners import make_plan, run_ensemble, run_sweep, train
+from bayescale.runners.ensembles import make_ensembles
 from bayescale.runners.run_files import run_name, write_run
 
 CONTENT = {
     "env_id": "Pendulum-v1",
     "utd": [0.5, 2],
-    "batch_size": [16],
+    "batch_size": [8, 16],
     "learning_rate": [1e-3],
     "seed": [0, 1],
     "env_steps": {"0.5": 120, "2": 90},
@@ -41,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     heard: list[tuple[int, int]] = []
     table = run_sweep(PLAN, out, workers=2, on_progress=lambda done, total, _seconds: heard.append((done, total)))
     assert table == out / "curves.parquet"
-    assert heard == [(done, 4) for done in range(5)]
+    assert heard == [(done, 8) for done in (0, 2, 4, 6, 8)]  # four ensembles of both seeds
     return out
 
 
@@ -55,13 +56,17 @@ def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_table_and_manifest_hold_every_run_as_trained_alone(finished: Path) -> None:
+def test_table_and_manifest_hold_every_run(finished: Path) -> None:
+    table = pd.read_parquet(finished / "curves.parquet")
+    together = read_curves(result.curve for ensemble in make_ensembles(PLAN.runs) for result in run_ensemble(ensemble))
+    pd.testing.assert_frame_equal(table, together, check_exact=True)
     alone = read_curves(train(run) for run in PLAN.runs)
-    pd.testing.assert_frame_equal(pd.read_parquet(finished / "curves.parquet"), alone, check_exact=True)
+    pd.testing.assert_frame_equal(table, alone, rtol=1e-3)
     records = [json.loads(line) for line in (finished / "manifest.jsonl").read_text().splitlines()]
     assert [record["run"] for record in records] == [run_name(run) for run in PLAN.runs]
     assert all(record["status"] == "finished" and record["wall_clock_seconds"] > 0 for record in records)
-    assert [record["gradient_updates"] for record in records] == [40, 40, 100, 100]
+    assert [record["ensemble_size"] for record in records] == [2] * 8
+    assert [record["gradient_updates"] for record in records] == [40] * 4 + [100] * 4
     assert {"python", "torch", "gymnasium", "numpy", "bayescale", "processor"} <= records[0].keys()
 
 
@@ -104,18 +109,18 @@ def test_stopped_three_times_and_resumed_equals_undisturbed(finished: Path, tmp_
     for count, (stop, exit_code, said) in enumerate(stops, start=1):
 
         def stop_at_count(done: int, _total: int, _seconds: float, count: int = count, stop: Any = stop) -> None:
-            if done == count:
+            if done == 2 * count:
                 stop()
 
         with pytest.raises(BayeScaleError, match=rf"stopped: {said}.*continue with resume \(--resume\)") as raised:
             run_sweep(PLAN, out, resume=True, workers=1, on_progress=stop_at_count)
         assert raised.value.exit_code == exit_code
-        assert len(curves()) == count
+        assert len(curves()) == 2 * count
         assert not multiprocessing.active_children()
         assert not any(name.startswith("runs/.") or "curves" in name for name in names(out))
 
     process = sweep_in_a_process(out)
-    wait_until(lambda: len(curves()) == 3 or process.poll() is not None)
+    wait_until(lambda: len(curves()) >= 5 or process.poll() is not None)  # perhaps amid the files of an ensemble
     process.kill()
     assert process.wait() == -signal.SIGKILL
     half_written = out / "runs" / f".{curves()[0].name}.0123456789ab"

@@ -1,0 +1,135 @@
+"""One side of a training benchmark, in a process of its own and, for a peer, with the peer's own Python.
+
+`python tests/bench_training.py NAME WIDTH`: warms up and prints a line; then, for every line on standard input, works
+for some seconds and prints how much it did: agent updates, or flops for `products`. All on one thread, on Pendulum-v1,
+batch size 256, one update per environment step, environment and replay buffer included, evaluation left out.
+"""
+
+import sys
+from collections.abc import Callable
+
+BATCH_SIZE, WARMUP = 256, 256
+UPDATES = {64: 8_000, 256: 800}  # of one process for one line; slower peers do a part of it
+Work = Callable[[], float]
+
+
+def bayescale(width: int) -> Work:
+    from bayescale.runners import SACConfig, run_ensemble
+    from bayescale.runners.ensembles import members_at_most
+
+    def config(seed: int, updates: int) -> SACConfig:
+        return SACConfig(
+            env_id="Pendulum-v1",
+            utd=1.0,
+            batch_size=BATCH_SIZE,
+            learning_rate=3e-4,
+            seed=seed,
+            env_steps=WARMUP + updates,
+            hidden_width=width,
+            warmup_steps=WARMUP,
+            evaluation_interval=10**9,  # before the first step and after the last
+            evaluation_episodes=1,
+        )
+
+    members = members_at_most(config(0, 1))
+
+    def work(updates: int = UPDATES[width] // members) -> float:
+        results = run_ensemble([config(seed, updates) for seed in range(members)])
+        return sum(result.gradient_updates for result in results)
+
+    work(20)
+    return work
+
+
+def stable_baselines3(width: int) -> Work:
+    import torch
+    from stable_baselines3 import SAC
+
+    torch.set_num_threads(1)
+    return _baselines(SAC, width, UPDATES[width] // 16 + 50, device="cpu")
+
+
+def sbx(width: int) -> Work:
+    from sbx import SAC
+
+    return _baselines(SAC, width, UPDATES[width] // 4)
+
+
+def _baselines(algorithm: type, width: int, updates: int, **settings: object) -> Work:
+    agent = algorithm(
+        "MlpPolicy",
+        "Pendulum-v1",
+        batch_size=BATCH_SIZE,
+        learning_starts=WARMUP,
+        policy_kwargs={"net_arch": [width, width]},
+        **settings,
+    )
+    agent.learn(WARMUP + 50)
+
+    def work() -> float:
+        agent.learn(updates, reset_num_timesteps=False)
+        return updates
+
+    return work
+
+
+def rejax(width: int, seeds: int = 4) -> Work:
+    import jax
+    from rejax import get_algo
+
+    updates = UPDATES[width] // seeds
+    agent = get_algo("sac").create(
+        env="Pendulum-v1",
+        hidden_layer_sizes=(width, width),
+        batch_size=BATCH_SIZE,
+        fill_buffer=BATCH_SIZE,
+        buffer_size=10_000,
+        total_timesteps=BATCH_SIZE + updates,
+        eval_freq=BATCH_SIZE + updates,
+        skip_initial_evaluation=True,
+    )
+    agent = agent.replace(eval_callback=lambda _agent, state, _rng: state.global_step)
+    train = jax.jit(jax.vmap(agent.train)).lower(jax.random.split(jax.random.key(0), seeds)).compile()
+    keys = iter(range(10**9))
+
+    def work() -> float:
+        _, steps = jax.block_until_ready(train(jax.random.split(jax.random.key(next(keys)), seeds)))
+        return float(steps.sum()) - seeds * BATCH_SIZE
+
+    work()
+    return work
+
+
+def products(_width: int) -> Work:
+    """The machine's limit: square products that fit the cache, the fastest way to spend flops."""
+    import torch
+
+    torch.set_num_threads(1)
+    a, b, out = (torch.rand(512, 512) for _ in range(3))
+
+    def work(repeats: int = 2_000) -> float:
+        for _ in range(repeats):
+            torch.mm(a, b, out=out)
+        return 2.0 * 512**3 * repeats
+
+    work(50)
+    return work
+
+
+def main() -> None:
+    """Announces itself, then answers every line."""
+    sides = {
+        "bayescale": bayescale,
+        "stable-baselines3": stable_baselines3,
+        "sbx": sbx,
+        "rejax": rejax,
+        "products": products,
+    }
+    work = sides[sys.argv[1]](int(sys.argv[2]))
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(work(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
