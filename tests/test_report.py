@@ -229,7 +229,7 @@ def test_exponents_are_compared_with_their_priors(posterior):
     table = pd.DataFrame({"mean": [0.5, 0.4], "sd": [0.1, 0.27]}, index=["log_alpha", "batch_size_slope"])
     priors = json.loads(posterior.provenance["priors"])
     left = MODULE._exponents(table, priors)["left"]
-    np.testing.assert_allclose(left, [0.1 / 0.2, 0.27 / 0.3])
+    np.testing.assert_allclose(left, [0.1 / 0.4, 0.27 / 0.3])
 
 
 @pytest.mark.parametrize(
