@@ -113,7 +113,8 @@ def replicate(
         parameters: names of sites to follow; None: all.
         at: configurations whose median run's log env steps to follow; None: none.
         correlation: of a run's deviations at two thresholds, in [0, 1]. A composite likelihood, as the joint model's
-            for several thresholds, is exact for none: see `rank_test`.
+            for several thresholds, is exact for none: see `rank_test`. Where thresholds lie within a run's spread of
+            each other and correlate weakly, the running maximum of `simulate_runs` delays the upper ones besides.
         draws: kept of each fit.
         warmup: iterations of adaptation of each fit.
 
