@@ -155,9 +155,8 @@ def allocations(
 
 def _outcomes(posterior: Posterior, env_id: str) -> _Outcomes:
     settings = swept_settings(posterior, env_id)
-    predicted = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), posterior.model.points(settings))
-    location, scale, p_reach = (np.asarray(part) for part in predicted)
-    return _Outcomes(env_id, posterior.thresholds, settings, location, scale, p_reach)
+    predicted = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
+    return _Outcomes(env_id, posterior.thresholds, settings, *predicted)
 
 
 def _choose(

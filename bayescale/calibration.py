@@ -21,7 +21,7 @@ from scipy.special import ndtr, ndtri
 
 from bayescale.errors import InputError
 from bayescale.inference import Model, sample_each
-from bayescale.posterior import CONFIG, PREDICTION_DRAWS, Posterior
+from bayescale.posterior import CONFIG, PREDICTION_DRAWS, Posterior, runs
 from bayescale.simulate import crossings_of, simulate_runs
 
 PRIOR_DRAWS = 2000  # for the prior's spread; its sd is then known to 2%
@@ -131,8 +131,7 @@ def replicate(
     key_prior, key_true = jax.random.split(jax.random.PRNGKey(int(rng.integers(2**31))))
     prior = _quantities(model, _prior(model, key_prior, PRIOR_DRAWS), parameters, at)
     sites = _prior(model, key_true, datasets)
-    runs = jax.jit(jax.vmap(model.runs, in_axes=(0, None)))(sites, model.points(design))
-    location, scale, p_reach = (np.asarray(part) for part in runs)
+    location, scale, p_reach = runs(model, sites, design)
     shared = np.asarray(model.shared_variance(sites))
     tables = []
     for i in range(datasets):
@@ -219,10 +218,9 @@ def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator)
     number = {level: posterior.threshold_number(level) for level in crossings["threshold"].unique()}
     threshold = crossings["threshold"].map(number).to_numpy(int)
     configs = crossings[list(CONFIG)].drop_duplicates()
-    points = posterior.model.points(configs)
-    runs = jax.jit(jax.vmap(posterior.model.runs, in_axes=(0, None)))(posterior.flat_draws(PREDICTION_DRAWS), points)
+    predicted = runs(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs)
     config = pd.MultiIndex.from_frame(configs).get_indexer(pd.MultiIndex.from_frame(crossings[list(CONFIG)]))
-    location, scale, p_reach = (np.asarray(part)[:, config, threshold] for part in runs)
+    location, scale, p_reach = (part[:, config, threshold] for part in predicted)
 
     def earlier(env_steps: pd.Series) -> Float[np.ndarray, " crossing"]:
         with np.errstate(divide="ignore"):
@@ -280,7 +278,7 @@ def _quantities(
             label = name + (f"[{','.join(map(str, index))}]" if index else "")
             columns[label] = values[(slice(None), *index)]
     if at is not None:
-        location = np.asarray(jax.jit(jax.vmap(model.runs, in_axes=(0, None)))(sites, model.points(at)).location)
+        location, _, _ = runs(model, sites, at)
         for index in np.ndindex(location.shape[1:]):
             columns[f"log_env_steps[{index[0]},{index[1]}]"] = location[(slice(None), *index)]
     return pd.DataFrame(columns)

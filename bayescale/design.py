@@ -194,7 +194,7 @@ def _candidate_runs(
     posterior: Posterior, draws: dict[str, jax.Array], candidates: pd.DataFrame, prices: Prices, size: int
 ) -> CandidateRuns:
     """The runs, and what they cost: for a stated length all of it, else until the highest threshold or the longest."""
-    location, scale, p_reach = _runs(posterior, draws, candidates)
+    location, scale, p_reach = runs(posterior.model, draws, candidates)
     if "env_steps" in candidates:
         steps = length = candidates["env_steps"].to_numpy(float)
     else:
@@ -227,7 +227,7 @@ def _extra_costs(
     Differences, because the level of cost is the same with and without data and would only add noise.
     """
     settings = swept_settings(posterior, env_id)
-    location, _, p_reach = _runs(posterior, draws, settings)
+    location, _, p_reach = runs(posterior.model, draws, settings)
     env_steps = np.exp(location)
     per_step = np.asarray(flops(size, settings["batch_size"].to_numpy(float), settings["utd"].to_numpy(), 1.0))
     cost = prices.cost(per_step[:, None] * env_steps, env_steps)
@@ -241,8 +241,3 @@ def _extra_costs(
     kept = (extra < 0).any(axis=0)
     kept[choice[k]] = True
     return np.ascontiguousarray(extra[:, kept])
-
-
-def _runs(posterior: Posterior, draws: dict[str, jax.Array], configs: pd.DataFrame) -> tuple[np.ndarray, ...]:
-    """Location, scale and p_reach of a new run; draw, configuration, threshold."""
-    return tuple(np.asarray(part) for part in runs(posterior.model, draws, posterior.model.points(configs)))

@@ -135,7 +135,7 @@ class Posterior:
         tables = []
         for first in range(0, len(configs), CHUNK):
             some = configs.iloc[first : first + CHUNK]
-            location, scale, p_reach = (np.asarray(part) for part in runs(self.model, draws, self.model.points(some)))
+            location, scale, p_reach = runs(self.model, draws, some)
             quantiles = _mixture_quantiles(location, scale, p_reach)
             law = np.exp(np.quantile(location, [0.05, 0.5, 0.95], axis=0))
             table = some.loc[some.index.repeat(len(self.thresholds))].reset_index(drop=True)
@@ -237,8 +237,20 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
     return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
 
 
+def runs(
+    model: Any, draws: Mapping[str, Any], configs: pd.DataFrame
+) -> tuple[
+    Float[np.ndarray, "draw config threshold"],
+    Float[np.ndarray, "draw config threshold"],
+    Float[np.ndarray, "draw config threshold"],
+]:
+    """A new run at each configuration under each draw: location and scale of log env steps, chance to get there."""
+    location, scale, p_reach = (np.asarray(part) for part in _runs(model, draws, model.points(configs)))
+    return location, scale, p_reach
+
+
 @partial(jax.jit, static_argnums=0)
-def runs(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
+def _runs(model: Any, draws: Mapping[str, Any], points: Any) -> Any:
     """`model.runs` at the points under every draw; compiled once for equal models and as many draws and points."""
     return jax.vmap(model.runs, in_axes=(0, None))(draws, points)
 
