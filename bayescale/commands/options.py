@@ -1,4 +1,4 @@
-"""What the commands take: options that several of them share, and the values behind the words of an option."""
+"""Options that several commands share, and the values behind the words of an option."""
 
 import math
 from pathlib import Path
@@ -10,7 +10,6 @@ from bayescale.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="A posterior that `bayescale fit` wrote.")]
 Task = Annotated[str, typer.Option("--env", metavar="ENV", help="The task, as in the column env_id.")]
@@ -21,6 +20,16 @@ ReturnScaleFile = Annotated[
     Path | None,
     typer.Option("--return-scale", metavar="SCALE.csv", help="Columns env_id, low, high: the returns 0 and 1000."),
 ]
+CurveFiles = Annotated[list[str], typer.Argument(metavar="CURVES...", help="Files or globs: .csv, .csv.gz, .parquet.")]
+Thresholds = Annotated[
+    str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: ten, from the data.")
+]
+ResetPeriod = Annotated[
+    float | None, typer.Option(metavar="UPDATES", help="Gradient updates between full resets of the agent, if any.")
+]
+Chains = Annotated[int, typer.Option(min=1, help="Markov chains.")]
+Draws = Annotated[int, typer.Option(min=1, help="Draws kept per chain.")]
+Warmup = Annotated[int, typer.Option(min=1, help="Adaptation iterations per chain.")]
 EnvStepPrice = Annotated[float, typer.Option("--env-step-price", metavar="DELTA", help="Price of one env step.")]
 FlopPrice = Annotated[float, typer.Option("--flop-price", metavar="PRICE", help="Price of one flop.")]
 
@@ -49,25 +58,3 @@ def parse_utd(text: str | None) -> "np.ndarray | None":
     import numpy as np
 
     return np.geomspace(lowest, highest, number)
-
-
-def read_candidates(path: Path) -> "pd.DataFrame":
-    """The candidate runs of a file, checked, one row each."""
-    from bayescale.design import CANDIDATE_COLUMNS
-    from bayescale.tables import check_columns, read_table
-
-    return check_columns(read_table(path, ("env_id",)), CANDIDATE_COLUMNS).reset_index(drop=True)
-
-
-def read_configs(path: Path) -> "pd.DataFrame":
-    """The configurations of a file, checked, one row each."""
-    from bayescale.tables import Column, check_columns, read_table
-
-    columns = (
-        Column("env_id", "text"),
-        Column("utd", "real", above=0),
-        Column("batch_size", "integer", above=0),
-        Column("learning_rate", "real", above=0),
-        Column("model_size", "integer", above=0, optional=True),
-    )
-    return check_columns(read_table(path, ("env_id",)), columns).reset_index(drop=True)

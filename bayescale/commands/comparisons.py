@@ -1,0 +1,71 @@
+"""The command that scores every method on runs held out."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayescale.commands.files import write_csv
+from bayescale.commands.options import (
+    Chains,
+    CurveFiles,
+    Draws,
+    ResetPeriod,
+    ReturnScaleFile,
+    Thresholds,
+    Warmup,
+    parse_thresholds,
+)
+from bayescale.outputs import check_output
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(
+    curves: CurveFiles,
+    leave_out: Annotated[
+        str, typer.Option(metavar="WHAT", help="What is held out: utd-max, utd-min, utd-ends, task, seeds.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="TABLE.csv", help="The table to write.")],
+    thresholds: Thresholds = None,
+    return_scale: ReturnScaleFile = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(metavar="M,M,...", help="bayescale, complete-pooling, no-pooling, published, size-law; or all."),
+    ] = None,
+    give_back: Annotated[int, typer.Option(min=0, help="Runs of each held-out task to fit after all.")] = 0,
+    reset_period: ResetPeriod = None,
+    chains: Chains = 4,
+    draws: Draws = 1000,
+    warmup: Warmup = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of samplers and bootstraps.")] = 0,
+) -> None:
+    """Score every method on runs held out of its fit."""
+    check_output(out, ".csv")
+    levels = parse_thresholds(thresholds)
+    import bayescale as bs
+    from bayescale.compare import METHODS
+
+    chosen = tuple(METHODS) if methods is None else tuple(methods.split(","))
+    table = bs.compare(
+        bs.read_curves(*curves), leave_out, levels, return_scale, chosen, give_back, reset_period,
+        seed, chains, draws, warmup, _say_progress if sys.stderr.isatty() else None,
+    )  # fmt: skip
+    print(_comparison_table(table))
+    write_csv(table, out)
+
+
+def _say_progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _comparison_table(table: "pd.DataFrame") -> str:
+    names = ("coverage90", "wis", "male", "log_score", "width90", "weight")
+    lines = [f"{'method':18}{'observations':>13}" + "".join(f"{name:>11}" for name in names)]
+    for row in table.to_dict("records"):
+        numbers = "".join(f"{row[name]:>11.3f}" for name in names)
+        note = f"  ({row['note']})" if row["note"] else ""
+        lines.append(f"{row['method']:18}{row['observations']:>13}{numbers}{note}")
+    return "\n".join(lines)

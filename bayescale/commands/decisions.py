@@ -1,0 +1,99 @@
+"""The commands that decide: what to run, and what to try next."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayescale.commands.files import load_posterior, read_candidates, write_csv
+from bayescale.commands.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, Task
+from bayescale.errors import Infeasible, InputError
+from bayescale.outputs import check_output, written
+
+if TYPE_CHECKING:
+    from bayescale.allocation import Allocation
+
+
+def allocate(
+    fit: FitFile,
+    env: Task,
+    budget: Annotated[
+        float | None, typer.Option(metavar="F", help="Reach the highest return within this budget.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(metavar="J", help="Reach this return at the least cost.")] = None,
+    env_step_price: EnvStepPrice = 4e9,
+    flop_price: FlopPrice = 1.0,
+    risk: Annotated[
+        str,
+        typer.Option(metavar="mean|cvar:A|prob:A", help="What counts over draws: mean, cvar:0.9, prob:0.9."),
+    ] = "mean",
+    model_size: ModelSize = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choice here too.")] = None,
+) -> None:
+    """Choose what to run for a budget or for a return."""
+    if (budget is None) == (threshold is None):
+        raise InputError("allocate needs one of --budget and --threshold; give exactly one.")
+    if budget is not None and not 0 < budget < math.inf:
+        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
+    if out is not None:
+        check_output(out, ".json")
+    import bayescale as bs
+
+    prices = bs.Prices(flop=flop_price, env_step=env_step_price)
+    choice = bs.allocate(load_posterior(fit, env), env, budget, threshold, prices, risk, model_size)
+    if out is not None:
+        with written(out) as partial:
+            partial.write_text(choice.to_json() + "\n", encoding="utf-8")
+    print(_allocation_table(choice))
+    if out is not None:
+        print(f"wrote {out}")
+    if not choice.feasible:
+        raise Infeasible(
+            f"the budget {budget:g} does not reach even return {choice.threshold:g} on {env}; "
+            f"the cheapest choice, shown, costs {choice.budget['mean']:.3g} on average."
+        )
+
+
+def next_runs(
+    fit: FitFile,
+    candidates: Annotated[
+        Path,
+        typer.Option(metavar="CONFIGS.csv", help="Columns env_id, utd, batch_size, learning_rate, [env_steps]."),
+    ],
+    budget: Annotated[float, typer.Option(metavar="F", help="For all runs together.")],
+    out: Annotated[Path, typer.Option(metavar="NEXT.csv", help="The table to write.")],
+    n: Annotated[int, typer.Option("--n", min=1, metavar="N", help="Most runs.")] = 8,
+    env: Annotated[
+        str | None, typer.Option(metavar="ENV", help="The task to decide about; default: those of the candidates.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="J", help="The return to decide about; default: the highest within reach.")
+    ] = None,
+    env_step_price: EnvStepPrice = 4e9,
+    flop_price: FlopPrice = 1.0,
+    model_size: ModelSize = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated results.")] = 0,
+) -> None:
+    """Choose the runs that teach most for their cost."""
+    if not 0 < budget < math.inf:
+        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
+    check_output(out, ".csv")
+    table = read_candidates(candidates)
+    import bayescale as bs
+
+    prices = bs.Prices(flop=flop_price, env_step=env_step_price)
+    posterior = load_posterior(fit, *([env] if env else table["env_id"].unique()))
+    write_csv(bs.next_experiments(posterior, table, budget, n, env, threshold, prices, model_size, seed), out)
+
+
+def _allocation_table(choice: "Allocation") -> str:
+    setting = f"UTD {choice.utd:.3g}, batch size {choice.batch_size:.4g}, learning rate {choice.learning_rate:.3g}"
+    lines = [
+        f"{choice.env_id}, return {choice.threshold:g}: {setting}; chance of success {choice.p_success:.0%}",
+        f"{'':10}{'mean':>11}{'5%':>11}{'50%':>11}{'95%':>11}",
+    ]
+    for name in ("env_steps", "flops", "budget", "regret"):
+        summary = getattr(choice, name)
+        lines.append(f"{name:10}" + "".join(f"{summary[key]:>11.3g}" for key in ("mean", "q05", "q50", "q95")))
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""The files between commands: tables of configurations in, posteriors in, tables out."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bayescale.outputs import written
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bayescale.posterior import Posterior
+
+
+def read_candidates(path: Path) -> "pd.DataFrame":
+    """The candidate runs of a file, checked, one row each."""
+    from bayescale.design import CANDIDATE_COLUMNS
+    from bayescale.tables import check_columns, read_table
+
+    return check_columns(read_table(path, ("env_id",)), CANDIDATE_COLUMNS).reset_index(drop=True)
+
+
+def read_configs(path: Path) -> "pd.DataFrame":
+    """The configurations of a file, checked, one row each."""
+    from bayescale.tables import Column, check_columns, read_table
+
+    columns = (
+        Column("env_id", "text"),
+        Column("utd", "real", above=0),
+        Column("batch_size", "integer", above=0),
+        Column("learning_rate", "real", above=0),
+        Column("model_size", "integer", above=0, optional=True),
+    )
+    return check_columns(read_table(path, ("env_id",)), columns).reset_index(drop=True)
+
+
+def load_posterior(fit: Path, *env_ids: str) -> "Posterior":
+    """The posterior; a mistyped task would get the answer for a new one, so standard error says so."""
+    import bayescale as bs
+
+    posterior = bs.load(fit)
+    for env_id in env_ids:
+        if env_id not in posterior.tasks:
+            print(f"note: no run of {env_id} was fitted; this is the prediction for a new task.", file=sys.stderr)
+    return posterior
+
+
+def write_csv(table: "pd.DataFrame", path: Path) -> None:
+    """Write the table, whole or not at all, and say so."""
+    with written(path) as partial:
+        table.to_csv(partial, index=False)
+    print(f"wrote {path}")

@@ -1,0 +1,58 @@
+"""The command that fits."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayescale.commands.options import (
+    Chains,
+    CurveFiles,
+    Draws,
+    ResetPeriod,
+    ReturnScaleFile,
+    Thresholds,
+    Warmup,
+    parse_thresholds,
+)
+from bayescale.outputs import check_output, written
+
+if TYPE_CHECKING:
+    from bayescale.posterior import Posterior
+
+
+def fit(
+    curves: CurveFiles,
+    out: Annotated[Path, typer.Option(metavar="FIT.nc", help="The posterior to write.")],
+    thresholds: Thresholds = None,
+    return_scale: ReturnScaleFile = None,
+    reset_period: ResetPeriod = None,
+    chains: Chains = 4,
+    draws: Draws = 1000,
+    warmup: Warmup = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
+    allow_unconverged: Annotated[
+        bool, typer.Option("--allow-unconverged", help="Write draws that cannot be trusted too, and say so.")
+    ] = False,
+) -> None:
+    """Fit the joint model to learning curves."""
+    check_output(out, ".nc")
+    levels = parse_thresholds(thresholds)
+    import bayescale as bs
+
+    table = bs.read_curves(*curves)
+    crossings = bs.time_to_threshold(table, levels, return_scale, reset_period)
+    posterior = bs.fit(crossings, seed, chains, draws, warmup, require_convergence=not allow_unconverged)
+    with written(out) as partial:
+        posterior.save(partial)
+    print(_fit_summary(posterior))
+    print(f"wrote {out}")
+
+
+def _fit_summary(posterior: "Posterior") -> str:
+    crossings, levels = posterior.crossings, posterior.thresholds
+    runs = len(crossings) // len(levels)
+    return (
+        f"{runs} runs of {len(posterior.tasks)} tasks, {len(levels)} thresholds from {levels[0]:g} to {levels[-1]:g}, "
+        f"{crossings['censored'].mean():.0%} of the crossings censored\n{posterior.status.value}"
+    )
