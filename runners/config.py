@@ -1,23 +1,35 @@
-"""The settings of one SAC run, checked when they are made; without torch, so that plans can be read anywhere."""
+"""The settings of one run, a class per algorithm, checked when they are made; without torch, to be read anywhere.
 
+`ALGORITHMS` holds the classes by name. `bayescale.runners.learner` says how an algorithm is added.
+"""
+
+import difflib
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from bayescale.errors import InputError
 
+SUITES = ("gym",)
+
 
 @dataclass(frozen=True)
-class SACConfig:
-    """One run: task, the three scaled hyperparameters, seed, length, and what stays fixed over a sweep."""
+class RunConfig:
+    """One run: task, the scaled hyperparameters, seed, length, and what stays fixed over a sweep."""
+
+    algorithm: ClassVar[str]
+    own: ClassVar[tuple[str, ...]] = ("learning_rate", "seed", "gamma", "tau")  # may differ within an ensemble
 
     env_id: str
     utd: float  # gradient updates per environment step, above or below 1
     batch_size: int
-    learning_rate: float  # shared by actor, critics and temperature
+    learning_rate: float  # shared by all networks and the temperature
     seed: int
     env_steps: int
-    hidden_width: int = 256
-    depth: int = 2  # hidden layers
+    suite: str = "gym"
+    hidden_width: int = 256  # of the critics, and so the axis of model size
+    depth: int = 2
     gamma: float = 0.99
     tau: float = 0.005  # target <- target + tau (critic - target) after every update
     warmup_steps: int = 1_000  # steps with uniform actions and no updates
@@ -26,20 +38,16 @@ class SACConfig:
     evaluation_episodes: int = 10
 
     def __post_init__(self) -> None:
+        if self.suite not in SUITES:
+            raise InputError(
+                f"suite must be one of {', '.join(SUITES)}; got '{self.suite}'. {closest(self.suite, SUITES)}"
+            )
         for name in ("utd", "learning_rate"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} must be positive and finite; got {value}. Give a number such as 1 or 1e-3.")
-        for name in (
-            "batch_size",
-            "env_steps",
-            "hidden_width",
-            "depth",
-            "buffer_size",
-            "evaluation_interval",
-            "evaluation_episodes",
-        ):
-            if getattr(self, name) < 1:
+        for name in (field.name for field in fields(self) if field.type is int):
+            if name not in ("seed", "warmup_steps") and getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}. Raise it.")
         for name in ("gamma", "tau"):
             if not 0 < getattr(self, name) <= 1:
@@ -66,7 +74,42 @@ class SACConfig:
         """Updates of the whole run."""
         return updates_due(self.env_steps, self.warmup_steps, self.utd)
 
+    @property
+    def working_floats(self) -> int:
+        """About how many floats one member of an ensemble touches in an update, observations and actions left out."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SACConfig(RunConfig):
+    """A run of soft actor-critic; `depth` counts hidden layers, of the actor and of each critic."""
+
+    algorithm: ClassVar[str] = "SAC"
+
+    @property
+    def working_floats(self) -> int:
+        """Activations and parameters.
+
+        A member keeps the activations of two critics and their gradients, the actor's on two batches and their
+        gradients on one, and of each network its parameters, their gradients and Adam's two moments, and the critics'
+        targets.
+        """
+        hidden = self.depth * self.hidden_width
+        activations = (2 + 2 + 2 + 1) * hidden * self.batch_size
+        return activations + (2 * 5 + 4) * hidden * (self.hidden_width + 1)
+
+
+ALGORITHMS: dict[str, type[RunConfig]] = {config.algorithm: config for config in (SACConfig,)}
+
 
 def updates_due(env_steps: int, warmup_steps: int, utd: float) -> int:
     """Gradient updates that must be done after `env_steps` steps: floor((env_steps - warmup_steps) utd), at least 0."""
     return max(0, math.floor((env_steps - warmup_steps) * utd))
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """A sentence that helps whoever misspelt one of the `known` words."""
+    known = tuple(known)
+    by_folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
+    return f"Did you mean '{by_folded[close[0]]}'?" if close else f"Choose among {', '.join(known)}."

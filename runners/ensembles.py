@@ -3,12 +3,11 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
-from bayescale.runners.config import SACConfig
+from bayescale.runners.config import RunConfig
 
-Ensemble = tuple[SACConfig, ...]
-
-OWN = ("learning_rate", "seed", "gamma", "tau")  # what may differ between the members of an ensemble
+Ensemble = tuple[RunConfig, ...]
 
 # More members share the cost of calling an operation, until their activations no longer stay near the core from one
 # operation to the next. A constant, not this machine's cache: a plan must give the same ensembles everywhere.
@@ -16,17 +15,18 @@ CACHE_BYTES = 8 * 2**20
 MOST_MEMBERS = 16
 
 
-def shared_settings(config: SACConfig) -> SACConfig:
+def shared_settings(config: RunConfig) -> RunConfig:
     """The configuration with all that may differ between members at one value: equal for runs that can be stacked."""
-    return dataclasses.replace(config, learning_rate=1.0, seed=0, gamma=1.0, tau=1.0)
+    at_one: dict[str, Any] = dict.fromkeys(config.own, 1)
+    return dataclasses.replace(config, **at_one)
 
 
-def make_ensembles(runs: Sequence[SACConfig]) -> list[Ensemble]:
+def make_ensembles(runs: Sequence[RunConfig]) -> list[Ensemble]:
     """The runs in ensembles, in order of their first runs; a function of the runs alone.
 
     Runs that can be stacked are cut into as few ensembles as the cache allows, of sizes as equal as possible.
     """
-    alike: dict[SACConfig, list[SACConfig]] = {}
+    alike: dict[RunConfig, list[RunConfig]] = {}
     for run in runs:
         alike.setdefault(shared_settings(run), []).append(run)
     ensembles = []
@@ -37,13 +37,6 @@ def make_ensembles(runs: Sequence[SACConfig]) -> list[Ensemble]:
     return ensembles
 
 
-def members_at_most(config: SACConfig) -> int:
-    """Members whose working sets fit the cache, at least 1.
-
-    A member keeps the activations of two critics and their gradients, the actor's on two batches and their gradients on
-    one, and of each network its parameters, their gradients and Adam's two moments, and the critics' targets.
-    """
-    hidden = config.depth * config.hidden_width
-    activations = (2 + 2 + 2 + 1) * hidden * config.batch_size
-    parameters = (2 * 5 + 4) * hidden * (config.hidden_width + 1)
-    return min(max(1, CACHE_BYTES // (4 * (activations + parameters))), MOST_MEMBERS)
+def members_at_most(config: RunConfig) -> int:
+    """Members whose working sets fit the cache, at least 1."""
+    return min(max(1, CACHE_BYTES // (4 * config.working_floats)), MOST_MEMBERS)

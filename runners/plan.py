@@ -1,38 +1,46 @@
-"""Sweep plans: a TOML file with a task, a grid of hyperparameters and seeds, and the settings that all runs share.
+"""Sweep plans: a TOML file with tasks, a grid of hyperparameters and seeds, and the settings that all runs share.
 
 ```toml
-env_id = "Pendulum-v1"
+algorithm = "SAC"                            # the default; or a list
+suite = "gym"                                # the default
+env_id = "Pendulum-v1"                       # or a list of tasks
 utd = [0.5, 1, 2]
 batch_size = [64, 128]
 learning_rate = [3e-4, 1e-3]
 seed = [0, 1, 2, 3]
 env_steps = 10_000   # or one length per UTD: env_steps = { "0.5" = 12_000, "1" = 10_000, "2" = 8_000 }
-hidden_width = 64    # any further field of SACConfig
+hidden_width = 64    # or a list of widths: the axis of model size
+depth = 2            # any further field of the algorithm's settings in bayescale.runners.config
 ```
 """
 
-import difflib
 import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bayescale.errors import InputError
-from bayescale.runners.config import SACConfig
+from bayescale.runners.config import ALGORITHMS, RunConfig, closest
 
-GRID = ("utd", "batch_size", "learning_rate", "seed")
-SHARED_REALS = ("gamma", "tau")
-KEYS = tuple(field.name for field in fields(SACConfig))
-REQUIRED = tuple(field.name for field in fields(SACConfig) if field.default is MISSING)
+LISTS = ("utd", "batch_size", "learning_rate", "seed")
+LISTS_OR_ONE = ("algorithm", "env_id", "hidden_width")
+GRID = ("env_id", "hidden_width", *LISTS)  # slowest first
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+REMEDIES = {
+    int: "Write it without quotes and point.",
+    float: "Write it without quotes.",
+    bool: "Write it without quotes.",
+    str: "Write it in quotes.",
+}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep: every combination of the grid, UTD slowest and seed fastest."""
+    """The runs of a sweep: every combination of the grid, algorithm and task slowest, seed fastest."""
 
-    runs: tuple[SACConfig, ...]
+    runs: tuple[RunConfig, ...]
 
 
 @dataclass(frozen=True)
@@ -81,64 +89,69 @@ def make_plan(content: Mapping[str, Any]) -> Plan:
     """The plan that a mapping with the keys of a plan file describes.
 
     Raises:
-        InputError: an unknown or missing key, a wrong type, a duplicate in a list, a value that SACConfig refuses.
+        InputError: an unknown or missing key or algorithm, a wrong type, a duplicate in a list, a value that the
+            algorithm's settings refuse.
     """
+    algorithms = _values("algorithm", content.get("algorithm", "SAC"), str)
+    return Plan(tuple(run for algorithm in algorithms for run in _runs(_config_class(algorithm), content)))
+
+
+def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunConfig]:
+    """The runs of one algorithm, in the order of the grid."""
+    kinds = {field.name: field.type for field in fields(config)}
     for key in content:
-        if key not in KEYS:
-            raise InputError(f"unknown key '{key}'. {_suggestion(key)}")
-    for key in REQUIRED:
-        if key not in content:
-            raise InputError(f"the key '{key}' is missing. Add it.")
-    env_id = content["env_id"]
-    if not isinstance(env_id, str) or not env_id:
-        raise InputError(f'env_id must be the name of one task; got {env_id!r}. Write env_id = "Pendulum-v1".')
-    grid = {key: _values(key, content[key]) for key in GRID}
+        if key not in kinds and key != "algorithm":
+            raise InputError(f"unknown key '{key}'. {closest(key, ('algorithm', *kinds))}")
+    for field in fields(config):
+        if field.default is MISSING and field.name not in content:
+            raise InputError(f"the key '{field.name}' is missing. Add it.")
+    grid = {key: _values(key, content[key], kinds[key]) for key in GRID if key in content}
     lengths = _env_steps(content["env_steps"], grid["utd"])
-    shared = {key: _number(key, content[key]) for key in content if key not in (*GRID, "env_id", "env_steps")}
-    return Plan(
-        tuple(
-            SACConfig(
-                env_id=env_id,
-                utd=utd,
-                batch_size=int(batch_size),
-                learning_rate=learning_rate,
-                seed=int(seed),
-                env_steps=lengths[utd],
-                **shared,
-            )
-            for utd, batch_size, learning_rate, seed in itertools.product(*grid.values())
-        )
-    )
+    shared = {
+        key: _value(key, value, kinds[key])
+        for key, value in content.items()
+        if key not in (*GRID, "algorithm", "env_steps")
+    }
+    points = (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+    for point in points:
+        yield config(**point, env_steps=lengths[point["utd"]], **shared)
 
 
-def _suggestion(key: str) -> str:
-    close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5)
-    return f"Did you mean '{close[0]}'?" if close else f"The keys are {', '.join(KEYS)}."
+def _config_class(algorithm: str) -> type[RunConfig]:
+    if algorithm not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise InputError(f"algorithm must be one of {known}; got '{algorithm}'. {closest(algorithm, ALGORITHMS)}")
+    return ALGORITHMS[algorithm]
 
 
-def _number(key: str, value: Any) -> Any:
-    """An int, or a float for the keys that take one."""
-    real = key in ("utd", "learning_rate", *SHARED_REALS)
-    if isinstance(value, bool) or not isinstance(value, int | float if real else int):
-        kind = "a number" if real else "a whole number"
-        raise InputError(f"{key} must be {kind}; got {value!r}. Write it without quotes{'' if real else ' and point'}.")
-    return float(value) if real else value
+def _value(key: str, value: Any, kind: Any) -> Any:
+    """The value, of the kind that the key takes: a whole number is a number too, a truth value is none."""
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits or value == "":
+        raise InputError(f"{key} must be {KINDS[kind]}; got {value!r}. {REMEDIES[kind]}")
+    return float(value) if kind is float else value
 
 
-def _values(key: str, values: Any) -> tuple[float, ...]:
+def _values(key: str, values: Any, kind: Any) -> tuple[Any, ...]:
+    if key in LISTS_OR_ONE and not isinstance(values, list):
+        values = [values]
     if not isinstance(values, list) or not values:
         raise InputError(f"{key} must be a list with at least one value; got {values!r}. Write {key} = [...].")
-    numbers = tuple(_number(key, value) for value in values)
-    repeated = [number for i, number in enumerate(numbers) if number in numbers[:i]]
+    checked = tuple(_value(key, value, kind) for value in values)
+    repeated = [value for i, value in enumerate(checked) if value in checked[:i]]
     if repeated:
-        raise InputError(f"{key} has {repeated[0]:g} twice. Keep one of them.")
-    return numbers
+        raise InputError(f"{key} has {_shown(repeated[0])} twice. Keep one of them.")
+    return checked
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _env_steps(value: Any, utds: tuple[float, ...]) -> dict[float, int]:
     """Length of the runs at each UTD."""
     if not isinstance(value, Mapping):
-        return dict.fromkeys(utds, _number("env_steps", value))
+        return dict.fromkeys(utds, _value("env_steps", value, int))
     lengths: dict[float, int] = {}
     for key, length in value.items():
         try:
@@ -147,7 +160,7 @@ def _env_steps(value: Any, utds: tuple[float, ...]) -> dict[float, int]:
             raise InputError(f"env_steps has the key '{key}', which is no UTD. Name each UTD, in quotes.") from None
         if utd not in utds or isinstance(length, Mapping):
             raise InputError(f"env_steps has the key '{key}', which utd has not. Write UTDs in quotes, as in \"0.5\".")
-        lengths[utd] = _number("env_steps", length)
+        lengths[utd] = _value("env_steps", length, int)
     for utd in utds:
         if utd not in lengths:
             raise InputError(f'env_steps has no length for utd {utd:g}. Add "{utd:g}" = ... to it.')

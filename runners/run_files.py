@@ -21,18 +21,21 @@ import pandas as pd
 
 from bayescale.curves import read_curves, write_curves
 from bayescale.errors import BayeScaleError, InputError
-from bayescale.runners.config import SACConfig
+from bayescale.runners.config import RunConfig
 
 PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}(\.parquet)?")  # names of files while they are written
 
 
-def run_name(config: SACConfig) -> str:
-    """The run's file name without its ending, as in `Pendulum-v1_utd0.5_batch64_lr0.001_seed0`."""
+def run_name(config: RunConfig) -> str:
+    """The run's file name without its ending, as in `gym_SAC_Pendulum-v1_utd0.5_batch64_lr0.001_width256_seed0`."""
     env_id = config.env_id.replace("/", "-")
-    return f"{env_id}_utd{config.utd!r}_batch{config.batch_size}_lr{config.learning_rate!r}_seed{config.seed}"
+    return (
+        f"{config.suite}_{config.algorithm}_{env_id}_utd{config.utd!r}_batch{config.batch_size}"
+        f"_lr{config.learning_rate!r}_width{config.hidden_width}_seed{config.seed}"
+    )
 
 
-def open_folder(out: Path, runs: Sequence[SACConfig], resume: bool) -> None:
+def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> None:
     """Makes `out` ready for the runs: a new folder, or an old one of the same plan without its half-written files.
 
     Raises:
@@ -43,7 +46,7 @@ def open_folder(out: Path, runs: Sequence[SACConfig], resume: bool) -> None:
         (out / "runs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder {out} cannot be made ({error.strerror}). Choose another.") from None
-    plan = [asdict(run) for run in runs]
+    plan = [{"algorithm": run.algorithm, **asdict(run)} for run in runs]
     if plan_file.exists():
         if not resume:
             raise InputError(f"{out} already holds a sweep. Continue it with resume (--resume) or choose a new folder.")
@@ -68,7 +71,7 @@ def remove_partial_files(out: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def write_run(out: Path, config: SACConfig, curve: pd.DataFrame, record: dict[str, Any]) -> None:
+def write_run(out: Path, config: RunConfig, curve: pd.DataFrame, record: dict[str, Any]) -> None:
     """Writes a finished run: its record, then its curve."""
     path = out / "runs" / f"{run_name(config)}.parquet"
     staged = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.parquet")
@@ -82,7 +85,7 @@ def write_run(out: Path, config: SACConfig, curve: pd.DataFrame, record: dict[st
         staged.unlink(missing_ok=True)
 
 
-def finished_runs(out: Path, runs: Sequence[SACConfig]) -> set[SACConfig]:
+def finished_runs(out: Path, runs: Sequence[RunConfig]) -> set[RunConfig]:
     """The runs whose files are there and as they were written.
 
     Raises:
@@ -103,7 +106,7 @@ def finished_runs(out: Path, runs: Sequence[SACConfig]) -> set[SACConfig]:
     return finished
 
 
-def merge_runs(out: Path, runs: Sequence[SACConfig]) -> Path:
+def merge_runs(out: Path, runs: Sequence[RunConfig]) -> Path:
     """Writes the manifest and the table of all runs, sorted by run and env_steps, and returns the table's path."""
     records = [(out / "runs" / f"{run_name(run)}.json").read_text(encoding="utf-8") for run in runs]
     write_text(out / "manifest.jsonl", "".join(f"{record}\n" for record in records))

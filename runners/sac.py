@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bayescale.runners.adam import Adam
 from bayescale.runners.config import SACConfig
+from bayescale.runners.learner import Losses
 from bayescale.runners.networks import (
     ALIGNMENT,
     Layers,
@@ -23,13 +24,6 @@ from bayescale.runners.networks import (
 )
 from bayescale.runners.policy import Sampled, explore, greedy, output_gradients, sample
 from bayescale.runners.replay import Batch
-
-
-class Losses(NamedTuple):
-    """Losses of one update, before its optimiser steps; (member,)."""
-
-    critic: Tensor
-    actor: Tensor
 
 
 class Agent(NamedTuple):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
-from bayescale.runners.config import SACConfig
+from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble, make_ensembles
 from bayescale.runners.plan import Plan, load_plan
 from bayescale.runners.run_files import finished_runs, merge_runs, open_folder, remove_partial_files, write_run
@@ -232,7 +232,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _check_tasks(runs: tuple[SACConfig, ...]) -> None:
+def _check_tasks(runs: tuple[RunConfig, ...]) -> None:
     for package in ("torch", "gymnasium"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "runners")

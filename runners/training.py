@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from bayescale.errors import InputError
-from bayescale.runners.config import SACConfig, updates_due
-from bayescale.runners.ensembles import OWN, shared_settings
+from bayescale.runners.config import RunConfig, updates_due
+from bayescale.runners.ensembles import shared_settings
 from bayescale.runners.environments import Environments, FloatArray
 from bayescale.runners.evaluation import Evaluator
+from bayescale.runners.learner import make_learner
 from bayescale.runners.replay import ReplayBuffer
-from bayescale.runners.sac import SAC, Agent
 
 FLOPS_PER_PARAMETER_AND_SAMPLE = 10  # forward target 2, forward critic 2, backward 4, forward in the actor's loss 2
 
@@ -33,13 +34,13 @@ class RunResult:
     """The learning curve of one run, its agent, and how and where it ended."""
 
     curve: pd.DataFrame
-    agent: Agent
+    agent: Any  # what the algorithm's learner gives
     status: RunStatus
     env_steps: int
     gradient_updates: int
 
 
-def train(config: SACConfig) -> pd.DataFrame:
+def train(config: RunConfig) -> pd.DataFrame:
     """Learning curve of one run, one row per evaluation; equal configurations give equal curves on one machine.
 
     The columns are those of a learning-curve table, `gradient_updates` and `flops` so far. A run whose losses or
@@ -48,7 +49,7 @@ def train(config: SACConfig) -> pd.DataFrame:
     return run_ensemble([config])[0].curve
 
 
-def run_ensemble(configs: Sequence[SACConfig]) -> list[RunResult]:
+def run_ensemble(configs: Sequence[RunConfig]) -> list[RunResult]:
     """How each of the runs ended, with its curve and its agent; they are trained together, as one ensemble.
 
     A member has its own environments, replay buffer and random streams, and follows the same run trained alone: exactly
@@ -56,11 +57,12 @@ def run_ensemble(configs: Sequence[SACConfig]) -> list[RunResult]:
     The same ensemble always gives the same curves. A member that diverges ends; the others do not notice.
 
     Raises:
-        InputError: the configurations differ in more than learning rate, seed, gamma and tau.
+        InputError: the configurations differ in more than may differ within an ensemble.
     """
     if len({shared_settings(config) for config in configs}) != 1:
         raise InputError(
-            f"the members of an ensemble may differ in {', '.join(OWN)} only; got {list(configs)}. Train them apart."
+            f"the members of an ensemble may differ in {', '.join(configs[0].own)} only; got {list(configs)}. "
+            "Train them apart."
         )
     with _one_torch_thread():
         training = _Training(configs)
@@ -80,11 +82,11 @@ def training_flops(model_size: int, batch_size: int, gradient_updates: int) -> f
     return float(FLOPS_PER_PARAMETER_AND_SAMPLE * model_size * batch_size * gradient_updates)
 
 
-def run_key(config: SACConfig, model_size: int) -> dict[str, str | float | int]:
+def run_key(config: RunConfig, model_size: int) -> dict[str, str | float | int]:
     """The columns that tell this run from others, in the order of a learning-curve table."""
     return {
-        "suite": "gym",
-        "algorithm": "SAC",
+        "suite": config.suite,
+        "algorithm": config.algorithm,
         "env_id": config.env_id,
         "utd": float(config.utd),
         "batch_size": config.batch_size,
@@ -97,7 +99,7 @@ def run_key(config: SACConfig, model_size: int) -> dict[str, str | float | int]:
 class _Training:
     """The state of an ensemble between two environment steps."""
 
-    def __init__(self, configs: Sequence[SACConfig]) -> None:
+    def __init__(self, configs: Sequence[RunConfig]) -> None:
         self._configs, self._shared = configs, configs[0]
         members, shared = len(configs), self._shared
         self._environments = Environments(shared.env_id, members)
@@ -108,7 +110,7 @@ class _Training:
         init_streams, self._action_streams, self._update_streams = (
             [torch.Generator().manual_seed(seed) for seed in column] for column in stream_seeds
         )
-        self._sac = SAC(configs, *sizes, init_streams)
+        self._learner = make_learner(configs, *sizes, init_streams)
         self._buffer = ReplayBuffer(members, min(shared.buffer_size, shared.env_steps), *sizes)
         self._env_steps = self._updates = 0
         self._alive = np.ones(members, np.bool_)
@@ -123,7 +125,7 @@ class _Training:
         while self._env_steps < shared.env_steps and self._alive.any():
             observations = self._step(observations)
             while self._updates < updates_due(self._env_steps, shared.warmup_steps, shared.utd) and self._alive.any():
-                losses = self._sac.update(
+                losses = self._learner.update(
                     self._buffer.sample(shared.batch_size, self._update_streams), self._update_streams
                 )
                 self._updates += 1
@@ -134,11 +136,11 @@ class _Training:
     def result(self, member: int) -> RunResult:
         """How the member's run ended."""
         curve = pd.DataFrame(self._rows[member], columns=["env_steps", "episode_return", "gradient_updates", "flops"])
-        for position, (name, value) in enumerate(run_key(self._configs[member], self._sac.model_size).items()):
+        for position, (name, value) in enumerate(run_key(self._configs[member], self._learner.model_size).items()):
             curve.insert(position, name, value)
         status = RunStatus.FINISHED if self._alive[member] else RunStatus.DIVERGED
         env_steps, updates = self._ends.get(member, (self._env_steps, self._updates))
-        return RunResult(curve, self._sac.agent(member), status, env_steps, updates)
+        return RunResult(curve, self._learner.agent(member), status, env_steps, updates)
 
     def close(self) -> None:
         """Close all environments."""
@@ -150,7 +152,7 @@ class _Training:
         if self._env_steps < self._shared.warmup_steps:
             actions = self._uniform_actions()
         else:
-            actions = self._sac.explore(torch.from_numpy(observations), self._action_streams).numpy()
+            actions = self._learner.explore(torch.from_numpy(observations), self._action_streams).numpy()
             self._keep_alive(actions)
         outcome = self._environments.step(actions, np.flatnonzero(self._alive).tolist())
         self._buffer.add(observations, actions, outcome.reward, outcome.observation, outcome.terminated)
@@ -166,10 +168,10 @@ class _Training:
 
     def _evaluate(self) -> None:
         returns = self._evaluator.mean_returns(
-            lambda observations: self._sac.greedy(torch.from_numpy(observations)).numpy(), self._alive
+            lambda observations: self._learner.greedy(torch.from_numpy(observations)).numpy(), self._alive
         )
         self._keep_alive(returns)
-        flops = training_flops(self._sac.model_size, self._shared.batch_size, self._updates)
+        flops = training_flops(self._learner.model_size, self._shared.batch_size, self._updates)
         for i in np.flatnonzero(self._alive).tolist():
             self._rows[i].append((self._env_steps, float(returns[i]), self._updates, flops))
 

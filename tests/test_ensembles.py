@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayescale.runners import SACConfig, make_plan
+from bayescale.runners import RunConfig, make_plan
 from bayescale.runners.ensembles import MOST_MEMBERS, make_ensembles, members_at_most, shared_settings
 
 CONTENT: dict[str, Any] = {
@@ -33,7 +33,7 @@ def test_ensembles_hold_every_run_once_beside_runs_like_it(width: int, seeds: in
     for ensemble in ensembles:
         assert len({shared_settings(run) for run in ensemble}) == 1
         assert 1 <= len(ensemble) <= members_at_most(ensemble[0])
-    by_settings: dict[SACConfig, list[int]] = {}
+    by_settings: dict[RunConfig, list[int]] = {}
     for ensemble in ensembles:
         by_settings.setdefault(shared_settings(ensemble[0]), []).append(len(ensemble))
     assert all(max(sizes) - min(sizes) <= 1 for sizes in by_settings.values())

@@ -33,6 +33,16 @@ def test_plan_is_every_combination_with_the_shared_settings() -> None:
     assert all(isinstance(run.utd, float) and isinstance(run.gamma, float) for run in runs)
 
 
+def test_tasks_and_widths_may_be_lists_and_are_the_slowest_axes() -> None:
+    runs = make_plan(GOOD | {"env_id": ["B", "A"], "hidden_width": [32, 8], "seed": [0]}).runs
+    order = [(run.env_id, run.hidden_width, run.utd, run.batch_size) for run in runs]
+    assert order == list(itertools.product(["B", "A"], [32, 8], [0.5, 2.0], [16, 32]))
+    assert make_plan(GOOD | {"env_id": ["A"], "hidden_width": [8]}) == make_plan(
+        GOOD | {"env_id": "A", "hidden_width": 8}
+    )
+    assert make_plan(GOOD | {"algorithm": "SAC", "suite": "gym"}) == make_plan(GOOD)
+
+
 def test_lengths_per_utd_and_their_sum() -> None:
     plan = make_plan(GOOD | {"env_steps": {"0.5": 140, "2": 60}})
     assert {(run.utd, run.env_steps) for run in plan.runs} == {(0.5, 140), (2.0, 60)}
@@ -72,10 +82,18 @@ def test_every_run_has_a_name_of_its_own(utd: list[float], learning_rate: list[f
     [
         ({"learning_rates": [1e-3]}, r"unknown key 'learning_rates'\. Did you mean 'learning_rate'\?"),
         ({"seeds": [0]}, r"unknown key 'seeds'\. Did you mean 'seed'\?"),
-        ({"zzz": 1}, r"unknown key 'zzz'\. The keys are env_id, utd, batch_size"),
+        ({"zzz": 1}, r"unknown key 'zzz'\. Choose among algorithm, env_id, utd, batch_size"),
+        ({"algorithm": "sca"}, r"algorithm must be one of SAC.*; got 'sca'\. Did you mean 'SAC'\?"),
+        ({"algorithm": 1}, r"algorithm must be a name; got 1\. Write it in quotes"),
+        ({"algorithm": ["SAC", "SAC"]}, "algorithm has SAC twice"),
+        ({"suite": "gim"}, r"suite must be one of gym.*; got 'gim'\. Did you mean 'gym'\?"),
+        ({"suite": ["gym"]}, "suite must be a name; got "),
         ({"utd": None}, r"the key 'utd' is missing\. Add it\."),
         ({"env_id": None}, "the key 'env_id' is missing"),
-        ({"env_id": ["Pendulum-v1"]}, "env_id must be the name of one task; got "),
+        ({"env_id": ["Pendulum-v1", 2]}, r"env_id must be a name; got 2\. Write it in quotes"),
+        ({"env_id": ""}, "env_id must be a name; got ''"),
+        ({"env_id": []}, r"env_id must be a list with at least one value; got \[\]"),
+        ({"env_id": ["Pendulum-v1"] * 2}, "env_id has Pendulum-v1 twice"),
         ({"utd": 1}, r"utd must be a list with at least one value; got 1\. Write utd = \[\.\.\.\]"),
         ({"utd": []}, r"utd must be a list with at least one value; got \[\]"),
         ({"utd": [1, "2"]}, r"utd must be a number; got '2'\. Write it without quotes\."),
@@ -96,6 +114,8 @@ def test_every_run_has_a_name_of_its_own(utd: list[float], learning_rate: list[f
         ({"env_steps": {"0": {"5": 100}, "2": 100}}, "env_steps has the key '0'.*Write UTDs in quotes"),
         ({"env_steps": {"half": 100}}, "env_steps has the key 'half', which is no UTD"),
         ({"hidden_width": "wide"}, "hidden_width must be a whole number; got 'wide'"),
+        ({"hidden_width": [8, 16, 8]}, "hidden_width has 8 twice"),
+        ({"depth": [1, 2]}, r"depth must be a whole number; got \[1, 2\]"),
         ({"gamma": 2}, r"gamma must lie in \(0, 1\]; got 2\.0"),
     ],
 )

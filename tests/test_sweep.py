@@ -100,7 +100,7 @@ def test_stopped_three_times_and_resumed_equals_undisturbed(finished: Path, tmp_
     out = tmp_path / "out"
 
     def curves() -> list[Path]:
-        return list((out / "runs").glob("P*.parquet"))
+        return list((out / "runs").glob("gym*.parquet"))
 
     stops = [
         (stop_by_interrupt, 130, "it was interrupted"),

@@ -1,0 +1,55 @@
+"""What the training loop asks of an algorithm, and how one is added.
+
+An algorithm is a settings class and a learner. In `config.py`, derive the settings from `RunConfig`: name the
+algorithm, give its own scalars and defaults, list in `own` what may differ between the members of an ensemble, count
+`working_floats`, and add the class to `ALGORITHMS`. In a module named after the algorithm in lower case, write a class
+of the algorithm's name that does what `Learner` says; `sac.py` is the shortest example. Plans, ensembles, sweeps and
+tables then know it. Its tests are those of SAC: gradients against autograd, members against runs alone, a member that
+holds NaN beside one that must not notice, and the probes of `tests/probe_environments.py`.
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, cast
+
+from torch import Generator, Tensor
+
+from bayescale.runners.config import RunConfig
+from bayescale.runners.replay import Batch
+
+
+class Losses(NamedTuple):
+    """Losses of one update, before its optimiser steps; (member,)."""
+
+    critic: Tensor
+    actor: Tensor
+
+
+class Learner(Protocol):
+    """Agents of one algorithm, stacked along a leading member axis, that draw only from the streams handed to them.
+
+    No member's numbers depend on another's, and all members have done equally many updates.
+    """
+
+    model_size: int  # critic parameters of one member
+
+    def update(self, batch: Batch, streams: Sequence[Generator]) -> Losses:
+        """Losses of one gradient update of every member, (member,); a member whose losses are not finite is ended."""
+
+    def explore(self, observations: Tensor, streams: Sequence[Generator]) -> Tensor:
+        """Actions to train on, (member, action) in [-1, 1], in one observation of each member."""
+
+    def greedy(self, observations: Tensor) -> Tensor:
+        """Actions to be judged by, (member, n, action), in n observations of each member, (member, n, observation)."""
+
+    def agent(self, member: int) -> Any:
+        """A copy of one member's parameters, as the algorithm keeps them."""
+
+
+def make_learner(
+    configs: Sequence[RunConfig], observation_size: int, action_size: int, init_streams: Sequence[Generator]
+) -> Learner:
+    """The learner of the configurations, which are of one algorithm, with parameters drawn from `init_streams`."""
+    name = configs[0].algorithm
+    learner = getattr(importlib.import_module(f"bayescale.runners.{name.lower()}"), name)
+    return cast("Learner", learner(configs, observation_size, action_size, init_streams))
