@@ -36,6 +36,8 @@ class RunConfig:
     buffer_size: int = 1_000_000
     evaluation_interval: int = 1_000  # env steps between evaluations; step 0 and the last step are always evaluated
     evaluation_episodes: int = 10
+    stop_return: float = math.inf  # end the run once this return is safely reached; see `bayescale.runners.stopping`
+    stop_patience: int = 3  # evaluations
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -52,6 +54,8 @@ class RunConfig:
         for name in ("gamma", "tau"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie in (0, 1]; got {getattr(self, name)}. 0.99 and 0.005 are usual.")
+        if math.isnan(self.stop_return):
+            raise InputError("stop_return must be a number; got nan. Give a return, or leave it out for whole runs.")
         if self.seed < 0:
             raise InputError(f"seed must not be negative; got {self.seed}. Number the seeds from 0.")
         if self.batch_size > self.buffer_size:

@@ -32,6 +32,7 @@ class Learner(Protocol):
     """
 
     model_size: int  # critic parameters of one member
+    update_flops: int  # of one update of one member, in matrix products
 
     def update(self, batch: Batch, streams: Sequence[Generator]) -> Losses:
         """Losses of one gradient update of every member, (member,); a member whose losses are not finite is ended."""

@@ -11,10 +11,13 @@ seed = [0, 1, 2, 3]
 env_steps = 10_000   # or one length per UTD: env_steps = { "0.5" = 12_000, "1" = 10_000, "2" = 8_000 }
 hidden_width = 64    # or a list of widths: the axis of model size
 depth = 2            # any further field of the algorithm's settings in bayescale.runners.config
+stop_return = -150   # or one return per task: stop_return = { "Pendulum-v1" = -150 }
+stop_patience = 3    # evaluations; see bayescale.runners.stopping
 ```
 """
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -110,11 +113,13 @@ def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunCo
     shared = {
         key: _value(key, value, kinds[key])
         for key, value in content.items()
-        if key not in (*GRID, "algorithm", "env_steps")
+        if key not in (*GRID, "algorithm", "env_steps", "stop_return")
     }
+    stops = _stop_returns(content.get("stop_return", math.inf), grid["env_id"])
     points = (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
     for point in points:
-        yield config(**point, env_steps=lengths[point["utd"]], **shared)
+        stop_return = stops.get(point["env_id"], math.inf)
+        yield config(**point, env_steps=lengths[point["utd"]], stop_return=stop_return, **shared)
 
 
 def _config_class(algorithm: str) -> type[RunConfig]:
@@ -165,3 +170,13 @@ def _env_steps(value: Any, utds: tuple[float, ...]) -> dict[float, int]:
         if utd not in lengths:
             raise InputError(f'env_steps has no length for utd {utd:g}. Add "{utd:g}" = ... to it.')
     return lengths
+
+
+def _stop_returns(value: Any, tasks: tuple[str, ...]) -> dict[str, float]:
+    """The return at which the runs of each task stop; a task without one is run to its end."""
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(tasks, _value("stop_return", value, float))
+    for task in value:
+        if task not in tasks:
+            raise InputError(f"stop_return has the key '{task}', which env_id has not. {closest(task, tasks)}")
+    return {task: _value("stop_return", level, float) for task, level in value.items()}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bayescale.runners.adam import Adam
 from bayescale.runners.config import SACConfig
+from bayescale.runners.flops import forward_flops, input_gradient_flops, parameter_gradient_flops
 from bayescale.runners.learner import Losses
 from bayescale.runners.networks import (
     ALIGNMENT,
@@ -60,6 +61,13 @@ class SAC:
         self._observed = slice(observation_size)
         self._acted = slice(observation_size, observation_size + action_size)
         self.model_size = 2 * parameter_count(self._critic_sizes)  # critic parameters of one member
+        self.update_flops = (
+            forward_flops(self._actor_sizes, 2 * batch_size)  # in s and in s'
+            + 6 * forward_flops(self._critic_sizes, batch_size)  # targets, critics, critics for the actor; two of each
+            + 2 * parameter_gradient_flops(self._critic_sizes, batch_size)
+            + 2 * input_gradient_flops(self._critic_sizes, batch_size, action_size)
+            + parameter_gradient_flops(self._actor_sizes, batch_size)
+        )
 
         # A row per member: the actor and its log temperature; both critics one after the other; their targets.
         actor_rows = torch.zeros(members, stored_count(self._actor_sizes) + ALIGNMENT)

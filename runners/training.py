@@ -1,6 +1,6 @@
 """Training runs, all members of an ensemble together: act, store, update, evaluate."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from bayescale.errors import InputError
+from bayescale.runners.accounting import Stopwatch
 from bayescale.runners.config import RunConfig, updates_due
 from bayescale.runners.ensembles import shared_settings
 from bayescale.runners.environments import Environments, FloatArray
 from bayescale.runners.evaluation import Evaluator
 from bayescale.runners.learner import make_learner
 from bayescale.runners.replay import ReplayBuffer
+from bayescale.runners.stopping import safely_reached
 
 FLOPS_PER_PARAMETER_AND_SAMPLE = 10  # forward target 2, forward critic 2, backward 4, forward in the actor's loss 2
 
@@ -27,6 +29,7 @@ class RunStatus(Enum):
 
     FINISHED = "finished"
     DIVERGED = "diverged"
+    STOPPED = "stopped early"
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,30 @@ class RunResult:
     status: RunStatus
     env_steps: int
     gradient_updates: int
+    update_flops: int  # of one update, in matrix products
+    seconds: dict[str, float]  # of the whole ensemble, by what they went to: environment, learning, evaluation
 
 
 def train(config: RunConfig) -> pd.DataFrame:
     """Learning curve of one run, one row per evaluation; equal configurations give equal curves on one machine.
 
     The columns are those of a learning-curve table, `gradient_updates` and `flops` so far. A run whose losses or
-    actions stop being finite ends there: its curve keeps the evaluations before that.
+    actions stop being finite ends there: its curve keeps the evaluations before that. So does the curve of a run that
+    has safely reached its `stop_return`.
     """
     return run_ensemble([config])[0].curve
 
 
-def run_ensemble(configs: Sequence[RunConfig]) -> list[RunResult]:
+def run_ensemble(configs: Sequence[RunConfig], on_progress: Callable[[float], None] | None = None) -> list[RunResult]:
     """How each of the runs ended, with its curve and its agent; they are trained together, as one ensemble.
 
     A member has its own environments, replay buffer and random streams, and follows the same run trained alone: exactly
     where the matrix products round alike whatever else is in the stack, else to rounding, which training amplifies.
-    The same ensemble always gives the same curves. A member that diverges ends; the others do not notice.
+    The same ensemble always gives the same curves. A member may diverge or stop early; the others do not notice.
+
+    Args:
+        configs: of the members.
+        on_progress: called after each evaluation with the share of environment steps done.
 
     Raises:
         InputError: the configurations differ in more than may differ within an ensemble.
@@ -68,7 +78,7 @@ def run_ensemble(configs: Sequence[RunConfig]) -> list[RunResult]:
         training = _Training(configs)
         try:
             with torch.inference_mode():
-                training.run()
+                training.run(on_progress)
         finally:
             training.close()
         return [training.result(i) for i in range(len(configs))]
@@ -114,33 +124,43 @@ class _Training:
         self._buffer = ReplayBuffer(members, min(shared.buffer_size, shared.env_steps), *sizes)
         self._env_steps = self._updates = 0
         self._alive = np.ones(members, np.bool_)
-        self._ends: dict[int, tuple[int, int]] = {}  # env steps and gradient updates of each member that diverged
+        self._ends: dict[
+            int, tuple[RunStatus, int, int]
+        ] = {}  # with env steps and updates, of members that ended early
         self._rows: list[list[tuple[int, float, int, float]]] = [[] for _ in configs]
+        self._stopwatch = Stopwatch()
 
-    def run(self) -> None:
+    def run(self, on_progress: Callable[[float], None] | None) -> None:
         """Trains until the last step, or until no member is alive."""
-        shared = self._shared
+        shared, lap = self._shared, self._stopwatch.lap
         self._evaluate()
+        lap("evaluation")
         observations = np.stack([self._environments.reset(i, seed) for i, seed in enumerate(self._env_seeds)])
         while self._env_steps < shared.env_steps and self._alive.any():
             observations = self._step(observations)
+            lap("environment")
             while self._updates < updates_due(self._env_steps, shared.warmup_steps, shared.utd) and self._alive.any():
                 losses = self._learner.update(
                     self._buffer.sample(shared.batch_size, self._update_streams), self._update_streams
                 )
                 self._updates += 1
                 self._keep_alive((losses.critic + losses.actor).numpy())
+            lap("learning")
             if self._env_steps % shared.evaluation_interval == 0 or self._env_steps == shared.env_steps:
                 self._evaluate()
+                lap("evaluation")
+                if on_progress is not None:
+                    on_progress(self._env_steps / shared.env_steps)
 
     def result(self, member: int) -> RunResult:
         """How the member's run ended."""
         curve = pd.DataFrame(self._rows[member], columns=["env_steps", "episode_return", "gradient_updates", "flops"])
         for position, (name, value) in enumerate(run_key(self._configs[member], self._learner.model_size).items()):
             curve.insert(position, name, value)
-        status = RunStatus.FINISHED if self._alive[member] else RunStatus.DIVERGED
-        env_steps, updates = self._ends.get(member, (self._env_steps, self._updates))
-        return RunResult(curve, self._learner.agent(member), status, env_steps, updates)
+        end = self._ends.get(member, (RunStatus.FINISHED, self._env_steps, self._updates))
+        return RunResult(
+            curve, self._learner.agent(member), *end, self._learner.update_flops, dict(self._stopwatch.seconds)
+        )
 
     def close(self) -> None:
         """Close all environments."""
@@ -174,6 +194,13 @@ class _Training:
         flops = training_flops(self._learner.model_size, self._shared.batch_size, self._updates)
         for i in np.flatnonzero(self._alive).tolist():
             self._rows[i].append((self._env_steps, float(returns[i]), self._updates, flops))
+        if self._env_steps < self._shared.env_steps:
+            self._stop_early()
+
+    def _stop_early(self) -> None:
+        level, patience = self._shared.stop_return, self._shared.stop_patience
+        returns = {i: [row[1] for row in self._rows[i]] for i in np.flatnonzero(self._alive).tolist()}
+        self._end([i for i in returns if safely_reached(returns[i], level, patience)], RunStatus.STOPPED)
 
     def _keep_alive(self, values: NDArray[np.floating]) -> None:
         """Ends the runs of the members, along the first axis, whose values are not finite."""
@@ -181,8 +208,12 @@ class _Training:
         if finite.all():
             return
         diverged = self._alive & ~finite.reshape(len(finite), -1).all(axis=1)
-        self._alive = self._alive & ~diverged
-        self._ends |= dict.fromkeys(np.flatnonzero(diverged).tolist(), (self._env_steps, self._updates))
+        self._end(np.flatnonzero(diverged).tolist(), RunStatus.DIVERGED)
+
+    def _end(self, members: Sequence[int], status: RunStatus) -> None:
+        """Ends the runs of these members here."""
+        self._alive[members] = False
+        self._ends |= dict.fromkeys(members, (status, self._env_steps, self._updates))
 
 
 @contextmanager
