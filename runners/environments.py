@@ -1,8 +1,17 @@
-"""Gymnasium tasks with a vector observation and a bounded continuous action, acted on in [-1, 1]."""
+"""The tasks of all suites behind one interface: many environments, acted on in [-1, 1] and stepped together.
 
-import copy
+| suite | `env_id` | environments |
+|---|---|---|
+| gym | a Gymnasium id; `module:Id-v0` imports the module that registers it | one by one |
+| dmc | a task of the DeepMind Control suite, `domain-task` | one by one |
+
+The environments come in groups, which share nothing: a group belongs to one member of an ensemble. A suite is an entry
+in `config.SUITES` and a module of its name with a function `make_environments(env_id, groups, each)`.
+"""
+
+import importlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
 import gymnasium
 import numpy as np
@@ -11,85 +20,87 @@ from numpy.typing import NDArray
 from bayescale.errors import InputError
 
 FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
 
 
 class Outcome(NamedTuple):
-    """What one step of several environments brought; a row per environment, stale where it was not stepped."""
+    """What one step brought, a row per environment; stale where it was not stepped.
 
-    observation: FloatArray  # (environment, observation)
+    Where an episode ended, `observation` already belongs to the next one and `final_observation` is where the step led;
+    elsewhere the two are equal. A truncated episode was cut off: its return goes on beyond `final_observation`.
+    """
+
+    observation: FloatArray  # (environment, observation), to act on next
+    final_observation: FloatArray  # (environment, observation)
     reward: NDArray[np.float64]  # (environment,)
-    terminated: NDArray[np.bool_]  # (environment,)
-    truncated: NDArray[np.bool_]  # (environment,)
+    terminated: BoolArray  # (environment,)
+    truncated: BoolArray  # (environment,)
 
 
-class Environments:
-    """`count` environments of one task, each in an episode of its own; the caller resets those that have ended."""
+class Environments(Protocol):
+    """Groups of equally many environments of one task, rows group by group."""
 
-    def __init__(self, env_id: str, count: int) -> None:
-        spec = _spec(env_id)
-        self._length = spec.max_episode_steps
-        # Without the wrappers that count steps and check the order of calls: they cost a share of a cheap task's step.
-        spec.max_episode_steps, spec.order_enforce = None, False
-        try:
-            self._envs: list[gymnasium.Env[Any, Any]] = [
-                gymnasium.make(spec, disable_env_checker=True) for _ in range(count)
-            ]
-        except gymnasium.error.DependencyNotInstalled as error:
-            raise InputError(f"env_id '{env_id}' needs a package that is not installed: {error}") from None
-        observed, acted = self._envs[0].observation_space, self._envs[0].action_space
-        if not isinstance(observed, gymnasium.spaces.Box) or len(observed.shape) != 1:
-            raise InputError(
-                f"env_id '{env_id}' observes {observed}; SAC needs a vector. Wrap it in FlattenObservation."
-            )
-        if not isinstance(acted, gymnasium.spaces.Box) or len(acted.shape) != 1 or not acted.is_bounded():
-            raise InputError(
-                f"env_id '{env_id}' acts in {acted}; SAC needs a bounded continuous vector. Choose another task."
-            )
-        self.observation_size, self.action_size = observed.shape[0], acted.shape[0]
-        self._action_low, self._action_high = acted.low.astype(np.float32), acted.high.astype(np.float32)
-        self._steps = [0] * count
+    observation_size: int
+    action_size: int
 
-    def __len__(self) -> int:
-        return len(self._envs)
+    def reset(self, seeds: Sequence[int]) -> FloatArray:
+        """First observations, (environment, observation), of new episodes; all that follows depends on the seeds alone.
 
-    def reset(self, i: int, seed: int | None = None) -> FloatArray:
-        """The first observation of an episode of environment `i`."""
-        observation, _ = self._envs[i].reset(seed=seed)
-        self._steps[i] = 0
-        return np.asarray(observation, dtype=np.float32)
+        Args:
+            seeds: one per group; the environments of a group start in different states.
+        """
 
-    def step(self, actions: FloatArray, which: Sequence[int]) -> Outcome:
-        """The outcome of `actions`, (environment, action) in [-1, 1], in the environments `which`."""
-        count = len(self._envs)
-        scaled = self._action_low + 0.5 * (actions + 1.0) * (self._action_high - self._action_low)
-        outcome = Outcome(
-            np.zeros((count, self.observation_size), np.float32),
-            np.zeros(count),
-            np.zeros(count, np.bool_),
-            np.zeros(count, np.bool_),
-        )
-        for i in which:
-            observation, reward, terminated, truncated, _ = self._envs[i].step(scaled[i])
-            self._steps[i] += 1
-            outcome.observation[i] = observation
-            outcome.reward[i] = reward
-            outcome.terminated[i] = terminated
-            outcome.truncated[i] = truncated or self._steps[i] == self._length
-        return outcome
+    def step(self, actions: FloatArray, running: BoolArray) -> Outcome:
+        """The outcome of the actions; an environment whose episode ends starts the next.
+
+        Args:
+            actions: (environment, action), in [-1, 1].
+            running: (environment,); the others need not be stepped, and their actions need not be finite.
+        """
 
     def close(self) -> None:
-        """Close all environments."""
-        for env in self._envs:
-            env.close()
+        """Closes all environments."""
 
 
-def check_task(env_id: str) -> None:
-    """Raises InputError where SAC cannot act on the task."""
-    Environments(env_id, 1).close()
+def make_environments(suite: str, env_id: str, groups: int, each: int = 1) -> Environments:
+    """`groups` times `each` environments of a task.
+
+    Raises:
+        InputError: the suite has no such task, or it has no vector to observe or no bounded vector to act with.
+        MissingExtra: the suite's package is not installed.
+    """
+    made = importlib.import_module(f"bayescale.runners.{suite}").make_environments(env_id, groups, each)
+    return cast("Environments", made)
 
 
-def _spec(env_id: str) -> gymnasium.envs.registration.EnvSpec:
-    try:
-        return copy.deepcopy(gymnasium.spec(env_id))
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
-        raise InputError(f"env_id '{env_id}' is not a registered Gymnasium task: {error}") from None
+def check_task(suite: str, env_id: str) -> None:
+    """Raises what `make_environments` would."""
+    make_environments(suite, env_id, 1).close()
+
+
+class ActionBounds:
+    """The bounds of a task's actions, onto which [-1, 1] is stretched."""
+
+    def __init__(self, low: NDArray[Any], high: NDArray[Any]) -> None:
+        self._low, self._high = low.astype(np.float32), high.astype(np.float32)
+
+    def stretch(self, actions: FloatArray) -> FloatArray:
+        """Actions of the task, of the same shape."""
+        return self._low + 0.5 * (actions + 1.0) * (self._high - self._low)
+
+
+def vector_spaces(
+    env_id: str, observed: gymnasium.Space[object], acted: gymnasium.Space[object]
+) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
+    """The spaces of one environment, if they are what the agents need.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not isinstance(observed, gymnasium.spaces.Box) or len(observed.shape) != 1:
+        raise InputError(f"env_id '{env_id}' observes {observed}; agents need a vector. Wrap it in FlattenObservation.")
+    if not isinstance(acted, gymnasium.spaces.Box) or len(acted.shape) != 1 or not acted.is_bounded():
+        raise InputError(
+            f"env_id '{env_id}' acts in {acted}; agents need a bounded continuous vector. Choose another task."
+        )
+    return observed, acted

@@ -238,8 +238,8 @@ def _check_tasks(runs: tuple[RunConfig, ...]) -> None:
             raise MissingExtra(package, "runners")
     from bayescale.runners.environments import check_task
 
-    for env_id in {run.env_id for run in runs}:
-        check_task(env_id)
+    for suite, env_id in dict.fromkeys((run.suite, run.env_id) for run in runs):
+        check_task(suite, env_id)
 
 
 def _usable_cores() -> int:

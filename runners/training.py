@@ -15,7 +15,7 @@ from bayescale.errors import InputError
 from bayescale.runners.accounting import Stopwatch
 from bayescale.runners.config import RunConfig, updates_due
 from bayescale.runners.ensembles import shared_settings
-from bayescale.runners.environments import Environments, FloatArray
+from bayescale.runners.environments import FloatArray, make_environments
 from bayescale.runners.evaluation import Evaluator
 from bayescale.runners.learner import make_learner
 from bayescale.runners.replay import ReplayBuffer
@@ -112,8 +112,8 @@ class _Training:
     def __init__(self, configs: Sequence[RunConfig]) -> None:
         self._configs, self._shared = configs, configs[0]
         members, shared = len(configs), self._shared
-        self._environments = Environments(shared.env_id, members)
-        self._evaluator = Evaluator(shared.env_id, members, shared.evaluation_episodes)
+        self._environments = make_environments(shared.suite, shared.env_id, members)
+        self._evaluator = Evaluator(shared.suite, shared.env_id, members, shared.evaluation_episodes)
         sizes = self._environments.observation_size, self._environments.action_size
         seeds = [[int(word) for word in np.random.SeedSequence(config.seed).generate_state(4)] for config in configs]
         self._env_seeds, *stream_seeds = zip(*seeds, strict=True)
@@ -135,7 +135,7 @@ class _Training:
         shared, lap = self._shared, self._stopwatch.lap
         self._evaluate()
         lap("evaluation")
-        observations = np.stack([self._environments.reset(i, seed) for i, seed in enumerate(self._env_seeds)])
+        observations = self._environments.reset(self._env_seeds)
         while self._env_steps < shared.env_steps and self._alive.any():
             observations = self._step(observations)
             lap("environment")
@@ -174,10 +174,8 @@ class _Training:
         else:
             actions = self._learner.explore(torch.from_numpy(observations), self._action_streams).numpy()
             self._keep_alive(actions)
-        outcome = self._environments.step(actions, np.flatnonzero(self._alive).tolist())
-        self._buffer.add(observations, actions, outcome.reward, outcome.observation, outcome.terminated)
-        for i in np.flatnonzero(self._alive & (outcome.terminated | outcome.truncated)).tolist():
-            outcome.observation[i] = self._environments.reset(i)
+        outcome = self._environments.step(actions, self._alive)
+        self._buffer.add(observations, actions, outcome.reward, outcome.final_observation, outcome.terminated)
         self._env_steps += bool(self._alive.any())
         return outcome.observation
 

@@ -83,5 +83,21 @@ class Truncated(Probe):
         return Outcome(1.0, False, True)
 
 
+class Clock(Probe):
+    """Observes steps / 10 since the start and gets them as reward; terminates after 3 unless an action is above 0.5."""
+
+    steps = 0
+
+    def start(self) -> float:
+        self.steps = 0
+        return 0.0
+
+    def outcome(self) -> Outcome:
+        self.steps += 1
+        self.position = self.steps / 10
+        return Outcome(float(self.steps), self.steps >= 3 and self.action <= 0.5, False)
+
+
+gymnasium.register("ProbeClock-v0", entry_point=f"{__name__}:Clock", max_episode_steps=5)
 for _probe in (ConstantReward, ObservedReward, DelayedReward, ActionReward, Truncated):
     gymnasium.register(f"Probe{_probe.__name__}-v0", entry_point=f"{__name__}:{_probe.__name__}")

@@ -16,7 +16,7 @@ from bayescale.curves import validate_curves
 from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import SACConfig, run_ensemble, train
 from bayescale.runners.config import updates_due
-from bayescale.runners.environments import Environments
+from bayescale.runners.environments import make_environments
 from bayescale.runners.evaluation import FIRST_SEED, Evaluator
 from bayescale.runners.networks import Layers
 from bayescale.runners.sac import SAC, Agent
@@ -199,13 +199,13 @@ def test_evaluation_against_one_episode_after_another() -> None:
     def policy(observations: np.ndarray, member: int) -> np.ndarray:
         return np.tanh((member + 1) * observations[..., 2:] - observations[..., :1])
 
-    evaluator = Evaluator("Pendulum-v1", members=3, episodes=2)
-    single, expected = Environments("Pendulum-v1", 1), []
+    evaluator = Evaluator("gym", "Pendulum-v1", members=3, episodes=2)
+    single, expected = make_environments("gym", "Pendulum-v1", 1), []
     for member, i in ((member, i) for member in (0, 2) for i in range(2)):
-        observation, ended, total = single.reset(0, FIRST_SEED + i), False, 0.0
+        observation, ended, total = single.reset([FIRST_SEED + i]), False, 0.0
         while not ended:
-            outcome = single.step(policy(observation[None], member), [0])
-            observation, ended = outcome.observation[0], bool(outcome.terminated[0] or outcome.truncated[0])
+            outcome = single.step(policy(observation, member), np.array([True]))
+            observation, ended = outcome.observation, bool(outcome.terminated[0] or outcome.truncated[0])
             total += outcome.reward[0]
         expected.append(total)
 
@@ -216,16 +216,6 @@ def test_evaluation_against_one_episode_after_another() -> None:
         returns = evaluator.mean_returns(policies, np.array([True, False, True]))
         np.testing.assert_allclose(returns, [np.mean(expected[:2]), np.nan, np.mean(expected[2:])], rtol=1e-12)
     assert len(set(expected)) == 4
-
-
-def test_episodes_are_as_long_as_gymnasium_makes_them() -> None:
-    environments = Environments("Pendulum-v1", 2)
-    environments.reset(0, 0), environments.reset(1, 1)
-    for i in range(1, 201):
-        outcome = environments.step(np.zeros((2, 1), np.float32), [0, 1] if i > 50 else [0])
-        assert outcome.truncated.tolist() == [i == 200, False]
-    environments.reset(0)
-    assert environments.step(np.zeros((2, 1), np.float32), [0, 1]).truncated.tolist() == [False, False]
 
 
 def test_a_run_that_diverges_stops_and_leaves_the_others_alone() -> None:
@@ -274,12 +264,12 @@ def test_settings_that_make_no_run(changes: dict[str, Any], said: str) -> None:
     ("env_id", "said"),
     [
         ("Pendulun-v1", "env_id 'Pendulun-v1' is not a registered Gymnasium task.*Did you mean"),
-        ("CartPole-v1", r"acts in Discrete\(2\); SAC needs a bounded continuous vector"),
+        ("CartPole-v1", r"acts in Discrete\(2\); agents need a bounded continuous vector"),
     ],
 )
 def test_tasks_that_sac_cannot_do(env_id: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Environments(env_id, 1)
+        make_environments("gym", env_id, 1)
 
 
 def test_torch_is_imported_only_when_training_starts() -> None:

@@ -1,0 +1,29 @@
+"""Gymnasium's tasks: classic control, MuJoCo, and whatever else is registered with it."""
+
+import copy
+from typing import Any
+
+import gymnasium
+
+from bayescale.errors import InputError
+from bayescale.runners.environments import Environments
+from bayescale.runners.single_environments import SingleEnvironments
+
+
+def make_environments(env_id: str, groups: int, each: int) -> Environments:
+    """`groups` times `each` environments; errors as in `bayescale.runners.environments`."""
+    try:
+        spec = copy.deepcopy(gymnasium.spec(env_id))
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        raise InputError(f"env_id '{env_id}' is not a registered Gymnasium task: {error}") from None
+    episode_steps = spec.max_episode_steps
+    # Without the wrappers that count steps and check the order of calls: they cost a share of a cheap task's step.
+    spec.max_episode_steps, spec.order_enforce = None, False
+
+    def make() -> gymnasium.Env[Any, Any]:
+        return gymnasium.make(spec, disable_env_checker=True)
+
+    try:
+        return SingleEnvironments(env_id, make, groups, each, episode_steps)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise InputError(f"env_id '{env_id}' needs a package that is not installed: {error}") from None
