@@ -6,7 +6,7 @@ Plans can be read without torch: it is imported when `train` or `run_ensemble` i
 from typing import TYPE_CHECKING, Any
 
 from bayescale.errors import MissingExtra
-from bayescale.runners.config import RunConfig, SACConfig
+from bayescale.runners.config import BROConfig, RunConfig, SACConfig
 from bayescale.runners.plan import Plan, SweepSize, describe, load_plan, make_plan
 from bayescale.runners.sweep import run_sweep
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bayescale.runners.training import run_ensemble, train
 
 __all__ = [
+    "BROConfig",
     "Plan",
     "RunConfig",
     "SACConfig",

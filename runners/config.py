@@ -103,7 +103,44 @@ class SACConfig(RunConfig):
         return activations + (2 * 5 + 4) * hidden * (self.hidden_width + 1)
 
 
-ALGORITHMS: dict[str, type[RunConfig]] = {config.algorithm: config for config in (SACConfig,)}
+@dataclass(frozen=True)
+class BROConfig(RunConfig):
+    """A run of BRO, with its authors' defaults; `hidden_width` and `depth` are width and blocks of the critics."""
+
+    algorithm: ClassVar[str] = "BRO"
+
+    hidden_width: int = 512
+    warmup_steps: int = 2_500
+    actor_width: int = 256
+    actor_depth: int = 1
+    quantiles: int = 100  # of each critic
+    weight_decay: float = 1e-4  # of AdamW, for actors and critics
+    reset_interval: int = 2_500_000  # gradient updates between fresh starts of all networks and optimisers
+    optimistic: bool = True  # a second actor explores
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay must be 0 or more; got {self.weight_decay}. 1e-4 is usual.")
+
+    @property
+    def working_floats(self) -> int:
+        """Activations and parameters.
+
+        Of every normalised layer a network keeps product, normal form and output, and three gradients beside them; of
+        every parameter its gradient and the optimiser's two moments, and critics their targets.
+        """
+        critic_layers, actor_layers = 2 * self.depth + 1, 2 * self.actor_depth + 1
+        actors = 2 if self.optimistic else 1
+        critic_row = (3 * critic_layers + 3) * self.hidden_width + 5 * self.quantiles
+        actor_row = (3 * actor_layers + 3) * self.actor_width
+        critic_parameters = 2 * self.depth * self.hidden_width**2 + self.hidden_width * self.quantiles
+        actor_parameters = 2 * self.actor_depth * self.actor_width**2
+        activations = (2 * critic_row + actors * actor_row) * self.batch_size
+        return activations + 2 * 5 * critic_parameters + actors * 4 * actor_parameters
+
+
+ALGORITHMS: dict[str, type[RunConfig]] = {config.algorithm: config for config in (SACConfig, BROConfig)}
 
 
 def updates_due(env_steps: int, warmup_steps: int, utd: float) -> int:

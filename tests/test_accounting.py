@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
-from bayescale.runners import SACConfig, run_ensemble
+from bayescale.runners import BROConfig, SACConfig, run_ensemble
 from bayescale.runners.accounting import PARTS, EnergyMeter, Stopwatch, machine
 from bayescale.runners.config import RunConfig
 
@@ -14,7 +14,7 @@ SMALL = {"warmup_steps": 40, "evaluation_interval": 50, "evaluation_episodes": 1
 
 
 @pytest.mark.parametrize("shape", [(8, 1), (16, 2), (12, 3)])
-@pytest.mark.parametrize("algorithm", [SACConfig])
+@pytest.mark.parametrize("algorithm", [SACConfig, BROConfig])
 def test_flops_of_an_update_are_those_that_torch_counts(algorithm: type[RunConfig], shape: tuple[int, int]) -> None:
     """Of two ensembles that differ by ten updates, and in nothing else, on the very operations that they run."""
     width, depth = shape
