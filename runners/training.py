@@ -124,9 +124,7 @@ class _Training:
         self._buffer = ReplayBuffer(members, min(shared.buffer_size, shared.env_steps), *sizes)
         self._env_steps = self._updates = 0
         self._alive = np.ones(members, np.bool_)
-        self._ends: dict[
-            int, tuple[RunStatus, int, int]
-        ] = {}  # with env steps and updates, of members that ended early
+        self._ends: dict[int, tuple[RunStatus, int, int]] = {}  # of members: how, after which env steps and updates
         self._rows: list[list[tuple[int, float, int, float]]] = [[] for _ in configs]
         self._stopwatch = Stopwatch()
 

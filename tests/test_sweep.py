@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import multiprocessing
@@ -7,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from bayescale.curves import read_curves
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners import make_plan, run_ensemble, run_sweep, train
 from bayescale.runners.ensembles import make_ensembles
-from bayescale.runners.run_files import run_name, write_run
+from bayescale.runners.groups import Trained, train_group
+from bayescale.runners.progress import Progress, Tally
+from bayescale.runners.sweep_folder import group_file, open_folder, read_group, write_group
 
 CONTENT = {
     "env_id": "Pendulum-v1",
@@ -33,16 +37,22 @@ CONTENT = {
     "evaluation_episodes": 1,
 }
 PLAN = make_plan(CONTENT)
+GROUPS = make_ensembles(PLAN.runs)  # four, of both seeds each
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sweep that nothing disturbed."""
     out = tmp_path_factory.mktemp("sweep") / "out"
-    heard: list[tuple[int, int]] = []
-    table = run_sweep(PLAN, out, workers=2, on_progress=lambda done, total, _seconds: heard.append((done, total)))
+    heard: list[Progress] = []
+    table = run_sweep(PLAN, out, workers=2, on_progress=heard.append)
     assert table == out / "curves.parquet"
-    assert heard == [(done, 8) for done in (0, 2, 4, 6, 8)]  # four ensembles of both seeds
+    assert sorted({progress.runs_done for progress in heard}) == [0, 2, 4, 6, 8]
+    shares = [progress.share for progress in heard]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
+    assert len(set(shares)) > 5, "groups that are under way count too"
+    assert (heard[0].seconds_left, heard[-1].seconds_left) == (None, pytest.approx(0.0))
     return out
 
 
@@ -56,23 +66,68 @@ def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+def kept(out: Path) -> int:
+    """Groups that have a file."""
+    return sum(group_file(out, number).exists() for number in range(len(GROUPS)))
+
+
 def test_table_and_manifest_hold_every_run(finished: Path) -> None:
     table = pd.read_parquet(finished / "curves.parquet")
-    together = read_curves(result.curve for ensemble in make_ensembles(PLAN.runs) for result in run_ensemble(ensemble))
+    assert set(table.pop("status")) == {"finished"}
+    together = read_curves(result.curve for group in GROUPS for result in run_ensemble(group))
     pd.testing.assert_frame_equal(table, together, check_exact=True)
     alone = read_curves(train(run) for run in PLAN.runs)
     pd.testing.assert_frame_equal(table, alone, rtol=1e-3)
-    records = [json.loads(line) for line in (finished / "manifest.jsonl").read_text().splitlines()]
-    assert [record["run"] for record in records] == [run_name(run) for run in PLAN.runs]
-    assert all(record["status"] == "finished" and record["wall_clock_seconds"] > 0 for record in records)
-    assert [record["ensemble_size"] for record in records] == [2] * 8
-    assert [record["gradient_updates"] for record in records] == [40] * 4 + [100] * 4
-    assert {"python", "torch", "gymnasium", "numpy", "bayescale", "processor"} <= records[0].keys()
+
+
+def test_manifest_is_one_flat_record_per_run(finished: Path) -> None:
+    lines = (finished / "manifest.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    settings = [field.name for field in dataclasses.fields(PLAN.runs[0]) if field.name != "stop_return"]
+    for record, run in zip(records, (run for group in GROUPS for run in group), strict=True):
+        assert [record[name] for name in settings] == [getattr(run, name) for name in settings]
+        assert record["stop_return"] is None
+        assert record["algorithm"] == "SAC"
+        assert (record["status"], record["group_size"]) == ("finished", 2)
+        assert record["planned_env_steps"] == record["env_steps"] == run.env_steps
+        assert record["gradient_updates"] == run.gradient_updates
+        parts = [record[f"{part}_seconds"] for part in ("environment", "learning", "evaluation")]
+        assert sum(parts) == pytest.approx(record["wall_clock_seconds"], abs=0.003)
+        assert {"python", "torch", "gymnasium", "numpy", "bayescale", "processor", "machine_joules"} <= record.keys()
+    flops = {(record["batch_size"], record["flops"] / record["gradient_updates"]) for record in records}
+    assert len(flops) == 2, "flops of an update depend on the batch size alone"
+    assert [record["group"] for record in records] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert pd.read_json(finished / "manifest.jsonl", lines=True).shape == (8, len(records[0]))
 
 
 def test_folder_holds_the_named_files_and_no_others(finished: Path) -> None:
-    runs = {f"runs/{run_name(run)}{ending}" for run in PLAN.runs for ending in (".json", ".parquet")}
-    assert names(finished) == {"runs", "plan.json", "manifest.jsonl", "curves.parquet"} | runs
+    groups = {f"groups/0000{number}.parquet" for number in range(4)}
+    assert names(finished) == {"groups", "plan.json", "manifest.jsonl", "curves.parquet"} | groups
+
+
+def test_diverged_runs_are_kept_as_such(tmp_path: Path) -> None:
+    plan = make_plan(CONTENT | {"utd": [2], "env_steps": 90, "batch_size": [8], "learning_rate": [1e-3, 1e30]})
+    table = pd.read_parquet(run_sweep(plan, tmp_path / "out", workers=1))
+    last = table.groupby(["learning_rate", "seed"]).tail(1).set_index("learning_rate")
+    assert last.loc[1e-3, ["status", "env_steps"]].to_numpy().tolist() == [["finished", 90]] * 2
+    assert last.loc[1e30, ["status", "env_steps"]].to_numpy().tolist() == [["diverged", 0]] * 2
+    records = pd.read_json(tmp_path / "out" / "manifest.jsonl", lines=True)
+    diverged = records[records["status"] == "diverged"]
+    assert (diverged["learning_rate"] == 1e30).all()
+    assert diverged["env_steps"].between(40, 60).all()
+    assert (diverged["gradient_updates"] < 40).all()
+
+
+def test_a_group_without_any_evaluation_is_kept(tmp_path: Path) -> None:
+    """Its runs diverged at once: they have no row, but a record each."""
+    whole = train_group(GROUPS[0], lambda _share: None)
+    out = tmp_path / "out"
+    open_folder(out, PLAN.runs, resume=False)
+    write_group(out, 0, Trained(whole.curves.head(0), whole.records))
+    read = read_group(out, 0)
+    assert read is not None
+    assert read.curves.empty
+    assert read.records == tuple({"group": 0} | record for record in whole.records)
 
 
 def stop_by_interrupt() -> None:
@@ -98,34 +153,30 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def test_stopped_three_times_and_resumed_equals_undisturbed(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-
-    def curves() -> list[Path]:
-        return list((out / "runs").glob("gym*.parquet"))
-
     stops = [
         (stop_by_interrupt, 130, "it was interrupted"),
         (stop_by_killing_a_worker, 1, r"a worker process died \(signal 9, SIGKILL; too little memory"),
     ]
     for count, (stop, exit_code, said) in enumerate(stops, start=1):
 
-        def stop_at_count(done: int, _total: int, _seconds: float, count: int = count, stop: Any = stop) -> None:
-            if done == 2 * count:
+        def stop_at_count(progress: Progress, count: int = count, stop: Any = stop) -> None:
+            if progress.runs_done == 2 * count:
                 stop()
 
         with pytest.raises(BayeScaleError, match=rf"stopped: {said}.*continue with resume \(--resume\)") as raised:
             run_sweep(PLAN, out, resume=True, workers=1, on_progress=stop_at_count)
         assert raised.value.exit_code == exit_code
-        assert len(curves()) == 2 * count
+        assert kept(out) == count
         assert not multiprocessing.active_children()
-        assert not any(name.startswith("runs/.") or "curves" in name for name in names(out))
+        assert not any(name.startswith("groups/.") or "curves" in name for name in names(out))
 
     process = sweep_in_a_process(out)
-    wait_until(lambda: len(curves()) >= 5 or process.poll() is not None)  # perhaps amid the files of an ensemble
+    wait_until(lambda: kept(out) >= 3 or process.poll() is not None)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    half_written = out / "runs" / f".{curves()[0].name}.0123456789ab"
+    half_written = out / "groups" / ".00003.parquet.0123456789ab"
     half_written.write_bytes(b"PAR1")
-    keep = out / "runs" / ".keep"
+    keep = out / "groups" / ".keep"
     keep.touch()
 
     run_sweep(PLAN, out, resume=True, workers=2)
@@ -138,46 +189,98 @@ def test_stopped_three_times_and_resumed_equals_undisturbed(finished: Path, tmp_
 def test_resuming_a_finished_sweep_runs_nothing(copied: Path) -> None:
     before = (copied / "curves.parquet").read_bytes()
     (copied / "curves.parquet").unlink()
-    heard: list[int] = []
-    run_sweep(PLAN, copied, resume=True, on_progress=lambda *state: heard.append(state[0]))
+    heard: list[Progress] = []
+    run_sweep(PLAN, copied, resume=True, on_progress=heard.append)
     assert heard == []
     assert (copied / "curves.parquet").read_bytes() == before
 
 
-def test_a_changed_run_is_refused_and_repeated_once_deleted(copied: Path, finished: Path) -> None:
-    path = copied / "runs" / f"{run_name(PLAN.runs[2])}.parquet"
+def test_resuming_keeps_the_groups_of_the_folder(finished: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group_file(copied, 1).unlink()
+    monkeypatch.setattr("bayescale.runners.ensembles.MOST_MEMBERS", 1)
+    assert len(make_ensembles(PLAN.runs)) == 8
+    run_sweep(PLAN, copied, resume=True)
+    assert (copied / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+def test_a_changed_file_is_refused_and_repeated_once_deleted(copied: Path, finished: Path) -> None:
+    path = group_file(copied, 2)
     original = path.read_bytes()
     changed = pd.read_parquet(path).assign(episode_return=0.0)
-    for damage in (lambda: changed.to_parquet(path), lambda: path.write_bytes(original[:100])):
+    flipped = bytearray(original)
+    flipped[len(b"PAR1") + 40] ^= 1  # in the first page
+    for damage in (
+        lambda: changed.to_parquet(path),
+        lambda: path.write_bytes(original[:100]),
+        lambda: path.write_bytes(flipped),
+    ):
         damage()
         with pytest.raises(InputError, match=rf"{path.name} is not as the sweep wrote it\. Delete it and resume"):
             run_sweep(PLAN, copied, resume=True)
     path.unlink()
     run_sweep(PLAN, copied, resume=True)
-    assert path.read_bytes() == original
     assert (copied / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
 
 
-def test_a_worker_that_cannot_write_stops_the_sweep(copied: Path) -> None:
-    record = copied / "runs" / f"{run_name(PLAN.runs[0])}.json"
-    record.with_suffix(".parquet").unlink()
-    record.unlink()
-    record.mkdir()
-    with pytest.raises(BayeScaleError, match=rf"stopped: .*{record.name} cannot be written \(Is a directory\)"):
-        run_sweep(PLAN, copied, resume=True)
-    assert not any(name.startswith("runs/.") for name in names(copied))
+def test_a_sweep_that_cannot_write_stops(copied: Path) -> None:
+    (copied / "plan.json").replace(copied / "plan.json.kept")
+    shutil.rmtree(copied / "groups")
+    (copied / "plan.json.kept").replace(copied / "plan.json")
+
+    def block(progress: Progress) -> None:
+        if progress.runs_done == 0:
+            shutil.rmtree(copied / "groups", ignore_errors=True)
+
+    with pytest.raises(BayeScaleError, match=r"stopped: .*parquet cannot be written \(No such file or directory\)"):
+        run_sweep(PLAN, copied, resume=True, on_progress=block)
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 128 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk; the next test fakes a full one")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_and_is_freed(finished: Path, small_disk: Path) -> None:
+    ballast, out = small_disk / "ballast", small_disk / "out"
+
+    def fill(progress: Progress) -> None:
+        if progress.runs_done == 2:
+            with suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+
+    with pytest.raises(BayeScaleError, match=r"cannot be written \(No space left on device\).*resume"):
+        run_sweep(PLAN, out, workers=1, on_progress=fill)
+    assert kept(out) == 1
+    with pytest.raises(BayeScaleError, match="No space left on device"):
+        run_sweep(PLAN, out, resume=True, workers=1)
+    assert kept(out) == 1
+    ballast.unlink()
+    run_sweep(PLAN, out, resume=True)
+    assert names(out) == names(finished)
+    assert (out / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+def test_a_full_disk_leaves_nothing_behind(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read_group(copied, 0)
+    assert whole is not None
+    group_file(copied, 0).unlink()
+    before = names(copied)
+
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    (tmp_path / "runs").mkdir()
-    curve = train(PLAN.runs[3])
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BayeScaleError, match="No space left on device"):
-        write_run(tmp_path, PLAN.runs[3], curve, {})
-    assert names(tmp_path) == {"runs"}
+        write_group(copied, 0, whole)
+    assert names(copied) == before
 
 
 def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
@@ -186,9 +289,10 @@ def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
         run_sweep(PLAN, copied)
     with pytest.raises(InputError, match=r"holds a sweep of another plan\. Resume with that plan or choose"):
         run_sweep(make_plan(CONTENT | {"gamma": 0.9}), copied, resume=True)
-    (copied / "plan.json").write_text("{")
-    with pytest.raises(InputError, match=r"plan\.json is damaged"):
-        run_sweep(PLAN, copied, resume=True)
+    for damaged in ("{", "[]", "{}"):
+        (copied / "plan.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"plan\.json is damaged"):
+            run_sweep(PLAN, copied, resume=True)
     (copied / "plan.json").unlink()
     with pytest.raises(InputError, match=r"holds files but no plan\.json"):
         run_sweep(PLAN, copied, resume=True)
@@ -198,7 +302,7 @@ def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"engine": "ray"}, "engine must be one of local; got 'ray'"),
+        ({"engine": "slurm"}, "engine must be one of local; got 'slurm'"),
         ({"workers": 0}, "workers must be at least 1; got 0"),
         ({"plan": make_plan(CONTENT | {"env_id": "Pendulum-v9"})}, "'Pendulum-v9' is not a registered Gymnasium task"),
         ({"plan": "nowhere.toml"}, r"the plan nowhere\.toml cannot be read"),
@@ -222,3 +326,17 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(MissingExtra, match=r"'torch'; install it with: pip install 'bayescale\[runners\]'"):
         run_sweep(PLAN, tmp_path / "out")
+
+
+def test_time_left_at_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("bayescale.runners.progress.work", lambda group: 10 * len(group))
+    tally = Tally([GROUPS[0], GROUPS[1], GROUPS[2][:1]], finished={0})
+    assert tally.now() == Progress(2, 5, 0.4, 0.0, None)
+    clock[0] = 130.0
+    tally.advance(1, 0.5)
+    assert tally.now() == Progress(2, 5, 0.6, 30.0, 60.0)  # a fifth of all in 30 s, two fifths to go
+    tally.finish(1)
+    tally.finish(2)
+    assert tally.now() == Progress(5, 5, 1.0, 30.0, 0.0)

@@ -1,0 +1,87 @@
+"""A group of runs that train together, from their settings to what a sweep keeps; every engine's workers do this."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bayescale.errors import BayeScaleError
+from bayescale.runners.accounting import EnergyMeter, machine
+from bayescale.runners.config import RunConfig
+from bayescale.runners.ensembles import Ensemble
+
+if TYPE_CHECKING:
+    from bayescale.runners.training import RunResult
+
+FLOATS_PER_ENV_STEP = 50_000  # touched by an update in the time of a step of a cheap task, acting included
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is kept of a group: the learning curves of its runs, with their status, and one flat record per run."""
+
+    curves: pd.DataFrame
+    records: tuple[dict[str, Any], ...]
+
+
+def work(group: Ensemble) -> int:
+    """How long the group will take beside others, in floats touched; only ratios mean something."""
+    return sum(run.env_steps * FLOATS_PER_ENV_STEP + run.gradient_updates * run.working_floats for run in group)
+
+
+def train_group(group: Ensemble, on_progress: Callable[[float], None]) -> Trained:
+    """Trains the runs of a group, as `run_ensemble` does.
+
+    A record holds the run's settings, `status`, `env_steps`, `gradient_updates` and `flops` done (of updates, in matrix
+    products), and of the group as a whole: its size, seconds by what they went to, `machine_joules` (of all that ran on
+    the machine meanwhile; null where it is not reported), when it ended, versions and hardware.
+    """
+    from bayescale.runners.training import run_ensemble
+
+    meter = EnergyMeter()
+
+    def watched(share: float) -> None:
+        meter.joules()  # often enough that no counter starts again twice in between
+        on_progress(share)
+
+    results = run_ensemble(group, watched)
+    seconds = results[0].seconds
+    shared = {
+        "group_size": len(group),
+        "wall_clock_seconds": round(sum(seconds.values()), 3),
+        **{f"{part}_seconds": round(spent, 3) for part, spent in seconds.items()},
+        "machine_joules": meter.joules(),
+        "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **machine(),
+    }
+    curves = pd.concat([result.curve.assign(status=result.status.value) for result in results], ignore_index=True)
+    return Trained(curves, tuple(_record(run, result) | shared for run, result in zip(group, results, strict=True)))
+
+
+def try_group(group: Ensemble, on_progress: Callable[[float], None]) -> Trained | str:
+    """As `train_group`, or one sentence that says what went wrong, for the user in place of a worker's traceback."""
+    try:
+        return train_group(group, on_progress)
+    except BayeScaleError as error:
+        return str(error)
+    except Exception as error:
+        return f"a run failed with {type(error).__name__}: {error} (one of {group})"
+
+
+def _record(run: RunConfig, result: "RunResult") -> dict[str, Any]:
+    settings = {
+        name: None if value == math.inf else value  # JSON has no infinity
+        for name, value in asdict(run).items()
+    }
+    return {
+        "algorithm": run.algorithm,
+        **settings,
+        "planned_env_steps": run.env_steps,
+        "status": result.status.value,
+        "env_steps": result.env_steps,
+        "gradient_updates": result.gradient_updates,
+        "flops": result.update_flops * result.gradient_updates,
+    }

@@ -1,0 +1,131 @@
+"""Local processes, each training one group of runs at a time."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from bayescale.errors import BayeScaleError
+from bayescale.runners.ensembles import Ensemble
+from bayescale.runners.groups import Trained, try_group
+
+Numbered = tuple[int, Ensemble]
+Event = tuple[int, float | Trained]  # of a group, by number: the share of its steps done, or what came of it
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    link: Connection
+    group: Numbered
+
+
+def train_locally(groups: Sequence[Numbered], workers: int | None = None) -> Generator[Event, None, None]:
+    """What happens to the groups, which are begun in the order given, as it happens.
+
+    Workers are spawned: a script that comes here needs the guard `if __name__ == "__main__":`. They end with the
+    iterator, and with this process, however it ends.
+
+    Args:
+        groups: what to train.
+        workers: processes; by default one per core that this process may use.
+
+    Raises:
+        BayeScaleError: a run failed or a worker was killed.
+    """
+    waiting = list(reversed(groups))
+    pool: list[_Worker] = []
+    try:
+        pool.extend(_start_worker(waiting.pop()) for _ in range(min(workers or _usable_cores(), len(waiting))))
+        at_work = {worker.link: worker for worker in pool}
+        while at_work:
+            for link in wait(list(at_work)):
+                worker = at_work[link]  # type: ignore[index]  # nothing but links was waited for
+                news = _news(worker)
+                yield worker.group[0], news
+                if isinstance(news, Trained):
+                    del at_work[worker.link]
+                    if waiting:
+                        worker.group = waiting.pop()
+                        at_work[worker.link] = worker
+                        _send(worker)
+    finally:
+        for worker in pool:
+            worker.process.terminate()
+        for worker in pool:
+            worker.process.join()
+
+
+def _start_worker(group: Numbered) -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    with _interrupts_held():
+        process.start()
+    theirs.close()
+    worker = _Worker(process, ours, group)
+    _send(worker)
+    return worker
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process started here never sees Ctrl-C, which reaches the whole group; the parent alone answers it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # the first start would run it, and its own start unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _send(worker: _Worker) -> None:
+    """Hands the worker its group; a dead one is reported by `_news`."""
+    with suppress(ConnectionError):
+        worker.link.send(worker.group[1])
+
+
+def _news(worker: _Worker) -> float | Trained:
+    """The worker's next message; one that is a text says what went wrong."""
+    try:
+        message: float | Trained | str = worker.link.recv()
+    except (EOFError, ConnectionError):
+        worker.process.join()
+        raise BayeScaleError(f"a worker process died ({_exit_reason(worker.process.exitcode)})") from None
+    if isinstance(message, str):
+        raise BayeScaleError(message)
+    return message
+
+
+def _exit_reason(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"exit code {exit_code}"
+    cause = "; too little memory is a usual cause" if exit_code == -signal.SIGKILL else ""
+    return f"signal {-exit_code}, {signal.Signals(-exit_code).name}{cause}"
+
+
+def _work(link: Connection) -> None:
+    """A worker: trains the groups that come through `link` until its parent goes away."""
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    while True:
+        link.send(try_group(link.recv(), link.send))
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,154 @@
+"""The folder of a sweep: one Parquet file per finished group of runs, either complete or not there.
+
+- plan.json: the runs of the sweep, and which of them train together
+- groups/NUMBER.parquet: the learning curves of a group, and in its metadata the record of each of its runs
+- manifest.jsonl: the records of all runs, one flat object a line
+- curves.parquet: the learning-curve table of the sweep
+
+A group's file is all that says that its runs are done. The process that runs the sweep is the only one to write here.
+"""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bayescale.curves import read_curves, write_curves
+from bayescale.errors import BayeScaleError, InputError
+from bayescale.runners.config import RunConfig
+from bayescale.runners.ensembles import Ensemble, make_ensembles
+from bayescale.runners.groups import Trained
+
+RECORDS = b"bayescale.runs"  # key of the records in a group file's metadata
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}")  # names of files while they are written
+
+
+def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[Ensemble]:
+    """The groups of runs that train together; `out` is ready for them.
+
+    It becomes a new folder, or an old one of the same plan without its half-written files, whose groups stay as they
+    were even if this version would choose others.
+
+    Raises:
+        InputError: the folder holds results and `resume` is false, or it belongs to another plan.
+    """
+    plan_file = out / "plan.json"
+    try:
+        (out / "groups").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {out} cannot be made ({error.strerror}). Choose another.") from None
+    plan = [{"algorithm": run.algorithm, **asdict(run)} for run in runs]
+    if plan_file.exists():
+        if not resume:
+            raise InputError(f"{out} already holds a sweep. Continue it with resume (--resume) or choose a new folder.")
+        try:
+            held = json.loads(plan_file.read_text(encoding="utf-8"))
+            held_runs, numbers = held["runs"], held["groups"]
+        except (ValueError, TypeError, KeyError):
+            raise InputError(f"{plan_file} is damaged. Choose a new folder.") from None
+        if held_runs != plan:
+            raise InputError(f"{out} holds a sweep of another plan. Resume with that plan or choose a new folder.")
+    elif any(path.is_file() and not PARTIAL.fullmatch(path.name) for path in out.rglob("*")):
+        raise InputError(f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder.")
+    else:
+        position = {run: i for i, run in enumerate(runs)}
+        numbers = [[position[run] for run in group] for group in make_ensembles(runs)]
+        with _whole(plan_file) as file:
+            file.write(json.dumps({"runs": plan, "groups": numbers}, indent=0).encode())
+    remove_partial_files(out)
+    return [tuple(runs[i] for i in group) for group in numbers]
+
+
+def remove_partial_files(out: Path) -> None:
+    """Removes what a killed writer left behind."""
+    for path in [*out.glob(".*"), *out.glob("*/.*")]:
+        if PARTIAL.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def group_file(out: Path, number: int) -> Path:
+    """Where the group of this number is kept."""
+    return out / "groups" / f"{number:05d}.parquet"
+
+
+def write_group(out: Path, number: int, trained: Trained) -> None:
+    """Keeps a finished group.
+
+    Raises:
+        BayeScaleError: the disk is full or the folder cannot be written.
+    """
+    path = group_file(out, number)
+    table = pa.Table.from_pandas(trained.curves, preserve_index=False)
+    records = {RECORDS: json.dumps([{"group": number, **record} for record in trained.records])}
+    with _whole(path) as file:
+        pq.write_table(table.replace_schema_metadata(table.schema.metadata | records), file, write_page_checksum=True)
+
+
+def read_group(out: Path, number: int) -> Trained | None:
+    """The group of this number; None if it is not finished.
+
+    Raises:
+        InputError: the file is not as `write_group` wrote it.
+    """
+    path = group_file(out, number)
+    if not path.exists():
+        return None
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        return Trained(table.to_pandas(), tuple(json.loads(table.schema.metadata[RECORDS])))
+    except (OSError, KeyError, ValueError, TypeError):
+        raise InputError(f"{path} is not as the sweep wrote it. Delete it and resume: its runs are repeated.") from None
+
+
+def merge_groups(out: Path, groups: Sequence[Ensemble]) -> Path:
+    """Writes the manifest and the table of all runs, sorted by run and env_steps, and returns the table's path."""
+    finished = [cast(Trained, read_group(out, number)) for number in range(len(groups))]
+    with _whole(out / "manifest.jsonl") as file:
+        file.writelines(f"{json.dumps(record)}\n".encode() for trained in finished for record in trained.records)
+    table = out / "curves.parquet"
+    write_curves(read_curves(trained.curves for trained in finished if not trained.curves.empty), table)
+    _sync_folder(out)
+    return table
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that becomes `path` once the block is done: it is either complete or not there.
+
+    Raises:
+        BayeScaleError: the disk is full or the folder cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        with partial.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BayeScaleError(
+            f"{path} cannot be written ({reason}). Free some space or check permissions, then resume."
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes renames in the folder survive a power cut, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
