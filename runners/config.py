@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from bayescale.errors import InputError
 
-SUITES = ("gym", "dmc")
+SUITES = ("gym", "dmc", "playground")
 
 
 @dataclass(frozen=True)

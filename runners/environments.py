@@ -4,6 +4,7 @@
 |---|---|---|
 | gym | a Gymnasium id; `module:Id-v0` imports the module that registers it | one by one |
 | dmc | a task of the DeepMind Control suite, `domain-task` | one by one |
+| playground | a task of MuJoCo Playground | a group at once, in JAX |
 
 The environments come in groups, which share nothing: a group belongs to one member of an ensemble. A suite is an entry
 in `config.SUITES` and a module of its name with a function `make_environments(env_id, groups, each)`.
