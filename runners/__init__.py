@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from bayescale.errors import MissingExtra
 from bayescale.runners.config import BROConfig, RunConfig, SACConfig
+from bayescale.runners.estimates import Estimate, estimate
 from bayescale.runners.plan import Plan, SweepSize, describe, load_plan, make_plan
+from bayescale.runners.progress import Progress
 from bayescale.runners.sweep import run_sweep
 
 if TYPE_CHECKING:
@@ -15,11 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BROConfig",
+    "Estimate",
     "Plan",
+    "Progress",
     "RunConfig",
     "SACConfig",
     "SweepSize",
     "describe",
+    "estimate",
     "load_plan",
     "make_plan",
     "run_ensemble",

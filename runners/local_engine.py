@@ -42,7 +42,7 @@ def train_locally(groups: Sequence[Numbered], workers: int | None = None) -> Gen
     waiting = list(reversed(groups))
     pool: list[_Worker] = []
     try:
-        pool.extend(_start_worker(waiting.pop()) for _ in range(min(workers or _usable_cores(), len(waiting))))
+        pool.extend(_start_worker(waiting.pop()) for _ in range(min(workers or usable_cores(), len(waiting))))
         at_work = {worker.link: worker for worker in pool}
         while at_work:
             for link in wait(list(at_work)):
@@ -127,5 +127,6 @@ def _exit_with_parent() -> None:
         os._exit(1)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

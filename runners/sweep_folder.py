@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +27,7 @@ from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble, make_ensembles
 from bayescale.runners.groups import Trained
 
+PLAN = "plan.json"
 RECORDS = b"bayescale.runs"  # key of the records in a group file's metadata
 PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}")  # names of files while they are written
 
@@ -40,30 +41,41 @@ def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[Ense
     Raises:
         InputError: the folder holds results and `resume` is false, or it belongs to another plan.
     """
-    plan_file = out / "plan.json"
     try:
         (out / "groups").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder {out} cannot be made ({error.strerror}). Choose another.") from None
-    plan = [{"algorithm": run.algorithm, **asdict(run)} for run in runs]
-    if plan_file.exists():
-        if not resume:
-            raise InputError(f"{out} already holds a sweep. Continue it with resume (--resume) or choose a new folder.")
-        try:
-            held = json.loads(plan_file.read_text(encoding="utf-8"))
-            held_runs, numbers = held["runs"], held["groups"]
-        except (ValueError, TypeError, KeyError):
-            raise InputError(f"{plan_file} is damaged. Choose a new folder.") from None
-        if held_runs != plan:
-            raise InputError(f"{out} holds a sweep of another plan. Resume with that plan or choose a new folder.")
-    elif any(path.is_file() and not PARTIAL.fullmatch(path.name) for path in out.rglob("*")):
-        raise InputError(f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder.")
-    else:
+    groups = groups_in(out, runs)
+    if groups is None:
+        if any(path.is_file() and not PARTIAL.fullmatch(path.name) for path in out.rglob("*")):
+            raise InputError(f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder.")
+        groups = make_ensembles(runs)
         position = {run: i for i, run in enumerate(runs)}
-        numbers = [[position[run] for run in group] for group in make_ensembles(runs)]
-        with _whole(plan_file) as file:
-            file.write(json.dumps({"runs": plan, "groups": numbers}, indent=0).encode())
+        numbers = [[position[run] for run in group] for group in groups]
+        with _whole(out / PLAN) as file:
+            file.write(json.dumps({"runs": _plan(runs), "groups": numbers}, indent=0).encode())
+    elif not resume:
+        raise InputError(f"{out} already holds a sweep. Continue it with resume (--resume) or choose a new folder.")
     remove_partial_files(out)
+    return groups
+
+
+def groups_in(out: Path, runs: Sequence[RunConfig]) -> list[Ensemble] | None:
+    """The groups of a sweep that was begun in `out`; None if there is none.
+
+    Raises:
+        InputError: the sweep is of other runs.
+    """
+    path = out / PLAN
+    if not path.exists():
+        return None
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        held_runs, numbers = held["runs"], held["groups"]
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{path} is damaged. Choose a new folder.") from None
+    if held_runs != _plan(runs):
+        raise InputError(f"{out} holds a sweep of another plan. Resume with that plan or choose a new folder.")
     return [tuple(runs[i] for i in group) for group in numbers]
 
 
@@ -117,6 +129,10 @@ def merge_groups(out: Path, groups: Sequence[Ensemble]) -> Path:
     write_curves(read_curves(trained.curves for trained in finished if not trained.curves.empty), table)
     _sync_folder(out)
     return table
+
+
+def _plan(runs: Sequence[RunConfig]) -> list[dict[str, Any]]:
+    return [{"algorithm": run.algorithm, **asdict(run)} for run in runs]
 
 
 @contextmanager

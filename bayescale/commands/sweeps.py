@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bayescale.commands.options import EnvStepPrice, FlopPrice
 from bayescale.outputs import check_folder
 
 if TYPE_CHECKING:
-    from bayescale.runners.progress import Progress
+    from bayescale.runners import Estimate, Progress
 
 BAR = 30  # characters
 SECONDS_BETWEEN_LINES = 60.0
@@ -22,16 +23,38 @@ def sweep(
     engine: Annotated[str, typer.Option(help="Where runs are trained: local.")] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a sweep that was stopped.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run and how long it would take; run nothing.")
+    ] = False,
+    hour_price: Annotated[
+        float, typer.Option(metavar="PRICE", min=0.0, help="Price of an hour of this machine, for a dry run.")
+    ] = 0.0,
+    env_step_price: EnvStepPrice = 0.0,
+    flop_price: FlopPrice = 0.0,
 ) -> None:
     """Train the runs of a plan; write their learning curves."""
     check_folder(out)
-    from bayescale.runners import describe, load_plan, run_sweep
+    from bayescale.runners import describe, estimate, load_plan, run_sweep
 
     grid = load_plan(plan)
     print(describe(grid), flush=True)
-    if not dry_run:
+    if dry_run:
+        print(_expected(estimate(grid, out, workers), hour_price, env_step_price, flop_price))
+    else:
         print(f"wrote {run_sweep(grid, out, resume, workers, engine, ProgressDisplay())}")
+
+
+def _expected(left: "Estimate", hour_price: float, env_step_price: float, flop_price: float) -> str:
+    """What a dry run says beside the counts of the plan."""
+    counts = f"{left.env_steps:,} env steps, {left.gradient_updates:,} gradient updates, {left.flops:.3g} flops"
+    spent = duration(left.training_seconds)
+    lines = [
+        f"to do: {left.runs:,} runs in {left.groups:,} groups, {counts}",
+        f"expected: {duration(left.seconds)} with {left.workers} workers, {spent} of training",
+    ]
+    if hour_price or env_step_price or flop_price:
+        lines.append(f"cost: {left.cost(hour_price, flop_price, env_step_price):,.4g}")
+    return "\n".join(lines)
 
 
 class ProgressDisplay:
