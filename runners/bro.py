@@ -74,7 +74,6 @@ class BRO:
         self._critic_pass = BroNets(self._critic_shapes, 2 * members, shared.batch_size)
         self._critic_inputs = self._critic_pass.inputs.view(members, 2, shared.batch_size, -1)
         self._acting: dict[int, BroNets] = {}  # by number of observations
-        self._gamma = torch.tensor([[config.gamma] for config in configs])
         # The actor's loss falls by the mean over critics, quantiles and samples.
         share = -1.0 / (2 * shared.quantiles * shared.batch_size)
         self._mean_gradients = torch.full((2 * members, shared.batch_size, shared.quantiles), share)
@@ -85,7 +84,7 @@ class BRO:
         """Losses of one gradient update of every member, which changes all parameters in place.
 
         Critics: the quantile Huber loss of each with the targets, quantile by quantile,
-        y = r + gamma (1 - terminated) (mean_i Qtarget_i(s', a') - T log pi(a'|s')).
+        y = r + discount (mean_i Qtarget_i(s', a') - T log pi(a'|s')).
         Actor: mean T log pi(a|s) - mean_i Q_i(s, a). Temperature: mean -T (log pi(a|s) + H), target entropy H = -|A|/2.
         The critics' loss that is returned is the squared error of the mean values: their own would cost another pass.
 
@@ -107,12 +106,12 @@ class BRO:
         return Losses(critic_loss, actor_loss)
 
     def explore(self, observations: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
-        """Actions to train on, (member, action), in one observation of each member, (member, observation)."""
-        mean, std = self._policy(self._acting_in(observations[:, None]))
+        """Actions to train on, (member, 1, action), in one observation of each member, (member, 1, observation)."""
+        mean, std = self._policy(self._acting_in(observations))
         noise = torch.stack([torch.randn(1, self._sizes[1], generator=stream) for stream in streams])
         if self.optimist is not None:
-            return self.optimist.explore(observations[:, None], mean, std, noise)[:, 0]
-        return torch.tanh(mean + std * noise)[:, 0]
+            return self.optimist.explore(observations, mean, std, noise)
+        return torch.tanh(mean + std * noise)
 
     def greedy(self, observations: Tensor) -> Tensor:
         """The policies' modes, (member, n, action), in n observations of each member, (member, n, observation)."""
@@ -187,8 +186,7 @@ class BRO:
         temperature = self.log_temperature.exp()
         next_value = self._quantiles(self.target_critics, batch.next_observation.mT, then.action.mT).mean(1)
         next_value -= (temperature * then.log_density)[..., None]
-        discount = self._gamma * (1.0 - batch.terminated)
-        target = next_value.mul_(discount[..., None]).add_(batch.reward[..., None])
+        target = next_value.mul_(batch.discount[..., None]).add_(batch.reward[..., None])
         quantiles = self._quantiles(self.critics, batch.observation.mT, batch.action.mT)
         gradients = huber_gradients(quantiles, target).flatten(0, 1)
         self._critic_pass.parameter_gradients(self.critics, gradients, self._critic_gradients)

@@ -20,6 +20,8 @@ class RunConfig:
 
     algorithm: ClassVar[str]
     own: ClassVar[tuple[str, ...]] = ("learning_rate", "seed", "gamma", "tau")  # may differ within an ensemble
+    num_envs = 1  # that a run acts in at once; an algorithm that takes many makes a field of it, and of the next
+    n_step = 1  # steps of a return before its value is asked for
 
     env_id: str
     utd: float  # gradient updates per environment step, above or below 1
@@ -72,6 +74,14 @@ class RunConfig:
                 f"env_steps {self.env_steps} does not exceed warmup_steps {self.warmup_steps}, so nothing would be "
                 "learned. Raise env_steps."
             )
+
+        for name in ("env_steps", "warmup_steps", "evaluation_interval"):
+            value = getattr(self, name)
+            if value % self.num_envs:
+                raise InputError(
+                    f"{name} {value} is not a multiple of num_envs {self.num_envs}, and all environments step "
+                    f"together. Give {-(-value // self.num_envs) * self.num_envs}."
+                )
 
     @property
     def gradient_updates(self) -> int:

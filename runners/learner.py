@@ -38,7 +38,7 @@ class Learner(Protocol):
         """Losses of one gradient update of every member, (member,); a member whose losses are not finite is ended."""
 
     def explore(self, observations: Tensor, streams: Sequence[Generator]) -> Tensor:
-        """Actions to train on, (member, action) in [-1, 1], in one observation of each member."""
+        """Actions to train on in [-1, 1], (member, num_envs, action), in (member, num_envs, observation)."""
 
     def greedy(self, observations: Tensor) -> Tensor:
         """Actions to be judged by, (member, n, action), in n observations of each member, (member, n, observation)."""

@@ -5,26 +5,25 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-FloatArray = NDArray[np.float32]
+from bayescale.runners.returns import Transitions
 
 
 class Batch(NamedTuple):
-    """Transitions of every member. Only `terminated` ends the return; a truncated episode bootstraps."""
+    """Transitions of every member."""
 
     observation: Tensor  # (member, observation, batch)
     action: Tensor  # (member, action, batch), in [-1, 1]
-    reward: Tensor  # (member, batch)
-    next_observation: Tensor  # (member, observation, batch)
-    terminated: Tensor  # (member, batch), 0 or 1
+    reward: Tensor  # (member, batch), of one step or the discounted sum of several
+    next_observation: Tensor  # (member, observation, batch), after them
+    discount: Tensor  # (member, batch), of the value there: gamma^steps, 0 where the episode terminated
 
 
 class ReplayBuffer:
     """The last `capacity` transitions of each member; batches are drawn uniformly with replacement.
 
-    All members store a transition at the same time, so they hold equally many.
+    All members store equally many transitions at the same time.
     """
 
     def __init__(self, members: int, capacity: int, observation_size: int, action_size: int) -> None:
@@ -36,19 +35,17 @@ class ReplayBuffer:
         self._rows = self._table.numpy()  # same memory: writing a row through numpy is cheaper
         self._first_rows = torch.arange(members)[:, None] * capacity
 
-    def add(
-        self,
-        observation: FloatArray,
-        action: FloatArray,
-        reward: NDArray[np.float64],
-        next_observation: FloatArray,
-        terminated: NDArray[np.bool_],
-    ) -> None:
-        """Store one transition per member, in place of the oldest if the buffer is full; member axis first."""
-        columns = (observation, action, reward[:, None], next_observation, terminated[:, None])
-        np.concatenate(columns, axis=1, out=self._rows[:, self._next_row], casting="same_kind")
-        self._next_row = (self._next_row + 1) % self.capacity
-        self.size = min(self.size + 1, self.capacity)
+    def add(self, transitions: Transitions) -> None:
+        """Store transitions of every member, at most `capacity`, in place of the oldest if the buffer is full."""
+        count = transitions.reward.shape[1]
+        fitting = min(count, self.capacity - self._next_row)
+        for part, first in ((slice(fitting), self._next_row), (slice(fitting, count), 0)):
+            if part.start != part.stop:
+                columns = [column[:, part] for column in transitions]
+                to = self._rows[:, first : first + columns[0].shape[1]]
+                np.concatenate(columns, axis=2, out=to, casting="same_kind")
+        self._next_row = (self._next_row + count) % self.capacity
+        self.size = min(self.size + count, self.capacity)
 
     def sample(self, batch_size: int, streams: Sequence[torch.Generator]) -> Batch:
         """A batch of each member's transitions, drawn from its own stream."""
@@ -58,5 +55,5 @@ class ReplayBuffer:
         chosen += self._first_rows
         rows = self._table.flatten(0, 1).index_select(0, chosen.flatten())
         columns = torch.split(rows.view(*chosen.shape, -1).mT, self._widths, dim=1)
-        observation, action, reward, next_observation, terminated = columns
-        return Batch(observation, action, reward[:, 0], next_observation, terminated[:, 0])
+        observation, action, reward, next_observation, discount = columns
+        return Batch(observation, action, reward[:, 0], next_observation, discount[:, 0])

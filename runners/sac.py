@@ -80,7 +80,6 @@ class SAC:
         target_rows = critic_rows.clone()
         self.target_critics = self._critics_in(target_rows)
         self._targets = list(zip(target_rows, critic_rows, (config.tau for config in configs), strict=True))
-        self._gamma = torch.tensor([[config.gamma] for config in configs])
 
         learning_rates = [config.learning_rate for config in configs]
         self._actor_adam = Adam(actor_rows, learning_rates)
@@ -98,7 +97,7 @@ class SAC:
         """Losses of one gradient update of every member, which changes all parameters in place.
 
         Critics: sum_i mean (Q_i(s, a) - y)^2, with the target
-        y = r + gamma (1 - terminated) (min_i Qtarget_i(s', a') - T log pi(a'|s')).
+        y = r + discount (min_i Qtarget_i(s', a') - T log pi(a'|s')).
         Actor: mean T log pi(a|s) - min_i Q_i(s, a). Temperature: mean -T (log pi(a|s) + H), target entropy H = -|A|.
 
         Args:
@@ -114,9 +113,10 @@ class SAC:
         return Losses(critic_loss, actor_loss)
 
     def explore(self, observations: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
-        """Sampled actions, (member, action), in one observation of each member, (member, observation)."""
-        noise = torch.stack([torch.randn(self._action_size, 1, generator=stream) for stream in streams])
-        return explore(self._actor_outputs(observations[:, None]), noise)[..., 0]
+        """Sampled actions, (member, n, action), in n observations of each member, (member, n, observation)."""
+        shape = (self._action_size, observations.shape[1])
+        noise = torch.stack([torch.randn(shape, generator=stream) for stream in streams])
+        return explore(self._actor_outputs(observations), noise).mT
 
     def greedy(self, observations: Tensor) -> Tensor:
         """The policies' modes, (member, n, action), in n observations of each member, (member, n, observation)."""
@@ -145,7 +145,7 @@ class SAC:
     def _update_critics(self, batch: Batch, then: Sampled, temperature: Tensor) -> Tensor:
         next_value = self._q_values(self.target_critics, batch.next_observation, then.action).amin(1)
         next_value -= temperature * then.log_density
-        target = batch.reward + self._gamma * (1.0 - batch.terminated) * next_value
+        target = batch.reward + batch.discount * next_value
         error = self._q_values(self.critics, batch.observation, batch.action) - target[:, None]
         q_gradients = error * (2.0 / error.shape[-1])
         self._critic_pass.parameter_gradients(self.critics, _per_critic(q_gradients), self._critic_gradients)

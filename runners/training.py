@@ -19,6 +19,7 @@ from bayescale.runners.environments import FloatArray, make_environments
 from bayescale.runners.evaluation import Evaluator
 from bayescale.runners.learner import make_learner
 from bayescale.runners.replay import ReplayBuffer
+from bayescale.runners.returns import Returns
 from bayescale.runners.stopping import safely_reached
 
 FLOPS_PER_PARAMETER_AND_SAMPLE = 10  # forward target 2, forward critic 2, backward 4, forward in the actor's loss 2
@@ -112,7 +113,7 @@ class _Training:
     def __init__(self, configs: Sequence[RunConfig]) -> None:
         self._configs, self._shared = configs, configs[0]
         members, shared = len(configs), self._shared
-        self._environments = make_environments(shared.suite, shared.env_id, members)
+        self._environments = make_environments(shared.suite, shared.env_id, members, shared.num_envs)
         self._evaluator = Evaluator(shared.suite, shared.env_id, members, shared.evaluation_episodes)
         sizes = self._environments.observation_size, self._environments.action_size
         seeds = [[int(word) for word in np.random.SeedSequence(config.seed).generate_state(4)] for config in configs]
@@ -121,6 +122,7 @@ class _Training:
             [torch.Generator().manual_seed(seed) for seed in column] for column in stream_seeds
         )
         self._learner = make_learner(configs, *sizes, init_streams)
+        self._returns = Returns([config.gamma for config in configs], shared.n_step)
         self._buffer = ReplayBuffer(members, min(shared.buffer_size, shared.env_steps), *sizes)
         self._env_steps = self._updates = 0
         self._alive = np.ones(members, np.bool_)
@@ -167,19 +169,24 @@ class _Training:
 
     def _step(self, observations: FloatArray) -> FloatArray:
         """The observations after one step of every member that is alive."""
+        by_member = observations.reshape(len(self._alive), self._shared.num_envs, -1)
         if self._env_steps < self._shared.warmup_steps:
             actions = self._uniform_actions()
         else:
-            actions = self._learner.explore(torch.from_numpy(observations), self._action_streams).numpy()
+            actions = self._learner.explore(torch.from_numpy(by_member), self._action_streams).numpy()
             self._keep_alive(actions)
-        outcome = self._environments.step(actions, self._alive)
-        self._buffer.add(observations, actions, outcome.reward, outcome.final_observation, outcome.terminated)
-        self._env_steps += bool(self._alive.any())
+        acting = np.repeat(self._alive, self._shared.num_envs)
+        outcome = self._environments.step(actions.reshape(len(acting), -1), acting)
+        transitions = self._returns.add(by_member, actions, outcome)
+        if transitions is not None:
+            self._buffer.add(transitions)
+        if self._alive.any():
+            self._env_steps += self._shared.num_envs
         return outcome.observation
 
     def _uniform_actions(self) -> FloatArray:
-        size = self._environments.action_size
-        drawn = [torch.empty(size).uniform_(-1.0, 1.0, generator=stream) for stream in self._action_streams]
+        shape = (self._shared.num_envs, self._environments.action_size)
+        drawn = [torch.empty(shape).uniform_(-1.0, 1.0, generator=stream) for stream in self._action_streams]
         return torch.stack(drawn).numpy()
 
     def _evaluate(self) -> None:

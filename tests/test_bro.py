@@ -75,7 +75,7 @@ def batch_of(seeds: list[int], size: int = 16) -> Batch:
             action=torch.rand(ACTION, size, generator=generator) * 2 - 1,
             reward=torch.randn(size, generator=generator),
             next_observation=torch.randn(OBSERVATION, size, generator=generator),
-            terminated=(torch.rand(size, generator=generator) < 0.3).to(torch.get_default_dtype()),
+            discount=0.95 * (torch.rand(size, generator=generator) > 0.3).to(torch.get_default_dtype()),
         )
 
     return Batch(*(torch.stack(column) for column in zip(*map(one, seeds), strict=True)))
@@ -248,8 +248,7 @@ def slow_updates(config: BROConfig, updates: int) -> list[Tensor]:
         temperature = log_temperature.detach().exp()
         next_action, next_log_density = act(s_next)
         bootstrap = z(targets, s_next, next_action).mean(0) - temperature * next_log_density[:, None]
-        goes_on = config.gamma * (1.0 - batch.terminated)
-        y = (batch.reward[:, None] + goes_on[:, None] * bootstrap).detach()
+        y = (batch.reward[:, None] + batch.discount[:, None] * bootstrap).detach()
         descend(slow_quantile_huber(z(critics, s, a), y).sum(), decayed[0])
         for new, old in zip(critics, targets, strict=True):
             old.copy_((1 - config.tau) * old + config.tau * new.detach())
@@ -347,11 +346,11 @@ def test_acting_reads_each_members_own_actors() -> None:
     observations = torch.randn(3, 5, OBSERVATION, generator=stream())
     outputs = torch.stack([slow_forward(bro.agent(i).actor, observations[i : i + 1])[0] for i in range(3)])
     torch.testing.assert_close(bro.greedy(observations), torch.tanh(outputs[..., :ACTION]))
-    sampled = bro.explore(observations[:, 0], [stream(i) for i in range(3)])
+    sampled = bro.explore(observations[:, :1], [stream(i) for i in range(3)])[:, 0]
     plain = new_bro([dataclasses.replace(config, optimistic=False) for config in MEMBERS])
     for ours, theirs in zip(plain.actor, bro.actor, strict=True):
         ours.copy_(theirs)
-    plain_sampled = plain.explore(observations[:, 0], [stream(i) for i in range(3)])
+    plain_sampled = plain.explore(observations[:, :1], [stream(i) for i in range(3)])[:, 0]
     for i in range(3):
         mean, raw = outputs[i, 0].chunk(2)
         spread = (6.0 * torch.tanh(raw) - 4.0).exp() * torch.randn(ACTION, generator=stream(i))

@@ -1,9 +1,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -22,7 +20,7 @@ from bayescale.runners.policy import (
     sample,
     squashed_log_density,
 )
-from bayescale.runners.replay import Batch, ReplayBuffer
+from bayescale.runners.replay import Batch
 from bayescale.runners.sac import SAC
 
 torch.set_num_threads(1)
@@ -71,7 +69,7 @@ def batch_of(seeds: list[int], size: int = 16) -> Batch:
             action=torch.rand(ACTION, size, generator=generator) * 2 - 1,
             reward=torch.randn(size, generator=generator),
             next_observation=torch.randn(OBSERVATION, size, generator=generator),
-            terminated=(torch.rand(size, generator=generator) < 0.3).to(torch.get_default_dtype()),
+            discount=0.95 * (torch.rand(size, generator=generator) > 0.3).to(torch.get_default_dtype()),
         )
 
     return Batch(*(torch.stack(column) for column in zip(*map(one, seeds), strict=True)))
@@ -267,7 +265,7 @@ def slow_updates(config: SACConfig, updates: int) -> list[Tensor]:
         temperature = log_temperature.detach().exp()
         next_action, next_log_density = act(s_next, next_noise)
         bootstrap = q(targets, s_next, next_action).amin(0) - temperature * next_log_density
-        y = (batch.reward + config.gamma * torch.where(batch.terminated == 1, 0.0, bootstrap)).detach()
+        y = (batch.reward + batch.discount * bootstrap).detach()
         descend(((q(critics, s, a) - y) ** 2).mean(-1).sum(), optimizers[0])
         action, log_density = act(s, noise)
         descend((temperature * log_density - q(critics, s, action).amin(0)).mean(), optimizers[1])
@@ -327,8 +325,8 @@ def test_no_member_sees_another_ones_data_or_parameters() -> None:
 
 def test_terminated_transitions_ignore_what_follows() -> None:
     batch = batch_of([0])
-    for ends, same in ((torch.ones(1, 16), True), (torch.zeros(1, 16), False)):
-        usual = batch._replace(terminated=ends)
+    for discount, same in ((torch.zeros(1, 16), True), (torch.ones(1, 16), False)):
+        usual = batch._replace(discount=discount)
         strange = usual._replace(next_observation=1e3 * batch.next_observation)
         losses = [new_sac([CONFIG]).update(each, [stream()]).critic.item() for each in (usual, strange)]
         assert (losses[0] == losses[1]) is same
@@ -339,41 +337,8 @@ def test_acting_reads_each_members_own_actor() -> None:
     observations = torch.randn(3, 5, OBSERVATION, generator=stream())
     modes = torch.stack([slow_forward([w[i : i + 1] for w in sac.actor], observations[i : i + 1])[0] for i in range(3)])
     torch.testing.assert_close(sac.greedy(observations), torch.tanh(modes[..., :ACTION]))
-    sampled = sac.explore(observations[:, 0], [stream(i) for i in range(3)])
+    sampled = sac.explore(observations[:, :1], [stream(i) for i in range(3)])[:, 0]
     for i in range(3):
         mean, log_std = modes[i, 0].chunk(2)
         noise = torch.randn(ACTION, generator=stream(i))
         torch.testing.assert_close(sampled[i], torch.tanh(mean + log_std.exp() * noise))
-
-
-# Replay
-
-
-def test_replay_buffer_keeps_the_newest_and_its_columns_and_members_apart() -> None:
-    buffer = ReplayBuffer(2, 3, 2, 1)
-    for i in range(5):
-        step = np.array([i, i + 100.0], np.float32)  # the second member's numbers are 100 larger
-        pairs = np.stack((step, step), axis=1)
-        buffer.add(pairs, step[:, None] / 10, -step.astype(np.float64), pairs + 1, step == 104)
-    batch = buffer.sample(200, [stream(0), stream(1)])
-    assert buffer.size == 3
-    stored = batch.observation[:, 0]
-    assert [set(member.tolist()) for member in stored] == [{2.0, 3.0, 4.0}, {102.0, 103.0, 104.0}]
-    torch.testing.assert_close(batch.observation[:, 1], stored)
-    torch.testing.assert_close(batch.action[:, 0], stored / 10)
-    torch.testing.assert_close(batch.reward, -stored)
-    torch.testing.assert_close(batch.next_observation, (stored + 1)[:, None].expand(-1, 2, -1))
-    torch.testing.assert_close(batch.terminated, (stored == 104.0).float())
-
-
-def test_members_draw_batches_from_their_own_streams() -> None:
-    def drawn(seeds: list[int]) -> Any:
-        buffer = ReplayBuffer(len(seeds), 50, 1, 1)
-        for i in range(50):
-            step = np.full((len(seeds), 1), i, np.float32)
-            buffer.add(step, step, step[:, 0].astype(np.float64), step, step[:, 0] < 0)
-        return buffer.sample(20, [stream(seed) for seed in seeds]).observation[:, 0]
-
-    together = drawn([5, 6])
-    assert torch.equal(together[1:], drawn([6]))
-    assert not torch.equal(together[0], together[1])
