@@ -39,6 +39,7 @@ def main() -> None:
     for width in (64, 256):
         for line in training(width):
             print(json.dumps(line), flush=True)
+    print(json.dumps(bro(width=256)), flush=True)
     print(json.dumps(sweep_scaling()), flush=True)
 
 
@@ -95,6 +96,18 @@ def training(width: int) -> Iterator[dict[str, object]]:
             rate, flops_per_second = _rates_in_turn(ours, limit)
             achieved = rate * flops_per_update(width)
             yield _line("runner-limit-h256", achieved, flops_per_second, "flop/s", "torch.mm of 512 x 512")
+
+
+def bro(width: int) -> dict[str, object]:
+    """Agent updates per second of BRO beside one agent written plainly with torch.nn and autograd (bench_bro.py).
+
+    Pendulum, batch size 128, 100 quantiles, the optimistic actor; environment and replay buffer included.
+    """
+    with (
+        _side(sys.executable, "bayescale-bro", width) as ours,
+        _side(sys.executable, "plain-torch-bro", width) as plain,
+    ):
+        return _line("runner-bro", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
 
 
 def flops_per_update(width: int, batch_size: int = 256) -> float:

@@ -41,6 +41,47 @@ def bayescale(width: int) -> Work:
     return work
 
 
+BRO_BATCH_SIZE, BRO_UPDATES = 128, 192  # one process, one line; the peer does a sixteenth of it
+
+
+def bayescale_bro(width: int) -> Work:
+    from bayescale.runners import BROConfig, run_ensemble
+    from bayescale.runners.ensembles import members_at_most
+
+    def config(seed: int, updates: int) -> BROConfig:
+        return BROConfig(
+            env_id="Pendulum-v1",
+            utd=1.0,
+            batch_size=BRO_BATCH_SIZE,
+            learning_rate=3e-4,
+            seed=seed,
+            env_steps=BRO_BATCH_SIZE + updates,
+            hidden_width=width,
+            warmup_steps=BRO_BATCH_SIZE,
+            evaluation_interval=10**9,
+            evaluation_episodes=1,
+        )
+
+    members = members_at_most(config(0, 1))
+
+    def work(updates: int = BRO_UPDATES // members) -> float:
+        results = run_ensemble([config(seed, updates) for seed in range(members)])
+        return sum(result.gradient_updates for result in results)
+
+    work(5)
+    return work
+
+
+def plain_torch_bro(width: int) -> Work:
+    import torch
+    from bench_bro import PlainBRO
+
+    torch.set_num_threads(1)
+    agent = PlainBRO(width, BRO_BATCH_SIZE, BRO_BATCH_SIZE)
+    agent.work(2)
+    return lambda: agent.work(BRO_UPDATES // 16)
+
+
 def stable_baselines3(width: int) -> Work:
     import torch
     from stable_baselines3 import SAC
@@ -120,6 +161,8 @@ def main() -> None:
     """Announces itself, then answers every line."""
     sides = {
         "bayescale": bayescale,
+        "bayescale-bro": bayescale_bro,
+        "plain-torch-bro": plain_torch_bro,
         "stable-baselines3": stable_baselines3,
         "sbx": sbx,
         "rejax": rejax,
