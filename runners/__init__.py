@@ -6,7 +6,7 @@ Plans can be read without torch: it is imported when `train` or `run_ensemble` i
 from typing import TYPE_CHECKING, Any
 
 from bayescale.errors import MissingExtra
-from bayescale.runners.config import BROConfig, RunConfig, SACConfig
+from bayescale.runners.config import BROConfig, PQLConfig, RunConfig, SACConfig
 from bayescale.runners.estimates import Estimate, estimate
 from bayescale.runners.plan import Plan, SweepSize, describe, load_plan, make_plan
 from bayescale.runners.progress import Progress
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BROConfig",
     "Estimate",
+    "PQLConfig",
     "Plan",
     "Progress",
     "RunConfig",

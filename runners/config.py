@@ -150,7 +150,58 @@ class BROConfig(RunConfig):
         return activations + 2 * 5 * critic_parameters + actors * 4 * actor_parameters
 
 
-ALGORITHMS: dict[str, type[RunConfig]] = {config.algorithm: config for config in (SACConfig, BROConfig)}
+@dataclass(frozen=True)
+class PQLConfig(RunConfig):
+    """A run of PQL, with its authors' defaults; `depth` counts hidden layers, of the actor and of each critic.
+
+    Their batch size is 8,192 and their learning rate 5e-4. Eight critic updates per step of all environments are a UTD
+    of 8 / num_envs.
+    """
+
+    algorithm: ClassVar[str] = "PQL"
+
+    depth: int = 3
+    tau: float = 0.05
+    warmup_steps: int = 32 * 4_096  # 32 of each environment
+    buffer_size: int = 5_000_000
+    evaluation_interval: int = 100 * 4_096
+    num_envs: int = 4_096
+    n_step: int = 3
+    critic_actor_ratio: int = 2  # updates of the critics per update of the actor
+    noise_low: float = 0.05  # standard deviation of exploration in the first environment
+    noise_high: float = 0.8  # and in the last
+    target_noise: float = 0.8  # standard deviation of the noise on the target's actions, before it is cut
+    target_noise_bound: float = 0.2
+    weight_decay: float = 0.01  # of AdamW
+    gradient_norm: float = 0.5  # at most, of both critics' gradients together and of the actor's
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("noise_low", "noise_high", "target_noise", "target_noise_bound", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise InputError(f"{name} must be 0 or more; got {value}. Leave it out for the authors' value.")
+        if not self.gradient_norm > 0:
+            raise InputError(f"gradient_norm must be positive; got {self.gradient_norm}. 0.5 is usual.")
+        if self.num_envs > self.buffer_size:
+            raise InputError(
+                f"num_envs {self.num_envs} is larger than buffer_size {self.buffer_size}. Raise buffer_size."
+            )
+        if self.num_envs * self.n_step > self.warmup_steps:
+            raise InputError(
+                f"warmup_steps {self.warmup_steps} is less than n_step {self.n_step} times num_envs {self.num_envs}, "
+                "so the first update would find no transitions. Raise warmup_steps."
+            )
+
+    @property
+    def working_floats(self) -> int:
+        """Activations of two critics and one actor, their gradients, and of each network what SAC keeps."""
+        hidden = self.depth * self.hidden_width
+        activations = (2 + 2 + 1 + 1) * hidden * self.batch_size
+        return activations + (2 * 5 + 4) * hidden * (self.hidden_width + 1)
+
+
+ALGORITHMS: dict[str, type[RunConfig]] = {config.algorithm: config for config in (SACConfig, BROConfig, PQLConfig)}
 
 
 def updates_due(env_steps: int, warmup_steps: int, utd: float) -> int:
