@@ -2,7 +2,7 @@
 
 | suite | `env_id` | environments |
 |---|---|---|
-| gym | a Gymnasium id; `module:Id-v0` imports the module that registers it | one by one |
+| gym | a Gymnasium id; `module:Id-v0` imports the module that registers it | one by one, or as registered |
 | dmc | a task of the DeepMind Control suite, `domain-task` | one by one |
 | playground | a task of MuJoCo Playground | a group at once, in JAX |
 

@@ -1,6 +1,10 @@
-"""Gymnasium's tasks: classic control, MuJoCo, and whatever else is registered with it."""
+"""Gymnasium's tasks: classic control, MuJoCo, and whatever else is registered with it.
+
+One that has a vector environment of its own is stepped by that where a group has several environments.
+"""
 
 import copy
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -8,6 +12,7 @@ import gymnasium
 from bayescale.errors import InputError
 from bayescale.runners.environments import Environments
 from bayescale.runners.single_environments import SingleEnvironments
+from bayescale.runners.vector_environments import VectorEnvironments
 
 
 def make_environments(env_id: str, groups: int, each: int) -> Environments:
@@ -16,6 +21,8 @@ def make_environments(env_id: str, groups: int, each: int) -> Environments:
         spec = copy.deepcopy(gymnasium.spec(env_id))
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise InputError(f"env_id '{env_id}' is not a registered Gymnasium task: {error}") from None
+    if spec.vector_entry_point is not None and (each > 1 or spec.entry_point is None):
+        return VectorEnvironments(env_id, partial(gymnasium.make_vec, env_id, num_envs=each), groups)
     episode_steps = spec.max_episode_steps
     # Without the wrappers that count steps and check the order of calls: they cost a share of a cheap task's step.
     spec.max_episode_steps, spec.order_enforce = None, False

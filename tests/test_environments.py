@@ -2,16 +2,22 @@ import importlib
 import os
 import subprocess
 import sys
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from dm_control import suite
 from dm_control.rl.control import PhysicsError
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import dmc, make_plan, train
 from bayescale.runners.environments import Environments, Outcome, check_task, make_environments
+from bayescale.runners.vector_environments import VectorEnvironments
 
 importlib.import_module("tests.probe_environments")  # registers them
 
@@ -82,6 +88,66 @@ def test_equal_seeds_give_equal_environments_and_groups_share_nothing(name: str,
         single = alone.step(actions[3:], np.ones(1, np.bool_))
         np.testing.assert_array_equal(single.observation[0], step.observation[3])
         assert single.reward[0] == step.reward[3]
+
+
+def clocks_at_once(num_envs: int, mode: AutoresetMode = AutoresetMode.SAME_STEP) -> SyncVectorEnv:
+    return SyncVectorEnv([lambda: gymnasium.make("ProbeClock-v0")] * num_envs, autoreset_mode=mode)
+
+
+class Tensors(gymnasium.vector.VectorWrapper):
+    """A simulator that speaks in tensors, as those on a GPU do."""
+
+    def step(self, actions: Any) -> Any:
+        *parts, infos = super().step(actions)
+        if "final_obs" in infos:
+            rows = [np.zeros(1) if row is None else row for row in infos["final_obs"]]
+            infos = {"final_obs": torch.tensor(np.stack(rows))}
+        return *map(torch.from_numpy, parts), infos
+
+
+@pytest.mark.parametrize("form", ["same step", "disabled", "tensors"])
+def test_vector_environments_against_environments_stepped_one_by_one(form: str) -> None:
+    mode = AutoresetMode.DISABLED if form == "disabled" else AutoresetMode.SAME_STEP
+
+    def make() -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+        clocks = clocks_at_once(3, mode)
+        return Tensors(clocks) if form == "tensors" else clocks
+
+    ours = VectorEnvironments("ProbeClock-v0", make, groups=2)
+    twin = make_environments("gym", "ProbeClock-v0", groups=2, each=3)
+    np.testing.assert_array_equal(ours.reset([0, 1]), twin.reset([0, 1]))
+    played = play(ours, 6, 60)
+    assert_equal(played, play(twin, 6, 60))
+    assert all(sum(getattr(step, end).sum() for step in played) > 5 for end in ("terminated", "truncated"))
+
+
+def test_a_task_with_a_vector_environment_of_its_own_is_stepped_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = EnvSpec("ProbeClocks-v0", entry_point=None, vector_entry_point=clocks_at_once)
+    monkeypatch.setitem(gymnasium.registry, spec.id, spec)
+    environments = make_environments("gym", spec.id, groups=2, each=3)
+    assert isinstance(environments, VectorEnvironments)
+    assert environments.reset([0, 1]).shape == (6, 1)
+    undecided = EnvSpec("ProbeNextStep-v0", entry_point=None, vector_entry_point=next_step_clocks)
+    monkeypatch.setitem(gymnasium.registry, undecided.id, undecided)
+    with pytest.raises(
+        InputError, match=r"mode AutoresetMode.NEXT_STEP, in which some steps.*Register it with SAME_STEP"
+    ):
+        check_task("gym", undecided.id)
+
+
+def next_step_clocks(num_envs: int) -> SyncVectorEnv:
+    return clocks_at_once(num_envs, AutoresetMode.NEXT_STEP)
+
+
+def test_final_observations_that_a_simulator_keeps_to_itself_are_missed() -> None:
+    class Silent(gymnasium.vector.VectorWrapper):
+        def step(self, actions: Any) -> Any:
+            return *super().step(actions)[:4], {}
+
+    silent = VectorEnvironments("Silent-v0", lambda: Silent(clocks_at_once(2)), groups=1)
+    silent.reset([0])
+    with pytest.raises(InputError, match=r"env_id 'Silent-v0' ended episodes without final_obs in its infos.*Add it"):
+        play(silent, 2, 5)
 
 
 @pytest.mark.parametrize("env_id", ["cartpole-swingup", "point_mass-easy"])
