@@ -48,6 +48,13 @@ class EnergyMeter:
         self._last = now
         return self._microjoules / 1e6
 
+    def resume(self, joules: float | None) -> None:
+        """Adds what another meter had counted before; None: that is not known, nor will it be."""
+        if joules is None:
+            self._last = None
+        else:
+            self._microjoules += round(joules * 1e6)
+
     def _read(self) -> list[int] | None:
         try:
             return [int(counter.read_text()) for counter in self._counters] or None

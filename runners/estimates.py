@@ -105,7 +105,7 @@ def estimate_groups(
 
 def shape(group: Ensemble) -> Ensemble:
     """The group with all that its rates do not depend on at one value: equal for groups that share them."""
-    same: dict[str, Any] = {"utd": 1.0, "env_steps": 2**62, "evaluation_interval": 1, "stop_return": math.inf}
+    same: dict[str, Any] = {"utd": 1.0, "env_steps": 2**62, "evaluation_interval": 2**40, "stop_return": math.inf}
     return tuple(dataclasses.replace(shared_settings(run), **same) for run in group)
 
 
@@ -138,13 +138,17 @@ def recorded_rates(records: Sequence[Mapping[str, Any]]) -> Rates:
 
 
 def _shortened(run: RunConfig) -> RunConfig:
-    steps = max(TRIAL_UPDATES, TRIAL_STEPS_PER_SAMPLE * run.batch_size)
+    """With a warm-up of a batch and `TRIAL_UPDATES` updates; environments that step together set the least length."""
+    warmup, steps = (
+        -(-least // run.num_envs) * run.num_envs
+        for least in (run.batch_size, max(TRIAL_UPDATES, TRIAL_STEPS_PER_SAMPLE * run.batch_size))
+    )
     return dataclasses.replace(
         run,
-        warmup_steps=run.batch_size,
-        env_steps=run.batch_size + steps,
+        warmup_steps=warmup,
+        env_steps=warmup + steps,
         utd=(TRIAL_UPDATES + 0.5) / steps,
-        evaluation_interval=run.batch_size + steps,
+        evaluation_interval=warmup + steps,
         stop_return=math.inf,
     )
 

@@ -4,19 +4,31 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bayescale.errors import BayeScaleError
-from bayescale.runners.accounting import EnergyMeter, machine
+from bayescale.runners.accounting import machine
 from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble
 
 if TYPE_CHECKING:
+    from bayescale.runners.checkpoints import Checkpoints
     from bayescale.runners.training import RunResult
 
 FLOATS_PER_ENV_STEP = 50_000  # touched by an update in the time of a step of a cheap task, acting included
+
+
+@dataclass(frozen=True)
+class Task:
+    """A group that is to be trained, under its number in the sweep."""
+
+    number: int
+    group: Ensemble
+    checkpoint: Path | None  # a file in a folder of the sweep's folder; None for no checkpoints
+    seconds_between: float  # checkpoints, at least
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,9 @@ def work(group: Ensemble) -> int:
     return sum(run.env_steps * FLOATS_PER_ENV_STEP + run.gradient_updates * run.working_floats for run in group)
 
 
-def train_group(group: Ensemble, on_progress: Callable[[float], None]) -> Trained:
+def train_group(
+    group: Ensemble, on_progress: Callable[[float], None], checkpoints: "Checkpoints | None" = None
+) -> Trained:
     """Trains the runs of a group, as `run_ensemble` does.
 
     A record holds the run's settings, `status`, `env_steps`, `gradient_updates` and `flops` done (of updates, in matrix
@@ -41,19 +55,13 @@ def train_group(group: Ensemble, on_progress: Callable[[float], None]) -> Traine
     """
     from bayescale.runners.training import run_ensemble
 
-    meter = EnergyMeter()
-
-    def watched(share: float) -> None:
-        meter.joules()  # often enough that no counter starts again twice in between
-        on_progress(share)
-
-    results = run_ensemble(group, watched)
+    results = run_ensemble(group, on_progress, checkpoints)
     seconds = results[0].seconds
     shared = {
         "group_size": len(group),
         "wall_clock_seconds": round(sum(seconds.values()), 3),
         **{f"{part}_seconds": round(spent, 3) for part, spent in seconds.items()},
-        "machine_joules": meter.joules(),
+        "machine_joules": results[0].machine_joules,
         "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **machine(),
     }
@@ -61,14 +69,19 @@ def train_group(group: Ensemble, on_progress: Callable[[float], None]) -> Traine
     return Trained(curves, tuple(_record(run, result) | shared for run, result in zip(group, results, strict=True)))
 
 
-def try_group(group: Ensemble, on_progress: Callable[[float], None]) -> Trained | str:
+def try_group(task: Task, on_progress: Callable[[float], None]) -> Trained | str:
     """As `train_group`, or one sentence that says what went wrong, for the user in place of a worker's traceback."""
+    from bayescale.runners.checkpoints import Checkpoints
+
+    path = task.checkpoint
     try:
-        return train_group(group, on_progress)
+        # Another node of a cluster may not see the folder of the sweep.
+        seen = path is not None and path.parent.parent.is_dir()
+        return train_group(task.group, on_progress, Checkpoints(path, task.seconds_between) if path and seen else None)
     except BayeScaleError as error:
         return str(error)
     except Exception as error:
-        return f"a run failed with {type(error).__name__}: {error} (one of {group})"
+        return f"a run failed with {type(error).__name__}: {error} (one of {task.group})"
 
 
 def _record(run: RunConfig, result: "RunResult") -> dict[str, Any]:

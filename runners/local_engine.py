@@ -12,10 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from bayescale.errors import BayeScaleError
-from bayescale.runners.ensembles import Ensemble
-from bayescale.runners.groups import Trained, try_group
+from bayescale.runners.groups import Task, Trained, try_group
 
-Numbered = tuple[int, Ensemble]
 Event = tuple[int, float | Trained]  # of a group, by number: the share of its steps done, or what came of it
 
 
@@ -23,23 +21,23 @@ Event = tuple[int, float | Trained]  # of a group, by number: the share of its s
 class _Worker:
     process: SpawnProcess
     link: Connection
-    group: Numbered
+    task: Task
 
 
-def train_locally(groups: Sequence[Numbered], workers: int | None = None) -> Generator[Event, None, None]:
-    """What happens to the groups, which are begun in the order given, as it happens.
+def train_locally(tasks: Sequence[Task], workers: int | None = None) -> Generator[Event, None, None]:
+    """What happens to the groups of the tasks, which are begun in the order given, as it happens.
 
     Workers are spawned: a script that comes here needs the guard `if __name__ == "__main__":`. They end with the
     iterator, and with this process, however it ends.
 
     Args:
-        groups: what to train.
+        tasks: what to train.
         workers: processes; by default one per core that this process may use.
 
     Raises:
         BayeScaleError: a run failed or a worker was killed.
     """
-    waiting = list(reversed(groups))
+    waiting = list(reversed(tasks))
     pool: list[_Worker] = []
     try:
         pool.extend(_start_worker(waiting.pop()) for _ in range(min(workers or usable_cores(), len(waiting))))
@@ -48,11 +46,11 @@ def train_locally(groups: Sequence[Numbered], workers: int | None = None) -> Gen
             for link in wait(list(at_work)):
                 worker = at_work[link]  # type: ignore[index]  # nothing but links was waited for
                 news = _news(worker)
-                yield worker.group[0], news
+                yield worker.task.number, news
                 if isinstance(news, Trained):
                     del at_work[worker.link]
                     if waiting:
-                        worker.group = waiting.pop()
+                        worker.task = waiting.pop()
                         at_work[worker.link] = worker
                         _send(worker)
     finally:
@@ -62,14 +60,14 @@ def train_locally(groups: Sequence[Numbered], workers: int | None = None) -> Gen
             worker.process.join()
 
 
-def _start_worker(group: Numbered) -> _Worker:
+def _start_worker(task: Task) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
     with _interrupts_held():
         process.start()
     theirs.close()
-    worker = _Worker(process, ours, group)
+    worker = _Worker(process, ours, task)
     _send(worker)
     return worker
 
@@ -89,9 +87,9 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _send(worker: _Worker) -> None:
-    """Hands the worker its group; a dead one is reported by `_news`."""
+    """Hands the worker its task; a dead one is reported by `_news`."""
     with suppress(ConnectionError):
-        worker.link.send(worker.group[1])
+        worker.link.send(worker.task)
 
 
 def _news(worker: _Worker) -> float | Trained:
@@ -114,10 +112,11 @@ def _exit_reason(exit_code: int | None) -> str:
 
 
 def _work(link: Connection) -> None:
-    """A worker: trains the groups that come through `link` until its parent goes away."""
+    """A worker: does the tasks that come through `link` until its parent goes away."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    while True:
-        link.send(try_group(link.recv(), link.send))
+    with suppress(EOFError, ConnectionError):
+        while True:
+            link.send(try_group(link.recv(), link.send))
 
 
 def _exit_with_parent() -> None:

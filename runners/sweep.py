@@ -1,17 +1,19 @@
 """A sweep: all runs of a plan, a file per finished group of runs, resumable after a kill at any point."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners.config import RunConfig
-from bayescale.runners.groups import Trained, work
+from bayescale.runners.groups import Task, Trained, work
 from bayescale.runners.local_engine import train_locally
 from bayescale.runners.plan import Plan, load_plan
 from bayescale.runners.progress import Progress, Tally
-from bayescale.runners.sweep_folder import merge_groups, open_folder, read_group, remove_partial_files, write_group
+from bayescale.runners.sweep_folder import checkpoint_file, merge_groups, open_folder, read_group, write_group
+from bayescale.runners.whole_files import remove_partial_files
 
 ENGINES = ("local",)
 
@@ -29,11 +31,13 @@ def run_sweep(
     workers: int | None = None,
     engine: str = "local",
     on_progress: Callable[[Progress], None] | None = None,
+    checkpoint_minutes: float = 10.0,
 ) -> Path:
     """Path of the learning-curve table of the plan, `out`/curves.parquet, after all runs have finished.
 
     The table does not depend on the engine, the number of workers, the order in which runs finish, or interruptions:
-    which runs train together is a matter of the plan alone, and a group that was not finished is trained again.
+    which runs train together is a matter of the plan alone, and a group that was not finished goes on from its
+    checkpoint, or is trained again.
     Workers are spawned: a script that calls this needs the guard `if __name__ == "__main__":`.
 
     Args:
@@ -43,6 +47,8 @@ def run_sweep(
         workers: processes; by default one per core that this process may use.
         engine: "local".
         on_progress: called at the start, after evaluations and after each group.
+        checkpoint_minutes: between checkpoints of a group that takes longer, from which it goes on after a kill; 0 for
+            none. See `bayescale.runners.checkpoints`.
 
     Raises:
         InputError: a bad plan, folder, engine or number of workers, before anything runs.
@@ -52,6 +58,8 @@ def run_sweep(
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got '{engine}'. Leave it out for 'local'.")
+    if not 0 <= checkpoint_minutes < math.inf:
+        raise InputError(f"checkpoint_minutes must be 0 or more; got {checkpoint_minutes}. 10 is usual.")
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1; got {workers}. Leave it out for one per core.")
     runs = (plan if isinstance(plan, Plan) else load_plan(plan)).runs
@@ -59,8 +67,12 @@ def run_sweep(
     out = Path(out)
     groups = open_folder(out, runs, resume)
     finished = {number for number in range(len(groups)) if read_group(out, number)}
-    waiting = [(number, group) for number, group in enumerate(groups) if number not in finished]
-    waiting.sort(key=lambda numbered: -work(numbered[1]))  # longest first, so that no core idles at the last
+    waiting = [
+        Task(number, group, checkpoint_file(out, number) if checkpoint_minutes else None, 60.0 * checkpoint_minutes)
+        for number, group in enumerate(groups)
+        if number not in finished
+    ]
+    waiting.sort(key=lambda task: -work(task.group))  # longest first, so that no core idles at the last
     if waiting:
         tally = Tally(groups, finished)
 

@@ -2,16 +2,15 @@
 
 - plan.json: the runs of the sweep, and which of them train together
 - groups/NUMBER.parquet: the learning curves of a group, and in its metadata the record of each of its runs
+- checkpoints/NUMBER.pt: where to go on with a group that takes long, until it has finished
 - manifest.jsonl: the records of all runs, one flat object a line
 - curves.parquet: the learning-curve table of the sweep
 
-A group's file is all that says that its runs are done. The process that runs the sweep is the only one to write here.
+A group's file is all that says that its runs are done. The process that runs the sweep writes all but the checkpoints.
 """
 
 import json
-import os
-import re
-import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,10 +25,10 @@ from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble, make_ensembles
 from bayescale.runners.groups import Trained
+from bayescale.runners.whole_files import PARTIAL, remove_partial_files, sync_folder, whole_file
 
 PLAN = "plan.json"
 RECORDS = b"bayescale.runs"  # key of the records in a group file's metadata
-PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}")  # names of files while they are written
 
 
 def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[Ensemble]:
@@ -79,20 +78,18 @@ def groups_in(out: Path, runs: Sequence[RunConfig]) -> list[Ensemble] | None:
     return [tuple(runs[i] for i in group) for group in numbers]
 
 
-def remove_partial_files(out: Path) -> None:
-    """Removes what a killed writer left behind."""
-    for path in [*out.glob(".*"), *out.glob("*/.*")]:
-        if PARTIAL.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
 def group_file(out: Path, number: int) -> Path:
     """Where the group of this number is kept."""
     return out / "groups" / f"{number:05d}.parquet"
 
 
+def checkpoint_file(out: Path, number: int) -> Path:
+    """Where the checkpoint of an unfinished group is kept."""
+    return out / "checkpoints" / f"{number:05d}.pt"
+
+
 def write_group(out: Path, number: int, trained: Trained) -> None:
-    """Keeps a finished group.
+    """Keeps a finished group, in place of its checkpoint.
 
     Raises:
         BayeScaleError: the disk is full or the folder cannot be written.
@@ -102,6 +99,7 @@ def write_group(out: Path, number: int, trained: Trained) -> None:
     records = {RECORDS: json.dumps([{"group": number, **record} for record in trained.records])}
     with _whole(path) as file:
         pq.write_table(table.replace_schema_metadata(table.schema.metadata | records), file, write_page_checksum=True)
+    checkpoint_file(out, number).unlink(missing_ok=True)
 
 
 def read_group(out: Path, number: int) -> Trained | None:
@@ -127,7 +125,8 @@ def merge_groups(out: Path, groups: Sequence[Ensemble]) -> Path:
         file.writelines(f"{json.dumps(record)}\n".encode() for trained in finished for record in trained.records)
     table = out / "curves.parquet"
     write_curves(read_curves(trained.curves for trained in finished if not trained.curves.empty), table)
-    _sync_folder(out)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)  # with what workers of a killed sweep may have left
+    sync_folder(out)
     return table
 
 
@@ -137,34 +136,12 @@ def _plan(runs: Sequence[RunConfig]) -> list[dict[str, Any]]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that becomes `path` once the block is done: it is either complete or not there.
-
-    Raises:
-        BayeScaleError: the disk is full or the folder cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    """As `whole_file`, with an error for the user."""
     try:
-        with partial.open("xb") as file:
+        with whole_file(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
     except OSError as error:
         reason = error.strerror or error
         raise BayeScaleError(
             f"{path} cannot be written ({reason}). Free some space or check permissions, then resume."
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes renames in the folder survive a power cut, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,5 +1,6 @@
 """Training runs, all members of an ensemble together: act, store, update, evaluate."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from bayescale.errors import InputError
-from bayescale.runners.accounting import Stopwatch
+from bayescale.runners.accounting import EnergyMeter, Stopwatch
+from bayescale.runners.checkpoints import Checkpoints
 from bayescale.runners.config import RunConfig, updates_due
 from bayescale.runners.ensembles import shared_settings
 from bayescale.runners.environments import FloatArray, make_environments
 from bayescale.runners.evaluation import Evaluator
 from bayescale.runners.learner import make_learner
+from bayescale.runners.logged_environments import LoggedEnvironments
 from bayescale.runners.replay import ReplayBuffer
 from bayescale.runners.returns import Returns
+from bayescale.runners.state import set_state, state_of
 from bayescale.runners.stopping import safely_reached
 
 FLOPS_PER_PARAMETER_AND_SAMPLE = 10  # forward target 2, forward critic 2, backward 4, forward in the actor's loss 2
@@ -44,6 +48,7 @@ class RunResult:
     gradient_updates: int
     update_flops: int  # of one update, in matrix products
     seconds: dict[str, float]  # of the whole ensemble, by what they went to: environment, learning, evaluation
+    machine_joules: float | None  # of all that ran on the machine meanwhile; None where it does not report them
 
 
 def train(config: RunConfig) -> pd.DataFrame:
@@ -56,7 +61,11 @@ def train(config: RunConfig) -> pd.DataFrame:
     return run_ensemble([config])[0].curve
 
 
-def run_ensemble(configs: Sequence[RunConfig], on_progress: Callable[[float], None] | None = None) -> list[RunResult]:
+def run_ensemble(
+    configs: Sequence[RunConfig],
+    on_progress: Callable[[float], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> list[RunResult]:
     """How each of the runs ended, with its curve and its agent; they are trained together, as one ensemble.
 
     A member has its own environments, replay buffer and random streams, and follows the same run trained alone: exactly
@@ -66,6 +75,7 @@ def run_ensemble(configs: Sequence[RunConfig], on_progress: Callable[[float], No
     Args:
         configs: of the members.
         on_progress: called after each evaluation with the share of environment steps done.
+        checkpoints: where to go on from, if there is one, and where to write more; the results are the same.
 
     Raises:
         InputError: the configurations differ in more than may differ within an ensemble.
@@ -76,7 +86,7 @@ def run_ensemble(configs: Sequence[RunConfig], on_progress: Callable[[float], No
             "Train them apart."
         )
     with _one_torch_thread():
-        training = _Training(configs)
+        training = _resumed(configs, checkpoints) or _Training(configs, checkpoints)
         try:
             with torch.inference_mode():
                 training.run(on_progress)
@@ -107,13 +117,27 @@ def run_key(config: RunConfig, model_size: int) -> dict[str, str | float | int]:
     }
 
 
+def _resumed(configs: Sequence[RunConfig], checkpoints: Checkpoints | None) -> "_Training | None":
+    """The ensemble as its checkpoint says, if there is one that can be gone on from."""
+    saved = None if checkpoints is None else checkpoints.read(configs)
+    if saved is None:
+        return None
+    training = _Training(configs, checkpoints)
+    if training.restore(saved):
+        return training
+    training.close()
+    return None
+
+
 class _Training:
     """The state of an ensemble between two environment steps."""
 
-    def __init__(self, configs: Sequence[RunConfig]) -> None:
-        self._configs, self._shared = configs, configs[0]
+    def __init__(self, configs: Sequence[RunConfig], checkpoints: Checkpoints | None) -> None:
+        self._configs, self._shared, self._checkpoints = configs, configs[0], checkpoints
         members, shared = len(configs), self._shared
-        self._environments = make_environments(shared.suite, shared.env_id, members, shared.num_envs)
+        environments = make_environments(shared.suite, shared.env_id, members, shared.num_envs)
+        self._log = None if checkpoints is None else LoggedEnvironments(environments)
+        self._environments = self._log or environments
         self._evaluator = Evaluator(shared.suite, shared.env_id, members, shared.evaluation_episodes)
         sizes = self._environments.observation_size, self._environments.action_size
         seeds = [[int(word) for word in np.random.SeedSequence(config.seed).generate_state(4)] for config in configs]
@@ -128,16 +152,18 @@ class _Training:
         self._alive = np.ones(members, np.bool_)
         self._ends: dict[int, tuple[RunStatus, int, int]] = {}  # of members: how, after which env steps and updates
         self._rows: list[list[tuple[int, float, int, float]]] = [[] for _ in configs]
-        self._stopwatch = Stopwatch()
+        self._observations: FloatArray | None = None  # to act on next
+        self._stopwatch, self._energy = Stopwatch(), EnergyMeter()
 
     def run(self, on_progress: Callable[[float], None] | None) -> None:
         """Trains until the last step, or until no member is alive."""
         shared, lap = self._shared, self._stopwatch.lap
-        self._evaluate()
-        lap("evaluation")
-        observations = self._environments.reset(self._env_seeds)
+        if self._observations is None:
+            self._evaluate()
+            lap("evaluation")
+            self._observations = self._environments.reset(self._env_seeds)
         while self._env_steps < shared.env_steps and self._alive.any():
-            observations = self._step(observations)
+            self._observations = self._step(self._observations)
             lap("environment")
             while self._updates < updates_due(self._env_steps, shared.warmup_steps, shared.utd) and self._alive.any():
                 losses = self._learner.update(
@@ -149,8 +175,10 @@ class _Training:
             if self._env_steps % shared.evaluation_interval == 0 or self._env_steps == shared.env_steps:
                 self._evaluate()
                 lap("evaluation")
+                self._energy.joules()  # often enough that no counter starts again twice in between
                 if on_progress is not None:
                     on_progress(self._env_steps / shared.env_steps)
+                self._write_checkpoint()
 
     def result(self, member: int) -> RunResult:
         """How the member's run ended."""
@@ -159,8 +187,57 @@ class _Training:
             curve.insert(position, name, value)
         end = self._ends.get(member, (RunStatus.FINISHED, self._env_steps, self._updates))
         return RunResult(
-            curve, self._learner.agent(member), *end, self._learner.update_flops, dict(self._stopwatch.seconds)
+            curve,
+            self._learner.agent(member),
+            *end,
+            self._learner.update_flops,
+            dict(self._stopwatch.seconds),
+            self._energy.joules(),
         )
+
+    def restore(self, saved: dict[str, Any]) -> bool:
+        """Whether this ensemble, which is new, is now where `saved` was; if not it must not be used."""
+        run = json.loads(saved["run"])
+        self._env_steps, self._updates = run["env_steps"], run["updates"]
+        self._rows = [[(steps, level, updates, flops) for steps, level, updates, flops in rows] for rows in run["rows"]]
+        self._ends = {int(i): (RunStatus(status), *counts) for i, (status, *counts) in run["ends"].items()}
+        self._alive[list(self._ends)] = False
+        self._stopwatch.seconds.update(run["seconds"])
+        self._energy.resume(run["joules"])
+        if self._log is None or not set_state(self._learned(), saved["learned"]):
+            return False
+        steps = self._log.lead(self._env_seeds, saved["actions"].numpy(), saved["running"].numpy())
+        for observations, actions, outcome in steps:
+            self._returns.add(self._by_member(observations), self._by_member(actions), outcome)
+            self._observations = outcome.observation
+        return self._observations is not None and bool((self._observations == saved["observations"].numpy()).all())
+
+    def _by_member(self, rows: FloatArray) -> FloatArray:
+        """(member, environment, ...) from (member environment, ...)."""
+        return rows.reshape(len(self._alive), self._shared.num_envs, -1)
+
+    def _learned(self) -> list[object]:
+        return [self._learner, self._buffer, self._action_streams, self._update_streams]
+
+    def _write_checkpoint(self) -> None:
+        over = self._env_steps == self._shared.env_steps or not self._alive.any()
+        if self._checkpoints is None or self._log is None or over:
+            return
+        if not (self._log.complete and self._checkpoints.due()):
+            return
+        run = {
+            "env_steps": self._env_steps,
+            "updates": self._updates,
+            "rows": self._rows,
+            "ends": {i: (status.value, *counts) for i, (status, *counts) in self._ends.items()},
+            "seconds": self._stopwatch.seconds,
+            "joules": self._energy.joules(),
+        }
+        actions, running = self._log.log()
+        arrays = {"actions": actions, "running": running, "observations": self._observations}
+        state: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        state |= {"learned": state_of(self._learned()), "run": json.dumps(run)}
+        self._checkpoints.write(self._configs, state)
 
     def close(self) -> None:
         """Close all environments."""
@@ -169,7 +246,7 @@ class _Training:
 
     def _step(self, observations: FloatArray) -> FloatArray:
         """The observations after one step of every member that is alive."""
-        by_member = observations.reshape(len(self._alive), self._shared.num_envs, -1)
+        by_member = self._by_member(observations)
         if self._env_steps < self._shared.warmup_steps:
             actions = self._uniform_actions()
         else:

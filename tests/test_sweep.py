@@ -22,7 +22,7 @@ from bayescale.runners import make_plan, run_ensemble, run_sweep, train
 from bayescale.runners.ensembles import make_ensembles
 from bayescale.runners.groups import Trained, train_group
 from bayescale.runners.progress import Progress, Tally
-from bayescale.runners.sweep_folder import group_file, open_folder, read_group, write_group
+from bayescale.runners.sweep_folder import checkpoint_file, group_file, open_folder, read_group, write_group
 
 CONTENT = {
     "env_id": "Pendulum-v1",
@@ -140,10 +140,11 @@ def stop_by_killing_a_worker() -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def sweep_in_a_process(out: Path) -> subprocess.Popen[bytes]:
+def sweep_in_a_process(content: dict[str, Any], out: Path) -> subprocess.Popen[bytes]:
+    """With a checkpoint at every evaluation."""
     code = "import sys, json; from bayescale.runners import make_plan, run_sweep; "
-    code += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], resume=True, workers=1)"
-    return subprocess.Popen([sys.executable, "-c", code, json.dumps(CONTENT), str(out)])
+    code += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], True, 1, checkpoint_minutes=1e-9)"
+    return subprocess.Popen([sys.executable, "-c", code, json.dumps(content), str(out)])
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -170,7 +171,7 @@ def test_stopped_three_times_and_resumed_equals_undisturbed(finished: Path, tmp_
         assert not multiprocessing.active_children()
         assert not any(name.startswith("groups/.") or "curves" in name for name in names(out))
 
-    process = sweep_in_a_process(out)
+    process = sweep_in_a_process(CONTENT, out)
     wait_until(lambda: kept(out) >= 3 or process.poll() is not None)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -184,6 +185,22 @@ def test_stopped_three_times_and_resumed_equals_undisturbed(finished: Path, tmp_
     keep.unlink()
     assert names(out) == names(finished)
     assert (out / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+def test_a_long_group_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    content = CONTENT | {"utd": [1], "batch_size": [8], "env_steps": 4_000, "evaluation_interval": 20}
+    content["env_id"] = "InvertedPendulum-v5"
+    plan, out = make_plan(content), tmp_path / "out"
+    process = sweep_in_a_process(content, out)
+    wait_until(lambda: checkpoint_file(out, 0).exists() or process.poll() is not None)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    shares: list[float] = []
+    table = run_sweep(plan, out, resume=True, on_progress=lambda progress: shares.append(progress.share))
+    assert shares[1] > 20 / 4_000, "the first evaluation was not repeated"
+    undisturbed = read_curves(result.curve for result in run_ensemble(plan.runs))
+    pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
+    assert names(out) == {"groups", "groups/00000.parquet", "plan.json", "manifest.jsonl", "curves.parquet"}
 
 
 def test_resuming_a_finished_sweep_runs_nothing(copied: Path) -> None:
@@ -304,6 +321,7 @@ def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
     [
         ({"engine": "slurm"}, "engine must be one of local; got 'slurm'"),
         ({"workers": 0}, "workers must be at least 1; got 0"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes must be 0 or more; got -1"),
         ({"plan": make_plan(CONTENT | {"env_id": "Pendulum-v9"})}, "'Pendulum-v9' is not a registered Gymnasium task"),
         ({"plan": "nowhere.toml"}, r"the plan nowhere\.toml cannot be read"),
     ],

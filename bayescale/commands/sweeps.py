@@ -23,6 +23,9 @@ def sweep(
     engine: Annotated[str, typer.Option(help="Where runs are trained: local.")] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a sweep that was stopped.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(metavar="N", min=0.0, help="Minutes between checkpoints of long runs; 0: none.")
+    ] = 10.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and how long it would take; run nothing.")
     ] = False,
@@ -41,7 +44,8 @@ def sweep(
     if dry_run:
         print(_expected(estimate(grid, out, workers), hour_price, env_step_price, flop_price))
     else:
-        print(f"wrote {run_sweep(grid, out, resume, workers, engine, ProgressDisplay())}")
+        table = run_sweep(grid, out, resume, workers, engine, ProgressDisplay(), checkpoint_minutes)
+        print(f"wrote {table}")
 
 
 def _expected(left: "Estimate", hour_price: float, env_step_price: float, flop_price: float) -> str:
