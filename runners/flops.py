@@ -24,5 +24,5 @@ def input_gradient_flops(sizes: Sequence[int], samples: int, rows: int) -> int:
 
 
 def _backward_flops(sizes: Sequence[int], samples: int) -> int:
-    """Down to the outputs of the first layer."""
-    return 2 * samples * sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(sizes[1:]))
+    """Down to the outputs of the first layer; with one output the last layer's part is elementwise."""
+    return 2 * samples * sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(sizes[1:]) if fan_out > 1)

@@ -79,7 +79,8 @@ class SAC:
             init_layers([layer[2 * i : 2 * i + 2] for layer in self.critics], stream)
         target_rows = critic_rows.clone()
         self.target_critics = self._critics_in(target_rows)
-        self._targets = list(zip(target_rows, critic_rows, (config.tau for config in configs), strict=True))
+        self._target_rows, self._critic_rows = target_rows, critic_rows
+        self._taus = torch.tensor([[config.tau] for config in configs])
 
         learning_rates = [config.learning_rate for config in configs]
         self._actor_adam = Adam(actor_rows, learning_rates)
@@ -108,8 +109,7 @@ class SAC:
         temperature = self.log_temperature.exp()
         critic_loss = self._update_critics(batch, then, temperature)
         actor_loss = self._update_actor(batch, now, temperature)
-        for target, critic, tau in self._targets:
-            target.lerp_(critic, tau)
+        self._target_rows.lerp_(self._critic_rows, self._taus)
         return Losses(critic_loss, actor_loss)
 
     def explore(self, observations: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
