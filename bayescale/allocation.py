@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.special import ndtr
 
 from bayescale.errors import InputError
 from bayescale.frontier import critic_parameters, optima
 from bayescale.laws import flops
 from bayescale.posterior import Posterior, runs
+from bayescale.run_times import RunTimes
 from bayescale.utility import Prices, Risk, parse_risk
 
 ALLOCATION_DRAWS = 400
@@ -71,14 +71,12 @@ class BudgetPath:
 
 
 class _Outcomes(NamedTuple):
-    """A new run at each candidate setting: log env steps (location, scale) and the chance to get there, by draw."""
+    """A new run at each candidate setting, by draw."""
 
     env_id: str
     thresholds: Float[np.ndarray, " threshold"]
     settings: pd.DataFrame
-    location: Float[np.ndarray, "draw setting threshold"]
-    scale: Float[np.ndarray, "draw setting threshold"]
-    p_reach: Float[np.ndarray, "draw setting threshold"]
+    times: RunTimes  # draw, setting, threshold
 
 
 def budget_path(
@@ -155,8 +153,8 @@ def allocations(
 
 def _outcomes(posterior: Posterior, env_id: str) -> _Outcomes:
     settings = swept_settings(posterior, env_id)
-    predicted = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
-    return _Outcomes(env_id, posterior.thresholds, settings, *predicted)
+    times = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
+    return _Outcomes(env_id, posterior.thresholds, settings, times)
 
 
 def _choose(
@@ -168,7 +166,7 @@ def _choose(
     budget: float | None = None,
 ) -> Allocation:
     """The choice for the last of the wanted thresholds that the budget affords, or for the first if it affords none."""
-    settings, location = outcomes.settings, outcomes.location
+    settings, location = outcomes.settings, outcomes.times.location
     best = None
     for k in wanted:
         env_steps = np.exp(location[:, :, k])
@@ -187,7 +185,7 @@ def _choose(
     setting, mine = settings.iloc[choice], cost[:, choice]
     # Where no budget bounds the run, only failing for good does.
     longest = np.inf if budget is None else np.log(budget * env_steps / mine)
-    within = ndtr((longest - location[:, choice, k]) / outcomes.scale[:, choice, k])
+    chosen = RunTimes(*(part[:, choice, k] for part in outcomes.times))
     return Allocation(
         env_id=outcomes.env_id,
         threshold=float(outcomes.thresholds[k]),
@@ -196,7 +194,7 @@ def _choose(
         learning_rate=float(setting["learning_rate"]),
         model_size=size,
         feasible=affordable,
-        p_success=float((outcomes.p_reach[:, choice, k] * within).mean()),
+        p_success=float(chosen.reached_by(longest).mean()),
         env_steps=_summary(env_steps),
         flops=_summary(flops_per_step * env_steps),
         budget=_summary(mine),

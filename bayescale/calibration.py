@@ -17,11 +17,12 @@ import pandas as pd
 from jaxtyping import Array, Float, Int
 from numpyro.diagnostics import effective_sample_size
 from numpyro.infer import Predictive
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from bayescale.errors import InputError
 from bayescale.inference import Model, sample_each
 from bayescale.posterior import CONFIG, PREDICTION_DRAWS, Posterior, runs
+from bayescale.run_times import RunTimes
 from bayescale.simulate import crossings_of, simulate_runs
 
 PRIOR_DRAWS = 2000  # for the prior's spread; its sd is then known to 2%
@@ -131,12 +132,20 @@ def replicate(
     key_prior, key_true = jax.random.split(jax.random.PRNGKey(int(rng.integers(2**31))))
     prior = _quantities(model, _prior(model, key_prior, PRIOR_DRAWS), parameters, at)
     sites = _prior(model, key_true, datasets)
-    location, scale, p_reach = runs(model, sites, design)
+    times = runs(model, sites, design)
     shared = np.asarray(model.shared_variance(sites))
     tables = []
     for i in range(datasets):
         truth = simulate_runs(
-            design, model.thresholds, location[i], scale[i], rng, p_reach[i], correlation, float(shared[i])
+            design,
+            model.thresholds,
+            times.location[i],
+            times.scale[i],
+            rng,
+            times.p_reach[i],
+            correlation,
+            float(shared[i]),
+            times.skew[i],
         )
         tables.append(crossings_of(truth, every, horizon))
     fits = sample_each(model, model.observe_each(tables), int(rng.integers(2**31)), draws, warmup)
@@ -220,12 +229,12 @@ def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator)
     configs = crossings[list(CONFIG)].drop_duplicates()
     predicted = runs(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs)
     config = pd.MultiIndex.from_frame(configs).get_indexer(pd.MultiIndex.from_frame(crossings[list(CONFIG)]))
-    location, scale, p_reach = (part[:, config, threshold] for part in predicted)
+    times = RunTimes(*(part[:, config, threshold] for part in predicted))
 
     def earlier(env_steps: pd.Series) -> Float[np.ndarray, " crossing"]:
         with np.errstate(divide="ignore"):
             log_steps = np.log(env_steps.to_numpy(float))
-        return np.asarray((p_reach * ndtr((log_steps - location) / scale)).mean(axis=0))
+        return np.asarray(times.reached_by(log_steps).mean(axis=0))
 
     low = earlier(crossings["env_steps_lower"])
     high = np.where(crossings["censored"], 1.0, earlier(crossings["env_steps_upper"]))
@@ -278,7 +287,7 @@ def _quantities(
             label = name + (f"[{','.join(map(str, index))}]" if index else "")
             columns[label] = values[(slice(None), *index)]
     if at is not None:
-        location, _, _ = runs(model, sites, at)
+        location = runs(model, sites, at).location
         for index in np.ndindex(location.shape[1:]):
             columns[f"log_env_steps[{index[0]},{index[1]}]"] = location[(slice(None), *index)]
     return pd.DataFrame(columns)

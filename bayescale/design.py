@@ -66,7 +66,7 @@ def next_experiments(
     Chosen one after the other, each for the most value per cost given what the ones before it will show, until there
     are `n` or the budget holds no other. A candidate may be chosen again: another seed. A run shows its times to all
     thresholds up to its length; its seed's luck is common to them, so that together they weigh as one observation.
-    Luck is independent between runs, also between those of one configuration.
+    Luck is independent between runs, also between those of one configuration, and taken as normal.
 
     Args:
         posterior: a fit.
@@ -194,7 +194,7 @@ def _candidate_runs(
     posterior: Posterior, draws: dict[str, jax.Array], candidates: pd.DataFrame, prices: Prices, size: int
 ) -> CandidateRuns:
     """The runs, and what they cost: for a stated length all of it, else until the highest threshold or the longest."""
-    location, scale, p_reach = runs(posterior.model, draws, candidates)
+    location, scale, _, p_reach = runs(posterior.model, draws, candidates)
     if "env_steps" in candidates:
         steps = length = candidates["env_steps"].to_numpy(float)
     else:
@@ -227,7 +227,7 @@ def _extra_costs(
     Differences, because the level of cost is the same with and without data and would only add noise.
     """
     settings = swept_settings(posterior, env_id)
-    location, _, p_reach = runs(posterior.model, draws, settings)
+    location, _, _, p_reach = runs(posterior.model, draws, settings)
     env_steps = np.exp(location)
     per_step = np.asarray(flops(size, settings["batch_size"].to_numpy(float), settings["utd"].to_numpy(), 1.0))
     cost = prices.cost(per_step[:, None] * env_steps, env_steps)

@@ -17,11 +17,11 @@ import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from scipy.special import ndtr
 
 from bayescale.arviz_versions import inference_data
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
+from bayescale.run_times import RunTimes
 
 LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 QUANTILES = tuple(f"q{round(100 * level):02d}" for level in LEVELS)
@@ -135,14 +135,14 @@ class Posterior:
         tables = []
         for first in range(0, len(configs), CHUNK):
             some = configs.iloc[first : first + CHUNK]
-            location, scale, p_reach = runs(self.model, draws, some)
-            quantiles = _mixture_quantiles(location, scale, p_reach)
-            law = np.exp(np.quantile(location, [0.05, 0.5, 0.95], axis=0))
+            times = runs(self.model, draws, some)
+            quantiles = _mixture_quantiles(times)
+            law = np.exp(np.quantile(times.location, [0.05, 0.5, 0.95], axis=0))
             table = some.loc[some.index.repeat(len(self.thresholds))].reset_index(drop=True)
             table["threshold"] = np.tile(self.thresholds, len(some))
             table[list(QUANTILES)] = quantiles.reshape(-1, len(LEVELS))
             table[["law_q05", "law_q50", "law_q95"]] = law.reshape(3, -1).T
-            table["p_reach"] = p_reach.mean(axis=0).ravel()
+            table["p_reach"] = times.p_reach.mean(axis=0).ravel()
             table["extrapolated"] = np.repeat(self.extrapolated(some), len(self.thresholds))
             tables.append(table)
         return pd.concat(tables, ignore_index=True)
@@ -237,16 +237,9 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
     return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
 
 
-def runs(
-    model: Any, draws: Mapping[str, Any], configs: pd.DataFrame
-) -> tuple[
-    Float[np.ndarray, "draw config threshold"],
-    Float[np.ndarray, "draw config threshold"],
-    Float[np.ndarray, "draw config threshold"],
-]:
-    """A new run at each configuration under each draw: location and scale of log env steps, chance to get there."""
-    location, scale, p_reach = (np.asarray(part) for part in _runs(model, draws, model.points(configs)))
-    return location, scale, p_reach
+def runs(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunTimes:
+    """A new run at each configuration under each draw."""
+    return RunTimes(*(np.asarray(part) for part in _runs(model, draws, model.points(configs))))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -295,17 +288,13 @@ def checked_configs(configs: pd.DataFrame) -> pd.DataFrame:
     return configs
 
 
-def _mixture_quantiles(
-    location: Float[np.ndarray, "draw point threshold"],
-    scale: Float[np.ndarray, "draw point threshold"],
-    p_reach: Float[np.ndarray, "draw point threshold"],
-) -> Float[np.ndarray, "point threshold level"]:
+def _mixture_quantiles(times: RunTimes) -> Float[np.ndarray, "point threshold level"]:
     """Quantiles of env steps of the mixture over draws; inf beyond the chance to get there, monotone in threshold."""
-    centre = location.mean(axis=0)
-    spread = np.sqrt(location.var(axis=0) + (scale**2).mean(axis=0))
+    centre = times.location.mean(axis=0)
+    spread = np.sqrt(times.location.var(axis=0) + (times.scale**2).mean(axis=0))
     offsets = np.linspace(-7, 7, 281)
     out = np.empty((*centre.shape, len(LEVELS)))
-    cdf = np.stack([(p_reach * ndtr((centre + o * spread - location) / scale)).mean(axis=0) for o in offsets], axis=-1)
+    cdf = np.stack([times.reached_by(centre + o * spread).mean(axis=0) for o in offsets], axis=-1)
     for at in np.ndindex(centre.shape):
         steps = np.exp(centre[at] + spread[at] * np.interp(LEVELS, cdf[at], offsets))
         out[at] = np.where(cdf[at][-1] < LEVELS, np.inf, steps)

@@ -77,10 +77,12 @@ def simulate_runs(
     p_reach: Num[np.ndarray, "..."] | float = 1.0,
     correlation: float = 0.0,
     shared: float = 0.0,
+    skew: Num[np.ndarray, "..."] | float = 0.0,
 ) -> pd.DataFrame:
     """One row per run and threshold: the run's columns, threshold, true_env_steps (inf: the run never gets there).
 
-        log T_k = location_k + scale_k (sqrt(shared) c_k + sqrt(1 - shared) r_k),   T_k = inf where v > p_reach_k
+        log T_k = location_k + scale_k (z_k + skew_k z_k^2),   T_k = inf where v > p_reach_k
+        z_k = sqrt(shared) c_k + sqrt(1 - shared) r_k
 
     with c of the configuration, r and the uniform v of the run. c and r are standard normal; between thresholds each
     is correlated by `correlation`. T is the running maximum over thresholds: a run cannot reach a higher one earlier.
@@ -95,6 +97,7 @@ def simulate_runs(
         p_reach: chance that a run ever gets there.
         correlation: of a run's deviations at two thresholds, in [0, 1].
         shared: share of the variance that the seeds of a configuration have in common, in [0, 1].
+        skew: lean of the log env steps, see `RunTimes`; broadcast as the location is.
 
     Raises:
         InputError: a design, threshold, shape or number that cannot be used.
@@ -108,10 +111,12 @@ def simulate_runs(
         raise InputError("design has a configuration twice; keep one row of it and raise its seeds.")
     seeds = configs.pop("seeds").to_numpy() if "seeds" in configs else np.ones(len(configs), int)
     shape = (len(configs), len(levels))
-    middle, spread, reach = (
+    middle, spread, reach, lean = (
         _by_config(name, values, shape)
-        for name, values in (("location", location), ("scale", scale), ("p_reach", p_reach))
+        for name, values in (("location", location), ("scale", scale), ("p_reach", p_reach), ("skew", skew))
     )
+    if not np.isfinite(lean).all():
+        raise InputError("skew must be finite; 0 is none. Correct it.")
     if not ((spread >= 0).all() and ((reach >= 0) & (reach <= 1)).all() and np.isfinite(middle).all()):
         raise InputError("location must be finite, scale >= 0 and p_reach within [0, 1]; correct the others.")
     config = np.repeat(np.arange(len(configs)), seeds)
@@ -122,7 +127,9 @@ def simulate_runs(
 
     deviate = np.sqrt(shared) * deviates(len(configs))[config] + np.sqrt(1 - shared) * deviates(len(config))
     log_steps = np.where(
-        rng.random((len(config), 1)) > reach[config], np.inf, middle[config] + spread[config] * deviate
+        rng.random((len(config), 1)) > reach[config],
+        np.inf,
+        middle[config] + spread[config] * (deviate + lean[config] * deviate**2),
     )
     true = np.exp(np.maximum.accumulate(log_steps, axis=1))
     runs = configs.take(config).reset_index(drop=True)

@@ -3,14 +3,16 @@
 The level is that at the centre of the task's data, which the data tell best; the penalty there is taken off again to
 get the level at B*, eta*. For task e and threshold k, with s = log(utd/utd_ref) and x the threshold scaled to [-1, 1]:
 
-    log T = level_ek - penalty at the centre + log(w + (1 - w) e^(-alpha s)) + z' K z / 2 + misfit + seed noise
+    median log T = level_ek - penalty at the centre + log(w + (1 - w) e^(-alpha s)) + z' K z / 2
     z = (log B - m_B + alpha_B s, log eta - m_eta + alpha_eta s)
 
 w, m_B and m_eta vary by task, and over x along a line and a random walk of the task's own; alpha_B and alpha_eta vary
 by task around shared lines in x; alpha and the curvatures follow shared lines. Predictions take the running maximum
-over thresholds, so that thresholds cannot cross, far from the data neither. A run fails for good with a chance that
-grows with x and with the penalty. The thresholds of a run are correlated: their terms enter as a composite likelihood,
-each by its marginal, at the weight of `Cells.weight` (exactly 1 with one threshold).
+over thresholds, so that thresholds cannot cross, far from the data neither. Around the median lie the misfit of a
+configuration, shared by its seeds, and the luck of a seed, together as in `RunTimes`: their spread and skew vary by
+task and threshold, and the log spread along task-wise lines in log B and log eta. A run fails for good with a chance
+that grows with x and with the penalty. The thresholds of a run are correlated: their terms enter as a composite
+likelihood, each by its marginal, at the weight of `Cells.weight` (exactly 1 with one threshold).
 Axes that do not vary within any task have no parameters.
 """
 
@@ -31,6 +33,7 @@ from bayescale.errors import InputError
 from bayescale.laws import log_data_ratio, log_optimum, penalty
 from bayescale.models.cells import AXES, Cells, collapse, padded
 from bayescale.models.priors import PRIORS, Prior
+from bayescale.run_times import RunTimes, normal_score
 
 Sites = dict[str, Array]
 RULES = ("batch_size", "learning_rate")
@@ -43,14 +46,6 @@ class Points(NamedTuple):
     log_utd: Float[Array, " point"]
     log_batch_size: Float[Array, " point"]
     log_learning_rate: Float[Array, " point"]
-
-
-class Runs(NamedTuple):
-    """A new run's log env steps: location, scale, and the chance that it gets there at all; draw axis first."""
-
-    location: Float[Array, "*draw point threshold"]
-    scale: Float[Array, "*draw point threshold"]
-    p_reach: Float[Array, "*draw point threshold"]
 
 
 class Optimum(NamedTuple):
@@ -137,8 +132,9 @@ class JointModel:
 
         draw("level_mean")
         standard("level_z", tasks)
-        draw("log_noise_mean", shape=(levels,))
-        standard("log_noise_z", tasks, levels)
+        for name in ("log_noise", "skew"):
+            draw(f"{name}_mean", shape=(levels,))
+            standard(f"{name}_z", tasks, levels)
         draw("misfit")
         for name in ("failure", "failure_penalty", "failure_rise"):
             draw(name)
@@ -161,6 +157,8 @@ class JointModel:
             if axis not in RULES:
                 continue
             draw(f"{axis}_mean"), draw(f"{axis}_curvature")
+            draw(f"{axis}_noise")
+            standard(f"{axis}_noise_z", tasks)
             standard(f"{axis}_z", tasks)
             standard(f"{axis}_curvature_z", tasks)
             if levels > 1:
@@ -185,31 +183,39 @@ class JointModel:
             jnp.asarray(cells.log_batch_size),
             jnp.asarray(cells.log_learning_rate),
         )
-        location, extra = self._surface(sites, points)
-        noise2 = jnp.exp(2 * self._log_noise(sites))[points.task]
+        median, extra = self._surface(sites, points)
+        skew = self._skew(sites, points)
+        noise = jnp.exp(self._log_noise(sites, points))
+        spread = noise * jnp.sqrt(1 + sites["misfit"] ** 2)
+        location = median + skew * spread  # of the mean
+        noise2 = noise**2 * (1 + 2 * skew**2)
         misfit2 = sites["misfit"] ** 2 * noise2
         seed2 = noise2 + cells.grid_variance
         n, error = cells.count, jnp.where(cells.count > 0, cells.mean - location, 0.0)
         shrunk = n * misfit2 / (seed2 + n * misfit2)
         logs = n * jnp.log(seed2) + jnp.log1p(n * misfit2 / seed2)
         known = -0.5 * (logs + (cells.squares + n * error**2 * (1 - shrunk)) / seed2)
+        lean = skew / jnp.sqrt(1 + sites["misfit"] ** 2)  # among the seeds of a configuration, whose spread is smaller
+        known -= 0.5 * cells.lean_precision * (cells.lean - lean) ** 2
         fails = self._failure(sites, points, extra)
         known += n * jax.nn.log_sigmoid(-fails)
 
         at = cells.censored_config, cells.censored_threshold
-        scale = jnp.sqrt(noise2 + misfit2 * seed2 / (seed2 + n * misfit2))[at]
-        tail = log_ndtr(cells.censored_side * ((location + shrunk * error)[at] - cells.log_bound) / scale)
+        scale = (noise * jnp.sqrt(1 + sites["misfit"] ** 2 * seed2 / (seed2 + n * misfit2)))[at]
+        later = (cells.log_bound - (location + shrunk * error)[at]) / scale + skew[at]
+        tail = log_ndtr(-cells.censored_side * normal_score(later, skew[at]))
         reached = jax.nn.log_sigmoid(-fails[at]) + tail
         censored = jnp.where(cells.censored_side > 0, jnp.logaddexp(jax.nn.log_sigmoid(fails[at]), reached), reached)
         total: Array = cells.weight * (known.sum() + censored.sum())
         return total
 
-    def runs(self, sites: Sites, points: Points) -> Runs:
+    def runs(self, sites: Sites, points: Points) -> RunTimes:
         """A new run at each point under one draw."""
         location, extra = self._surface(sites, points)
-        scale = jnp.exp(self._log_noise(sites))[points.task] * jnp.sqrt(1 + sites["misfit"] ** 2)
+        scale = jnp.exp(self._log_noise(sites, points)) * jnp.sqrt(1 + sites["misfit"] ** 2)
         p_reach = jax.nn.sigmoid(-self._failure(sites, points, extra))
-        return Runs(jax.lax.cummax(location, axis=1), scale, jax.lax.cummin(p_reach, axis=1))
+        skew = self._skew(sites, points)
+        return RunTimes(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
 
     def shared_variance(self, sites: Sites) -> Float[Array, "*draw"]:
         """The share of a new run's variance that the seeds of a configuration have in common."""
@@ -303,8 +309,19 @@ class JointModel:
         extra = self._penalty(sites, points)
         return self._law(sites, points) + extra, extra
 
-    def _log_noise(self, sites: Sites) -> Float[Array, "task threshold"]:
-        return sites["log_noise_mean"] + self._fixed("log_noise_sd") * sites["log_noise_z"]
+    def _log_noise(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:
+        """Log of the seed spread: by task and threshold at the centre of the task's data, a plane from there on."""
+        noise = (sites["log_noise_mean"] + self._fixed("log_noise_sd") * sites["log_noise_z"])[points.task]
+        centres = self._centres()[points.task]
+        for i, (axis, value) in enumerate(zip(RULES, (points.log_batch_size, points.log_learning_rate), strict=True)):
+            if axis in self.varying:
+                slope = sites[f"{axis}_noise"] + self._fixed("noise_slope_sd") * sites[f"{axis}_noise_z"]
+                noise += (slope[points.task] * (value - centres[:, i]))[:, None]
+        return noise
+
+    def _skew(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:
+        """How far the mean of a run's log env steps lies above the median, in units of their spread."""
+        return (sites["skew_mean"] + self._fixed("skew_sd") * sites["skew_z"])[points.task]
 
     def _failure(self, sites: Sites, points: Points, extra: Array) -> Float[Array, "point threshold"]:
         """Logit of the chance that a run never reaches the threshold."""

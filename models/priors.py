@@ -66,10 +66,10 @@ PRIORS: dict[str, Prior] = {
     "learning_rate_curvature": normal(log(0.2), 0.8),  # as for the batch size; x4 costs 20%, loosely
     "slope_sd": fixed(0.2),  # exponents of both rules between tasks; published ones scatter by 0.2 to 0.3
     "curvature_drift": normal(0.0, 0.3),  # log curvature per half range of the thresholds
-    "curvature_sd": fixed(0.5),  # log curvature between tasks
+    "curvature_sd": fixed(1.0),  # log curvature between tasks: some hardly mind their batch size or rate
     "interaction": normal(0.3, 0.5),  # inverse tanh of the correlation in K; larger batches bear larger rates
     "min_share": normal(0.0, 1.0),  # logit of D_min over the data at the reference UTD; published: 0.35 to 0.8
-    "min_share_sd": fixed(0.6),  # logit, between tasks
+    "min_share_sd": fixed(0.8),  # logit, between tasks
     "min_share_drift": normal(0.0, 0.5),  # logit per half range of the thresholds
     "log_alpha": normal(log(0.75), 0.4),  # published: 0.58 to 0.82 (Gym), 0.86 to 1.15 (DMC); UTDs seldom identify it
     "log_alpha_drift": normal(0.0, 0.1),  # log exponent per half range of the thresholds
@@ -77,6 +77,11 @@ PRIORS: dict[str, Prior] = {
     "walk_sd": fixed(0.5),  # of a task's random walk around its line, per square root of a half range of the thresholds
     "log_noise_mean": normal(log(0.25), 0.5),  # log of the seed spread of log env steps; published runs: 0.1 to 0.45
     "log_noise_sd": fixed(0.4),  # its departure by task and threshold
+    "batch_size_noise": normal(0.0, 0.2),  # log seed spread per log of batch size
+    "learning_rate_noise": normal(0.0, 0.2),  # log seed spread per log of rate; large rates scatter
+    "noise_slope_sd": fixed(0.2),  # both between tasks
+    "skew_mean": normal(0.0, 0.15),  # mean minus median of log env steps, in units of their spread; late runs straggle
+    "skew_sd": fixed(0.1),  # its departure by task and threshold; published tasks: 0 to 0.2
     "misfit": lognormal(0.3, 0.5),  # spread of configurations around the surface, in units of the seed spread
     "failure": normal(-5.0, 1.0),  # logit of the chance that a run never reaches the middle threshold
     "failure_sd": fixed(0.7),  # logit, between tasks

@@ -1,5 +1,6 @@
 """The joint model on data simulated from a known law, and its sufficient statistics against a slow twin."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -28,6 +29,7 @@ LAW = bs.KnownLaw(
     learning_rate_curvature=0.3,
 )
 NOISE = 0.15
+CONFIG = ["env_id", "utd", "batch_size", "learning_rate", "algorithm"]
 
 
 def simulated(seed: int, horizon: float = 4e5, seeds: int = 4) -> pd.DataFrame:
@@ -108,6 +110,30 @@ def test_the_cheapest_setting_has_no_regret_without_uncertainty_and_budgets_hold
     assert broke.threshold == 300.0
 
 
+def test_a_spread_that_grows_with_the_learning_rate_and_late_stragglers_are_found(posterior: Posterior) -> None:
+    design = simulated(0).drop_duplicates(["utd", "batch_size", "learning_rate"])[CONFIG].assign(seeds=8)
+    growth = 0.3 * (np.log(design["learning_rate"]) - np.log(5e-4))
+    rng = np.random.default_rng(4)
+    runs = bs.simulate_runs(
+        design, [300.0], LAW.location(design)[:, :1], NOISE * np.exp(growth.to_numpy())[:, None], rng, skew=0.2
+    )
+    uneven = bs.fit(
+        bs.crossings_of(runs, every=500, horizon=4e5), chains=2, draws=300, warmup=300, require_convergence=False
+    )
+
+    def interval(of: Posterior, axis: str) -> np.ndarray:
+        sites = of.draws
+        slope = sites[f"{axis}_noise"] + of.model.priors["noise_slope_sd"].location * sites[f"{axis}_noise_z"][..., 0]
+        return np.quantile(slope, [0.01, 0.99])
+
+    low, high = interval(uneven, "learning_rate")
+    assert 0.05 < low < 0.3 < high
+    assert (np.prod([interval(uneven, "batch_size"), interval(posterior, "learning_rate")], axis=1) < 0).all()  # none
+    skew = [of.draws["skew_mean"][..., 0] + 0.1 * of.draws["skew_z"][..., 0, 0] for of in (uneven, posterior)]
+    assert np.quantile(skew[0], 0.01) > 0.03
+    assert np.quantile(skew[1], 0.01) < 0 < np.quantile(skew[1], 0.99)  # the control: normal runs
+
+
 def test_the_likelihood_of_seeds_equals_its_slow_twin() -> None:
     """One threshold, no misfit shared by seeds to speak of: the cells' sum is that of one normal density a run."""
     crossings = simulated(2).query("threshold == 300.0").reset_index(drop=True)
@@ -121,6 +147,8 @@ def test_the_likelihood_of_seeds_equals_its_slow_twin() -> None:
         model.sites()
     sites = {name: site["value"] for name, site in trace.items()}
     sites |= {"misfit": jnp.asarray(1e-6), "failure": jnp.asarray(-60.0), "failure_penalty": jnp.asarray(0.0)}
+    sites |= {name: jnp.zeros_like(sites[name]) for name in ("skew_mean", "skew_z")}
+    cells = dataclasses.replace(cells, lean_precision=0 * cells.lean_precision)
     runs = model.runs(sites, model.points(crossings))
     middle = (np.log(crossings["env_steps_lower"]) + np.log(crossings["env_steps_upper"])) / 2
     width2 = np.log(crossings["env_steps_upper"] / crossings["env_steps_lower"]) ** 2 / 12
