@@ -66,7 +66,7 @@ PRIORS: dict[str, Prior] = {
     "learning_rate_curvature": normal(log(0.2), 0.8),  # as for the batch size; x4 costs 20%, loosely
     "slope_sd": fixed(0.2),  # exponents of both rules between tasks; published ones scatter by 0.2 to 0.3
     "curvature_drift": normal(0.0, 0.3),  # log curvature per half range of the thresholds
-    "curvature_sd": fixed(1.0),  # log curvature between tasks: some hardly mind their batch size or rate
+    "curvature_sd": fixed(0.7),  # log curvature between tasks: some hardly mind their batch size or rate
     "interaction": normal(0.3, 0.5),  # inverse tanh of the correlation in K; larger batches bear larger rates
     "min_share": normal(0.0, 1.0),  # logit of D_min over the data at the reference UTD; published: 0.35 to 0.8
     "min_share_sd": fixed(0.8),  # logit, between tasks

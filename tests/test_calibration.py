@@ -150,7 +150,7 @@ class KnowingModel:
 
     def runs(self, sites, points):
         reach = jnp.broadcast_to(jnp.asarray(REACH), points.shape)
-        return points + 0 * sites["none"], jnp.full_like(points, self.spread), reach
+        return points + 0 * sites["none"], jnp.full_like(points, self.spread), jnp.zeros_like(points), reach
 
 
 def knowing(spread: float) -> bs.Posterior:
