@@ -32,10 +32,11 @@ class Prices:
 
 @dataclass(frozen=True)
 class Risk:
-    """How draws of a cost become one number to minimise.
+    """How draws of a cost become one number to minimise; low is good, so a tail is the upper tail of cost.
 
-    mean: the expectation.  cvar: the mean of the worst (1 - level) of the draws, the upper tail of cost.  prob: the
-    level-quantile, so that the cost stays below it with that probability.
+    mean: the expectation.  cvar: the mean of the worst share 1 - level of the draws (conditional value at risk), at
+    least the mean.  prob: the least number that a share level of the draws does not exceed (value at risk), so that a
+    budget of this size suffices with that probability.
     """
 
     kind: str = "mean"
@@ -46,9 +47,10 @@ class Risk:
         if self.kind == "mean":
             return np.asarray(cost.mean(axis=0))
         if self.kind == "prob":
-            return np.asarray(np.quantile(cost, self.level, axis=0, method="higher"))
-        worst = max(1, round((1 - self.level) * len(cost)))
-        return np.asarray(np.sort(cost, axis=0)[-worst:].mean(axis=0))
+            return np.asarray(np.quantile(cost, self.level, axis=0, method="inverted_cdf"))
+        worst = (1 - self.level) * len(cost)  # draws; the last of them counts in part
+        weights = np.clip(worst - np.arange(len(cost)), 0, 1) / worst
+        return np.asarray(np.tensordot(weights, -np.sort(-cost, axis=0), axes=1))
 
 
 def parse_risk(text: str) -> Risk:

@@ -1,7 +1,16 @@
+"""Allocations against numbers worked by hand, on a model of two settings and four draws."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
 import pytest
 
 from bayescale.allocation import allocate, allocations
 from bayescale.errors import InputError
+from bayescale.inference import Status
+from bayescale.posterior import Posterior
 from bayescale.utility import Prices
 from tests.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 
@@ -23,3 +32,96 @@ def test_choices_for_several_thresholds_are_those_of_each_alone(posterior):
 def test_a_threshold_that_was_not_fitted_is_refused_among_several_too(posterior):
     with pytest.raises(InputError, match=r"threshold 500 was not fitted; choose one of 321, 654"):
         allocations(posterior, TASKS[0], (321.0, 500.0))
+
+
+COUNT = Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps
+SHAKY, SURE = 64, 65  # the batch sizes of the two settings
+
+
+@dataclass(frozen=True)
+class TwoSettings:
+    """To the lower threshold one setting needs 10, 10, 10 or 30 env steps, the other always 16; twice to the upper."""
+
+    env_ids: tuple[str, ...] = ("Known-v0",)
+    thresholds: tuple[float, ...] = (1.0, 2.0)
+
+    def with_new_task(self, draws, _):
+        return {name: jnp.asarray(values) for name, values in draws.items()}
+
+    def points(self, configs):
+        return jnp.asarray(configs["batch_size"].to_numpy(float))
+
+    def runs(self, sites, points):
+        lower = jnp.where(points == SHAKY, sites["shaky"], 16.0)
+        location = jnp.log(lower[:, None] * jnp.array([1.0, 2.0]))
+        return location, jnp.full_like(location, 1e-6), jnp.full_like(location, 0.8)
+
+
+def two_settings(shaky=(10.0, 30.0, 10.0, 10.0)):
+    swept = pd.DataFrame({"env_id": "Known-v0", "utd": 1.0, "batch_size": [SHAKY, SURE], "learning_rate": 1e-3})
+    return Posterior(TwoSettings(), {"shaky": np.array([shaky])}, {}, swept, Status.CONVERGED, {})
+
+
+@pytest.mark.parametrize(
+    ("risk", "batch_size", "mean", "regret"),
+    [
+        ("mean", SHAKY, 15.0, [0, 14 / 16, 0, 0]),  # 15 on average against 16
+        ("cvar:0.75", SURE, 16.0, [0.6, 0, 0.6, 0.6]),  # 30 in the worst quarter against 16
+        ("cvar:0.1", SHAKY, 15.0, [0, 14 / 16, 0, 0]),  # (30 + 10 + 10 + 0.6 x 10) / 3.6 = 15.6
+        ("prob:0.75", SHAKY, 15.0, [0, 14 / 16, 0, 0]),  # 10 suffices in three draws of four
+        ("prob:0.9", SURE, 16.0, [0.6, 0, 0.6, 0.6]),  # it takes all four: 30 against 16
+    ],
+)
+def test_the_choice_for_a_threshold_is_that_of_least_risk(risk, batch_size, mean, regret):
+    choice = allocate(two_settings(), "Known-v0", threshold=1.0, prices=COUNT, risk=risk, model_size=1)
+    assert choice.batch_size == batch_size
+    assert choice.feasible
+    assert choice.budget["mean"] == pytest.approx(mean)
+    assert choice.env_steps == pytest.approx(choice.budget)
+    assert choice.regret["mean"] == pytest.approx(np.mean(regret))  # of the ratios draw by draw, not of the means
+    assert choice.regret["q50"] == pytest.approx(np.median(regret))
+    assert choice.regret["q95"] == pytest.approx(np.quantile(regret, 0.95))
+    assert choice.p_success == pytest.approx(0.8)  # nothing but failing for good stops a run without a budget
+
+
+@pytest.mark.parametrize(
+    ("budget", "risk", "threshold", "batch_size", "feasible", "p_success"),
+    [
+        (30.1, "mean", 2.0, SHAKY, True, 0.6),  # 30 on average; one draw of four needs 60 and does not get there
+        (29.9, "mean", 1.0, SHAKY, True, 0.6),
+        (32.1, "cvar:0.75", 2.0, SURE, True, 0.8),
+        (31.9, "cvar:0.75", 1.0, SURE, True, 0.8),
+        (20.1, "prob:0.75", 2.0, SHAKY, True, 0.6),
+        (15.9, "prob:0.9", 1.0, SURE, False, 0.0),  # the cheapest is shown, and no draw of it is within
+        (9.0, "prob:0.75", 1.0, SHAKY, False, 0.0),
+    ],
+)
+def test_a_budget_reaches_the_highest_threshold_whose_risk_it_holds(
+    budget, risk, threshold, batch_size, feasible, p_success
+):
+    choice = allocate(two_settings(), "Known-v0", budget, prices=COUNT, risk=risk, model_size=1)
+    assert (choice.threshold, choice.batch_size, choice.feasible) == (threshold, batch_size, feasible)
+    assert choice.p_success == pytest.approx(p_success)
+
+
+def test_a_threshold_beyond_the_budget_is_infeasible_and_keeps_its_cheapest_choice():
+    options = {"prices": COUNT, "model_size": 1}
+    choice = allocate(two_settings(), "Known-v0", 29.9, 2.0, **options)
+    assert (choice.threshold, choice.batch_size, choice.feasible) == (2.0, SHAKY, False)
+    assert allocate(two_settings(), "Known-v0", 30.1, 2.0, **options).feasible
+
+
+def test_swapping_good_and_bad_draws_swaps_the_choice():
+    """The shaky setting mostly dear and once cheap: the mean turns from it, and only the lower tail would want it."""
+    options = {"threshold": 1.0, "prices": COUNT, "model_size": 1}
+    for risk in ("mean", "cvar:0.75", "prob:0.75"):
+        assert allocate(two_settings((30.0, 10.0, 30.0, 30.0)), "Known-v0", risk=risk, **options).batch_size == SURE
+    assert allocate(two_settings((30.0, 10.0, 30.0, 30.0)), "Known-v0", risk="prob:0.25", **options).batch_size == SHAKY
+
+
+def test_prices_of_compute_count_the_flops_of_the_setting():
+    prices = Prices(flop=2.0, env_step=3.0)
+    choice = allocate(two_settings(), "Known-v0", threshold=1.0, prices=prices, risk="prob:0.9", model_size=7)
+    flops = 10 * 7 * SURE * 1.0 * 16  # per parameter and sample, at UTD 1
+    assert choice.flops["q50"] == pytest.approx(flops)
+    assert choice.budget["q50"] == pytest.approx(2 * flops + 3 * 16)

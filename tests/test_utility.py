@@ -9,11 +9,30 @@ from bayescale.utility import parse_risk
 COST = np.arange(1.0, 11.0)[:, None] * np.array([1.0, 10.0])  # draws 1 to 10 of two settings
 
 
-def test_risk_reads_the_upper_tail_of_cost() -> None:
-    assert parse_risk("mean")(COST) == pytest.approx([5.5, 55.0])
-    assert parse_risk("cvar:0.8")(COST) == pytest.approx([9.5, 95.0])
-    assert parse_risk("prob:0.9")(COST) == pytest.approx([10.0, 100.0])
-    assert parse_risk("cvar:0.8")(-COST) == pytest.approx([-1.5, -15.0])
+@pytest.mark.parametrize(
+    ("risk", "by_hand", "of_the_negated"),
+    [
+        ("mean", 5.5, -5.5),
+        ("cvar:0.8", 9.5, -1.5),  # the worst two of ten: 9 and 10; negated, the worst are -1 and -2
+        ("cvar:0.9", 10.0, -1.0),
+        ("cvar:0.85", (10 + 9 / 2) / 1.5, -(1 + 2 / 2) / 1.5),  # the worst one and a half
+        ("cvar:0.95", 10.0, -1.0),  # half a draw is the worst one
+        ("prob:0.9", 9.0, -2.0),  # nine of ten draws are at most 9
+        ("prob:0.85", 9.0, -2.0),
+        ("prob:0.5", 5.0, -6.0),
+    ],
+)
+def test_risk_reads_the_upper_tail_of_cost(risk: str, by_hand: float, of_the_negated: float) -> None:
+    shuffled = np.random.default_rng(0).permutation(COST)
+    assert parse_risk(risk)(shuffled) == pytest.approx([by_hand, 10 * by_hand])
+    assert parse_risk(risk)(-shuffled) == pytest.approx([of_the_negated, 10 * of_the_negated])
+
+
+def test_a_budget_of_the_size_of_prob_suffices_for_that_share_of_the_draws_and_a_smaller_one_does_not() -> None:
+    cost = np.random.default_rng(1).lognormal(size=(401, 3))
+    budget = parse_risk("prob:0.9")(cost)
+    assert ((cost <= budget).mean(axis=0) >= 0.9).all()
+    assert ((cost < budget).mean(axis=0) < 0.9).all()
 
 
 def test_cost_adds_compute_and_data() -> None:
