@@ -74,8 +74,12 @@ def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[floa
 
 
 def plain(value: float) -> str:
-    """0.25, 1, 512, 12500: four digits, never an exponent."""
-    return np.format_float_positional(value, 4, fractional=False, trim="-")
+    """0.25, 1, 16384: four digits, from 1000 on all of the whole number, never an exponent."""
+    return (
+        f"{value:.0f}"
+        if 1000 <= abs(value) < np.inf
+        else np.format_float_positional(value, 4, fractional=False, trim="-")
+    )
 
 
 def si(value: float) -> str:

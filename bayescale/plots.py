@@ -142,6 +142,9 @@ def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) 
             edge_env_steps = np.concatenate([rows["env_steps_q05"], rows["env_steps_q95"][::-1]])
             alpha, line = (0.09, "--") if extrapolated else (0.25, "-")
             ax.fill(edge_flops, edge_env_steps, color=colour, alpha=alpha, linewidth=0)
+            for side in ("q05", "q95"):  # thin outlines tell bands apart where they overlap
+                edge = rows[f"flops_{side}"], rows[f"env_steps_{side}"]
+                ax.plot(*edge, color=colour, linestyle=line, linewidth=0.6, alpha=0.7)
             ax.plot(rows["flops_q50"], rows["env_steps_q50"], color=colour, linestyle=line)
         octaves = table[np.isclose(np.log2(table["utd"]), np.log2(table["utd"]).round())]
         label = f"J = {plain(each.threshold)}" if one_task else f"{each.env_id}, J = {plain(each.threshold)}"

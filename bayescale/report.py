@@ -254,4 +254,6 @@ def _steps(value: float) -> str:
 
 
 def _percent(share: float) -> str:
+    if 0 < share < 0.0005 or 0.9995 <= share < 1:
+        return "<0.1%" if share < 0.5 else ">99.9%"
     return f"{100 * share:.1f}%" if 0 < min(share, 1 - share) < 0.01 else f"{100 * share:.0f}%"

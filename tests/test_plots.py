@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from bayescale import plots
-from bayescale.axes import pieces, scientific, si
+from bayescale.axes import pieces, plain, scientific, si
 from bayescale.errors import InputError, MissingExtra
 
 SWEPT = (1.0, 2.0, 4.0)
@@ -170,10 +170,13 @@ def test_frontier_bands_join_both_intervals_and_octaves_carry_their_utd(table):
     drawn = np.unique(np.concatenate([patch.get_xy() for patch in ax.patches]), axis=0)
     np.testing.assert_array_equal(drawn, np.unique(np.concatenate([low, high]), axis=0))
     assert len({patch.get_alpha() for patch in ax.patches}) == 2
-    assert [line[:, 1].tolist() for line in lines(ax, "-")] == [
-        each.loc[~each["extrapolated"], "env_steps_q50"].tolist() for each in tables
+    inside = [line[:, 1].tolist() for line in lines(ax, "-")]
+    assert inside == [  # each band's two outlines, then its median
+        each.loc[~each["extrapolated"], f"env_steps_{side}"].tolist()
+        for each in tables
+        for side in ("q05", "q95", "q50")
     ]
-    assert len(lines(ax, "--")) == 4
+    assert len(lines(ax, "--")) == 4 * 3
     octaves = table[table["utd"].isin([0.5, 1, 2, 4, 8])]
     np.testing.assert_array_equal(marks(ax, "J = 500"), octaves[["flops_q50", "env_steps_q50"]])
     assert [text.get_text() for text in ax.texts] == ["0.5", "1", "2", "4", "8"] * 2
@@ -274,7 +277,17 @@ def test_pieces_cover_each_stretch_once_and_are_extrapolated_if_an_end_is(flags)
 
 @pytest.mark.parametrize(
     ("show", "value", "text"),
-    [(si, 5e4, "50k"), (si, 1e6, "1M"), (si, 200, "200"), (scientific, 2e-4, "2e-4"), (scientific, 1e15, "1e15")],
+    [
+        (plain, 0.25, "0.25"),
+        (plain, 16384, "16384"),
+        (plain, -147.73, "-147.7"),
+        (plain, 123456.7, "123457"),
+        (si, 5e4, "50k"),
+        (si, 1e6, "1M"),
+        (si, 200, "200"),
+        (scientific, 2e-4, "2e-4"),
+        (scientific, 1e15, "1e15"),
+    ],
 )
 def test_tick_labels_are_plain(show, value, text):
     assert show(value) == text
