@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
@@ -53,3 +53,13 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return said.err
 
     return run
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Learners' twins are compared in float64, where rounding leaves room for no mistake."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

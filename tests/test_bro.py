@@ -1,6 +1,5 @@
 import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from bayescale.runners.quantiles import huber_gradients, midpoints
 from bayescale.runners.replay import Batch
 from bayescale.runners.training import RunStatus
 from tests import probe_environments
+from tests.slow_networks import stream
 
 assert probe_environments.Probe  # its import registers the probes
 
@@ -47,18 +47,6 @@ MEMBERS = [
     dataclasses.replace(CONFIG, seed=2, gamma=0.9, tau=0.1),
 ]
 OBSERVATION, ACTION = 3, 2
-
-
-@pytest.fixture
-def doubles() -> Iterator[None]:
-    """Twins are compared in float64, where rounding leaves room for no mistake."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def new_bro(configs: list[BROConfig]) -> BRO:

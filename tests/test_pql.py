@@ -1,6 +1,5 @@
 import dataclasses
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from bayescale.runners.normalization import SMALLEST_VARIANCE, Normalizer
 from bayescale.runners.pql import PQL, Agent
 from bayescale.runners.replay import Batch
 from bayescale.runners.training import RunStatus
+from tests.slow_networks import slow_forward, stream
 
 importlib.import_module("tests.probe_environments")  # registers them
 torch.set_num_threads(1)
@@ -43,18 +43,6 @@ MEMBERS = [
 OBSERVATION, ACTION = 3, 2
 
 
-@pytest.fixture
-def doubles() -> Iterator[None]:
-    """Twins are compared in float64, where rounding leaves room for no mistake."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def new_pql(configs: list[PQLConfig]) -> PQL:
     return PQL(configs, OBSERVATION, ACTION, [stream(config.seed) for config in configs])
 
@@ -73,13 +61,6 @@ def batch_of(seeds: list[int], size: int = 16) -> Batch:
         )
 
     return Batch(*(torch.stack(column) for column in zip(*map(one, seeds), strict=True)))
-
-
-def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
-    """(network, sample, out) from (network, sample, in)."""
-    for layer in layers[:-1]:
-        inputs = torch.relu(inputs @ layer[:, :-1] + layer[:, -1:])
-    return inputs @ layers[-1][:, :-1] + layers[-1][:, -1:]
 
 
 def tensors(pql: PQL, member: int) -> list[Tensor]:

@@ -7,12 +7,9 @@ import torch
 from bayescale.runners.environments import Outcome
 from bayescale.runners.replay import ReplayBuffer
 from bayescale.runners.returns import Returns, Transitions
+from tests.slow_networks import stream
 
 GAMMAS = [0.9, 0.5]
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def numbered(first: int, count: int) -> Transitions:
