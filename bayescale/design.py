@@ -10,7 +10,7 @@ The least of many noisy means is too low, which makes noise look valuable. So on
 without y, and the other half says what the choice costs: in expectation an uninformative run is worth at most nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -60,6 +60,7 @@ def next_experiments(
     prices: Prices = DEFAULT_PRICES,
     model_size: int | None = None,
     seed: int = 0,
+    report: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """The runs to buy, in the order to buy them: rows of `candidates` with `score`, `cost` and `rank`.
 
@@ -80,6 +81,7 @@ def next_experiments(
         prices: of a flop and an env step.
         model_size: critic parameters; default those of the fitted runs.
         seed: of the simulated results.
+        report: called with a line before each choice.
 
     Returns:
         One row per run. `score`: expected value per cost, >= 0; 0.02 says that the run pays for itself once the
@@ -107,7 +109,7 @@ def next_experiments(
             f"costs {offer.cost.min():.3g}."
         )
     decisions = [_extra_costs(posterior, draws, task, threshold, prices, size) for task in tasks]
-    chosen, scores = _greedy(offer, decisions, budget, n, np.random.default_rng(seed))
+    chosen, scores = _greedy(offer, decisions, budget, n, np.random.default_rng(seed), report)
     table = checked.iloc[chosen].reset_index(drop=True)
     return table.assign(score=scores, cost=offer.cost[chosen], rank=np.arange(1, len(chosen) + 1))
 
@@ -144,6 +146,7 @@ def _greedy(
     budget: float,
     n: int,
     rng: np.random.Generator,
+    report: Callable[[str], None] | None,
 ) -> tuple[list[int], list[float]]:
     """Numbers of the chosen candidates and their scores; where no other is worth anything, the cheapest."""
     chosen: list[int] = []
@@ -155,6 +158,8 @@ def _greedy(
         affordable = [j for j, cost in enumerate(offer.cost) if offer.cost[chosen].sum() + cost <= budget]
         if not affordable:
             break
+        if report is not None:
+            report(f"run {len(chosen) + 1} of at most {n}: {len(affordable)} candidates within the budget's rest")
         luck, chance = rng.standard_normal(draws), rng.random(draws)  # common to the candidates: fairer comparisons
         best = (0.0, -np.inf, 0, known, loss)
         for j in affordable:

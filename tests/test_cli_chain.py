@@ -76,7 +76,7 @@ def test_frontier_writes_a_row_per_utd(fit_file: Path, tmp_path: Path) -> None:
     options = ["--env", "Ant-v4", "--threshold", "500", "--utd", "1:8:4", "--out", str(out)]
     assert cli.main(["frontier", str(fit_file), *options]) == 0
     table = pd.read_csv(out)
-    np.testing.assert_allclose(table["utd"], [1, 2, 4, 8])
+    assert table["utd"].tolist() == [1, 2, 4, 8]
     for name in ("batch_size", "learning_rate", "env_steps", "flops"):
         assert (table[f"{name}_q05"] < table[f"{name}_q50"]).all()
         assert (table[f"{name}_q50"] < table[f"{name}_q95"]).all()

@@ -28,9 +28,13 @@ def run(fit: object, configs: Path, out: Path, *more: str, budget: str = "1e19")
     return cli.main(["next", str(fit), "--candidates", str(configs), "--budget", budget, "--out", str(out), *more])
 
 
-def test_next_writes_the_runs_to_buy(fit_file: Path, configs: Path, tmp_path: Path) -> None:
+def test_next_writes_the_runs_to_buy(
+    fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "next.csv"
     assert run(fit_file, configs, out, "--n", "4") == 0
+    progress = [f"run {i} of at most 4: 3 candidates within the budget's rest" for i in (1, 2, 3, 4)]
+    assert capsys.readouterr().err.splitlines() == progress
     chosen = pd.read_csv(out)
     expected = ["env_id", "utd", "batch_size", "learning_rate", "note", "score", "cost", "rank"]
     assert chosen.columns.tolist() == expected

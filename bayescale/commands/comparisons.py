@@ -1,6 +1,5 @@
 """The command that scores every method on runs held out."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from bayescale.commands.options import (
     Warmup,
     parse_thresholds,
 )
+from bayescale.commands.progress import say
 from bayescale.outputs import check_output
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def compare(
     return_scale: ReturnScaleFile = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="M,M,...", help="bayescale, complete-pooling, no-pooling, published, size-law; or all."),
+        typer.Option(
+            metavar="M,M,...", help="bayescale, complete-pooling, no-pooling, published, size-law; default: all."
+        ),
     ] = None,
     give_back: Annotated[int, typer.Option(min=0, help="Runs of each held-out task to fit after all.")] = 0,
     reset_period: ResetPeriod = None,
@@ -51,14 +53,10 @@ def compare(
     chosen = tuple(METHODS) if methods is None else tuple(methods.split(","))
     table = bs.compare(
         bs.read_curves(*curves), leave_out, levels, return_scale, chosen, give_back, reset_period,
-        seed, chains, draws, warmup, _say_progress if sys.stderr.isatty() else None,
+        seed, chains, draws, warmup, say,
     )  # fmt: skip
     print(_comparison_table(table))
     write_csv(table, out)
-
-
-def _say_progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _comparison_table(table: "pd.DataFrame") -> str:

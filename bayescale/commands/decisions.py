@@ -8,6 +8,7 @@ import typer
 
 from bayescale.commands.files import load_posterior, read_candidates, write_csv
 from bayescale.commands.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, Task
+from bayescale.commands.progress import say
 from bayescale.errors import Infeasible, InputError
 from bayescale.outputs import check_output, written
 
@@ -84,7 +85,7 @@ def next_runs(
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit, *([env] if env else table["env_id"].unique()))
-    write_csv(bs.next_experiments(posterior, table, budget, n, env, threshold, prices, model_size, seed), out)
+    write_csv(bs.next_experiments(posterior, table, budget, n, env, threshold, prices, model_size, seed, say), out)
 
 
 def _allocation_table(choice: "Allocation") -> str:

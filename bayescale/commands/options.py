@@ -57,4 +57,6 @@ def parse_utd(text: str | None) -> "np.ndarray | None":
         raise InputError(f"--utd must have 0 < LO < HI and N >= 2; got '{text}'. Try 0.25:16:25.")
     import numpy as np
 
-    return np.geomspace(lowest, highest, number)
+    return np.array(
+        [float(f"{utd:.12g}") for utd in np.geomspace(lowest, highest, number)]
+    )  # 2, not 1.9999999999999998
