@@ -40,6 +40,7 @@ def main() -> None:
         for line in training(width):
             print(json.dumps(line), flush=True)
     print(json.dumps(bro(width=256)), flush=True)
+    print(json.dumps(pql(width=64)), flush=True)
     print(json.dumps(sweep_scaling()), flush=True)
 
 
@@ -108,6 +109,19 @@ def bro(width: int) -> dict[str, object]:
         _side(sys.executable, "plain-torch-bro", width) as plain,
     ):
         return _line("runner-bro", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
+
+
+def pql(width: int) -> dict[str, object]:
+    """Critic updates per second of PQL beside one agent written plainly with torch.nn and autograd (bench_pql.py).
+
+    64 environments of Pendulum, batch size 512, two hidden layers, returns over 3 steps, 8 critic updates per step of
+    them all and an actor update after every other; environments and replay buffer included.
+    """
+    with (
+        _side(sys.executable, "bayescale-pql", width) as ours,
+        _side(sys.executable, "plain-torch-pql", width) as plain,
+    ):
+        return _line("runner-pql", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
 
 
 def flops_per_update(width: int, batch_size: int = 256) -> float:

@@ -82,6 +82,51 @@ def plain_torch_bro(width: int) -> Work:
     return lambda: agent.work(BRO_UPDATES // 16)
 
 
+PQL_BATCH_SIZE, PQL_UPDATES = 512, 3_200  # one process, one line; the peer does a fifth of it
+
+
+def bayescale_pql(width: int) -> Work:
+    from bench_pql import ENVS, RATIO
+
+    from bayescale.runners import PQLConfig, run_ensemble
+    from bayescale.runners.ensembles import members_at_most
+
+    def config(seed: int, updates: int) -> PQLConfig:
+        return PQLConfig(
+            env_id="Pendulum-v1",
+            utd=RATIO / ENVS,
+            batch_size=PQL_BATCH_SIZE,
+            learning_rate=5e-4,
+            seed=seed,
+            env_steps=(32 + updates // RATIO) * ENVS,
+            hidden_width=width,
+            depth=2,
+            num_envs=ENVS,
+            warmup_steps=32 * ENVS,
+            evaluation_interval=10**9 // ENVS * ENVS,
+            evaluation_episodes=1,
+        )
+
+    members = members_at_most(config(0, 8))
+
+    def work(updates: int = PQL_UPDATES // members) -> float:
+        results = run_ensemble([config(seed, updates) for seed in range(members)])
+        return sum(result.gradient_updates for result in results)
+
+    work(16)
+    return work
+
+
+def plain_torch_pql(width: int) -> Work:
+    import torch
+    from bench_pql import PlainPQL
+
+    torch.set_num_threads(1)
+    agent = PlainPQL(width, PQL_BATCH_SIZE)
+    agent.work(16)
+    return lambda: agent.work(PQL_UPDATES // 5)
+
+
 def stable_baselines3(width: int) -> Work:
     import torch
     from stable_baselines3 import SAC
@@ -163,6 +208,8 @@ def main() -> None:
         "bayescale": bayescale,
         "bayescale-bro": bayescale_bro,
         "plain-torch-bro": plain_torch_bro,
+        "bayescale-pql": bayescale_pql,
+        "plain-torch-pql": plain_torch_pql,
         "stable-baselines3": stable_baselines3,
         "sbx": sbx,
         "rejax": rejax,
