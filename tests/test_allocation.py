@@ -54,7 +54,7 @@ class TwoSettings:
     def runs(self, sites, points):
         lower = jnp.where(points == SHAKY, sites["shaky"], 16.0)
         location = jnp.log(lower[:, None] * jnp.array([1.0, 2.0]))
-        return location, jnp.full_like(location, 1e-6), jnp.full_like(location, 0.8)
+        return location, jnp.full_like(location, 1e-6), jnp.zeros_like(location), jnp.full_like(location, 0.8)
 
 
 def two_settings(shaky=(10.0, 30.0, 10.0, 10.0)):
