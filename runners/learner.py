@@ -2,7 +2,8 @@
 
 An algorithm is a settings class and a learner. In `config.py`, derive the settings from `RunConfig`: name the
 algorithm, give its own scalars and defaults, list in `own` what may differ between the members of an ensemble, count
-`working_floats`, and add the class to `ALGORITHMS`. In a module named after the algorithm in lower case, write a class
+`working_floats`, make fields of `num_envs` and `n_step` if it acts in many environments or learns from returns over
+several steps, and add the class to `ALGORITHMS`. In a module named after the algorithm in lower case, write a class
 of the algorithm's name that does what `Learner` says; `sac.py` is the shortest example. Plans, ensembles, sweeps and
 tables then know it. Its tests are those of SAC: gradients against autograd, members against runs alone, a member that
 holds NaN beside one that must not notice, and the probes of `tests/probe_environments.py`.

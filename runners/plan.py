@@ -2,7 +2,7 @@
 
 ```toml
 algorithm = "SAC"                            # the default; or a list
-suite = "gym"                                # the default
+suite = "gym"                                # the default; or "dmc", "playground"
 env_id = "Pendulum-v1"                       # or a list of tasks
 utd = [0.5, 1, 2]
 batch_size = [64, 128]

@@ -5,7 +5,8 @@ manipulation fetch robot models when they are first loaded. Actions are taken as
 with several parts the agents see the one called "state". An episode is truncated after the task's `episode_length`; it
 is terminated where the task is done. On a CPU the physics is MJX in JAX, elsewhere what the task chooses.
 
-Functions are compiled for a group at once, so that a group behaves to the last bit as it does alone.
+Functions are compiled for a group at once, so that a group behaves to the last bit as it does alone. On a CPU that
+takes a minute or more in each process; with JAX_COMPILATION_CACHE_DIR in the environment, only in the first.
 """
 
 import difflib

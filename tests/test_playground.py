@@ -3,6 +3,7 @@
 Everything else is shown on a stand-in with its interface, whose episodes are known.
 """
 
+import dataclasses
 import importlib.util
 import sys
 from types import ModuleType, SimpleNamespace
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayescale.errors import InputError, MissingExtra
-from bayescale.runners import playground
+from bayescale.runners import PQLConfig, playground, run_ensemble
 from bayescale.runners.environments import check_task, make_environments
+from bayescale.runners.training import RunStatus
 
 needs_playground = pytest.mark.skipif(
     importlib.util.find_spec("mujoco_playground") is None, reason="MuJoCo Playground is not installed"
@@ -123,6 +126,30 @@ def test_environments_that_do_not_run_need_no_actions(stand_in: None) -> None:
     clocks.reset([0, 1])
     outcome = clocks.step(np.array([[0.0], [np.nan]], np.float32), np.array([True, False]))
     assert np.isfinite(outcome.observation).all()
+
+
+def test_agents_train_on_playground(stand_in: None) -> None:
+    config = PQLConfig(
+        suite="playground",
+        env_id="Clock",
+        utd=0.5,
+        batch_size=8,
+        learning_rate=1e-3,
+        seed=0,
+        env_steps=80,
+        hidden_width=8,
+        depth=1,
+        num_envs=4,
+        warmup_steps=40,
+        evaluation_interval=40,
+        evaluation_episodes=2,
+    )
+    first, second = run_ensemble([config, dataclasses.replace(config, seed=1)])
+    assert {first.status, second.status} == {RunStatus.FINISHED}  # random actions broke the simulation down on the way
+    assert first.curve["gradient_updates"].tolist() == [0, 0, 20]
+    assert first.curve["episode_return"].between(0, 15).all()  # 1 + 2 + 3 + 4 + 5 in a whole episode
+    (alone,) = run_ensemble([config])
+    pd.testing.assert_frame_equal(alone.curve, first.curve)
 
 
 def test_a_missing_playground_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
