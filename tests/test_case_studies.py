@@ -30,6 +30,15 @@ def test_sac_pendulum(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_sac_gymnasium(tmp_path: Path) -> None:
+    said = smoke("sac_gymnasium.py", tmp_path)
+    predicted, scores = said.index("before its runs are read"), said.index("coverage90")
+    assert predicted < scores
+    for plan in (ROOT / "case_studies" / "data").glob("sac_*_heldout*.toml"):
+        assert said.count(plan.stem) == 2  # its predictions and its scores
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(PUBLISHED_GYM not in os.environ, reason=f"{PUBLISHED_GYM} does not name the published tables")
 def test_published_gym(tmp_path: Path) -> None:
     said = smoke("published_gym.py", tmp_path, "--data", os.environ[PUBLISHED_GYM])
