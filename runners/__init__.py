@@ -1,4 +1,4 @@
-"""Runners: train agents on Gymnasium tasks and write learning-curve tables; needs the extra `runners`.
+"""Runners: train agents on tasks of several suites and write learning-curve tables; needs the extra `runners`.
 
 Plans can be read without torch: it is imported when `train` or `run_ensemble` is first used, or in a sweep's workers.
 """

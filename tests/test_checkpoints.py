@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bayescale.runners import BROConfig, RunConfig, SACConfig, run_ensemble
+from bayescale.runners import BROConfig, PQLConfig, RunConfig, SACConfig, run_ensemble
 from bayescale.runners.checkpoints import Checkpoints
 from bayescale.runners.logged_environments import LoggedEnvironments
 from bayescale.runners.state import set_state, state_of
@@ -29,6 +29,7 @@ class Stepped(SACConfig):
 
 
 SAC = SACConfig("InvertedPendulum-v5", **SMALL)  # whose first episodes are short
+PQL = PQLConfig("InvertedPendulum-v5", **SMALL, num_envs=2)
 BRO = BROConfig("InvertedPendulum-v5", **SMALL, actor_width=16, quantiles=10, reset_interval=25)
 
 
@@ -69,12 +70,13 @@ def assert_same(whole: list[RunResult], resumed: list[RunResult]) -> None:
     [
         SAC,
         BRO,
+        PQL,
         dataclasses.replace(SAC, env_id="Pendulum-v1"),
         dataclasses.replace(SAC, suite="dmc", env_id="cartpole-balance"),
         Stepped("InvertedPendulum-v5", **SMALL),
         dataclasses.replace(SAC, buffer_size=40),
     ],
-    ids=["sac", "bro", "classic", "dmc", "several steps and environments", "overwritten replay"],
+    ids=["sac", "bro", "pql", "classic", "dmc", "several steps and environments", "overwritten replay"],
 )
 def test_a_resumed_ensemble_equals_one_that_was_not_killed(config: RunConfig, tmp_path: Path) -> None:
     members = [config, dataclasses.replace(config, seed=1, learning_rate=3e-3)]
