@@ -105,7 +105,8 @@ def estimate_groups(
 
 def shape(group: Ensemble) -> Ensemble:
     """The group with all that its rates do not depend on at one value: equal for groups that share them."""
-    same: dict[str, Any] = {"utd": 1.0, "env_steps": 2**62, "evaluation_interval": 2**40, "stop_return": math.inf}
+    longest = dict.fromkeys(("env_steps", "evaluation_interval"), 2**40 * group[0].num_envs)
+    same: dict[str, Any] = {"utd": 1.0, "stop_return": math.inf, **longest}
     return tuple(dataclasses.replace(shared_settings(run), **same) for run in group)
 
 
@@ -141,7 +142,10 @@ def _shortened(run: RunConfig) -> RunConfig:
     """With a warm-up of a batch and `TRIAL_UPDATES` updates; environments that step together set the least length."""
     warmup, steps = (
         -(-least // run.num_envs) * run.num_envs
-        for least in (run.batch_size, max(TRIAL_UPDATES, TRIAL_STEPS_PER_SAMPLE * run.batch_size))
+        for least in (
+            max(run.batch_size, run.n_step * run.num_envs),
+            max(TRIAL_UPDATES, TRIAL_STEPS_PER_SAMPLE * run.batch_size),
+        )
     )
     return dataclasses.replace(
         run,

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -98,6 +99,14 @@ def test_a_trial_counts_what_the_runs_count(finished: Path) -> None:
     assert recorded.env_step * 90 == pytest.approx(record["environment_seconds"])
     assert recorded.update * 100 == pytest.approx(record["learning_seconds"])
     assert recorded.evaluation * 3 == pytest.approx(record["evaluation_seconds"])
+
+
+def test_a_trial_of_runs_that_act_in_many_environments() -> None:
+    pql = {"algorithm": "PQL", "num_envs": 6, "warmup_steps": 60, "env_steps": 12_000, "evaluation_interval": 600}
+    (group,) = make_ensembles(make_plan(CONTENT | pql | {"utd": [0.1], "depth": 1}).runs)
+    rates = measured_rates(group)
+    assert rates.update_flops > 0
+    assert shape(group) == shape(tuple(dataclasses.replace(run, env_steps=6_000) for run in group))
 
 
 def test_what_is_left_of_a_sweep_goes_at_its_own_pace(
