@@ -33,6 +33,8 @@ CURVE_COLUMNS = (
         remedy="Remove these evaluations, or enter the return that a diverged run counts as.",
     ),
 )
+SETTING = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
+SETTING_COLUMNS = tuple(column for column in CURVE_COLUMNS if column.name in SETTING)
 SCALE_COLUMNS = (Column("env_id", "text"), Column("low", "real"), Column("high", "real"))
 TEXT_COLUMNS = tuple(column.name for column in CURVE_COLUMNS if column.kind == "text")
 

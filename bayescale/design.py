@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float
 from scipy.special import ndtr
 
 from bayescale.allocation import DEFAULT_PRICES, swept_settings
+from bayescale.curves import SETTING_COLUMNS
 from bayescale.errors import Infeasible, InputError
 from bayescale.frontier import critic_parameters
 from bayescale.laws import flops
@@ -29,14 +30,7 @@ from bayescale.utility import Prices
 
 DESIGN_DRAWS = 600  # time and memory grow with its square
 LIKELY = 0.5  # the chance to reach a return from which on it is worth planning for
-CANDIDATE_COLUMNS = (
-    Column("env_id", "text"),
-    Column("utd", "real", above=0),
-    Column("batch_size", "integer", above=0),
-    Column("learning_rate", "real", above=0),
-    Column("model_size", "integer", above=0, optional=True),
-    Column("env_steps", "integer", above=0, optional=True),
-)
+CANDIDATE_COLUMNS = (*SETTING_COLUMNS, Column("env_steps", "integer", above=0, optional=True))
 
 
 @dataclass(frozen=True)

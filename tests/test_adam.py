@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bayescale.runners.adam import Adam
-from tests.slow_networks import stream
+from tests.learner_twins import stream
 
 torch.set_num_threads(1)
 

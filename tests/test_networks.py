@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bayescale.runners.networks import Perceptrons, layers_of, parameter_count, stored_count
-from tests.slow_networks import networks, slow_forward, stream
+from tests.learner_twins import networks, slow_forward, stream
 
 torch.set_num_threads(1)
 

@@ -16,11 +16,9 @@ from bayescale.runners.policy import (
     sample,
     squashed_log_density,
 )
-from tests.slow_networks import stream
+from tests.learner_twins import ACTION, stream
 
 torch.set_num_threads(1)
-
-ACTION = 2
 
 
 @given(mean=st.floats(-3, 3), log_std=st.floats(-3, 1), noise=st.floats(-2, 2))

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import importlib
 from typing import Any
 
@@ -16,7 +17,8 @@ from bayescale.runners.normalization import SMALLEST_VARIANCE, Normalizer
 from bayescale.runners.pql import PQL, Agent
 from bayescale.runners.replay import Batch
 from bayescale.runners.training import RunStatus
-from tests.slow_networks import slow_forward, stream
+from tests import learner_twins
+from tests.learner_twins import ACTION, OBSERVATION, slow_forward, stream
 
 importlib.import_module("tests.probe_environments")  # registers them
 torch.set_num_threads(1)
@@ -40,27 +42,11 @@ MEMBERS = [
     dataclasses.replace(CONFIG, seed=1, learning_rate=3e-3),
     dataclasses.replace(CONFIG, seed=2, gamma=0.9, tau=0.2),
 ]
-OBSERVATION, ACTION = 3, 2
+batch_of = functools.partial(learner_twins.batch_of, reward_scale=10.0)  # so that some gradients are cut
 
 
 def new_pql(configs: list[PQLConfig]) -> PQL:
     return PQL(configs, OBSERVATION, ACTION, [stream(config.seed) for config in configs])
-
-
-def batch_of(seeds: list[int], size: int = 16) -> Batch:
-    """Each member's batch depends on its own seed only."""
-
-    def one(seed: int) -> Batch:
-        generator = stream(100 + seed)
-        return Batch(
-            observation=torch.randn(OBSERVATION, size, generator=generator),
-            action=torch.rand(ACTION, size, generator=generator) * 2 - 1,
-            reward=10 * torch.randn(size, generator=generator),  # so that some gradients are cut
-            next_observation=torch.randn(OBSERVATION, size, generator=generator),
-            discount=0.95 * (torch.rand(size, generator=generator) > 0.3).to(torch.get_default_dtype()),
-        )
-
-    return Batch(*(torch.stack(column) for column in zip(*map(one, seeds), strict=True)))
 
 
 def tensors(pql: PQL, member: int) -> list[Tensor]:

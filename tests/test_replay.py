@@ -7,7 +7,7 @@ import torch
 from bayescale.runners.environments import Outcome
 from bayescale.runners.replay import ReplayBuffer
 from bayescale.runners.returns import Returns, Transitions
-from tests.slow_networks import stream
+from tests.learner_twins import stream
 
 GAMMAS = [0.9, 0.5]
 

@@ -10,7 +10,7 @@ from bayescale.runners import SACConfig
 from bayescale.runners.networks import Layers
 from bayescale.runners.replay import Batch
 from bayescale.runners.sac import SAC
-from tests.slow_networks import slow_forward, stream
+from tests.learner_twins import ACTION, OBSERVATION, batch_of, slow_forward, stream
 
 torch.set_num_threads(1)
 
@@ -29,27 +29,10 @@ MEMBERS = [
     dataclasses.replace(CONFIG, seed=1, learning_rate=3e-3),
     dataclasses.replace(CONFIG, seed=2, gamma=0.9, tau=0.1),
 ]
-OBSERVATION, ACTION = 3, 2
 
 
 def new_sac(configs: list[SACConfig]) -> SAC:
     return SAC(configs, OBSERVATION, ACTION, [stream(config.seed) for config in configs])
-
-
-def batch_of(seeds: list[int], size: int = 16) -> Batch:
-    """Each member's batch depends on its own seed only."""
-
-    def one(seed: int) -> Batch:
-        generator = stream(100 + seed)
-        return Batch(
-            observation=torch.randn(OBSERVATION, size, generator=generator),
-            action=torch.rand(ACTION, size, generator=generator) * 2 - 1,
-            reward=torch.randn(size, generator=generator),
-            next_observation=torch.randn(OBSERVATION, size, generator=generator),
-            discount=0.95 * (torch.rand(size, generator=generator) > 0.3).to(torch.get_default_dtype()),
-        )
-
-    return Batch(*(torch.stack(column) for column in zip(*map(one, seeds), strict=True)))
 
 
 def updated(configs: list[SACConfig], updates: int) -> SAC:

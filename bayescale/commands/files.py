@@ -22,16 +22,10 @@ def read_candidates(path: Path) -> "pd.DataFrame":
 
 def read_configs(path: Path) -> "pd.DataFrame":
     """The configurations of a file, checked, one row each."""
-    from bayescale.tables import Column, check_columns, read_table
+    from bayescale.curves import SETTING_COLUMNS
+    from bayescale.tables import check_columns, read_table
 
-    columns = (
-        Column("env_id", "text"),
-        Column("utd", "real", above=0),
-        Column("batch_size", "integer", above=0),
-        Column("learning_rate", "real", above=0),
-        Column("model_size", "integer", above=0, optional=True),
-    )
-    return check_columns(read_table(path, ("env_id",)), columns).reset_index(drop=True)
+    return check_columns(read_table(path, ("env_id",)), SETTING_COLUMNS).reset_index(drop=True)
 
 
 def load_posterior(fit: Path, *env_ids: str) -> "Posterior":
