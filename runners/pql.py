@@ -62,18 +62,18 @@ class PQL:
         self._observed = slice(observation_size)
         self._acted = slice(observation_size, observation_size + action_size)
         self.model_size = 2 * parameter_count(self._critic_sizes)  # critic parameters of one member
-        self._critic_flops = (
+        critic_flops = (
             forward_flops(self._actor_sizes, batch_size)  # in s'
             + 4 * forward_flops(self._critic_sizes, batch_size)  # targets and critics, two of each
             + 2 * parameter_gradient_flops(self._critic_sizes, batch_size)
         )
-        self._actor_flops = (
+        actor_flops = (
             forward_flops(self._actor_sizes, batch_size)
             + 2 * forward_flops(self._critic_sizes, batch_size)
             + 2 * input_gradient_flops(self._critic_sizes, batch_size, action_size)
             + parameter_gradient_flops(self._actor_sizes, batch_size)
         )
-        self.update_flops = self._critic_flops + self._actor_flops // self._shared.critic_actor_ratio
+        self.update_flops = critic_flops + actor_flops // self._shared.critic_actor_ratio  # on average
 
         # A row per member: the actor; both critics one after the other; their targets.
         actor_rows = torch.zeros(members, stored_count(self._actor_sizes))
