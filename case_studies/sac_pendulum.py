@@ -26,6 +26,7 @@ class Config:
     held_out_setting: tuple[float, int, float] = (8.0, 128, 1e-3)  # UTD, batch size, learning rate of its plan
     thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -200.0)
     env_id: str = "Pendulum-v1"
+    warmup: int = 500
     draws: int = 1000
     picture: Path = HERE / "pendulum_frontier.svg"
 
@@ -33,7 +34,7 @@ class Config:
 def main(config: Config, smoke: bool) -> None:
     """Fits, chooses, draws, predicts, and then looks."""
     crossings = bs.time_to_threshold(bs.read_curves(config.curves), thresholds=config.thresholds)
-    posterior = bs.fit(crossings, draws=config.draws, require_convergence=not smoke)
+    posterior = bs.fit(crossings, warmup=config.warmup, draws=config.draws, require_convergence=not smoke)
     fronts = [bs.frontier(posterior, config.env_id, threshold) for threshold in config.thresholds[1::2]]
     print(fronts[-1].table().iloc[::4].round(4).to_string(index=False))
     choice = bs.allocate(posterior, config.env_id, threshold=config.thresholds[-1])
@@ -59,4 +60,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="few draws, no picture")
     smoke = parser.parse_args().smoke
-    main(Config(draws=100) if smoke else Config(), smoke)
+    main(Config(warmup=100, draws=100) if smoke else Config(), smoke)
