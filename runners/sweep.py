@@ -2,20 +2,21 @@
 
 import importlib.util
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners.config import RunConfig
 from bayescale.runners.groups import Task, Trained, work
-from bayescale.runners.local_engine import train_locally
+from bayescale.runners.local_engine import Event, train_locally
 from bayescale.runners.plan import Plan, load_plan
 from bayescale.runners.progress import Progress, Tally
+from bayescale.runners.ray_engine import check_cluster, train_on_ray
 from bayescale.runners.sweep_folder import checkpoint_file, merge_groups, open_folder, read_group, write_group
 from bayescale.runners.whole_files import remove_partial_files
 
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 
 
 class SweepInterrupted(BayeScaleError):
@@ -32,6 +33,7 @@ def run_sweep(
     engine: str = "local",
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint_minutes: float = 10.0,
+    address: str | None = None,
 ) -> Path:
     """Path of the learning-curve table of the plan, `out`/curves.parquet, after all runs have finished.
 
@@ -44,31 +46,37 @@ def run_sweep(
         plan: the plan, or the path of its TOML file.
         out: folder for the results, see `bayescale.runners.sweep_folder`; new, or of the same plan if `resume`.
         resume: keep the finished runs in `out` and do the others.
-        workers: processes; by default one per core that this process may use.
-        engine: "local".
+        workers: processes; by default one per core that this process may use, or that the cluster has.
+        engine: "local", or "ray" for a Ray cluster, see `bayescale.runners.ray_engine`.
         on_progress: called at the start, after evaluations and after each group.
         checkpoint_minutes: between checkpoints of a group that takes longer, from which it goes on after a kill; 0 for
             none. See `bayescale.runners.checkpoints`.
+        address: of the Ray cluster; None for one that this process is connected to, or a new one on this machine.
 
     Raises:
         InputError: a bad plan, folder, engine or number of workers, before anything runs.
-        MissingExtra: torch or gymnasium is not installed.
+        MissingExtra: torch, gymnasium or ray is not installed.
         BayeScaleError: a worker was killed or failed; finished runs are kept.
         SweepInterrupted: Ctrl-C; finished runs are kept.
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got '{engine}'. Leave it out for 'local'.")
+    if address is not None and engine != "ray":
+        raise InputError(f"address '{address}' is of a Ray cluster, and engine is '{engine}'. Set engine to 'ray'.")
     if not 0 <= checkpoint_minutes < math.inf:
         raise InputError(f"checkpoint_minutes must be 0 or more; got {checkpoint_minutes}. 10 is usual.")
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1; got {workers}. Leave it out for one per core.")
+    if engine == "ray":
+        check_cluster(address)
     runs = (plan if isinstance(plan, Plan) else load_plan(plan)).runs
     check_tasks(runs)
     out = Path(out)
     groups = open_folder(out, runs, resume)
     finished = {number for number in range(len(groups)) if read_group(out, number)}
+    kept = out.absolute() if checkpoint_minutes else None
     waiting = [
-        Task(number, group, checkpoint_file(out, number) if checkpoint_minutes else None, 60.0 * checkpoint_minutes)
+        Task(number, group, kept and checkpoint_file(kept, number), 60.0 * checkpoint_minutes)
         for number, group in enumerate(groups)
         if number not in finished
     ]
@@ -82,7 +90,7 @@ def run_sweep(
 
         try:
             report()
-            with closing(train_locally(waiting, workers)) as events:
+            with closing(_train(waiting, workers, engine, address)) as events:
                 for number, news in events:
                     if isinstance(news, Trained):
                         write_group(out, number, news)
@@ -99,6 +107,14 @@ def run_sweep(
         finally:
             remove_partial_files(out)
     return merge_groups(out, groups)
+
+
+def _train(
+    waiting: Sequence[Task], workers: int | None, engine: str, address: str | None
+) -> Generator[Event, None, None]:
+    if engine == "ray":
+        return train_on_ray(waiting, workers, address)
+    return train_locally(waiting, workers)
 
 
 def check_tasks(runs: Sequence[RunConfig]) -> None:

@@ -101,7 +101,7 @@ def test_an_engine_that_is_not_there_is_refused(
     (tmp_path / "plan.toml").write_text(PLAN)
     arguments = ["sweep", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "runs"), "--engine", "slurm"]
     assert cli.main(arguments) == 2
-    assert "engine must be one of local; got 'slurm'" in capsys.readouterr().err
+    assert "engine must be one of local, ray; got 'slurm'" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

@@ -319,7 +319,7 @@ def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"engine": "slurm"}, "engine must be one of local; got 'slurm'"),
+        ({"engine": "slurm"}, "engine must be one of local, ray; got 'slurm'"),
         ({"workers": 0}, "workers must be at least 1; got 0"),
         ({"checkpoint_minutes": -1.0}, "checkpoint_minutes must be 0 or more; got -1"),
         ({"plan": make_plan(CONTENT | {"env_id": "Pendulum-v9"})}, "'Pendulum-v9' is not a registered Gymnasium task"),

@@ -20,7 +20,10 @@ SECONDS_BETWEEN_LINES = 60.0
 def sweep(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="The grid of configurations, seeds and lengths.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs' files and the finished table.")],
-    engine: Annotated[str, typer.Option(help="Where runs are trained: local.")] = "local",
+    engine: Annotated[str, typer.Option(help="Where runs are trained: local or ray.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of the Ray cluster; default: a new one on this machine.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a sweep that was stopped.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
     checkpoint_minutes: Annotated[
@@ -44,7 +47,7 @@ def sweep(
     if dry_run:
         print(_expected(estimate(grid, out, workers), hour_price, env_step_price, flop_price))
     else:
-        table = run_sweep(grid, out, resume, workers, engine, ProgressDisplay(), checkpoint_minutes)
+        table = run_sweep(grid, out, resume, workers, engine, ProgressDisplay(), checkpoint_minutes, address)
         print(f"wrote {table}")
 
 

@@ -1,0 +1,84 @@
+"""Groups of runs on a Ray cluster: one task per group, whose results are those of local processes on like machines.
+
+Every node needs this version of bayescale with the extra `runners`; results come back to the driver, which alone writes
+them, so that nodes need not share its disk. Ray gives the group of a node that died to another, which begins it again,
+or goes on from its checkpoint where both see the folder of the sweep. There is no news of a group before it ends.
+"""
+
+import logging
+import socket
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from bayescale.errors import BayeScaleError, InputError, MissingExtra
+from bayescale.runners.groups import Task, Trained, try_group
+from bayescale.runners.local_engine import Event
+
+SECONDS_TO_ANSWER = 10.0
+TRIES_MORE = 5  # of a group whose worker or node dies, before the sweep stops
+
+
+def check_cluster(address: str | None) -> None:
+    """Nothing, if Ray is there and somebody listens at `address`; Ray itself would try for minutes.
+
+    Raises:
+        InputError: nobody does.
+        MissingExtra: Ray is not installed.
+    """
+    try:
+        import ray  # noqa: F401 - only whether it is there
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "ray", "ray") from None
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+        except OSError as error:
+            raise InputError(f"no Ray cluster answers at '{address}' ({error}). Start one or correct it.") from None
+
+
+def train_on_ray(
+    tasks: Sequence[Task], workers: int | None = None, address: str | None = None
+) -> Generator[Event, None, None]:
+    """What comes of the groups of the tasks, which are begun in the order given, as it comes.
+
+    Args:
+        tasks: what to train; each takes one core of a node.
+        workers: groups under way at once; by default as many as the cluster has cores for.
+        address: of the cluster, as `ray.init` takes it: HOST:PORT, ray://HOST:PORT, auto. None: the cluster that this
+            process is connected to, or a new one on this machine.
+
+    Raises:
+        BayeScaleError: a run failed, or a group's nodes died time and again.
+    """
+    import ray
+
+    own = not ray.is_initialized()
+    if own:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    begin = ray.remote(num_cpus=1, max_retries=TRIES_MORE)(_train).remote
+    waiting, under_way = list(reversed(tasks)), dict[Any, Task]()
+    try:
+        while waiting or under_way:
+            while waiting and (workers is None or len(under_way) < workers):
+                task = waiting.pop()
+                under_way[begin(task)] = task
+            (ended,), _ = ray.wait(list(under_way), num_returns=1)
+            task = under_way.pop(ended)
+            try:
+                result: Trained | str = ray.get(ended)
+            except ray.exceptions.RayError as error:
+                reason = str(error).strip().splitlines()[0].rstrip(".")
+                raise BayeScaleError(f"Ray gave up a group of runs ({reason})") from None
+            if isinstance(result, str):
+                raise BayeScaleError(result)
+            yield task.number, result
+    finally:
+        for unfinished in under_way:
+            ray.cancel(unfinished, force=True)
+        if own:
+            ray.shutdown()
+
+
+def _train(task: Task) -> Trained | str:
+    return try_group(task, lambda _share: None)
