@@ -16,7 +16,8 @@ from jaxtyping import Float
 from bayescale.errors import InputError
 from bayescale.frontier import critic_parameters, optima
 from bayescale.laws import flops
-from bayescale.posterior import Posterior, runs
+from bayescale.posterior import Posterior
+from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
 from bayescale.utility import Prices, Risk, parse_risk
 

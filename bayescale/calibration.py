@@ -19,9 +19,11 @@ from numpyro.diagnostics import effective_sample_size
 from numpyro.infer import Predictive
 from scipy.special import ndtri
 
+from bayescale.density import Model
 from bayescale.errors import InputError
-from bayescale.inference import Model, sample_each
-from bayescale.posterior import CONFIG, PREDICTION_DRAWS, Posterior, runs
+from bayescale.inference import sample_each
+from bayescale.posterior import CONFIG, PREDICTION_DRAWS, Posterior
+from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
 from bayescale.simulate import crossings_of, simulate_runs
 

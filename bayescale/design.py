@@ -24,7 +24,8 @@ from bayescale.curves import SETTING_COLUMNS
 from bayescale.errors import Infeasible, InputError
 from bayescale.frontier import critic_parameters
 from bayescale.laws import flops
-from bayescale.posterior import Posterior, runs
+from bayescale.posterior import Posterior
+from bayescale.predictive import runs
 from bayescale.tables import Column, Table, check_columns
 from bayescale.utility import Prices
 

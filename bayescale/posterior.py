@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from bayescale import predictive
 from bayescale.arviz_versions import inference_data
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
-from bayescale.run_times import RunTimes
 
 LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 QUANTILES = tuple(f"q{round(100 * level):02d}" for level in LEVELS)
 CONFIG = ("env_id", "utd", "batch_size", "learning_rate")
 PREDICTION_DRAWS = 500  # of the kept draws, evenly spaced; a quantile of log env steps moves by about 1% of its spread
-CHUNK = 200  # configurations at a time: bounds memory to a few hundred MB at ten thresholds
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Posterior:
         provenance = {
             "data_sha256": data_hash(crossings),
             "seed": str(seed),
+            "method": draws.method,
             "priors": json.dumps({name: asdict(prior) for name, prior in model.priors.items()}),
             **{package: version(package) for package in ("bayescale", "numpyro", "jax", "arviz", "numpy")},
         }
@@ -80,14 +80,17 @@ class Posterior:
         """This posterior.
 
         Raises:
-            NotConverged: the status is not CONVERGED; the message names the worst parameters.
+            NotConverged: the status is not usable; the message names the worst parameters.
         """
-        if self.status is Status.CONVERGED:
+        if self.status.usable:
             return self
         table = self.diagnostics()
         names = unconverged(table, len(next(iter(self.draws.values()))))
-        worst = "".join(f", {n} (R-hat {table.r_hat[n]:.3f}, bulk ESS {table.ess_bulk[n]:.0f})" for n in names[:5])
-        raise NotConverged(f"{self.status.value}{'; worst' + worst[1:] if worst else ''}.", names)
+        worst = ", ".join(
+            f"{row.Index} (R-hat {row.r_hat:.3f}, bulk ESS {row.ess_bulk:.0f}, tail ESS {row.ess_tail:.0f})"
+            for row in table.loc[list(names[:5])].itertuples()
+        )
+        raise NotConverged(f"{self.status.value}{'; worst ' + worst if worst else ''}.", names)
 
     def flat_draws(self, most: int | None = None) -> dict[str, jax.Array]:
         """Sites with chains merged, with one more task from the population; at most `most` evenly spaced draws."""
@@ -131,21 +134,15 @@ class Posterior:
             InputError: a column is missing, or a value is not positive and finite.
         """
         configs = checked_configs(configs).reset_index(drop=True)
-        draws = self.flat_draws(PREDICTION_DRAWS)
-        tables = []
-        for first in range(0, len(configs), CHUNK):
-            some = configs.iloc[first : first + CHUNK]
-            times = runs(self.model, draws, some)
-            quantiles = _mixture_quantiles(times)
-            law = np.exp(np.quantile(times.location, [0.05, 0.5, 0.95], axis=0))
-            table = some.loc[some.index.repeat(len(self.thresholds))].reset_index(drop=True)
-            table["threshold"] = np.tile(self.thresholds, len(some))
-            table[list(QUANTILES)] = quantiles.reshape(-1, len(LEVELS))
-            table[["law_q05", "law_q50", "law_q95"]] = law.reshape(3, -1).T
-            table["p_reach"] = times.p_reach.mean(axis=0).ravel()
-            table["extrapolated"] = np.repeat(self.extrapolated(some), len(self.thresholds))
-            tables.append(table)
-        return pd.concat(tables, ignore_index=True)
+        predicted = predictive.predict(self.model, self.flat_draws(PREDICTION_DRAWS), configs, LEVELS)
+        levels = len(self.thresholds)
+        table = configs.loc[configs.index.repeat(levels)].reset_index(drop=True)
+        table["threshold"] = np.tile(self.thresholds, len(configs))
+        table[list(QUANTILES)] = predicted.quantiles.reshape(-1, len(LEVELS))
+        table[["law_q05", "law_q50", "law_q95"]] = predicted.law.reshape(-1, 3)
+        table["p_reach"] = predicted.p_reach.ravel()
+        table["extrapolated"] = np.repeat(self.extrapolated(configs), levels)
+        return table
 
     def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
         """True where a configuration lies outside its task's range of UTD, batch size or learning rate."""
@@ -237,17 +234,6 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
     return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
 
 
-def runs(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunTimes:
-    """A new run at each configuration under each draw."""
-    return RunTimes(*(np.asarray(part) for part in _runs(model, draws, model.points(configs))))
-
-
-@partial(jax.jit, static_argnums=0)
-def _runs(model: Any, draws: Mapping[str, Any], points: Any) -> Any:
-    """`model.runs` at the points under every draw; compiled once for equal models and as many draws and points."""
-    return jax.vmap(model.runs, in_axes=(0, None))(draws, points)
-
-
 def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
     """True where a configuration lies outside its task's range of UTD, batch size or learning rate in the fit."""
     axes = [axis for axis in CONFIG[1:] if axis in configs]
@@ -286,16 +272,3 @@ def checked_configs(configs: pd.DataFrame) -> pd.DataFrame:
     if not len(configs):
         raise InputError("configs are empty; give one row per configuration.")
     return configs
-
-
-def _mixture_quantiles(times: RunTimes) -> Float[np.ndarray, "point threshold level"]:
-    """Quantiles of env steps of the mixture over draws; inf beyond the chance to get there, monotone in threshold."""
-    centre = times.location.mean(axis=0)
-    spread = np.sqrt(times.location.var(axis=0) + (times.scale**2).mean(axis=0))
-    offsets = np.linspace(-7, 7, 281)
-    out = np.empty((*centre.shape, len(LEVELS)))
-    cdf = np.stack([times.reached_by(centre + o * spread).mean(axis=0) for o in offsets], axis=-1)
-    for at in np.ndindex(centre.shape):
-        steps = np.exp(centre[at] + spread[at] * np.interp(LEVELS, cdf[at], offsets))
-        out[at] = np.where(cdf[at][-1] < LEVELS, np.inf, steps)
-    return np.maximum.accumulate(out, axis=1)

@@ -21,7 +21,7 @@ from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
 from bayescale.errors import InputError, MissingExtra
 from bayescale.frontier import frontier
-from bayescale.inference import MIN_ESS_PER_CHAIN, Status
+from bayescale.inference import MIN_ESS_PER_CHAIN
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.outputs import written
 from bayescale.posterior import Posterior
@@ -112,7 +112,7 @@ def report(
         prior_driven=PRIOR_DRIVEN,
         beyond=BEYOND,
         provenance={name: value for name, value in posterior.provenance.items() if name != "priors"},
-        converged=posterior.status is Status.CONVERGED,
+        converged=posterior.status.usable,
         status=posterior.status.value,
         diagnostics=diagnostics,
         worst=diagnostics.sort_values("r_hat", ascending=False).head(8),

@@ -26,6 +26,7 @@ def fit(
     warmup: int = 500,
     priors: dict[str, Prior] | None = None,
     require_convergence: bool = True,
+    method: str = "nuts",
 ) -> Posterior:
     """The posterior of the joint model given crossings; axes that do not vary drop out.
 
@@ -37,10 +38,11 @@ def fit(
         warmup: adaptation iterations per chain.
         priors: replacements by name for `bayescale.models.PRIORS`.
         require_convergence: raise where the draws cannot be trusted.
+        method: "nuts", or "fast" for a first look: short chains, and if they disagree a warning, then "nuts".
 
     Raises:
         NotConverged: the draws cannot be trusted; names the parameters.
-        InputError: nothing was observed, or several suites, algorithms or model sizes in one table.
+        InputError: nothing was observed, an unknown method, or several suites, algorithms or model sizes in one table.
     """
     if not len(crossings) or crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
@@ -48,7 +50,7 @@ def fit(
     if unknown:
         raise InputError(f"priors has no '{min(unknown)}'; the names are those of bayescale.models.PRIORS.")
     model = JointModel.for_crossings(crossings, {**PRIORS, **(priors or {})})
-    result = sample(model, crossings, seed, chains, draws, warmup, progress=sys.stderr.isatty())
+    result = sample(model, crossings, seed, chains, draws, warmup, sys.stderr.isatty(), method)
     posterior = Posterior.from_draws(model, result, crossings, seed)
     return posterior.require_convergence() if require_convergence else posterior
 

@@ -1,5 +1,6 @@
 """Tests check array shapes (jaxtyping hands each numeric module to beartype) and try the same examples every time."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -10,18 +11,24 @@ from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+os.environ["BAYESCALE_CACHE"] = "off"  # tests compile what they run, and leave nothing in a user's folders
+
 # Not the door: curves, plots, report and the edge take whatever a user hands them and answer in sentences of their own.
 NUMERIC = (
     "bayescale.allocation",
     "bayescale.calibration",
+    "bayescale.chains",
     "bayescale.comparators",
     "bayescale.crossings",
+    "bayescale.density",
     "bayescale.design",
     "bayescale.frontier",
     "bayescale.inference",
     "bayescale.laws",
+    "bayescale.mode",
     "bayescale.models",
     "bayescale.posterior",
+    "bayescale.predictive",
     "bayescale.scores",
     "bayescale.simulate",
     "bayescale.utility",

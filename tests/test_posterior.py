@@ -29,21 +29,22 @@ def test_a_converged_posterior_is_returned_itself(posterior):
     assert posterior.require_convergence() is posterior
 
 
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.CONVERGED])
+@pytest.mark.parametrize("status", [status for status in Status if not status.usable])
 def test_any_other_status_raises_one_sentence_that_names_the_worst_parameters_first(apart, status):
     with pytest.raises(NotConverged) as caught:
         dataclasses.replace(apart, status=status).require_convergence()
     message = str(caught.value)
     assert message.startswith(f"{status.value}; worst misfit (R-hat ")
     assert message.endswith(").")
-    named = re.findall(r"(\S+) \(R-hat (\d+\.\d{3}), bulk ESS (\d+)\)", message)
+    named = re.findall(r"(\S+) \(R-hat (\d+\.\d{3}), bulk ESS (\d+), tail ESS (\d+)\)", message)
     assert 2 <= len(named) <= 5
-    assert tuple(name for name, _, _ in named) == caught.value.parameters[: len(named)]
-    r_hats = [float(r_hat) for _, r_hat, _ in named]
+    assert tuple(name for name, *_ in named) == caught.value.parameters[: len(named)]
+    r_hats = [float(r_hat) for _, r_hat, *_ in named]
     assert r_hats == sorted(r_hats, reverse=True)
     table = apart.diagnostics()
-    for name, r_hat, ess in named:
-        assert (r_hat, ess) == (f"{table.r_hat[name]:.3f}", f"{table.ess_bulk[name]:.0f}")
+    for name, *said in named:
+        row = table.loc[name]
+        assert said == [f"{row.r_hat:.3f}", f"{row.ess_bulk:.0f}", f"{row.ess_tail:.0f}"]
     assert "failure" in caught.value.parameters
     assert caught.value.exit_code == 3
 

@@ -34,6 +34,9 @@ def fit(
     allow_unconverged: Annotated[
         bool, typer.Option("--allow-unconverged", help="Write draws that cannot be trusted too, and say so.")
     ] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Short chains for a first look; in full if they disagree.")
+    ] = False,
 ) -> None:
     """Fit the joint model to learning curves."""
     check_output(out, ".nc")
@@ -42,7 +45,15 @@ def fit(
 
     table = bs.read_curves(*curves)
     crossings = bs.time_to_threshold(table, levels, return_scale, reset_period)
-    posterior = bs.fit(crossings, seed, chains, draws, warmup, require_convergence=not allow_unconverged)
+    posterior = bs.fit(
+        crossings,
+        seed,
+        chains,
+        draws,
+        warmup,
+        require_convergence=not allow_unconverged,
+        method="fast" if fast else "nuts",
+    )
     with written(out) as partial:
         posterior.save(partial)
     print(_fit_summary(posterior))

@@ -1,0 +1,49 @@
+"""Compiled code kept between processes, in the user's cache folder: a second fit of equal shapes starts at once.
+
+BAYESCALE_CACHE names another folder, or is `off`. A folder that JAX was told of before is left alone.
+"""
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+
+VARIABLE = "BAYESCALE_CACHE"
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path | None:
+    """Where compiled code is kept, one folder for each kind of processor; None if switched off.
+
+    Args:
+        environment: variables by name.
+    """
+    chosen = environment.get(VARIABLE, "")
+    if chosen == "off":
+        return None
+    caches = Path(environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".cache")
+    return (Path(chosen) if chosen else caches / "bayescale") / _processor()
+
+
+def keep_compiled() -> None:
+    """Tells JAX to keep compiled code, unless it was told of a folder, or the folder cannot be written to."""
+    folder = cache_folder(os.environ)
+    told = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # JAX adds its options at run time
+    if folder is None or told:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _processor() -> str:
+    """A name for this kind of processor: code compiled for one may not run on another that shares the folder."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    told = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    return f"{platform.machine()}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

@@ -1,0 +1,47 @@
+"""The fast method beside full sampling, and what it does where its chains disagree."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale import inference
+from bayescale.inference import Status
+
+CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
+
+
+def crossings():
+    """One task, three UTDs, one threshold, six seeds each: small enough to fit in seconds."""
+    design = pd.DataFrame({"env_id": "Known-v0", "algorithm": "SAC", "utd": [1.0, 2.0, 4.0], "seeds": 6})
+    design = design.assign(batch_size=256, learning_rate=3e-4)
+    location = np.log([[9e4], [6e4], [4.5e4]])
+    runs = bs.simulate_runs(design, (500.0,), location, 0.2, np.random.default_rng(0))
+    return bs.crossings_of(runs, every=1000, horizon=4e5)
+
+
+def test_fast_intervals_end_within_a_tenth_of_those_of_full_sampling():
+    table = crossings()
+    fast, full = bs.fit(table, method="fast"), bs.fit(table)
+    assert fast.status is Status.APPROXIMATE
+    assert fast.require_convergence() is fast
+    assert (fast.provenance["method"], full.provenance["method"]) == ("fast", "nuts")
+    configs = table[CONFIG].drop_duplicates()
+    ends = ["q05", "q95", "law_q05", "law_q95"]
+    ratio = fast.predict(configs)[ends] / full.predict(configs)[ends]
+    assert (abs(ratio - 1) < 0.1).all(axis=None)
+    elsewhere = fast.predict(configs.assign(utd=4 * configs["utd"]))[ends] / full.predict(configs)[ends]
+    assert (abs(elsewhere - 1) > 0.1).any(axis=None)  # the control that must fail: predictions for other configurations
+
+
+def test_chains_that_disagree_are_said_to_and_sampled_in_full(monkeypatch):
+    monkeypatch.setattr(inference, "FAST_R_HAT", 0.9)
+    with pytest.warns(UserWarning, match="the fast chains disagree: sampling in full"):
+        posterior = bs.fit(crossings(), chains=2, draws=30, warmup=30, method="fast", require_convergence=False)
+    assert posterior.provenance["method"] == "nuts"
+    assert posterior.statistics["num_steps"].shape == (2, 30)
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(bs.InputError, match="method must be one of nuts, fast; got 'slow'"):
+        bs.fit(crossings(), method="slow")
