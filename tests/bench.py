@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import bench_fits
 import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
@@ -36,6 +37,8 @@ THRESHOLDS = np.linspace(100.0, 900.0, 10)
 def main() -> None:
     """Prints the line of every benchmark."""
     print(json.dumps(crossings(runs=400, evaluations=1000)), flush=True)
+    for line in fits():
+        print(json.dumps(line), flush=True)
     for width in (64, 256):
         for line in training(width):
             print(json.dumps(line), flush=True)
@@ -77,6 +80,14 @@ def _scipy_run_by_run(curves: pd.DataFrame) -> np.ndarray:
         reached = np.searchsorted(smooth, THRESHOLDS)
         upper.append(np.append(run["env_steps"].to_numpy(float), np.inf)[reached])
     return np.concatenate(upper)
+
+
+def fits() -> Iterator[dict[str, object]]:
+    """Each measured once: a fit takes long enough to be its own median. For fit-seeds lower is better."""
+    yield _line("fit-gym", *bench_fits.fit_gym(), "effective draws/s", "numpyro, one term a run")
+    yield _line("fit-seeds", *bench_fits.fit_seeds(), "s", "an eighth of the seeds")
+    yield _line("fit-pipeline", *bench_fits.fit_pipeline(), "fits/s", "published pipeline")
+    yield _line("predict", *bench_fits.predict(), "configurations/s", "scipy, quantile by quantile")
 
 
 def training(width: int) -> Iterator[dict[str, object]]:
