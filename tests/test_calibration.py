@@ -1,10 +1,12 @@
 """The checks of intervals: a right model passes each, and a deliberately wrong one is caught by it."""
 
 import itertools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from scipy.stats import chi2, kstest, norm
@@ -32,27 +34,38 @@ NARROW = {
 }
 MODEL = JointModel.for_crossings(DESIGN.assign(threshold=500.0), NARROW)
 
-
-class CountedFourTimes(JointModel):
-    """Wrong on purpose: every run counts as four, as if the spread were half of what it is."""
-
-    def log_likelihood(self, sites, cells):
-        return 4 * super().log_likelihood(sites, cells)
+DATASETS, WRONG = 100, 40
 
 
-def replications(model: JointModel) -> bs.Replications:
+class PartlyCountedFourTimes(JointModel):
+    """Wrong on purpose beyond DATASETS tables: every run counts as four, as if the spread were half of what it is."""
+
+    def observe_each(self, tables):
+        cells = super().observe_each(tables)
+        return cells[:DATASETS] + [replace(each, weight=4 * each.weight) for each in cells[DATASETS:]]
+
+
+@pytest.fixture(scope="module")
+def both() -> bs.Replications:
+    """Fits of the right model, then of the wrong one: side by side, because compiling costs most."""
+    model = PartlyCountedFourTimes(**{field.name: getattr(MODEL, field.name) for field in fields(MODEL)})
     rng = np.random.default_rng(0)
-    return bs.replicate(model, DESIGN, EVERY, HORIZON, rng, 100, FOLLOWED, AT, draws=200, warmup=200)
+    return bs.replicate(model, DESIGN, EVERY, HORIZON, rng, DATASETS + WRONG, FOLLOWED, AT, draws=200, warmup=200)
+
+
+def part(whole: bs.Replications, which: slice) -> bs.Replications:
+    true = whole.true.iloc[which].reset_index(drop=True)
+    return bs.Replications(true, whole.draws[which], whole.prior_sd, whole.diverged[which], whole.reached[which])
 
 
 @pytest.fixture(scope="module")
-def right() -> bs.Replications:
-    return replications(MODEL)
+def right(both: bs.Replications) -> bs.Replications:
+    return part(both, slice(0, DATASETS))
 
 
 @pytest.fixture(scope="module")
-def wrong() -> bs.Replications:
-    return replications(CountedFourTimes(**{field.name: getattr(MODEL, field.name) for field in fields(MODEL)}))
+def wrong(both: bs.Replications) -> bs.Replications:
+    return part(both, slice(DATASETS, None))
 
 
 def test_ranks_are_uniform_for_the_right_model_alone(right: bs.Replications, wrong: bs.Replications) -> None:
@@ -64,7 +77,7 @@ def test_ranks_are_uniform_for_the_right_model_alone(right: bs.Replications, wro
 
 
 def test_simulated_data_are_censored_on_either_side_and_all_are_kept(right: bs.Replications) -> None:
-    assert len(right.true) == len(right.draws) == len(right.reached) == 100
+    assert len(right.true) == len(right.draws) == len(right.reached) == DATASETS
     assert right.reached.min() < 0.5
     assert right.reached.mean() > 0.6
     assert right.diverged.mean() < 0.01
@@ -72,9 +85,10 @@ def test_simulated_data_are_censored_on_either_side_and_all_are_kept(right: bs.R
 
 def test_credible_intervals_hold_the_truth_as_often_as_they_say(right: bs.Replications, wrong: bs.Replications) -> None:
     held, too_few = bs.credible_coverage(right), bs.credible_coverage(wrong)
-    error = np.sqrt([0.5 * 0.5 / 100, 0.8 * 0.2 / 100, 0.9 * 0.1 / 100])
-    assert (abs(held - held.columns) < 3.6 * error).all(axis=None)  # 24 normal deviates: false alarm below 1%
-    assert too_few.loc["log_env_steps[0,0]", 0.9] < 0.9 - 3.6 * error[2]  # the control that must fail
+    error = np.sqrt([0.5 * 0.5, 0.8 * 0.2, 0.9 * 0.1])
+    within = 3.6 * error / np.sqrt(DATASETS)
+    assert (abs(held - held.columns) < within).all(axis=None)  # 24 normal deviates: false alarm below 1%
+    assert too_few.loc["log_env_steps[0,0]", 0.9] < 0.9 - 3.6 * error[2] / np.sqrt(WRONG)  # the control that must fail
 
 
 def test_a_design_tells_the_level_and_not_what_it_never_varies(right: bs.Replications) -> None:
@@ -84,22 +98,49 @@ def test_a_design_tells_the_level_and_not_what_it_never_varies(right: bs.Replica
     assert told["log_alpha"] > 0.8
 
 
+class MeanAndSpread:
+    """The mean and log sd of normal observations: a model that compiles at once."""
+
+    def observe(self, table):
+        return table["x"].to_numpy()
+
+    def sites(self):
+        numpyro.sample("mean", dist.Normal(0.0, 3.0))
+        numpyro.sample("log_sd", dist.Normal(0.0, 1.0))
+
+    def log_likelihood(self, sites, x):
+        return dist.Normal(sites["mean"], jnp.exp(sites["log_sd"])).log_prob(x).sum()
+
+
 def test_many_small_fits_equal_one_by_one_fits() -> None:
+    rng = np.random.default_rng(0)
+    tables = [pd.DataFrame({"x": rng.normal(mean, 0.7, 12)}) for mean in (1.0, -2.0, 4.0)]
+    model = MeanAndSpread()
+    each = sample_each(model, [model.observe(table) for table in tables], draws=1000)
+    alone = sample(model, tables[1], chains=1, draws=1000, warmup=300)
+    for name in ("mean", "log_sd"):
+        one, other = each.sites[name][1], alone.sites[name][0]
+        assert one.mean() == pytest.approx(other.mean(), abs=0.25 * other.std())  # 5 errors of 400 effective draws
+        assert one.std() == pytest.approx(other.std(), rel=0.25)
+    for draws, table in zip(each.sites["mean"], tables, strict=True):
+        assert draws.mean() == pytest.approx(table["x"].mean(), abs=0.2)  # the prior draws it by 1% of 4 at most
+
+
+def test_padding_to_equal_shapes_changes_no_likelihood() -> None:
     truth = bs.KnownLaw(env_steps=(1e5,), utd_ref=2.0).location(DESIGN)
     tables = [
         bs.crossings_of(bs.simulate_runs(DESIGN, (500.0,), truth, 0.3, np.random.default_rng(i)), EVERY, horizon)
-        for i, horizon in enumerate((4e5, 8e4, 4e5))
+        for i, horizon in enumerate((4e5, 8e4))
     ]
-    cells = MODEL.observe_each(tables)
-    assert len({len(one.log_bound) for one in cells}) == 1
-    assert len(MODEL.observe(tables[0]).log_bound) < len(cells[0].log_bound)  # so that padding is tried
-    each = sample_each(MODEL, cells, draws=1000)
-    alone = sample(MODEL, tables[0], chains=1, draws=1000, warmup=300)
-    for name in ("level_mean", "log_noise_mean", "min_share"):
-        one, other = each.sites[name][0], alone.sites[name][0]
-        assert one.mean() == pytest.approx(other.mean(), abs=0.25 * other.std())  # 5 errors of 400 effective draws
-        assert one.std() == pytest.approx(other.std(), rel=0.25)
-        assert each.sites[name][1].mean() != pytest.approx(one.mean(), abs=1e-6)
+    alone, together = [MODEL.observe(table) for table in tables], MODEL.observe_each(tables)
+    assert len(alone[0].log_bound) < len(together[0].log_bound) == len(together[1].log_bound)
+    with numpyro.handlers.seed(rng_seed=3), numpyro.handlers.trace() as trace:
+        MODEL.sites()
+    sites = {name: site["value"] for name, site in trace.items()}
+    for plain, padded in zip(alone, together, strict=True):
+        assert float(MODEL.log_likelihood(sites, padded)) == pytest.approx(float(MODEL.log_likelihood(sites, plain)))
+    other = float(MODEL.log_likelihood(sites, alone[1]))
+    assert float(MODEL.log_likelihood(sites, together[0])) != pytest.approx(other)
 
 
 def test_the_rank_statistic_by_hand_and_against_its_limit() -> None:
