@@ -127,8 +127,8 @@ class JointModel:
         def draw(name: str, prior: str | None = None, shape: tuple[int, ...] = ()) -> Any:
             return numpyro.sample(name, self.priors[prior or name].distribution().expand(shape).to_event(len(shape)))
 
-        def standard(name: str, *shape: int) -> None:
-            numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
+        def standard(name: str, *shape: int) -> Any:
+            return numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
 
         draw("level_mean")
         standard("level_z", tasks)
@@ -156,11 +156,11 @@ class JointModel:
         for axis in walking:
             if axis not in RULES:
                 continue
-            draw(f"{axis}_mean"), draw(f"{axis}_curvature")
             draw(f"{axis}_noise")
             standard(f"{axis}_noise_z", tasks)
-            standard(f"{axis}_z", tasks)
-            standard(f"{axis}_curvature_z", tasks)
+            mean, curvature = draw(f"{axis}_mean"), draw(f"{axis}_curvature")
+            bend = self._fixed("curvature_sd") * standard(f"{axis}_curvature_z", tasks)
+            self._optimum_sites(axis, mean, curvature - self.priors[f"{axis}_curvature"].location + bend)
             if levels > 1:
                 draw(f"{axis}_curvature_drift", "curvature_drift")
             if "utd" in self.varying:
@@ -170,6 +170,21 @@ class JointModel:
                     draw(f"{axis}_slope_drift")
         if all(axis in self.varying for axis in RULES):
             draw("interaction")
+
+    def _optimum_sites(self, axis: str, mean: Array, bend: Float[Array, " task"]) -> None:
+        """Declares the tasks' departures from the mean optimum, independent standard normal.
+
+        They are sampled as pulls: the distance of the optimum from the centre of the task's data, times the curvature.
+        Where the optimum lies beyond the data, these tell that slope but not how far away and how curved it ends.
+        """
+        spread = self._fixed(f"{axis}_sd")
+        if spread == 0:
+            numpyro.sample(f"{axis}_z", dist.Normal(0.0, 1.0).expand(bend.shape).to_event(1))
+            return
+        stretch = jnp.exp(-bend)
+        at_centre = (self._centres()[:-1, RULES.index(axis)] - mean) / spread
+        pull = numpyro.sample(f"{axis}_pull", dist.Normal(-at_centre / stretch, 1 / stretch).to_event(1))
+        numpyro.deterministic(f"{axis}_z", at_centre + stretch * pull)
 
     def log_likelihood(self, sites: Sites, cells: Cells) -> Float[Array, ""]:
         """The weighted log likelihood of the cells.

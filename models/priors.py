@@ -1,7 +1,7 @@
 """Every prior of the joint model, with its unit and its reason.
 
-Families: normal(location, scale); lognormal(log median, log scale), used for scales so that none sits at zero, where
-few tasks would make the sampler stall; halfnormal(scale); fixed(value), stated and not sampled.
+Families: normal(location, scale); lognormal(log median, log scale), used for what is positive so that none sits at
+zero, where few tasks would make the sampler stall; fixed(value), stated and not sampled.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 
 @dataclass(frozen=True)
 class Prior:
-    """One prior: its family and two numbers (the first is unused by halfnormal)."""
+    """One prior: its family and two numbers."""
 
     family: str
     location: float
@@ -24,9 +24,7 @@ class Prior:
             return dist.Normal(self.location, self.scale)
         if self.family == "lognormal":
             return dist.LogNormal(self.location, self.scale)
-        if self.family == "fixed":
-            return dist.Delta(self.location)
-        return dist.HalfNormal(self.scale)
+        return dist.Delta(self.location)
 
 
 def normal(location: float, scale: float) -> Prior:
@@ -85,6 +83,6 @@ PRIORS: dict[str, Prior] = {
     "misfit": lognormal(0.3, 0.5),  # spread of configurations around the surface, in units of the seed spread
     "failure": normal(-5.0, 1.0),  # logit of the chance that a run never reaches the middle threshold
     "failure_sd": fixed(0.7),  # logit, between tasks
-    "failure_penalty": Prior("halfnormal", 0.0, 2.0),  # logit per unit of the penalty: failing grows off the optimum
-    "failure_rise": Prior("halfnormal", 0.0, 1.0),  # logit per half range of the thresholds
+    "failure_penalty": lognormal(1.0, 0.7),  # logit per unit of the penalty: failing grows off the optimum
+    "failure_rise": lognormal(1.5, 0.5),  # logit per half range of the thresholds: failing is for the high ones
 }
