@@ -40,7 +40,7 @@ class Density(NamedTuple):
 
     Attributes:
         potential: minus its log, of (observations, vector); pure, not compiled.
-        constrain: the values of the sites at (observations, vector).
+        constrain: the values of the sites, deterministic ones too, at (observations, vector).
         dimension: length of the vector.
     """
 
@@ -61,7 +61,7 @@ def density_of(model: Model) -> Density:
     flat, unravel = ravel_pytree({name: np.zeros(shape) for name, shape in _shapes(model).items()})
     return Density(
         lambda observations, z: potential_energy(joint, (observations,), {}, unravel(z)),
-        lambda observations, z: constrain_fn(joint, (observations,), {}, unravel(z)),
+        lambda observations, z: constrain_fn(joint, (observations,), {}, unravel(z), return_deterministic=True),
         len(flat),
     )
 
@@ -74,6 +74,8 @@ def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
         with numpyro.handlers.seed(rng_seed=key), numpyro.handlers.trace() as trace:
             model.sites()
         for name, site in trace.items():
+            if site["type"] != "sample":  # a deterministic site follows from the others
+                continue
             shapes[name] = biject_to(site["fn"].support).inverse_shape(site["value"].shape)
 
     jax.eval_shape(note, jax.random.PRNGKey(0))
