@@ -37,6 +37,7 @@ from bayescale.run_times import RunTimes, normal_score
 
 Sites = dict[str, Array]
 RULES = ("batch_size", "learning_rate")
+PULL = 0.7  # power of the curvature: at 1 flat penalties diverge, at 1/2 optima beyond the data mix half as well
 
 
 class Points(NamedTuple):
@@ -174,14 +175,15 @@ class JointModel:
     def _optimum_sites(self, axis: str, mean: Array, bend: Float[Array, " task"]) -> None:
         """Declares the tasks' departures from the mean optimum, independent standard normal.
 
-        They are sampled as pulls: the distance of the optimum from the centre of the task's data, times the curvature.
-        Where the optimum lies beyond the data, these tell that slope but not how far away and how curved it ends.
+        They are sampled as pulls: the distance of the optimum from the centre of the task's data, times a power of the
+        curvature. Where the optimum lies beyond the data, these tell the slope but not how far away and how curved it
+        ends.
         """
         spread = self._fixed(f"{axis}_sd")
         if spread == 0:
             numpyro.sample(f"{axis}_z", dist.Normal(0.0, 1.0).expand(bend.shape).to_event(1))
             return
-        stretch = jnp.exp(-bend)
+        stretch = jnp.exp(-PULL * bend)
         at_centre = (self._centres()[:-1, RULES.index(axis)] - mean) / spread
         pull = numpyro.sample(f"{axis}_pull", dist.Normal(-at_centre / stretch, 1 / stretch).to_event(1))
         numpyro.deterministic(f"{axis}_z", at_centre + stretch * pull)
