@@ -39,6 +39,12 @@ def test_sac_gymnasium(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pql_parallel(tmp_path: Path) -> None:
+    said = smoke("pql_parallel.py", tmp_path)
+    assert said.index("before the runs are read") < said.index("coverage90")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(PUBLISHED_GYM not in os.environ, reason=f"{PUBLISHED_GYM} does not name the published tables")
 def test_published_gym(tmp_path: Path) -> None:
     said = smoke("published_gym.py", tmp_path, "--data", os.environ[PUBLISHED_GYM])

@@ -35,7 +35,7 @@ def fit_file(curves_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_draws_that_cannot_be_trusted_are_exit_code_3_and_no_file(
     curves_file: Path, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, require_convergence: bool) -> None:
+    def fail(*_: object, require_convergence: bool, **_settings: object) -> None:
         assert require_convergence
         raise NotConverged("not converged: the chains disagree; worst sigma (R-hat 1.2).", ("sigma",))
 

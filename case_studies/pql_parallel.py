@@ -1,0 +1,56 @@
+"""Do few gradient updates per env step, on many environments at once, scale as predictably as many on one?
+
+Data: case_studies/data/pql_pendulum.parquet, PQL on 64 environments of Pendulum-v1 at UTD 0.02 to 0.08, made with
+`bayescale sweep case_studies/data/pql_pendulum.toml`, and runs at half the lowest and twice the highest UTD, made with
+pql_pendulum_heldout.toml, which no fit sees. Run time: half a minute on two cores. Expected: predictions for the
+held-out runs, printed before they are read; how the runs turned out; coverage and errors. A small sweep, 36 runs of
+which half use a rate that turned out too low: the bands are wide.
+"""
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+import bayescale as bs
+from bayescale.runners import load_plan
+
+DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the study reads and asks."""
+
+    curves: Path = DATA / "pql_pendulum.parquet"
+    held_out: Path = DATA / "pql_pendulum_heldout.parquet"
+    held_out_plan: Path = DATA / "pql_pendulum_heldout.toml"
+    thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -200.0)
+    warmup: int = 500
+    draws: int = 1000
+
+
+def main(config: Config, smoke: bool) -> None:
+    """Fits, predicts the runs of the held-out plan, and then looks."""
+    crossings = bs.time_to_threshold(bs.read_curves(config.curves), thresholds=config.thresholds)
+    posterior = bs.fit(crossings, warmup=config.warmup, draws=config.draws, require_convergence=not smoke)
+    choice = bs.allocate(posterior, posterior.tasks[0], threshold=config.thresholds[-1])
+    print(choice.to_json())
+
+    settings = ["env_id", "utd", "batch_size", "learning_rate"]
+    asked = pd.DataFrame([asdict(run) for run in load_plan(config.held_out_plan).runs])[settings].drop_duplicates()
+    predicted = posterior.predict(asked)
+    print("predicted before the runs are read:")
+    print(predicted[["utd", "threshold", "q05", "q50", "q95", "p_reach"]].round(2).to_string(index=False))
+    seen = bs.time_to_threshold(bs.read_curves(config.held_out), thresholds=config.thresholds)
+    reached = seen["env_steps_upper"].groupby([seen["utd"], seen["threshold"]])
+    print(reached.agg(["min", "median", "max"]).to_string())
+    print(bs.score(predicted, seen))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smoke", action="store_true", help="few draws, converged or not")
+    smoke = parser.parse_args().smoke
+    main(Config(warmup=100, draws=100) if smoke else Config(), smoke)
