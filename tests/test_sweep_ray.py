@@ -11,7 +11,11 @@ from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import Progress, make_plan, run_sweep
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    # Ray's Cluster forks to start its nodes, which exec at once; JAX, if an earlier test started it, warns of the fork.
+    pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
+]
 
 PLAN = make_plan(
     {
