@@ -37,7 +37,7 @@ from bayescale.run_times import RunTimes, normal_score
 
 Sites = dict[str, Array]
 RULES = ("batch_size", "learning_rate")
-PULL = 0.7  # power of the curvature: at 1 flat penalties diverge, at 1/2 optima beyond the data mix half as well
+PULL = 0.85  # power of the curvature: at 1 flat penalties diverge, at 1/2 optima beyond the data mix half as well
 
 
 class Points(NamedTuple):
