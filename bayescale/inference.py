@@ -78,7 +78,7 @@ def sample(
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
-    warmup: int = 500,
+    warmup: int = 1000,
     progress: bool = False,
     method: str = "nuts",
 ) -> Draws:

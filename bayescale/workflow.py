@@ -23,7 +23,7 @@ def fit(
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
-    warmup: int = 500,
+    warmup: int = 1000,
     priors: dict[str, Prior] | None = None,
     require_convergence: bool = True,
     method: str = "nuts",
