@@ -18,6 +18,7 @@ from bayescale.comparators.pooling import NoPooling
 from bayescale.crossings import time_to_threshold
 from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import BayeScaleError, InputError
+from bayescale.inference import WARMUP
 from bayescale.posterior import CONFIG, Posterior
 from bayescale.scores import Scores, score_each, stacking_weights, summarise
 from bayescale.workflow import fit
@@ -74,7 +75,7 @@ def compare(
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
-    warmup: int = 500,
+    warmup: int = WARMUP,
     report: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """One row per method: held-out scores (see `bayescale.scores.Scores`), stacking weight, seconds, and a note.

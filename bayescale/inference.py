@@ -29,6 +29,7 @@ from bayescale.density import Density, Model, density_of
 from bayescale.errors import InputError
 from bayescale.mode import Laplace, laplace
 
+WARMUP = 1000  # iterations of adaptation; with 500 the chains of the published sweep did not always agree
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100  # bulk and tail; 400 with four chains (Vehtari et al., Bayesian Analysis 2021)
 MAX_DIVERGING = 0.001  # share of draws
@@ -78,7 +79,7 @@ def sample(
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
-    warmup: int = 1000,
+    warmup: int = WARMUP,
     progress: bool = False,
     method: str = "nuts",
 ) -> Draws:

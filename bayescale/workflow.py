@@ -11,7 +11,7 @@ from bayescale.allocation import allocate
 from bayescale.crossings import time_to_threshold
 from bayescale.curves import read_curves
 from bayescale.errors import InputError
-from bayescale.inference import sample
+from bayescale.inference import WARMUP, sample
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.posterior import Posterior
 from bayescale.posterior import load as load_posterior
@@ -23,7 +23,7 @@ def fit(
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
-    warmup: int = 1000,
+    warmup: int = WARMUP,
     priors: dict[str, Prior] | None = None,
     require_convergence: bool = True,
     method: str = "nuts",

@@ -9,6 +9,8 @@ from math import log
 
 import numpyro.distributions as dist
 
+from bayescale.errors import InputError
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -24,7 +26,9 @@ class Prior:
             return dist.Normal(self.location, self.scale)
         if self.family == "lognormal":
             return dist.LogNormal(self.location, self.scale)
-        return dist.Delta(self.location)
+        if self.family == "fixed":
+            return dist.Delta(self.location)
+        raise InputError(f"a prior's family must be normal, lognormal or fixed; got '{self.family}'.")
 
 
 def normal(location: float, scale: float) -> Prior:

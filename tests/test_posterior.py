@@ -4,9 +4,9 @@ import re
 import numpy as np
 import pytest
 
-from bayescale.errors import NotConverged
+from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Status
-from bayescale.models import JointModel
+from bayescale.models import JointModel, Prior
 from tests.prior_posterior import TASKS, prior_posterior
 
 
@@ -74,3 +74,9 @@ def test_equal_models_are_compiled_once(posterior, monkeypatch):
     dataclasses.replace(posterior, model=dataclasses.replace(posterior.model, utd_ref=1.25)).predict(configs)
     assert len(compiled) == 2
     assert set(first["env_id"]) == set(TASKS[:1])
+
+
+def test_a_prior_of_an_unknown_family_is_refused() -> None:
+    assert Prior("fixed", 2.0, 0.0).distribution().mean == 2.0
+    with pytest.raises(InputError, match="must be normal, lognormal or fixed; got 'halfnormal'"):
+        Prior("halfnormal", 0.0, 1.0).distribution()

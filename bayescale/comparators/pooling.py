@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import InputError
+from bayescale.inference import WARMUP
 from bayescale.models import PRIORS
 from bayescale.models.priors import fixed
 from bayescale.posterior import Posterior, checked_configs
@@ -47,7 +48,7 @@ def fit_complete_pooling(
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
-    warmup: int = 500,
+    warmup: int = WARMUP,
     require_convergence: bool = True,
 ) -> Posterior:
     """The joint model with every spread between tasks at zero: one law, optimum and noise for all of them.
@@ -62,7 +63,7 @@ def fit_no_pooling(
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
-    warmup: int = 500,
+    warmup: int = WARMUP,
     require_convergence: bool = True,
 ) -> NoPooling:
     """The joint model fitted to each task by itself.
