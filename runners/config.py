@@ -16,7 +16,12 @@ SUITES = ("gym", "dmc", "playground")
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: task, the scaled hyperparameters, seed, length, and what stays fixed over a sweep."""
+    """One run: task, the scaled hyperparameters, seed, length, and what stays fixed over a sweep.
+
+    Environment steps are the agent's decisions, wherever they are counted: with an `action_repeat` of k the simulator
+    does k steps for each, and `utd`, `gamma` and all lengths are per decision. The reward of a decision is the sum of
+    its steps', so returns stay in the task's units.
+    """
 
     algorithm: ClassVar[str]
     own: ClassVar[tuple[str, ...]] = ("learning_rate", "seed", "gamma", "tau")  # may differ within an ensemble
@@ -30,6 +35,7 @@ class RunConfig:
     seed: int
     env_steps: int
     suite: str = "gym"
+    action_repeat: int = 1  # steps of the simulator per decision, fewer where the episode ends
     hidden_width: int = 256  # of the critics, and so the axis of model size
     depth: int = 2
     gamma: float = 0.99

@@ -1,8 +1,8 @@
 """DeepMind Control (Tunyasuvunakool et al., 2020): `domain-task`, such as cartpole-swingup; needs the extra `dmc`.
 
 Observations are the task's own, one after the other. Rewards lie in [0, 1] and nearly all episodes take 1,000 steps, so
-returns lie in [0, 1000]. The time limit ends an episode with discount 1: a truncation. A task that ends one with
-discount 0 terminates it.
+returns lie in [0, 1000], with actions repeated or not. The time limit ends an episode with discount 1: a truncation. A
+task that ends one with discount 0 terminates it.
 """
 
 import difflib
@@ -65,7 +65,7 @@ class DeepMindTask(gymnasium.Env[FloatArray, FloatArray]):
         self._env.close()
 
 
-def make_environments(env_id: str, groups: int, each: int) -> Environments:
+def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -> Environments:
     """`groups` times `each` environments; errors as in `bayescale.runners.environments`."""
     with _no_renderer():
         try:
@@ -80,7 +80,7 @@ def make_environments(env_id: str, groups: int, each: int) -> Environments:
         remedy = f"Did you mean '{close[0]}'?" if close else "Tasks are named domain-task, as in 'cartpole-swingup'."
         raise InputError(f"env_id '{env_id}' is not a task of the DeepMind Control suite. {remedy}")
     domain, _, task = env_id.partition("-")
-    return SingleEnvironments(env_id, partial(DeepMindTask, domain, task), groups, each)
+    return SingleEnvironments(env_id, partial(DeepMindTask, domain, task), groups, each, action_repeat=action_repeat)
 
 
 def _flat(observation: dict[str, Any]) -> FloatArray:

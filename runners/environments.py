@@ -7,7 +7,7 @@
 | playground | a task of MuJoCo Playground | a group at once, in JAX |
 
 The environments come in groups, which share nothing: a group belongs to one member of an ensemble. A suite is an entry
-in `config.SUITES` and a module of its name with a function `make_environments(env_id, groups, each)`.
+in `config.SUITES` and a module of its name with a function `make_environments(env_id, groups, each, action_repeat)`.
 """
 
 import importlib
@@ -63,20 +63,30 @@ class Environments(Protocol):
         """Closes all environments."""
 
 
-def make_environments(suite: str, env_id: str, groups: int, each: int = 1) -> Environments:
-    """`groups` times `each` environments of a task.
+def make_environments(suite: str, env_id: str, groups: int, each: int = 1, action_repeat: int = 1) -> Environments:
+    """`groups` times `each` environments of a task, which repeat every action, up to `action_repeat` times in all.
 
     Raises:
-        InputError: the suite has no such task, or it has no vector to observe or no bounded vector to act with.
+        InputError: the suite has no such task, or it has no vector to observe or no bounded vector to act with, or its
+            environments are not stepped one by one and actions were to be repeated.
         MissingExtra: the suite's package is not installed.
     """
-    made = importlib.import_module(f"bayescale.runners.{suite}").make_environments(env_id, groups, each)
+    made = importlib.import_module(f"bayescale.runners.{suite}").make_environments(env_id, groups, each, action_repeat)
     return cast("Environments", made)
 
 
-def check_task(suite: str, env_id: str) -> None:
+def check_task(suite: str, env_id: str, action_repeat: int = 1) -> None:
     """Raises what `make_environments` would."""
-    make_environments(suite, env_id, 1).close()
+    make_environments(suite, env_id, 1, action_repeat=action_repeat).close()
+
+
+def refuse_repeats(env_id: str, action_repeat: int) -> None:
+    """Raises InputError if actions are to be repeated; for environments that start new episodes on their own."""
+    if action_repeat != 1:
+        raise InputError(
+            f"action_repeat {action_repeat} would run from one episode of '{env_id}' into the next: its environments "
+            "are stepped a group at once. Leave it out."
+        )
 
 
 class ActionBounds:

@@ -13,9 +13,9 @@ FIRST_SEED = 1_000_000  # of every member: all meet the same start states, far f
 class Evaluator:
     """`episodes` environments per member, all stepped together and shared with nobody."""
 
-    def __init__(self, suite: str, env_id: str, members: int, episodes: int) -> None:
+    def __init__(self, suite: str, env_id: str, members: int, episodes: int, action_repeat: int = 1) -> None:
         self._members, self._episodes = members, episodes
-        self._environments = make_environments(suite, env_id, members, episodes)
+        self._environments = make_environments(suite, env_id, members, episodes, action_repeat)
 
     def mean_returns(
         self, policy: Callable[[FloatArray], FloatArray], members: NDArray[np.bool_]

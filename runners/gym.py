@@ -10,18 +10,19 @@ from typing import Any
 import gymnasium
 
 from bayescale.errors import InputError
-from bayescale.runners.environments import Environments
+from bayescale.runners.environments import Environments, refuse_repeats
 from bayescale.runners.single_environments import SingleEnvironments
 from bayescale.runners.vector_environments import VectorEnvironments
 
 
-def make_environments(env_id: str, groups: int, each: int) -> Environments:
+def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -> Environments:
     """`groups` times `each` environments; errors as in `bayescale.runners.environments`."""
     try:
         spec = copy.deepcopy(gymnasium.spec(env_id))
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise InputError(f"env_id '{env_id}' is not a registered Gymnasium task: {error}") from None
     if spec.vector_entry_point is not None and (each > 1 or spec.entry_point is None):
+        refuse_repeats(env_id, action_repeat)
         return VectorEnvironments(env_id, partial(gymnasium.make_vec, env_id, num_envs=each), groups)
     episode_steps = spec.max_episode_steps
     # Without the wrappers that count steps and check the order of calls: they cost a share of a cheap task's step.
@@ -31,6 +32,6 @@ def make_environments(env_id: str, groups: int, each: int) -> Environments:
         return gymnasium.make(spec, disable_env_checker=True)
 
     try:
-        return SingleEnvironments(env_id, make, groups, each, episode_steps)
+        return SingleEnvironments(env_id, make, groups, each, episode_steps, action_repeat)
     except gymnasium.error.DependencyNotInstalled as error:
         raise InputError(f"env_id '{env_id}' needs a package that is not installed: {error}") from None

@@ -10,6 +10,7 @@ learning_rate = [3e-4, 1e-3]
 seed = [0, 1, 2, 3]
 env_steps = 10_000   # or one length per UTD: env_steps = { "0.5" = 12_000, "1" = 10_000, "2" = 8_000 }
 hidden_width = 64    # or a list of widths: the axis of model size
+action_repeat = 4    # steps of the simulator per decision; env_steps and utd count decisions. Default: 1
 depth = 2            # any further field of the algorithm's settings in bayescale.runners.config
 stop_return = -150   # or one return per task: stop_return = { "Pendulum-v1" = -150 }
 stop_patience = 3    # evaluations; see bayescale.runners.stopping

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayescale.errors import InputError, MissingExtra
-from bayescale.runners.environments import BoolArray, Environments, FloatArray, Outcome
+from bayescale.runners.environments import BoolArray, Environments, FloatArray, Outcome, refuse_repeats
 
 RESTARTS = 8  # calls that restart a whole group: one call restarts an eighth of it, so that few ends cost little
 State = Any  # of a group of environments: arrays with a row per environment
@@ -103,8 +103,9 @@ class PlaygroundEnvironments:
         return values.reshape(-1, *values.shape[2:])
 
 
-def make_environments(env_id: str, groups: int, each: int) -> Environments:
+def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -> Environments:
     """`groups` times `each` environments; errors as in `bayescale.runners.environments`."""
+    refuse_repeats(env_id, action_repeat)
     return PlaygroundEnvironments(env_id, groups, each)
 
 

@@ -20,13 +20,20 @@ class SingleEnvironments:
         groups: number of groups.
         each: environments of a group.
         episode_steps: steps after which an episode is truncated; None if the environment does that itself.
+        action_repeat: steps done with one action, unless the episode ends before; their rewards are summed.
     """
 
     def __init__(
-        self, env_id: str, make: Callable[[], Env], groups: int, each: int, episode_steps: int | None = None
+        self,
+        env_id: str,
+        make: Callable[[], Env],
+        groups: int,
+        each: int,
+        episode_steps: int | None = None,
+        action_repeat: int = 1,
     ) -> None:
         self._envs = [make() for _ in range(groups * each)]
-        self._each, self._episode_steps = each, episode_steps
+        self._each, self._episode_steps, self._action_repeat = each, episode_steps, action_repeat
         observed, acted = vector_spaces(env_id, self._envs[0].observation_space, self._envs[0].action_space)
         self.observation_size, self.action_size = observed.shape[0], acted.shape[0]
         self._bounds = ActionBounds(acted.low, acted.high)
@@ -46,9 +53,13 @@ class SingleEnvironments:
         final, reward = np.zeros((count, self.observation_size), np.float32), np.zeros(count)
         terminated, truncated = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         for i in np.flatnonzero(running).tolist():
-            final[i], reward[i], terminated[i], cut, _ = self._envs[i].step(stretched[i])
-            self._steps[i] += 1
-            truncated[i] = cut or self._steps[i] == self._episode_steps
+            for _ in range(self._action_repeat):
+                final[i], gained, terminated[i], cut, _ = self._envs[i].step(stretched[i])
+                reward[i] += gained
+                self._steps[i] += 1
+                truncated[i] = cut or self._steps[i] == self._episode_steps
+                if terminated[i] or truncated[i]:
+                    break
         observation = final
         ended = np.flatnonzero(terminated | truncated).tolist()
         if ended:

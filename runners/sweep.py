@@ -124,5 +124,5 @@ def check_tasks(runs: Sequence[RunConfig]) -> None:
             raise MissingExtra(package, "runners")
     from bayescale.runners.environments import check_task
 
-    for suite, env_id in dict.fromkeys((run.suite, run.env_id) for run in runs):
-        check_task(suite, env_id)
+    for task in dict.fromkeys((run.suite, run.env_id, run.action_repeat) for run in runs):
+        check_task(*task)

@@ -135,10 +135,12 @@ class _Training:
     def __init__(self, configs: Sequence[RunConfig], checkpoints: Checkpoints | None) -> None:
         self._configs, self._shared, self._checkpoints = configs, configs[0], checkpoints
         members, shared = len(configs), self._shared
-        environments = make_environments(shared.suite, shared.env_id, members, shared.num_envs)
+        environments = make_environments(shared.suite, shared.env_id, members, shared.num_envs, shared.action_repeat)
         self._log = None if checkpoints is None else LoggedEnvironments(environments)
         self._environments = self._log or environments
-        self._evaluator = Evaluator(shared.suite, shared.env_id, members, shared.evaluation_episodes)
+        self._evaluator = Evaluator(
+            shared.suite, shared.env_id, members, shared.evaluation_episodes, shared.action_repeat
+        )
         sizes = self._environments.observation_size, self._environments.action_size
         seeds = [[int(word) for word in np.random.SeedSequence(config.seed).generate_state(4)] for config in configs]
         self._env_seeds, *stream_seeds = zip(*seeds, strict=True)

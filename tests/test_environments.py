@@ -63,6 +63,54 @@ def test_environments_that_do_not_run_stay_where_they_are() -> None:
     assert clocks.step(np.ones((2, 1), np.float32), np.ones(2, np.bool_)).reward.tolist() == [3.0, 1.0]
 
 
+def test_repeated_actions_sum_rewards_and_stop_at_the_ends_of_episodes() -> None:
+    clocks = make_environments("gym", "ProbeClock-v0", groups=1, each=2, action_repeat=2)
+    clocks.reset([0])
+    # The first clock's episodes end after 3 steps, so in the middle of the second decision, the other's after 5.
+    actions, both = np.array([[-1.0], [1.0]], np.float32), np.ones(2, np.bool_)
+    played = [clocks.step(actions, both) for _ in range(6)]
+    assert [step.reward[0] for step in played] == [1 + 2, 3] * 3
+    assert [step.reward[1] for step in played] == [1 + 2, 3 + 4, 5] * 2
+    assert [step.terminated.tolist() for step in played] == [[i % 2 == 0, False] for i in range(1, 7)]
+    assert [step.truncated.tolist() for step in played] == [[False, i % 3 == 0] for i in range(1, 7)]
+    final = np.stack([step.final_observation[:, 0] for step in played])
+    np.testing.assert_allclose(final, [[0.2, 0.2], [0.3, 0.4], [0.2, 0.5], [0.3, 0.2], [0.2, 0.4], [0.3, 0.5]])
+    np.testing.assert_allclose(played[1].observation, [[0.0], [0.4]])
+    # Without repeats the same actions bring other rewards and ends.
+    clocks = make_environments("gym", "ProbeClock-v0", groups=1, each=2, action_repeat=1)
+    clocks.reset([0])
+    single = [clocks.step(actions, both) for _ in range(6)]
+    assert [step.reward[0] for step in single] == [1, 2, 3] * 2
+    assert [step.truncated.any() for step in single] == [False] * 4 + [True, False]
+
+
+@pytest.mark.parametrize(("name", "env_id"), TASKS)
+def test_repeated_actions_against_repeating_them_by_hand(name: str, env_id: str) -> None:
+    ours = make_environments(name, env_id, groups=1, action_repeat=3)
+    twin = make_environments(name, env_id, groups=1)
+    np.testing.assert_array_equal(ours.reset([5]), twin.reset([5]))
+    rng, one, cut = np.random.default_rng(0), np.ones(1, np.bool_), 0
+    for _ in range(400):
+        action = rng.uniform(-1, 1, (1, ours.action_size)).astype(np.float32)
+        decision, total = ours.step(action, one), 0.0
+        for _ in range(3):
+            step = twin.step(action, one)
+            total += step.reward[0]
+            if step.terminated[0] or step.truncated[0]:
+                cut += 1
+                break
+        assert_equal([decision], [step._replace(reward=np.array([total]))])
+    assert cut  # and so an episode ended
+
+
+def test_environments_that_step_at_once_do_not_repeat_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = EnvSpec("ProbeClocks-v0", entry_point=None, vector_entry_point=clocks_at_once)
+    monkeypatch.setitem(gymnasium.registry, spec.id, spec)
+    for name, env_id in (("gym", spec.id), ("playground", "CartpoleSwingup")):
+        with pytest.raises(InputError, match=rf"action_repeat 2 would run .*'{env_id}'.*Leave it out"):
+            check_task(name, env_id, action_repeat=2)
+
+
 def test_pendulum_is_truncated_where_gymnasium_does_it() -> None:
     environments = make_environments("gym", "Pendulum-v1", 1)
     environments.reset([0])
@@ -227,10 +275,11 @@ def test_tasks_that_are_not_there(name: str, env_id: str, said: str) -> None:
         check_task(name, env_id)
 
 
-def test_agents_train_on_deepmind_control() -> None:
+@pytest.mark.parametrize("action_repeat", [1, 8])
+def test_agents_train_on_deepmind_control(action_repeat: int) -> None:
     content = {"suite": "dmc", "env_id": "cartpole-balance", "utd": [0.1], "batch_size": [16], "learning_rate": [1e-3]}
     rest = {"seed": [0], "env_steps": 1_100, "evaluation_interval": 1_000, "evaluation_episodes": 1, "hidden_width": 8}
-    (run,) = make_plan(content | rest).runs
+    (run,) = make_plan(content | rest | {"action_repeat": action_repeat}).runs
     curve = train(run)
     assert set(curve["suite"]) == {"dmc"}
     assert curve["gradient_updates"].tolist() == [0, 0, 10]

@@ -115,6 +115,8 @@ def test_no_run_comes_twice(utd: list[float], learning_rate: list[float], seed: 
         ({"hidden_width": "wide"}, "hidden_width must be a whole number; got 'wide'"),
         ({"hidden_width": [8, 16, 8]}, "hidden_width has 8 twice"),
         ({"depth": [1, 2]}, r"depth must be a whole number; got \[1, 2\]"),
+        ({"action_repeat": 0}, r"action_repeat must be at least 1; got 0\. Raise it"),
+        ({"action_repeat": 0.5}, r"action_repeat must be a whole number; got 0\.5"),
         ({"gamma": 2}, r"gamma must lie in \(0, 1\]; got 2\.0"),
     ],
 )
