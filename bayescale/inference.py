@@ -32,6 +32,7 @@ from bayescale.mode import Laplace, laplace
 WARMUP = 1000  # iterations of adaptation; with 500 the chains of the published sweep did not always agree
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100  # bulk and tail; 400 with four chains (Vehtari et al., Bayesian Analysis 2021)
+TAILS = (0.05, 0.95)  # ArviZ 1.x asks for them, earlier ones take these
 MAX_DIVERGING = 0.001  # share of draws
 FAST_R_HAT = 1.05
 FAST_ESS_PER_CHAIN = 25  # a 5% quantile is then known to about a fifth of a standard deviation, at worst
@@ -185,9 +186,8 @@ def diagnose(sites: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.DataFr
             one = values[(slice(None), slice(None), *index)]
             label = name + (f"[{','.join(map(str, index))}]" if index else "")
             rhat = float(az.rhat(one)) if len(one) > 1 else float(az.rhat(one.reshape(2, -1)))
-            rows[label] = (
-                one.mean(), one.std(), rhat, float(az.ess(one, method="bulk")), float(az.ess(one, method="tail"))
-            )  # fmt: skip
+            bulk, tail = az.ess(one, method="bulk"), az.ess(one, method="tail", prob=TAILS)
+            rows[label] = one.mean(), one.std(), rhat, float(bulk), float(tail)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "sd", "r_hat", "ess_bulk", "ess_tail"])
 
 
