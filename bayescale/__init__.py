@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         rank_test,
         replicate,
     )
+    from bayescale.checks import posterior_predictive_checks
     from bayescale.comparators import (
         fit_complete_pooling,
         fit_law,
@@ -81,6 +82,7 @@ __all__ = [
     "next_experiments",
     "pit",
     "plot_frontier",
+    "posterior_predictive_checks",
     "rank_test",
     "read_curves",
     "read_return_scale",
@@ -104,6 +106,7 @@ _HOMES = {
         "rank_test",
         "replicate",
     ),
+    "checks": ("posterior_predictive_checks",),
     "comparators": ("fit_complete_pooling", "fit_law", "fit_no_pooling", "fit_published", "fit_size_law"),
     "compare": ("compare",),
     "crossings": ("time_to_threshold",),

@@ -18,6 +18,7 @@ NUMERIC = (
     "bayescale.allocation",
     "bayescale.calibration",
     "bayescale.chains",
+    "bayescale.checks",
     "bayescale.comparators",
     "bayescale.crossings",
     "bayescale.density",

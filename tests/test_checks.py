@@ -1,0 +1,191 @@
+"""Tasks that break the law are flagged, and those that follow it are not, at the stated rate."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.checks import (
+    OVERALL,
+    Squares,
+    holm,
+    normal_scores,
+    posterior_predictive_checks,
+    ratio,
+    task_squares,
+)
+from bayescale.errors import InputError
+from bayescale.inference import Status, sample_each
+from bayescale.models import JointModel
+from bayescale.posterior import Posterior
+from bayescale.run_times import RunTimes
+
+GRID = pd.DataFrame(
+    itertools.product(["A", "B", "Odd"], [1.0, 2.0, 4.0, 8.0], [64, 128, 256, 512], [3e-4], [5], ["SAC"]),
+    columns=["env_id", "utd", "batch_size", "learning_rate", "seeds", "algorithm"],
+)
+ODD = (GRID["env_id"] == "Odd").to_numpy()
+LOG_UTD = np.log2(GRID["utd"].to_numpy()) - 1.5
+DEPARTURES = {
+    "none": 0.0 * LOG_UTD,
+    "U over UTD": 0.5 * (LOG_UTD**2 - 1.25) * ODD,  # most data at both ends; no law of the family turns back
+    "steps between batch sizes": np.where(GRID["batch_size"].isin([128, 512]), 0.25, -0.25) * ODD,
+    "configurations at random": np.random.default_rng(2).normal(0, 0.5, len(GRID)) * ODD,
+}
+
+
+def crossings(departure, rng):
+    """Three tasks of one law, with a misfit that seeds share; the odd one departs from it."""
+    location = bs.KnownLaw(env_steps=(8e4,), utd_ref=2.8).location(GRID) + departure[:, None]
+    runs = bs.simulate_runs(GRID, (500.0,), location, 0.2, rng, shared=0.1)
+    return bs.crossings_of(runs, every=1000, horizon=1e6)
+
+
+@pytest.fixture(scope="module")
+def posteriors():
+    """Fits of one table for each departure."""
+    rng = np.random.default_rng(0)
+    tables = [crossings(departure, rng) for departure in DEPARTURES.values()]
+    model = JointModel.for_crossings(tables[0])
+    sites = sample_each(model, model.observe_each(tables), seed=0, draws=100, warmup=100).sites
+    fits = [
+        Posterior(model, {name: draws[i][None] for name, draws in sites.items()}, {}, table, Status.CONVERGED, {})
+        for i, table in enumerate(tables)
+    ]
+    return dict(zip(DEPARTURES, fits, strict=True))
+
+
+def flags(posterior):
+    checked = posterior_predictive_checks(posterior, np.random.default_rng(1))
+    return {(row.env_id, row.statistic) for row in checked[checked["flagged"]].itertuples()}
+
+
+def test_tasks_that_follow_the_law_are_not_flagged(posteriors):
+    assert flags(posteriors["none"]) == set()
+
+
+@pytest.mark.parametrize(
+    ("departure", "statistic"),
+    [("U over UTD", "utd"), ("steps between batch sizes", "batch_size"), ("configurations at random", "scatter")],
+)
+def test_a_task_that_the_law_cannot_bend_to_is_flagged_and_the_others_are_not(posteriors, departure, statistic):
+    flagged = flags(posteriors[departure])
+    assert ("Odd", statistic) in flagged
+    assert {env_id for env_id, _ in flagged} <= {"Odd", OVERALL}
+
+
+def test_runs_that_end_unseen_more_often_than_predicted_are_flagged(posteriors):
+    """A fit's own runs, cut short: two fifths of one task's times are later than the runs are said to have lasted."""
+    seen = posteriors["none"].crossings
+    cut = (seen["env_id"] == "B") & (seen["seed"] < 2)
+    late = seen.assign(
+        censored=cut,
+        env_steps_lower=seen["env_steps_lower"].where(~cut, 4e5),
+        env_steps_upper=seen["env_steps_upper"].where(~cut, np.inf),
+    )
+    checked = posterior_predictive_checks(posteriors["none"], np.random.default_rng(1), late)
+    row = checked[(checked["env_id"] == "B") & (checked["statistic"] == "censored")].squeeze()
+    assert row["value"] == pytest.approx(0.4)
+    assert row["expected"] < 0.05
+    assert row["flagged"]
+
+
+def p_values(share, departure=0.0, spread=1.0, repetitions=400):
+    """Of each ratio of a task with a partner, by simulation at the truth: a draw for each repetition."""
+    rng = np.random.default_rng(0)
+    configs = GRID[GRID["env_id"] == "A"].reset_index(drop=True)
+    config = np.repeat(np.arange(len(configs)), np.where(configs["utd"] > 2, 3, 5))
+
+    def task(departure, spread):
+        """Scores at an arbitrary scale."""
+        common = np.sqrt(share) * rng.standard_normal((repetitions, len(configs))) + departure
+        own = np.sqrt(1 - share) * rng.standard_normal((repetitions, len(config))) * (spread * np.ones(16))[config]
+        return task_squares(3.0 * (common[:, config] + own), configs, config, np.full(repetitions, share))
+
+    one, two = task(departure, spread), task(0.0, 1.0)
+    left = one.left + two.left
+    ratios = {
+        "utd": (one.structure["utd"], left),
+        "batch_size": (one.structure["batch_size"], left),
+        "scatter": (one.around, two.around),
+        "surface": (one.around, one.within),
+        "spread": (one.within_high, one.within_low),
+    }
+
+    def each(above, below):
+        return [ratio(*(Squares(s.total[i : i + 1], s.freedom) for s in (above, below)))[2] for i in range(repetitions)]
+
+    return pd.DataFrame({name: each(*pair) for name, pair in ratios.items()})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_p_values_are_uniform_where_the_law_is_right(share):
+    """Within 3.3 standard errors of a uniform's mean and of its share below 5%: false alarm 0.1% each."""
+    found = p_values(share)
+    assert (abs(found.mean() - 0.5) < 3.3 * np.sqrt(1 / 12 / 400)).all()
+    assert (abs((found < 0.05).mean() - 0.05) < 3.3 * np.sqrt(0.05 * 0.95 / 400)).all()
+
+
+def test_each_ratio_sees_what_it_asks_for():
+    """The controls that must fail: a curve over UTD, which drives configurations apart too, wide seeds at high UTD."""
+    configs = GRID[GRID["env_id"] == "A"].reset_index(drop=True)
+    x = np.log2(configs["utd"].to_numpy()) - 1.5
+    bent = p_values(0.3, 1.5 * x**2, repetitions=60)
+    assert (bent[["utd", "scatter", "surface"]] < 0.05).mean().min() > 0.8
+    assert (bent["batch_size"] < 0.05).mean() < 0.2
+    straight = p_values(0.3, x, repetitions=60)  # the law's own slopes are not held against it
+    assert (straight < 0.05).mean().max() < 0.2
+    wide = p_values(0.3, spread=np.where(x > 0, 3.0, 1.0), repetitions=60)
+    assert (wide["spread"] < 0.05).mean() > 0.8
+
+
+def test_scores_are_standard_normal_whether_times_are_seen_or_not():
+    """Left- and right-censored times and runs that fail for good, all with the scores of what was not seen."""
+    rng = np.random.default_rng(0)
+    design = pd.DataFrame({"env_id": ["A"], "utd": 1.0, "batch_size": 64, "learning_rate": 1e-3, "seeds": 4000})
+    runs = bs.simulate_runs(design.assign(algorithm="SAC"), (1.0,), np.log([2e4]), 0.5, rng, 0.9, skew=0.1)
+    seen = bs.crossings_of(runs, every=10_000, horizon=40_000)
+    assert (seen["env_steps_lower"] == 0).any()
+    assert seen["censored"].any()
+    shape = (1, 4000, 1)
+    times = RunTimes(*(np.full(shape, value) for value in (np.log(2e4), 0.5, 0.1, 0.9)))
+    with np.errstate(divide="ignore"):
+        low, high = (np.log(seen[f"env_steps_{end}"].to_numpy())[:, None] for end in ("lower", "upper"))
+    z = normal_scores(times, low, high, rng).ravel()
+    for power, moment, error in ((1, 0.0, 1.0), (2, 1.0, np.sqrt(2)), (3, 0.0, np.sqrt(15)), (4, 3.0, np.sqrt(96))):
+        assert abs((z**power).mean() - moment) < 3.3 * error / np.sqrt(4000)  # false alarm 0.1% each
+    wrong = normal_scores(times._replace(location=times.location + 0.2), low, high, rng)
+    assert abs(wrong.mean()) > 3.3 / np.sqrt(4000)
+
+
+def test_a_design_without_twins_or_partners_is_checked_for_what_it_can_tell(posteriors):
+    lone = posteriors["none"].crossings.query("env_id == 'A' and seed == 0")
+    found = set(posterior_predictive_checks(posteriors["none"], np.random.default_rng(0), lone)["statistic"])
+    assert found == {"utd", "batch_size", "censored"}
+
+
+def test_ratio_by_hand():
+    value, expected, chance = ratio(Squares(np.array([6.0]), 2), Squares(np.array([8.0]), 4))
+    assert value == pytest.approx(6 / 2 / (8 / 4))
+    assert chance == pytest.approx((1 + 2 * value / 4) ** -2)  # the survival function of F(2, 4)
+    assert expected == pytest.approx(4 / 2 * (np.sqrt(2) - 1))
+    assert ratio(Squares(np.array([6.0]), 2), Squares(np.array([0.0]), 0)) is None
+
+
+def test_holm_by_hand():
+    assert holm(np.array([0.04, 0.001, 0.02]), 0.05).tolist() == [True, True, True]
+    assert holm(np.array([0.04, 0.001, 0.03]), 0.05).tolist() == [False, True, False]
+    assert holm(np.array([0.02, 0.02]), 0.03).tolist() == [False, False]
+
+
+def test_bad_arguments_are_refused(posteriors):
+    posterior, rng = posteriors["none"], np.random.default_rng(0)
+    with pytest.raises(InputError, match=r"false_alarm must lie in \(0, 1\); got 1\."):
+        posterior_predictive_checks(posterior, rng, false_alarm=1)
+    other = posterior.crossings.assign(env_id="Z")
+    with pytest.raises(InputError, match=r"crossings have the task Z, which was not fitted"):
+        posterior_predictive_checks(posterior, rng, other)
+    with pytest.raises(InputError, match=r"threshold 500\.5 was not fitted"):
+        posterior_predictive_checks(posterior, rng, posterior.crossings.replace({"threshold": {500.0: 500.5}}))
