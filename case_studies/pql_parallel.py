@@ -8,13 +8,11 @@ which half use a rate that turned out too low: the bands are wide.
 """
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 import bayescale as bs
-from bayescale.runners import load_plan
+from held_out import predict_then_look
 
 DATA = Path(__file__).parent / "data"
 
@@ -25,28 +23,18 @@ class Config:
 
     curves: Path = DATA / "pql_pendulum.parquet"
     held_out: Path = DATA / "pql_pendulum_heldout.parquet"
-    held_out_plan: Path = DATA / "pql_pendulum_heldout.toml"
     thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -200.0)
     warmup: int = 500
     draws: int = 1000
 
 
 def main(config: Config, smoke: bool) -> None:
-    """Fits, predicts the runs of the held-out plan, and then looks."""
+    """Fits, chooses, predicts the held-out runs, and then looks."""
     crossings = bs.time_to_threshold(bs.read_curves(config.curves), thresholds=config.thresholds)
     posterior = bs.fit(crossings, warmup=config.warmup, draws=config.draws, require_convergence=not smoke)
     choice = bs.allocate(posterior, posterior.tasks[0], threshold=config.thresholds[-1])
     print(choice.to_json())
-
-    settings = ["env_id", "utd", "batch_size", "learning_rate"]
-    asked = pd.DataFrame([asdict(run) for run in load_plan(config.held_out_plan).runs])[settings].drop_duplicates()
-    predicted = posterior.predict(asked)
-    print("predicted before the runs are read:")
-    print(predicted[["utd", "threshold", "q05", "q50", "q95", "p_reach"]].round(2).to_string(index=False))
-    seen = bs.time_to_threshold(bs.read_curves(config.held_out), thresholds=config.thresholds)
-    reached = seen["env_steps_upper"].groupby([seen["utd"], seen["threshold"]])
-    print(reached.agg(["min", "median", "max"]).to_string())
-    print(bs.score(predicted, seen))
+    predict_then_look(posterior, [config.held_out])
 
 
 if __name__ == "__main__":

@@ -12,16 +12,10 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
-
 import bayescale as bs
-from bayescale.plots import plot_data
-from bayescale.runners import load_plan
+from held_out import draw, predict_then_look
 
 DATA = Path(__file__).parent / "data"
-CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -54,45 +48,9 @@ def main(config: Config, picture: Path | None) -> None:
     worst = posterior.diagnostics()
     print(f"{posterior.status.value}; R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}")
 
-    predicted = {plan: posterior.predict(settings(plan)) for plan in config.held_out}
-    for plan, table in predicted.items():
-        print(f"\npredicted for {plan.stem}, before its runs are read:")
-        print(table[[*CONFIG[1:], "threshold", "q05", "q50", "q95", "p_reach"]].round(4).to_string(index=False))
-
-    seen = {
-        plan: bs.time_to_threshold(bs.read_curves(plan), config.thresholds, config.return_scale)
-        for plan in config.held_out
-    }
-    rows = [{"plan": plan.stem, **bs.score(predicted[plan], seen[plan])._asdict()} for plan in config.held_out]
-    every = [pd.concat(tables.values()).drop_duplicates() for tables in (predicted, seen)]
-    rows.append({"plan": "all", **bs.score(*every)._asdict()})
-    print(f"\n{pd.DataFrame(rows).round(3).to_string(index=False)}")
+    seen = predict_then_look(posterior, config.held_out, config.return_scale)
     if picture is not None:
-        draw(posterior, every[1], config.shown).savefig(picture, bbox_inches="tight")
-
-
-def settings(plan: Path) -> pd.DataFrame:
-    """The configurations of the plan beside a table of runs; the runs are not read."""
-    runs = load_plan(plan.with_suffix(".toml")).runs
-    return pd.DataFrame([{name: getattr(run, name) for name in CONFIG} for run in runs]).drop_duplicates()
-
-
-def draw(posterior: bs.Posterior, seen: pd.DataFrame, threshold: float) -> Figure:
-    """A panel per held-out setting: env steps that a new run needs, over UTD, and the runs on top."""
-    panels = [runs for _, runs in seen.groupby(CONFIG[:1] + CONFIG[2:])]
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="constrained")
-    for i, runs in enumerate(panels):
-        setting = runs[["env_id", "batch_size", "learning_rate"]].drop_duplicates()
-        table = posterior.predict(setting.merge(pd.DataFrame({"utd": np.geomspace(0.1, 10.0, 25)}), how="cross"))
-        table = table[np.isclose(table["threshold"], threshold)].reset_index(drop=True)
-        table = table.rename(columns={level: f"env_steps_{level}" for level in ("q05", "q50", "q95")})
-        ax = plot_data(table, runs, threshold, figure.add_subplot(rows, columns, i + 1))
-        ax.set_ylim(top=4.0 * runs["env_steps_lower"].max())  # some runs never get there: the band may have no top
-        env_id, batch_size, learning_rate = setting.iloc[0]
-        ax.set_xlabel(f"UTD; {env_id}, batch size {batch_size}, learning rate {learning_rate:.2g}")
-    return figure
+        draw(posterior, seen, config.shown).savefig(picture, bbox_inches="tight")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 import bayescale as bs
+from held_out import predict_then_look
 
 HERE = Path(__file__).parent
 
@@ -23,7 +22,6 @@ class Config:
 
     curves: Path = HERE / "data" / "sac_pendulum.parquet"
     held_out: Path = HERE / "data" / "sac_pendulum_heldout.parquet"
-    held_out_setting: tuple[float, int, float] = (8.0, 128, 1e-3)  # UTD, batch size, learning rate of its plan
     thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -200.0)
     env_id: str = "Pendulum-v1"
     warmup: int = 500
@@ -44,16 +42,7 @@ def main(config: Config, smoke: bool) -> None:
     if not smoke and figure is not None:
         figure.savefig(config.picture, bbox_inches="tight")
 
-    utd, batch_size, learning_rate = config.held_out_setting
-    asked = pd.DataFrame(
-        {"env_id": config.env_id, "utd": utd, "batch_size": batch_size, "learning_rate": learning_rate}, index=[0]
-    )
-    predicted = posterior.predict(asked)
-    print(predicted[["utd", "threshold", "q05", "q50", "q95", "p_reach"]].round(2).to_string(index=False))
-    seen = bs.time_to_threshold(bs.read_curves(config.held_out), thresholds=config.thresholds)
-    reached = seen["env_steps_upper"].groupby(seen["threshold"])
-    print(reached.agg(["min", "median", "max"]).to_string())
-    print(bs.score(predicted, seen))
+    predict_then_look(posterior, [config.held_out])
 
 
 if __name__ == "__main__":

@@ -35,13 +35,13 @@ def test_sac_gymnasium(tmp_path: Path) -> None:
     predicted, scores = said.index("before its runs are read"), said.index("coverage90")
     assert predicted < scores
     for plan in (ROOT / "case_studies" / "data").glob("sac_*_heldout*.toml"):
-        assert said.count(plan.stem) == 2  # its predictions and its scores
+        assert said.count(plan.stem) == 3  # its predictions, its runs and its scores
     assert list(tmp_path.iterdir()) == []
 
 
 def test_pql_parallel(tmp_path: Path) -> None:
     said = smoke("pql_parallel.py", tmp_path)
-    assert said.index("before the runs are read") < said.index("coverage90")
+    assert said.index("before its runs are read") < said.index("coverage90")
     assert list(tmp_path.iterdir()) == []
 
 
