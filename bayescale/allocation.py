@@ -1,7 +1,8 @@
 """What to run: the setting of least expected cost for a return, or the highest return within a budget.
 
 Costs are those of the median run at the setting, under every posterior draw; seed noise enters `p_success`. A setting
-is one (UTD, batch size, learning rate) for all draws: the Bayes action, not each draw's own optimum.
+is one (UTD, batch size, learning rate, and model size where that varies) for all draws: the Bayes action, not each
+draw's own optimum.
 """
 
 import json
@@ -14,11 +15,12 @@ import pandas as pd
 from jaxtyping import Float
 
 from bayescale.errors import InputError
-from bayescale.frontier import critic_parameters, optima
+from bayescale.frontier import optima
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
+from bayescale.settings import flops_per_step, swept_settings, swept_sizes, swept_utds
 from bayescale.utility import Prices, Risk, parse_risk
 
 ALLOCATION_DRAWS = 400
@@ -54,21 +56,26 @@ class Allocation:
 
 @dataclass(frozen=True)
 class BudgetPath:
-    """The budget-optimal UTD of each draw and threshold, at B* and eta*, and the one UTD of least expected cost."""
+    """The budget-optimal UTD and model size of each draw and threshold, at B* and eta*, and their budget.
+
+    `utd_chosen` and `model_size_chosen` are the one pair of least expected cost.
+    """
 
     env_id: str
     thresholds: Float[np.ndarray, " threshold"]
     utd: Float[np.ndarray, "draw threshold"]
+    model_size: Float[np.ndarray, "draw threshold"]
     budget: Float[np.ndarray, "draw threshold"]
     utd_chosen: Float[np.ndarray, " threshold"]
+    model_size_chosen: Float[np.ndarray, " threshold"]
 
     def table(self) -> pd.DataFrame:
-        """One row per threshold: quantiles over draws of the optimal UTD and of its budget, and the UTD to choose."""
+        """One row per threshold: quantiles over draws of the optimum and of its budget, and what to choose."""
         table = pd.DataFrame({"threshold": self.thresholds})
-        for name in ("utd", "budget"):
+        for name in ("utd", "model_size", "budget"):
             for level in (5, 50, 95):
                 table[f"{name}_q{level:02d}"] = np.quantile(getattr(self, name), level / 100, axis=0)
-        return table.assign(utd_chosen=self.utd_chosen)
+        return table.assign(utd_chosen=self.utd_chosen, model_size_chosen=self.model_size_chosen)
 
 
 class _Outcomes(NamedTuple):
@@ -83,16 +90,21 @@ class _Outcomes(NamedTuple):
 def budget_path(
     posterior: Posterior, env_id: str, prices: Prices = DEFAULT_PRICES, model_size: int | None = None
 ) -> BudgetPath:
-    """The path of budget-optimal UTDs over the fitted thresholds, within the swept range of UTD."""
-    size, grid = critic_parameters(posterior, model_size), _swept_utds(posterior)
-    batch, _, steps, _ = optima(posterior, env_id, grid)
-    cost = prices.cost(np.asarray(flops(size, batch, grid[:, None], steps)), steps)
+    """The path of budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges."""
+    utds, sizes = swept_utds(posterior), swept_sizes(posterior, env_id, model_size)
+    utd, size = np.tile(utds, len(sizes)), np.repeat(sizes, len(utds))
+    of_each = (optima(posterior, env_id, utds, n) for n in sizes)
+    batch, _, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*of_each, strict=True))
+    cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], steps)), steps)
+    best, chosen = cost.argmin(axis=1), cost.mean(axis=0).argmin(axis=0)
     return BudgetPath(
         env_id=env_id,
         thresholds=posterior.thresholds,
-        utd=grid[cost.argmin(axis=1)],
+        utd=utd[best],
+        model_size=size[best],
         budget=cost.min(axis=1),
-        utd_chosen=grid[cost.mean(axis=0).argmin(axis=0)],
+        utd_chosen=utd[chosen],
+        model_size_chosen=size[chosen],
     )
 
 
@@ -117,7 +129,7 @@ def allocate(
         threshold: one of `posterior.thresholds`.
         prices: of a flop and an env step.
         risk: mean, cvar:LEVEL (upper tail of cost) or prob:LEVEL (cost stays within with that probability).
-        model_size: critic parameters; default those of the fitted runs.
+        model_size: critic parameters; default those of the fitted runs, to be chosen from where they vary.
 
     Returns:
         The allocation; `feasible` is False where even the lowest threshold exceeds the budget, and the choice shown
@@ -130,9 +142,9 @@ def allocate(
         raise InputError("allocate needs a budget or a threshold; give at least one.")
     if budget is not None and not 0 < budget < np.inf:
         raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
-    measure, size = parse_risk(risk), critic_parameters(posterior, model_size)
+    measure = parse_risk(risk)
     wanted = [posterior.threshold_number(threshold)] if threshold is not None else range(len(posterior.thresholds))
-    return _choose(_outcomes(posterior, env_id), wanted, prices, measure, size, budget)
+    return _choose(_outcomes(posterior, env_id, model_size), wanted, prices, measure, budget)
 
 
 def allocations(
@@ -147,13 +159,12 @@ def allocations(
     Raises:
         InputError: a threshold that was not fitted, or no model size.
     """
-    measure, size = parse_risk("mean"), critic_parameters(posterior, model_size)
-    outcomes = _outcomes(posterior, env_id)
-    return {J: _choose(outcomes, [posterior.threshold_number(J)], prices, measure, size) for J in thresholds}
+    measure, outcomes = parse_risk("mean"), _outcomes(posterior, env_id, model_size)
+    return {J: _choose(outcomes, [posterior.threshold_number(J)], prices, measure) for J in thresholds}
 
 
-def _outcomes(posterior: Posterior, env_id: str) -> _Outcomes:
-    settings = swept_settings(posterior, env_id)
+def _outcomes(posterior: Posterior, env_id: str, model_size: int | None) -> _Outcomes:
+    settings = swept_settings(posterior, env_id, model_size)
     times = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
     return _Outcomes(env_id, posterior.thresholds, settings, times)
 
@@ -163,26 +174,24 @@ def _choose(
     wanted: Sequence[int],
     prices: Prices,
     measure: Risk,
-    size: int,
     budget: float | None = None,
 ) -> Allocation:
     """The choice for the last of the wanted thresholds that the budget affords, or for the first if it affords none."""
-    settings, location = outcomes.settings, outcomes.times.location
+    settings, location, per_step = outcomes.settings, outcomes.times.location, flops_per_step(outcomes.settings)
     best = None
     for k in wanted:
         env_steps = np.exp(location[:, :, k])
-        per_step = np.asarray(flops(size, settings["batch_size"].to_numpy(float), settings["utd"].to_numpy(), 1.0))
         cost = prices.cost(per_step * env_steps, env_steps)
         risks = measure(cost)
         choice = int(risks.argmin())
         affordable = budget is None or bool(risks[choice] <= budget)
         if best is not None and not affordable:
             break
-        best = (k, choice, affordable, env_steps[:, choice], per_step[choice], cost)
+        best = (k, choice, affordable, env_steps[:, choice], cost)
         if not affordable:
             break
     assert best is not None  # there is at least one threshold
-    k, choice, affordable, env_steps, flops_per_step, cost = best
+    k, choice, affordable, env_steps, cost = best
     setting, mine = settings.iloc[choice], cost[:, choice]
     # Where no budget bounds the run, only failing for good does.
     longest = np.inf if budget is None else np.log(budget * env_steps / mine)
@@ -193,33 +202,14 @@ def _choose(
         utd=float(setting["utd"]),
         batch_size=int(setting["batch_size"]),
         learning_rate=float(setting["learning_rate"]),
-        model_size=size,
+        model_size=int(setting["model_size"]),
         feasible=affordable,
         p_success=float(chosen.reached_by(longest).mean()),
         env_steps=_summary(env_steps),
-        flops=_summary(flops_per_step * env_steps),
+        flops=_summary(per_step[choice] * env_steps),
         budget=_summary(mine),
         regret=_summary(mine / cost.min(axis=1) - 1),
     )
-
-
-def _swept_utds(posterior: Posterior) -> Float[np.ndarray, " utd"]:
-    swept = posterior.crossings["utd"]
-    return np.unique(np.geomspace(swept.min(), swept.max(), 33))
-
-
-def swept_settings(posterior: Posterior, env_id: str) -> pd.DataFrame:
-    """Candidate settings: a grid in logs over the ranges that were swept, batch sizes in whole samples."""
-    own = posterior.crossings[posterior.crossings["env_id"] == env_id]
-    rows = own if len(own) else posterior.crossings
-    axes = [
-        np.unique(np.geomspace(rows[axis].min(), rows[axis].max(), count))
-        for axis, count in (("utd", 17), ("batch_size", 9), ("learning_rate", 9))
-    ]
-    axes[1] = np.unique(axes[1].round())
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    table = pd.DataFrame(grid, columns=["utd", "batch_size", "learning_rate"])
-    return table.assign(env_id=env_id, batch_size=table["batch_size"].astype(int))
 
 
 def _summary(values: Float[np.ndarray, " draw"]) -> dict[str, float]:

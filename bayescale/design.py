@@ -19,13 +19,13 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.special import ndtr
 
-from bayescale.allocation import DEFAULT_PRICES, swept_settings
+from bayescale.allocation import DEFAULT_PRICES
 from bayescale.curves import SETTING_COLUMNS
 from bayescale.errors import Infeasible, InputError
 from bayescale.frontier import critic_parameters
-from bayescale.laws import flops
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
+from bayescale.settings import flops_per_step, swept_settings
 from bayescale.tables import Column, Table, check_columns
 from bayescale.utility import Prices
 
@@ -66,15 +66,16 @@ def next_experiments(
 
     Args:
         posterior: a fit.
-        candidates: columns env_id, utd, batch_size, learning_rate; optional env_steps, the length of the run (default:
-            until the highest threshold, or the longest time in the fit). Further columns are kept.
+        candidates: columns env_id, utd, batch_size, learning_rate; optional model_size and env_steps, the length of the
+            run (default: until the highest threshold, or the longest time in the fit). Further columns are kept.
         budget: for all runs together, in the unit of the prices, > 0.
         n: most runs.
         env_id: the task to decide about; default: those of the candidates, their values added.
         threshold: the return to decide about, one of `posterior.thresholds`; default for each task: the highest that
             the best setting reaches with a chance of at least one half.
         prices: of a flop and an env step.
-        model_size: critic parameters; default those of the fitted runs.
+        model_size: critic parameters; default those of the fitted runs, to be chosen from where they vary (of
+            candidates without the column: the middle size).
         seed: of the simulated results.
         report: called with a line before each choice.
 
@@ -86,7 +87,8 @@ def next_experiments(
         InputError: a column, a row or an argument that cannot be used.
         Infeasible: the budget does not hold the cheapest candidate.
     """
-    checked = check_columns(Table(candidates, "candidates"), CANDIDATE_COLUMNS).reset_index(drop=True)
+    table = check_columns(Table(candidates, "candidates"), CANDIDATE_COLUMNS).reset_index(drop=True)
+    checked = posterior.named(table)
     if not 0 < budget < np.inf:
         raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
     if n < 1:
@@ -95,18 +97,23 @@ def next_experiments(
     fresh = sorted({*tasks, *checked["env_id"]} - set(posterior.tasks))
     if len(fresh) > 1:
         raise InputError(f"one task at a time can be without runs; got {', '.join(fresh)}. Plan for each by itself.")
-    size = critic_parameters(posterior, model_size)
+    sized = checked
+    if "model_size" not in checked:
+        sized = checked.assign(model_size=critic_parameters(posterior, model_size))
     draws = posterior.flat_draws(DESIGN_DRAWS)
-    offer = _candidate_runs(posterior, draws, checked, prices, size)
+    offer = _candidate_runs(posterior, draws, sized, prices)
     if offer.cost.min() > budget:
         raise Infeasible(
             f"the budget {budget:g} does not hold any candidate; the cheapest, row {offer.cost.argmin() + 1}, "
             f"costs {offer.cost.min():.3g}."
         )
-    decisions = [_extra_costs(posterior, draws, task, threshold, prices, size) for task in tasks]
+    decisions = [_extra_costs(posterior, draws, task, threshold, prices, model_size) for task in tasks]
     chosen, scores = _greedy(offer, decisions, budget, n, np.random.default_rng(seed), report)
-    table = checked.iloc[chosen].reset_index(drop=True)
-    return table.assign(score=scores, cost=offer.cost[chosen], rank=np.arange(1, len(chosen) + 1))
+    return (
+        table.iloc[chosen]
+        .reset_index(drop=True)
+        .assign(score=scores, cost=offer.cost[chosen], rank=np.arange(1, len(chosen) + 1))
+    )
 
 
 def expected_loss(
@@ -191,7 +198,7 @@ def _log_likelihood(
 
 
 def _candidate_runs(
-    posterior: Posterior, draws: dict[str, jax.Array], candidates: pd.DataFrame, prices: Prices, size: int
+    posterior: Posterior, draws: dict[str, jax.Array], candidates: pd.DataFrame, prices: Prices
 ) -> CandidateRuns:
     """The runs, and what they cost: for a stated length all of it, else until the highest threshold or the longest."""
     location, scale, _, p_reach = runs(posterior.model, draws, candidates)
@@ -203,9 +210,8 @@ def _candidate_runs(
         z = (np.log(length) - last) / spread
         in_time = np.exp(last + spread**2 / 2) * ndtr(z - spread)
         steps = (reach * (in_time + length * ndtr(-z)) + (1 - reach) * length).mean(axis=0)
-    parameters = candidates["model_size"].to_numpy(float) if "model_size" in candidates else size
-    spent = flops(parameters, candidates["batch_size"].to_numpy(float), candidates["utd"].to_numpy(), steps)
-    return CandidateRuns(location, scale, p_reach, np.log(length), prices.cost(np.asarray(spent), steps))
+    cost = prices.cost(flops_per_step(candidates) * steps, steps)
+    return CandidateRuns(location, scale, p_reach, np.log(length), cost)
 
 
 def _longest(posterior: Posterior) -> float:
@@ -220,16 +226,16 @@ def _extra_costs(
     env_id: str,
     threshold: float | None,
     prices: Prices,
-    size: int,
+    model_size: int | None,
 ) -> Float[np.ndarray, "draw setting"]:
     """What each setting costs more than today's choice does; those that no draw finds cheaper are left out.
 
     Differences, because the level of cost is the same with and without data and would only add noise.
     """
-    settings = swept_settings(posterior, env_id)
+    settings = swept_settings(posterior, env_id, model_size)
     location, _, _, p_reach = runs(posterior.model, draws, settings)
     env_steps = np.exp(location)
-    per_step = np.asarray(flops(size, settings["batch_size"].to_numpy(float), settings["utd"].to_numpy(), 1.0))
+    per_step = flops_per_step(settings)
     cost = prices.cost(per_step[:, None] * env_steps, env_steps)
     choice = cost.mean(axis=0).argmin(axis=0)
     if threshold is None:

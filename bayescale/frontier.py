@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
@@ -32,7 +31,7 @@ class Frontier:
         learning_rate: eta*, likewise.
         p_reach: chance that a run at the optimum reaches the threshold at all.
         extrapolated: UTD outside the task's data.
-        model_size: critic parameters in the flops.
+        model_size: critic parameters, of the laws where their runs vary in it, and of the flops.
     """
 
     env_id: str
@@ -69,7 +68,7 @@ def frontier(
         env_id: task.
         threshold: one of `posterior.thresholds`.
         utd: where to evaluate, > 0; default 25 values from half the smallest to twice the largest in the data.
-        model_size: critic parameters; default those of the fitted runs.
+        model_size: critic parameters; default those of the fitted runs, the middle size of several.
 
     Raises:
         InputError: a threshold that was not fitted, a UTD that is not positive, no model size.
@@ -79,7 +78,7 @@ def frontier(
     if not (np.isfinite(grid) & (grid > 0)).all():
         raise InputError("utd must be finite and > 0; correct the grid.")
     size = critic_parameters(posterior, model_size)
-    batch, rate, steps, p_reach = (part[:, :, at] for part in optima(posterior, env_id, grid))
+    batch, rate, steps, p_reach = (part[:, :, at] for part in optima(posterior, env_id, grid, size))
     return Frontier(
         env_id=env_id,
         threshold=float(posterior.thresholds[at]),
@@ -89,25 +88,41 @@ def frontier(
         batch_size=batch,
         learning_rate=rate,
         p_reach=p_reach.mean(axis=0),
-        extrapolated=posterior.extrapolated(pd.DataFrame({"env_id": env_id, "utd": grid})),
+        extrapolated=posterior.extrapolated(pd.DataFrame({"env_id": env_id, "utd": grid, **sized(posterior, size)})),
         model_size=size,
     )
 
 
 def optima(
-    posterior: Posterior, env_id: str, utd: Float[np.ndarray, " utd"]
+    posterior: Posterior, env_id: str, utd: Float[np.ndarray, " utd"], model_size: float | None = None
 ) -> tuple[Float[np.ndarray, "draw utd threshold"], ...]:
-    """B*, eta*, env steps of the median run there and the chance to get there, for every threshold."""
-    draws = posterior.flat_draws(FRONTIER_DRAWS)
-    log_utd = jnp.log(jnp.asarray(utd) / posterior.model.utd_ref)
-    best = _optimum(posterior.model, draws, posterior.task_number(env_id), log_utd)
+    """B*, eta*, env steps of the median run there and the chance to get there, for every threshold.
+
+    The model size is read where it varies in the fitted runs.
+    """
+    configs = pd.DataFrame({"env_id": env_id, "utd": utd, "batch_size": 1, "learning_rate": 1.0})
+    points = posterior.model.points(configs.assign(**sized(posterior, model_size)))
+    best = _optimum(posterior.model, posterior.flat_draws(FRONTIER_DRAWS), points)
     return *(np.exp(np.asarray(part)) for part in best[:3]), np.asarray(best[3])
 
 
-@partial(jax.jit, static_argnums=(0, 2))
-def _optimum(model: Any, draws: dict[str, jax.Array], task: int, log_utd: Float[jax.Array, " utd"]) -> Any:
-    """`model.optimum` under every draw; compiled once for equal models, a task and as many draws and UTDs."""
-    return jax.vmap(lambda sites: model.optimum(sites, task, log_utd))(draws)
+@partial(jax.jit, static_argnums=0)
+def _optimum(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
+    """`model.optimum` under every draw; compiled once for equal models and as many draws and points."""
+    return jax.vmap(model.optimum, in_axes=(0, None))(draws, points)
+
+
+def sized(posterior: Posterior, model_size: float | None) -> dict[str, float]:
+    """The column that a configuration has besides UTD, batch size and rate: its model size, if the fit has that axis.
+
+    Raises:
+        InputError: the fit has it, and none was given.
+    """
+    if "model_size" not in posterior.model.varying:
+        return {}
+    if model_size is None:
+        raise InputError("model_size varies in the fitted runs; give model_size= (critic parameters).")
+    return {"model_size": model_size}
 
 
 def utd_grid(posterior: Posterior, count: int = 25) -> Float[np.ndarray, " utd"]:

@@ -25,6 +25,34 @@ def log_data_ratio(log_utd: ArrayLike, min_share: ArrayLike, alpha: ArrayLike) -
     return jnp.log(share + (1.0 - share) * jnp.exp(-jnp.asarray(alpha) * log_utd))
 
 
+def log_size_ratio(
+    log_ratio: ArrayLike, log_size: ArrayLike, size_share: ArrayLike, gamma: ArrayLike
+) -> Float[Array, "..."]:
+    """log of D over that at the reference, of the law D = D_min + (a/utd)^alpha + (b/N)^gamma in UTD and model size.
+
+    Args:
+        log_ratio: that of the first two terms together, `log_data_ratio`.
+        log_size: log(N / N_ref), N the critic parameters.
+        size_share: the share of the third term in the data at the reference, in (0, 1).
+        gamma: the exponent, > 0.
+    """
+    share = jnp.asarray(size_share)
+    ratio = (1.0 - share) * jnp.exp(jnp.asarray(log_ratio)) + share * jnp.exp(-jnp.asarray(gamma) * log_size)
+    return jnp.log(ratio)
+
+
+def log_batch_room(log_size: ArrayLike, room: ArrayLike, gamma: ArrayLike) -> Float[Array, "..."]:
+    """log B*(N)/B*(N_ref) of the law B* ~ 1 / (1 + b N^-gamma): small critics overfit to large batches.
+
+    Args:
+        log_size: log(N / N_ref).
+        room: b N_ref^-gamma, > 0: an endless critic bears batches 1 + room times those of the reference.
+        gamma: the exponent, > 0.
+    """
+    shortfall = jnp.asarray(room)
+    return jnp.log1p(shortfall) - jnp.log1p(shortfall * jnp.exp(-jnp.asarray(gamma) * jnp.asarray(log_size)))
+
+
 def log_optimum(location: ArrayLike, slope: ArrayLike, log_utd: ArrayLike) -> Float[Array, "..."]:
     """log of the optimal batch size or learning rate, location - slope * log(utd / utd_ref)."""
     return jnp.asarray(location) - jnp.asarray(slope) * jnp.asarray(log_utd)

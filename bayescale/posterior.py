@@ -22,10 +22,12 @@ from bayescale import predictive
 from bayescale.arviz_versions import inference_data
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
+from bayescale.tasks import naming_columns, with_task_names
 
 LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 QUANTILES = tuple(f"q{round(100 * level):02d}" for level in LEVELS)
 CONFIG = ("env_id", "utd", "batch_size", "learning_rate")
+SIZED = (*CONFIG, "model_size")
 PREDICTION_DRAWS = 500  # of the kept draws, evenly spaced; a quantile of log env steps moves by about 1% of its spread
 
 
@@ -73,8 +75,10 @@ class Posterior:
 
     @property
     def model_size(self) -> int | None:
-        """Critic parameters of the fitted runs, if their table says so."""
-        return int(self.crossings["model_size"].iloc[0]) if "model_size" in self.crossings else None
+        """Critic parameters of the fitted runs, if their table says so; of several, the middle one."""
+        if "model_size" not in self.crossings:
+            return None
+        return int(self.crossings["model_size"].drop_duplicates().quantile(0.5, "lower"))
 
     def require_convergence(self) -> "Posterior":
         """This posterior.
@@ -119,34 +123,57 @@ class Posterior:
         return at
 
     def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
-        """Quantiles of the env steps until a new run (one seed) reaches each threshold.
+        """Quantiles of the env steps until a new run (one seed) is seen to reach each threshold.
+
+        It is seen at an evaluation, so quantiles are rounded up to whole evaluation intervals.
 
         Args:
-            configs: columns env_id, utd, batch_size, learning_rate; further columns are kept. A task without runs
-                gets the population's prediction.
+            configs: columns env_id, utd, batch_size, learning_rate, and model_size where that varies in the fitted
+                runs; optional evaluation_interval, the env steps between evaluations of the new run, by default the
+                median of the task's fitted runs. Further columns are kept. A task without runs gets the population's
+                prediction.
 
         Returns:
-            One row per configuration and threshold: the columns of `configs`, `threshold`, q05 ... q95 (env steps of
-            a new run; inf where the quantile falls on runs that never get there), law_q05 law_q50 law_q95 (of the
-            median run: parameter uncertainty alone), `p_reach`, `extrapolated`.
+            One row per configuration and threshold: the columns of `configs`, `evaluation_interval`, `threshold`, q05
+            ... q95 (env steps of a new run; inf where the quantile falls on runs that never get there), law_q05
+            law_q50 law_q95 (of the median run, not rounded: parameter uncertainty alone), `p_reach`, `extrapolated`.
 
         Raises:
             InputError: a column is missing, or a value is not positive and finite.
         """
         configs = checked_configs(configs).reset_index(drop=True)
-        predicted = predictive.predict(self.model, self.flat_draws(PREDICTION_DRAWS), configs, LEVELS)
+        named = self.named(configs)
+        predicted = predictive.predict(self.model, self.flat_draws(PREDICTION_DRAWS), named, LEVELS)
+        if "evaluation_interval" not in configs:
+            configs = configs.assign(evaluation_interval=self._evaluation_intervals(named))
         levels = len(self.thresholds)
         table = configs.loc[configs.index.repeat(levels)].reset_index(drop=True)
         table["threshold"] = np.tile(self.thresholds, len(configs))
-        table[list(QUANTILES)] = predicted.quantiles.reshape(-1, len(LEVELS))
+        every = table[["evaluation_interval"]].to_numpy(float)
+        table[list(QUANTILES)] = np.ceil(predicted.quantiles.reshape(-1, len(LEVELS)) / every) * every
         table[["law_q05", "law_q50", "law_q95"]] = predicted.law.reshape(-1, 3)
         table["p_reach"] = predicted.p_reach.ravel()
-        table["extrapolated"] = np.repeat(self.extrapolated(configs), levels)
+        table["extrapolated"] = np.repeat(self.extrapolated(named), levels)
         return table
 
+    def named(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of rows of runs or configurations with the fit's names of its tasks as `env_id`.
+
+        Raises:
+            InputError: the fit holds several suites or algorithms, and the table does not say which.
+        """
+        return with_task_names(table, naming_columns(self.crossings), self.tasks)
+
     def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
-        """True where a configuration lies outside its task's range of UTD, batch size or learning rate."""
+        """True where a configuration lies outside its task's range of UTD, batch size, rate or model size."""
         return outside_range(self.crossings, configs)
+
+    def _evaluation_intervals(self, configs: pd.DataFrame) -> Float[np.ndarray, " config"]:
+        """Env steps between evaluations: the median of the task's crossings, of all crossings for a new task."""
+        seen = self.crossings[~self.crossings["censored"] & (self.crossings["env_steps_upper"] > 0)]
+        widths = seen["env_steps_upper"] - seen["env_steps_lower"]
+        by_task = widths.groupby(seen["env_id"]).median()
+        return configs["env_id"].map(by_task).fillna(widths.median()).to_numpy(float)
 
     @cached_property
     def _diagnostics(self) -> pd.DataFrame:
@@ -235,8 +262,8 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
 
 
 def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
-    """True where a configuration lies outside its task's range of UTD, batch size or learning rate in the fit."""
-    axes = [axis for axis in CONFIG[1:] if axis in configs]
+    """True where a configuration lies outside its task's range in the fit of UTD, batch size, rate or model size."""
+    axes = [axis for axis in SIZED[1:] if axis in configs and axis in fitted]
     ranges = fitted.groupby("env_id")[axes].agg(["min", "max"])
     outside = ~configs["env_id"].isin(ranges.index).to_numpy()
     mine = ranges.reindex(configs["env_id"])
@@ -265,7 +292,7 @@ def checked_configs(configs: pd.DataFrame) -> pd.DataFrame:
         raise InputError(
             f"configs lack the column {missing[0]}; give one row per configuration with {', '.join(CONFIG)}."
         )
-    for name in CONFIG[1:]:
+    for name in (name for name in (*SIZED[1:], "evaluation_interval") if name in configs):
         values = pd.to_numeric(configs[name], errors="coerce").to_numpy(float)
         if not (np.isfinite(values) & (values > 0)).all():
             raise InputError(f"configs must have {name} finite and > 0; correct or remove the other rows.")

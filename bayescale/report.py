@@ -222,14 +222,16 @@ def _rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"
 def _fitted_curves(posterior: Posterior, curves: pd.DataFrame, return_scale: ReturnScale | None) -> pd.DataFrame:
     """The learning curves in the units of the thresholds."""
     runs = run_columns(posterior.crossings)
-    if not set(runs) <= set(curves) or not len(curves.merge(posterior.crossings[runs].drop_duplicates())):
+    named = posterior.named(curves)
+    if not set(runs) <= set(named) or not len(named.merge(posterior.crossings[runs].drop_duplicates())):
         raise InputError("curves hold no run of the fit; give the learning curves that it was made from, or none.")
     scale = read_return_scale(return_scale)
     if scale is None:
-        return curves
+        return named
     known = curves[curves["env_id"].isin(list(scale))]
     low, high = (known["env_id"].map({env_id: ends[i] for env_id, ends in scale.items()}) for i in (0, 1))
-    return known.assign(episode_return=NORMALISED_RANGE * (known["episode_return"] - low) / (high - low))
+    known = known.assign(episode_return=NORMALISED_RANGE * (known["episode_return"] - low) / (high - low))
+    return posterior.named(known)
 
 
 def _svg(ax: "Axes") -> str:

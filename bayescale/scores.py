@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from scipy.special import log_ndtr, ndtri
 
 from bayescale.errors import InputError
-from bayescale.posterior import CONFIG, LEVELS, QUANTILES
+from bayescale.posterior import LEVELS, QUANTILES, SIZED
+from bayescale.tasks import KINDS
 
 NEVER = 20.0  # times the longest observation
 LONE_SPREAD = 1.0  # log env steps; the tails of a prediction whose quantiles are all one number
@@ -63,11 +64,12 @@ def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFra
     Raises:
         InputError: as `score`.
     """
-    on = [name for name in (*CONFIG, "model_size", "threshold") if name in predictions and name in crossings]
-    table = _rounded(predictions[[*on, *QUANTILES]])
+    on = [name for name in (*KINDS, *SIZED, "threshold") if name in predictions and name in crossings]
+    rounded_up = [name for name in ("evaluation_interval",) if name in predictions]
+    table = _rounded(predictions[[*on, *QUANTILES, *rounded_up]])
     if table.duplicated(on).any():
         raise InputError("predictions hold a configuration and threshold twice; keep each once.")
-    kept = [name for name in crossings if name not in QUANTILES]
+    kept = [name for name in crossings if name not in (*QUANTILES, *rounded_up)]
     seen = _rounded(crossings[kept]).merge(table, on=on, how="left", validate="many_to_one")
     missing = int(seen["q50"].isna().sum())
     if missing:
@@ -75,21 +77,24 @@ def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFra
     censored = seen["censored"].to_numpy(bool)
     lower, upper = (seen[f"env_steps_{end}"].to_numpy(float) for end in ("lower", "upper"))
     observed = np.log(np.maximum(np.where(censored, lower, upper), 1.0))
-    quantiles = np.log(np.minimum(seen[list(QUANTILES)].to_numpy(float), NEVER * np.exp(observed.max())))
+    steps = seen[list(QUANTILES)].to_numpy(float)
+    never = NEVER * np.exp(observed.max())
+    quantiles = np.log(np.minimum(steps, never))
     if (np.diff(quantiles, axis=1) < -1e-9).any():
         raise InputError("predictions have quantiles that cross; sort each row's q05 to q95.")
+    between = _between_evaluations(steps, seen["evaluation_interval"]) if rounded_up else steps
     return seen.assign(
         q50=np.exp(quantiles[:, LEVELS == 0.5][:, 0]),
         inside=(observed <= quantiles[:, -1]) & (censored | (observed >= quantiles[:, 0])),
         wis=_weighted_interval_score(quantiles, observed, censored),
-        log_score=log_density(quantiles, lower, upper),
+        log_score=log_density(np.log(np.minimum(between, never)), lower, upper),
         width90=quantiles[:, -1] - quantiles[:, 0],
     )
 
 
 def summarise(seen: pd.DataFrame) -> Scores:
     """The summary of what `score_each` returns, or of several of them together."""
-    on = [name for name in (*CONFIG, "model_size", "threshold") if name in seen]
+    on = [name for name in (*KINDS, *SIZED, "threshold") if name in seen]
     steps = np.log(seen["env_steps_upper"].where(~seen["censored"], np.inf).clip(lower=1.0))
     cells = seen.assign(log_steps=steps).groupby(on).agg(log_steps=("log_steps", "median"), q50=("q50", "first"))
     cells = cells[np.isfinite(cells["log_steps"])]
@@ -144,6 +149,16 @@ def stacking_weights(log_scores: Float[np.ndarray, "observation method"]) -> Flo
         shares = weights * likelihood
         weights = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
     return weights
+
+
+def _between_evaluations(
+    steps: Float[np.ndarray, "observation level"], every: pd.Series
+) -> Float[np.ndarray, "observation level"]:
+    """Quantiles that were rounded up to an evaluation, spread evenly over the interval before it; those of inf stay."""
+    same = steps[:, :, None] == steps[:, None, :]
+    together, lower = same.sum(axis=2), np.tril(same, -1).sum(axis=2)
+    between = steps - every.to_numpy(float)[:, None] * (together - lower - 0.5) / together
+    return np.asarray(np.maximum(between, 1.0))
 
 
 def _normal_scores(

@@ -14,7 +14,7 @@ from jaxtyping import Float, Num
 
 from bayescale.curves import CURVE_COLUMNS, run_columns
 from bayescale.errors import InputError
-from bayescale.laws import log_data_ratio, log_optimum, penalty
+from bayescale.laws import log_batch_room, log_data_ratio, log_optimum, log_size_ratio, penalty
 from bayescale.tables import Column, Table, check_columns
 
 DESIGN_COLUMNS = (
@@ -29,7 +29,7 @@ class KnownLaw:
     """A law with stated numbers, the same for every task.
 
     Attributes:
-        env_steps: of the median run at `utd_ref`, B* and eta*, by threshold.
+        env_steps: of the median run at `utd_ref`, `model_size_ref`, B* and eta*, by threshold.
         utd_ref: the UTD at which the numbers hold.
         min_share: D_min over the data at `utd_ref`, in (0, 1).
         alpha: exponent of the data in the UTD, > 0.
@@ -37,6 +37,10 @@ class KnownLaw:
         batch_size_slope: exponent of B* in the UTD; learning_rate_slope: of eta*.
         batch_size_curvature: log env steps per squared log of the batch size; learning_rate_curvature: of the rate.
         interaction: correlation of the two in the penalty, in (-1, 1).
+        model_size_ref: critic parameters at which the numbers hold.
+        size_share: share of the data there that an endless critic would save, in [0, 1); 0: size does not matter.
+        gamma: exponent of that share in critic parameters, > 0.
+        batch_size_room: B* of an endless critic over that at `model_size_ref`, less 1; batch_size_gamma: the exponent.
     """
 
     env_steps: tuple[float, ...]
@@ -50,11 +54,19 @@ class KnownLaw:
     learning_rate_slope: float = 0.4
     learning_rate_curvature: float = 0.2
     interaction: float = 0.0
+    model_size_ref: float = 1e6
+    size_share: float = 0.0
+    gamma: float = 0.8
+    batch_size_room: float = 0.0
+    batch_size_gamma: float = 0.5
 
     def location(self, configs: pd.DataFrame) -> Float[np.ndarray, "config threshold"]:
-        """Log env steps of the median run; `configs` has the columns utd, batch_size and learning_rate."""
+        """Log env steps of the median run; `configs` has the columns utd, batch_size, learning_rate, [model_size]."""
+        size = configs["model_size"].to_numpy(float) if "model_size" in configs else self.model_size_ref
+        log_size = np.log(size / self.model_size_ref)
         log_utd = np.log(configs["utd"].to_numpy(float) / self.utd_ref)
         best_batch = log_optimum(np.log(self.batch_size), self.batch_size_slope, log_utd)
+        best_batch += log_batch_room(log_size, self.batch_size_room, self.batch_size_gamma)
         best_rate = log_optimum(np.log(self.learning_rate), self.learning_rate_slope, log_utd)
         extra = penalty(
             np.log(configs["batch_size"].to_numpy(float)) - best_batch,
@@ -64,6 +76,7 @@ class KnownLaw:
             self.interaction,
         )
         ratio = log_data_ratio(log_utd, self.min_share, self.alpha)
+        ratio = log_size_ratio(ratio, log_size, self.size_share, self.gamma)
         location: Float[np.ndarray, "config threshold"] = np.log(self.env_steps) + np.asarray(ratio + extra)[:, None]
         return location
 

@@ -16,6 +16,7 @@ from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.posterior import Posterior
 from bayescale.posterior import load as load_posterior
 from bayescale.report import report
+from bayescale.tasks import naming_columns, with_task_names
 
 
 def fit(
@@ -31,7 +32,8 @@ def fit(
     """The posterior of the joint model given crossings; axes that do not vary drop out.
 
     Args:
-        crossings: as `time_to_threshold` makes it.
+        crossings: as `time_to_threshold` makes it. Of several suites or algorithms, each task of each is one task,
+            named as in `bayescale.tasks`.
         seed: of the sampler.
         chains: NUTS chains.
         draws: kept per chain.
@@ -42,13 +44,14 @@ def fit(
 
     Raises:
         NotConverged: the draws cannot be trusted; names the parameters.
-        InputError: nothing was observed, an unknown method, or several suites, algorithms or model sizes in one table.
+        InputError: nothing was observed, an unknown method or prior.
     """
     if not len(crossings) or crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
     unknown = set(priors or {}) - set(PRIORS)
     if unknown:
         raise InputError(f"priors has no '{min(unknown)}'; the names are those of bayescale.models.PRIORS.")
+    crossings = with_task_names(crossings, naming_columns(crossings))
     model = JointModel.for_crossings(crossings, {**PRIORS, **(priors or {})})
     result = sample(model, crossings, seed, chains, draws, warmup, sys.stderr.isatty(), method)
     posterior = Posterior.from_draws(model, result, crossings, seed)
@@ -96,6 +99,6 @@ def _joint_model(stored: dict[str, Any]) -> JointModel:
         thresholds=tuple(stored["thresholds"]),
         varying=tuple(stored["varying"]),
         utd_ref=stored["utd_ref"],
-        centres=tuple((b, r) for b, r in stored["centres"]),
+        centres=tuple((b, r, n) for b, r, n in stored["centres"]),
         priors={name: Prior(**prior) for name, prior in stored["priors"].items()},
     )

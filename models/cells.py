@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float, Int
 
-AXES = ("utd", "batch_size", "learning_rate")
+AXES = ("utd", "batch_size", "learning_rate", "model_size")
 COMPROMISE = -2 / 3  # exponent of a run's redundancy in the weight of its times
 FEWEST_SEEDS = 4  # that tell how a distribution leans
 BEFORE_ANY_STEP = -1000.0  # log env steps: "later than this" is certain, for values and gradients alike
@@ -30,6 +30,7 @@ class Cells:
     log_utd: Float[AnyArray, " config"]
     log_batch_size: Float[AnyArray, " config"]
     log_learning_rate: Float[AnyArray, " config"]
+    log_model_size: Float[AnyArray, " config"]  # 0 where the table has none
     count: Float[AnyArray, "config threshold"]
     mean: Float[AnyArray, "config threshold"]
     squares: Float[AnyArray, "config threshold"]  # around the mean
@@ -52,8 +53,8 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
     """
     levels = len(np.unique(crossings["threshold"]))
     first = crossings.iloc[::levels]
-    identity = first[["env_id", *AXES]]
-    config = identity.groupby(["env_id", *AXES], sort=True).ngroup().to_numpy()
+    identity = first[["env_id", *(axis for axis in AXES if axis in first)]]
+    config = identity.groupby(list(identity), sort=True).ngroup().to_numpy()
     configs = identity.assign(config=config).drop_duplicates("config").sort_values("config")
     shape = (len(configs), levels)
 
@@ -83,6 +84,7 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
         log_utd=np.log(configs["utd"].to_numpy(float)),
         log_batch_size=np.log(configs["batch_size"].to_numpy(float)),
         log_learning_rate=np.log(configs["learning_rate"].to_numpy(float)),
+        log_model_size=np.log(configs["model_size"].to_numpy(float)) if "model_size" in configs else np.zeros(shape[0]),
         count=count,
         mean=mean,
         squares=squares,

@@ -75,6 +75,15 @@ PRIORS: dict[str, Prior] = {
     "min_share_drift": normal(0.0, 0.5),  # logit per half range of the thresholds
     "log_alpha": normal(log(0.75), 0.4),  # published: 0.58 to 0.82 (Gym), 0.86 to 1.15 (DMC); UTDs seldom identify it
     "log_alpha_drift": normal(0.0, 0.1),  # log exponent per half range of the thresholds
+    "size_share": normal(-1.0, 1.0),  # logit of the share of the data at the mean model size that an endless one saves
+    "size_share_sd": fixed(1.0),  # logit, between tasks
+    "size_share_drift": normal(0.5, 0.7),  # logit per half range of the thresholds; high returns ask for large critics
+    "log_gamma": normal(log(0.8), 0.6),  # exponent of the data in critic parameters, 0.25 to 2.7 within two scales
+    "log_gamma_drift": normal(0.0, 0.2),  # log exponent per half range of the thresholds
+    "batch_size_room": lognormal(0.5, 1.0),  # B* of an endless critic over that at the mean size, less 1
+    "batch_size_gamma": lognormal(0.5, 0.5),  # exponent of that shortfall in critic parameters
+    "learning_rate_size": normal(0.0, 0.2),  # exponent of eta* in critic parameters; -1/2 where eta* falls with width
+    "model_size_noise": normal(0.0, 0.1),  # log seed spread per log of critic parameters
     "drift_sd": fixed(0.4),  # departures of a task's drift from the shared one
     "walk_sd": fixed(0.5),  # of a task's random walk around its line, per square root of a half range of the thresholds
     "log_noise_mean": normal(log(0.25), 0.5),  # log of the seed spread of log env steps; published runs: 0.1 to 0.45

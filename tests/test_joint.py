@@ -203,6 +203,3 @@ def test_errors_name_the_remedy(posterior: Posterior) -> None:
         bs.frontier(posterior, "Known-v0", 300.0)
     with pytest.raises(bs.InputError, match="no run reaches any threshold"):
         bs.fit(simulated(0, horizon=1000.0))
-    two = pd.concat([simulated(0), simulated(0).assign(algorithm="BRO")])
-    with pytest.raises(bs.InputError, match="one fit holds one algorithm"):
-        bs.fit(two)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.commands.files import load_posterior, read_candidates, write_csv
+from bayescale.commands.files import load_posterior, note_new_tasks, read_candidates, write_csv
 from bayescale.commands.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, Task
 from bayescale.commands.progress import say
 from bayescale.errors import Infeasible, InputError
@@ -84,7 +84,8 @@ def next_runs(
     import bayescale as bs
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
-    posterior = load_posterior(fit, *([env] if env else table["env_id"].unique()))
+    posterior = load_posterior(fit)
+    note_new_tasks(posterior, [env] if env else posterior.named(table)["env_id"].unique())
     write_csv(bs.next_experiments(posterior, table, budget, n, env, threshold, prices, model_size, seed, say), out)
 
 

@@ -1,6 +1,7 @@
 """The files between commands: tables of configurations in, posteriors in, tables out."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,14 +30,19 @@ def read_configs(path: Path) -> "pd.DataFrame":
 
 
 def load_posterior(fit: Path, *env_ids: str) -> "Posterior":
-    """The posterior; a mistyped task would get the answer for a new one, so standard error says so."""
+    """The posterior, with `note_new_tasks`."""
     import bayescale as bs
 
     posterior = bs.load(fit)
+    note_new_tasks(posterior, env_ids)
+    return posterior
+
+
+def note_new_tasks(posterior: "Posterior", env_ids: Iterable[str]) -> None:
+    """A mistyped task would get the answer for a new one, so standard error says so."""
     for env_id in env_ids:
         if env_id not in posterior.tasks:
             print(f"note: no run of {env_id} was fitted; this is the prediction for a new task.", file=sys.stderr)
-    return posterior
 
 
 def write_csv(table: "pd.DataFrame", path: Path) -> None:

@@ -1,0 +1,44 @@
+"""What a task is: an environment, and where one fit holds several suites or algorithms, these too.
+
+One fit may pool several algorithms, as tasks of one population. Their tasks are then named `algorithm/env_id`, and
+`suite/algorithm/env_id` where the suites differ too; one column, `env_id`, names a task from there on.
+"""
+
+from collections.abc import Collection, Sequence
+
+import pandas as pd
+
+from bayescale.errors import InputError
+
+KINDS = ("suite", "algorithm")
+
+
+def naming_columns(table: pd.DataFrame) -> tuple[str, ...]:
+    """Which of suite and algorithm differ between the rows of a table."""
+    return tuple(name for name in KINDS if name in table and table[name].nunique() > 1)
+
+
+def with_task_names(table: pd.DataFrame, columns: Sequence[str], known: Collection[str] = ()) -> pd.DataFrame:
+    """The table with the names of its tasks as `env_id`; other columns as they were.
+
+    Args:
+        table: curves, crossings or configurations.
+        columns: those of `naming_columns` of the fitted runs.
+        known: names that need no change.
+
+    Raises:
+        InputError: a column is missing that tells the tasks apart.
+    """
+    bare = ~table["env_id"].isin(list(known))
+    if not columns or not bare.any():
+        return table
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(
+            f"the fit holds more than one {' and '.join(columns)}, so that rows need the column {missing[0]} too; add "
+            f"it, or name the task as in '{'/'.join(columns)}/env_id'."
+        )
+    names = table["env_id"].astype(str)
+    for name in reversed(columns):
+        names = table[name].astype(str) + "/" + names
+    return table.assign(env_id=table["env_id"].where(~bare, names))
