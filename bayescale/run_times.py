@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
-TURN = 1e-9  # its root is nothing beside 1, and its gradient finite
+BEND = 0.04  # of 1 + 4 skew steps, which is 0 at the turn; below it the root bends away from 0, with a finite gradient
 
 
 class RunTimes(NamedTuple):
@@ -40,10 +40,12 @@ class RunTimes(NamedTuple):
 
 
 def normal_score(steps: Any, skew: Any) -> Any:
-    """z with z + skew z^2 = steps; where that turns back, at |z| = 1/(2 |skew|), the tail goes on in a line.
+    """z with z + skew z^2 = steps; near where that turns back, at |z| = 1/(2 |skew|), the tail bends into a line.
 
     Args:
         steps: (log T - location) / scale, finite.
         skew: as in `RunTimes`.
     """
-    return 2.0 * steps / (1.0 + (1.0 + 4.0 * skew * steps).clip(TURN) ** 0.5)
+    square = 1.0 + 4.0 * skew * steps
+    root = square.clip(BEND) ** 0.5 * np.e ** ((square.clip(-1e3, BEND) - BEND) / (2.0 * BEND))
+    return 2.0 * steps / (1.0 + root)
