@@ -3,7 +3,8 @@
 Seeds of a configuration enter through counts, means and sums of squares, so the cost of a fit grows with distinct
 configurations, not with runs. A time known to lie in (lower, upper] enters at the middle of its log interval, whose
 uniform uncertainty adds width^2 / 12 to the variance (Sheppard's correction). Times below the first evaluation are
-left-censored, times beyond the last one right-censored; both keep one exact term for each run.
+left-censored, times beyond the last one right-censored; both keep one exact term for each run. A run that is above
+the threshold before training says nothing of learning but that it does not fail: its time is earlier than anything.
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ AXES = ("utd", "batch_size", "learning_rate", "model_size")
 COMPROMISE = -2 / 3  # exponent of a run's redundancy in the weight of its times
 FEWEST_SEEDS = 4  # that tell how a distribution leans
 BEFORE_ANY_STEP = -1000.0  # log env steps: "later than this" is certain, for values and gradients alike
+AFTER_ALL_STEPS = 1000.0  # log env steps: "earlier than this" is certain likewise
 
 AnyArray = np.ndarray | Array
 
@@ -58,9 +60,10 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
     configs = identity.assign(config=config).drop_duplicates("config").sort_values("config")
     shape = (len(configs), levels)
 
-    upper = np.log(np.maximum(crossings["env_steps_upper"].to_numpy(float), 1.0)).reshape(-1, levels)
-    lower_steps = crossings["env_steps_lower"].to_numpy(float).reshape(-1, levels)
-    lower = np.log(np.maximum(lower_steps, 1.0))
+    lower_steps, upper_steps = (
+        crossings[f"env_steps_{end}"].to_numpy(float).reshape(-1, levels) for end in ("lower", "upper")
+    )
+    lower, upper = np.log(np.maximum(lower_steps, 1.0)), np.log(np.maximum(upper_steps, 1.0))
     right = crossings["censored"].to_numpy(bool).reshape(-1, levels)
     left = ~right & (lower_steps <= 0)
     inside = ~right & ~left
@@ -79,6 +82,8 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
     squares = total(residual**2)
     lean, lean_precision = _lean(residual, config, squares, count == runs[:, None])
     run, threshold = np.nonzero(~inside)
+    untrained = ~right & (upper_steps <= 0)
+    bound = np.where(right, lower, np.where(untrained, AFTER_ALL_STEPS, upper))
     return Cells(
         task=configs["env_id"].map({name: i for i, name in enumerate(env_ids)}).to_numpy(int),
         log_utd=np.log(configs["utd"].to_numpy(float)),
@@ -94,7 +99,7 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
         censored_config=config[run],
         censored_threshold=threshold,
         censored_side=np.where(right, 1.0, -1.0)[run, threshold],
-        log_bound=np.where(right, lower, upper)[run, threshold],
+        log_bound=bound[run, threshold],
         weight=_weight(residual[inside.all(axis=1)]),
     )
 

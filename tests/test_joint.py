@@ -159,6 +159,26 @@ def test_the_likelihood_of_seeds_equals_its_slow_twin() -> None:
     assert float(model.log_likelihood(sites, cells)) == pytest.approx(slow, rel=1e-6)
 
 
+def test_a_run_above_the_threshold_before_training_says_nothing_of_learning() -> None:
+    crossings = simulated(2).query("threshold == 300.0").reset_index(drop=True)
+    model = JointModel.for_crossings(crossings)
+    from numpyro import handlers
+
+    with handlers.seed(rng_seed=3), handlers.trace() as trace:
+        model.sites()
+    sites = {name: site["value"] for name, site in trace.items()} | {"failure": jnp.asarray(-60.0)}
+
+    def slope(table: pd.DataFrame) -> float:
+        cells = collapse(table, model.env_ids)
+        likelihood = jax.grad(lambda level: model.log_likelihood(sites | {"level_mean": level}, cells))
+        return float(likelihood(sites["level_mean"]))
+
+    everywhere = crossings.assign(env_steps_lower=0.0, env_steps_upper=0.0)
+    assert slope(everywhere) == 0.0
+    first = crossings.assign(env_steps_lower=0.0, env_steps_upper=1000.0)
+    assert slope(first) < 0.0  # the control: seen first at the first evaluation, a run tells that learning is quick
+
+
 def test_axes_that_do_not_vary_have_no_parameters() -> None:
     crossings = simulated(0).query("batch_size == 256 and learning_rate == 5e-4").reset_index(drop=True)
     model = JointModel.for_crossings(crossings)
