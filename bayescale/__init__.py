@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bayescale.frontier import Frontier, frontier
     from bayescale.plots import plot_frontier
     from bayescale.posterior import Posterior
+    from bayescale.rehearsal import DesignCheck, check_design, prior_predictive
     from bayescale.report import report
     from bayescale.scores import Scores, score
     from bayescale.simulate import KnownLaw, crossings_of, curves_of, simulate_runs
@@ -51,6 +52,7 @@ __all__ = [
     "Allocation",
     "BayeScaleError",
     "BudgetPath",
+    "DesignCheck",
     "Frontier",
     "Infeasible",
     "InputError",
@@ -65,6 +67,7 @@ __all__ = [
     "__version__",
     "allocate",
     "budget_path",
+    "check_design",
     "compare",
     "contraction",
     "coverage",
@@ -83,6 +86,7 @@ __all__ = [
     "pit",
     "plot_frontier",
     "posterior_predictive_checks",
+    "prior_predictive",
     "rank_test",
     "read_curves",
     "read_return_scale",
@@ -116,6 +120,7 @@ _HOMES = {
     "frontier": ("Frontier", "frontier"),
     "plots": ("plot_frontier",),
     "posterior": ("Posterior",),
+    "rehearsal": ("DesignCheck", "check_design", "prior_predictive"),
     "report": ("report",),
     "scores": ("Scores", "score"),
     "simulate": ("KnownLaw", "crossings_of", "curves_of", "simulate_runs"),

@@ -12,6 +12,7 @@ import typer
 
 from bayescale.commands.comparisons import compare
 from bayescale.commands.decisions import allocate, next_runs
+from bayescale.commands.designs import check_design
 from bayescale.commands.fits import fit
 from bayescale.commands.predictions import frontier, predict
 from bayescale.commands.reports import demo, report
@@ -88,6 +89,7 @@ app.command()(predict)
 app.command()(frontier)
 app.command()(allocate)
 app.command("next")(next_runs)
+app.command("check-design")(check_design)
 app.command()(compare)
 app.command()(report)
 app.command()(demo)

@@ -30,6 +30,7 @@ NUMERIC = (
     "bayescale.models",
     "bayescale.posterior",
     "bayescale.predictive",
+    "bayescale.rehearsal",
     "bayescale.scores",
     "bayescale.simulate",
     "bayescale.utility",

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bayescale.outputs import written
 
@@ -27,6 +27,32 @@ def read_configs(path: Path) -> "pd.DataFrame":
     from bayescale.tables import check_columns, read_table
 
     return check_columns(read_table(path, ("env_id",)), SETTING_COLUMNS).reset_index(drop=True)
+
+
+class Design(NamedTuple):
+    """Configurations with their seeds, and of a plan the env steps between evaluations and of the longest run."""
+
+    configs: "pd.DataFrame"
+    every: int | None
+    horizon: int | None
+
+
+def read_design(path: Path) -> Design:
+    """The design in a table of configurations or in a sweep's plan (.toml) of one algorithm and width."""
+    from bayescale.simulate import DESIGN_COLUMNS
+    from bayescale.tables import check_columns, read_table
+
+    if path.suffix != ".toml":
+        return Design(check_columns(read_table(path, ("env_id",)), DESIGN_COLUMNS).reset_index(drop=True), None, None)
+    import pandas as pd
+
+    from bayescale.runners import load_plan
+
+    names = [column.name for column in DESIGN_COLUMNS if column.name != "seeds"]
+    runs = load_plan(path).runs
+    configs = pd.DataFrame([{name: getattr(run, name) for name in names} for run in runs])
+    seeds = configs.groupby(names, sort=False).size().rename("seeds").reset_index()
+    return Design(seeds, max(run.evaluation_interval for run in runs), max(run.env_steps for run in runs))
 
 
 def load_posterior(fit: Path, *env_ids: str) -> "Posterior":

@@ -1,0 +1,120 @@
+"""What priors and grids say before a run is paid for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale import cli
+from bayescale.errors import InputError
+from bayescale.models import PRIORS, Prior
+
+CONFIGS = pd.DataFrame({"env_id": "A-v0", "utd": [0.25, 1.0, 4.0, 16.0], "batch_size": 256, "learning_rate": 5e-4})
+
+
+def checked(utds, **more):
+    design = CONFIGS.assign(utd=utds, seeds=4)
+    return bs.check_design(design, 500, 1e6, np.random.default_rng(0), datasets=24, draws=100, warmup=100, **more)
+
+
+def test_a_wide_grid_of_utds_tells_the_law_and_a_narrow_one_does_not():
+    """Both tell the median run within themselves; the narrow one cannot know it beyond."""
+    wide, narrow = checked([1 / 64, 1 / 4, 4, 64]), checked([1, 1.03, 1.06, 1.1])
+    assert wide.table.loc["log_alpha", "ratio"] < 0.75
+    assert narrow.table.loc["log_alpha", "ratio"] > 0.9  # the control that must fail to tell
+    assert narrow.table.loc["min_share", "ratio"] > 0.9
+    assert wide.table.loc["log env steps, A-v0, UTD 0.0078125", "ratio"] < 0.75
+    assert list(wide.table) == ["prior_sd", "posterior_sd", "ratio", "coverage90", "standard_error"]
+    assert wide.table.loc["log_alpha", "prior_sd"] == pytest.approx(PRIORS["log_alpha"].scale, rel=0.1)
+    for each in (wide, narrow):
+        # Six quantities of 24 data sets at three standard errors; a grid that tells nothing has its prior's coverage.
+        assert (each.table["coverage90"] > 0.9 - 3.3 * each.table["standard_error"]).all()
+        assert 0.5 < each.reached <= 1
+        assert each.datasets == 24
+
+
+def test_prior_predictive_of_a_known_prior_by_hand():
+    """Priors that leave one number open: env steps are lognormal."""
+    exact = {name: Prior("fixed", prior.location, 0.0) for name, prior in PRIORS.items()}
+    exact |= {name: Prior("fixed", 0.0, 0.0) for name in exact if name.endswith("_sd")}
+    exact |= {
+        "level_mean": Prior("normal", np.log(1e5), 1.0),
+        "log_noise_mean": Prior("fixed", -10.0, 0.0),
+        "failure": Prior("fixed", -50.0, 0.0),
+    }
+    said = bs.prior_predictive(CONFIGS.iloc[[1]], (1.0,), 1e4, 1e6, exact, draws=20_000).squeeze()
+    assert said["q50"] == pytest.approx(1e5, rel=0.03)
+    assert said["magnitudes"] == pytest.approx(2 * 1.645 / np.log(10), rel=0.03)
+    outside = 0.01065  # of a standard normal, beyond log 10 on either side
+    assert said["earlier"] == pytest.approx(outside, abs=0.003)
+    assert said["later"] == pytest.approx(outside, abs=0.003)
+    assert said["p_reach"] == pytest.approx(1.0)
+
+
+def test_default_priors_allow_for_orders_of_magnitude_and_higher_thresholds_take_longer():
+    said = bs.prior_predictive(CONFIGS, (300.0, 500.0, 800.0), every=1000, horizon=1e6, draws=500)
+    assert len(said) == 12
+    assert (said["magnitudes"] > 2).all()
+    assert (said["earlier"] + said["later"]).between(0, 1).all()
+    by_threshold = said.groupby("threshold")
+    assert by_threshold["q50"].mean().is_monotonic_increasing
+    assert by_threshold["later"].mean().is_monotonic_increasing
+    assert (by_threshold["later"].mean() > 0.05).all()
+
+
+def test_bad_arguments_are_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match=r"thresholds must be finite and increase; got \(2, 1\)\."):
+        bs.prior_predictive(CONFIGS, (2, 1))
+    with pytest.raises(InputError, match=r"priors has no 'beta'; the names are"):
+        bs.prior_predictive(CONFIGS, priors={"beta": PRIORS["log_alpha"]})
+    with pytest.raises(InputError, match=r"draws must be at least 1; got 0\."):
+        bs.prior_predictive(CONFIGS, draws=0)
+    with pytest.raises(InputError, match=r"configs must have utd finite and > 0"):
+        bs.prior_predictive(CONFIGS.assign(utd=-1.0))
+    with pytest.raises(InputError, match=r"env_steps and horizon must be finite and > 0; got -1\."):
+        bs.check_design(CONFIGS, 1000, 1e6, rng, env_steps=-1)
+    with pytest.raises(InputError, match=r"datasets must be at least 1; got 0\."):
+        bs.check_design(CONFIGS, 1000, 1e6, rng, datasets=0)
+
+
+PLAN = """
+env_id = "Pendulum-v1"
+utd = [0.5, 2]
+batch_size = [64]
+learning_rate = [1e-3]
+seed = [0, 1, 2]
+env_steps = 20_000
+evaluation_interval = 500
+"""
+
+
+def test_the_command_reads_plans_and_prints_what_they_tell(tmp_path, capsys, monkeypatch):
+    """The check itself is the function's, and tried above."""
+    asked = []
+
+    def check(design, *given, **options):
+        asked.append((design, *given, options))
+        columns = {"prior_sd": 1.0, "posterior_sd": [0.2, 0.6, 0.9], "ratio": [0.2, 0.6, 0.9], "coverage90": 0.875}
+        names = pd.Index(["batch_size_mean", "min_share", "log_alpha"], name="quantity")
+        return bs.DesignCheck(pd.DataFrame({**columns, "standard_error": 0.05}, names), 0.9, 2)
+
+    monkeypatch.setattr(bs, "check_design", check)
+    (tmp_path / "plan.toml").write_text(PLAN)
+    command = ["check-design", str(tmp_path / "plan.toml"), "--datasets", "2", "--thresholds", "3"]
+    assert cli.main([*command, "--out", str(tmp_path / "check.csv")]) == 0
+    ((design, every, horizon, _, thresholds, env_steps, options),) = asked
+    assert design["seeds"].tolist() == [3, 3]
+    assert design["utd"].tolist() == [0.5, 2.0]
+    assert (every, horizon, thresholds, env_steps, options) == (500, 20_000, (1, 2, 3), None, {"datasets": 2})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-1] for line in lines[1:4]] == ["told", "told in part", "not told"]
+    assert lines[4].startswith("2 data sets; 90% of their times")
+    table = pd.read_csv(tmp_path / "check.csv")
+    assert table["quantity"].tolist() == ["batch_size_mean", "min_share", "log_alpha"]
+
+
+def test_a_table_needs_to_be_told_how_long_runs_are(tmp_path, refused):
+    CONFIGS.to_csv(tmp_path / "configs.csv", index=False)
+    said = refused("check-design", tmp_path / "configs.csv", "--every", "1000")
+    assert said == "error: a table of configurations needs --every and --horizon; give both, or a plan.\n"
