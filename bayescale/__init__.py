@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bayescale.allocation import Allocation, BudgetPath, allocate, budget_path
     from bayescale.calibration import (
-        RankTest,
         Replications,
         contraction,
         coverage,
         credible_coverage,
         pit,
-        rank_test,
         replicate,
     )
+    from bayescale.calibration_plots import plot_ranks
     from bayescale.checks import posterior_predictive_checks
     from bayescale.comparators import (
         fit_complete_pooling,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from bayescale.frontier import Frontier, frontier
     from bayescale.plots import plot_frontier
     from bayescale.posterior import Posterior
+    from bayescale.ranks import RankHistogram, RankTest, rank_histogram, rank_test
     from bayescale.rehearsal import DesignCheck, check_design, prior_predictive
     from bayescale.report import report
     from bayescale.scores import Scores, score
@@ -61,6 +61,7 @@ __all__ = [
     "NotConverged",
     "Posterior",
     "Prices",
+    "RankHistogram",
     "RankTest",
     "Replications",
     "Scores",
@@ -85,8 +86,10 @@ __all__ = [
     "next_experiments",
     "pit",
     "plot_frontier",
+    "plot_ranks",
     "posterior_predictive_checks",
     "prior_predictive",
+    "rank_histogram",
     "rank_test",
     "read_curves",
     "read_return_scale",
@@ -101,15 +104,14 @@ __all__ = [
 _HOMES = {
     "allocation": ("Allocation", "BudgetPath", "allocate", "budget_path"),
     "calibration": (
-        "RankTest",
         "Replications",
         "contraction",
         "coverage",
         "credible_coverage",
         "pit",
-        "rank_test",
         "replicate",
     ),
+    "calibration_plots": ("plot_ranks",),
     "checks": ("posterior_predictive_checks",),
     "comparators": ("fit_complete_pooling", "fit_law", "fit_no_pooling", "fit_published", "fit_size_law"),
     "compare": ("compare",),
@@ -120,6 +122,7 @@ _HOMES = {
     "frontier": ("Frontier", "frontier"),
     "plots": ("plot_frontier",),
     "posterior": ("Posterior",),
+    "ranks": ("RankHistogram", "RankTest", "rank_histogram", "rank_test"),
     "rehearsal": ("DesignCheck", "check_design", "prior_predictive"),
     "report": ("report",),
     "scores": ("Scores", "score"),

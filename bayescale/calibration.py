@@ -14,10 +14,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float, Int
-from numpyro.diagnostics import effective_sample_size
+from jaxtyping import Array, Float
 from numpyro.infer import Predictive
-from scipy.special import ndtri
 
 from bayescale.density import Model
 from bayescale.errors import InputError
@@ -28,8 +26,6 @@ from bayescale.run_times import RunTimes
 from bayescale.simulate import crossings_of, simulate_runs
 
 PRIOR_DRAWS = 2000  # for the prior's spread; its sd is then known to 2%
-NULL_DRAWS = 20_000  # of uniform ranks; p-values are known to 0.0002 near 0.001
-FEWEST_RANKS = 19  # thinned draws below which ranks are too coarse to test
 
 
 class SimulableModel(Model, Protocol):
@@ -63,28 +59,6 @@ class Replications:
     prior_sd: pd.Series
     diverged: Float[np.ndarray, " dataset"]
     reached: Float[np.ndarray, " dataset"]
-
-
-@dataclass(frozen=True)
-class RankTest:
-    """Simulation-based calibration of each quantity.
-
-    Attributes:
-        ranks: draws below the true value, from 0 to `draws`; one row per data set, one column per quantity.
-        draws: posterior draws that a true value is ranked among.
-        p_values: of the hypothesis that a quantity's ranks are uniform.
-        false_alarm: the chance that `uniform` is false for a right model, at most.
-    """
-
-    ranks: pd.DataFrame
-    draws: int
-    p_values: pd.Series
-    false_alarm: float
-
-    @property
-    def uniform(self) -> bool:
-        """Whether every quantity passes, at the false-alarm rate shared out among them (Bonferroni)."""
-        return bool(self.p_values.min() * len(self.p_values) >= self.false_alarm)
 
 
 def replicate(
@@ -156,41 +130,6 @@ def replicate(
     reached = np.array([(~t["censored"] & (t["env_steps_lower"] > 0)).mean() for t in tables])
     true = _quantities(model, sites, parameters, at)
     return Replications(true, posterior, prior.std(), fits.diverging.mean(axis=1), reached)
-
-
-def rank_test(replications: Replications, rng: np.random.Generator, false_alarm: float = 0.01) -> RankTest:
-    """The ranks of the true values among posterior draws, and whether they are uniform.
-
-    Uniform ranks prove exact fits only if the data come from the model that is fitted. For the joint model that is so
-    with one threshold: with several, its likelihood is composite, and `credible_coverage` says by how much its
-    intervals miss. Draws are thinned to the effective number that 95% of the fits have of every quantity.
-
-    The test asks for the two ways in which intervals go wrong, bias and a wrong width. With z the normal scores of the
-    n ranks and m_p the mean of z^p over all ranks, its statistic n (mean(z)^2 / m_2 + (mean(z^2) - m_2)^2 / (m_4 -
-    m_2^2)) is about chi-square of 2 degrees of freedom for a right model; its exact null is simulated.
-
-    Args:
-        replications: what `replicate` made.
-        rng: source of the simulated null.
-        false_alarm: the chance to reject a right model, at most, over all quantities together.
-
-    Raises:
-        InputError: too few effective draws to rank among.
-    """
-    datasets, draws, _ = replications.draws.shape
-    with np.errstate(divide="ignore"):
-        effective = np.stack([effective_sample_size(fit[None]) for fit in replications.draws])
-    effective = np.where((effective > 0) & (effective < draws), effective, draws)  # antithetic draws: more, or no limit
-    kept = int(np.quantile(effective.min(axis=1), 0.05))
-    if kept < FEWEST_RANKS:
-        raise InputError(f"draws are too few: {kept} effective ones of a quantity. Raise draws in replicate.")
-    thinned = replications.draws[:, np.linspace(0, draws - 1, kept).round().astype(int)]
-    ranks = (thinned < replications.true.to_numpy()[:, None]).sum(axis=1)
-    null = np.sort(_bias_and_width(rng.integers(0, kept + 1, (datasets, NULL_DRAWS)), kept))
-    statistic = _bias_and_width(ranks, kept)
-    p_values = (1 + NULL_DRAWS - np.searchsorted(null, statistic)) / (1 + NULL_DRAWS)
-    names = replications.true.columns
-    return RankTest(pd.DataFrame(ranks, columns=names), kept, pd.Series(p_values, names), false_alarm)
 
 
 def credible_coverage(replications: Replications, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> pd.DataFrame:
@@ -293,12 +232,3 @@ def _quantities(
         for index in np.ndindex(location.shape[1:]):
             columns[f"log_env_steps[{index[0]},{index[1]}]"] = location[(slice(None), *index)]
     return pd.DataFrame(columns)
-
-
-def _bias_and_width(ranks: Int[np.ndarray, "dataset test"], draws: int) -> Float[np.ndarray, " test"]:
-    """The statistic of `rank_test` for ranks from 0 to `draws`."""
-    scores = ndtri((np.arange(draws + 1) + 0.5) / (draws + 1))
-    square, fourth = (scores**2).mean(), (scores**4).mean()
-    bias, width = scores[ranks].mean(axis=0), (scores[ranks] ** 2).mean(axis=0) - square
-    statistic: Float[np.ndarray, " test"] = len(ranks) * (bias**2 / square + width**2 / (fourth - square**2))
-    return statistic

@@ -214,7 +214,7 @@ def plot_diagnostics(diagnostics: pd.DataFrame, ax: Axes | None = None, min_ess:
     return finish(ax)
 
 
-def plot_ranks(counts: Int[np.ndarray, "chain bin"], name: str, ax: Axes | None = None) -> Axes:
+def plot_chain_ranks(counts: Int[np.ndarray, "chain bin"], name: str, ax: Axes | None = None) -> Axes:
     """Axes with the rank histogram of one parameter: chains that agree are all flat, near the dotted line.
 
     Args:

@@ -17,6 +17,7 @@ from scipy.stats import rankdata
 from bayescale import plots
 from bayescale.allocation import DEFAULT_PRICES, Allocation, allocations, budget_path
 from bayescale.axes import plain
+from bayescale.checks import OVERALL, posterior_predictive_checks
 from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
 from bayescale.errors import InputError, MissingExtra
@@ -36,6 +37,16 @@ BEYOND = 2.0  # the pictures go this factor beyond the swept UTD, on both sides
 LEVELS_SHOWN = 4  # thresholds in the picture of the frontier and in the table of choices
 RANK_BINS = 20
 PRIOR_DRIVEN = 0.7  # an exponent that keeps more of its prior sd than this has learned little from the data
+FALSE_ALARM = 0.01  # of the table of tasks that do not follow the law
+STATISTICS = {
+    "utd": "curves over UTD",
+    "batch_size": "curves over batch size",
+    "learning_rate": "curves over learning rate",
+    "scatter": "settings scatter more than in other tasks",
+    "surface": "settings lie off the law",
+    "spread": "seeds spread otherwise at high UTD than at low",
+    "censored": "censored otherwise than predicted",
+}
 EXPONENTS = {
     "log_alpha": "log α: how fast the data needed falls with UTD",
     "batch_size_slope": "how fast the best batch size falls with UTD",
@@ -120,6 +131,9 @@ def report(
         exponents=_exponents(diagnostics, priors),
         priors=priors,
         inside=checked[["inside50", "inside90"]].mean(),
+        checks=_law_checks(posterior, tasks),
+        statistics=STATISTICS,
+        false_alarm=FALSE_ALARM,
     )
     with written(path) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -188,6 +202,12 @@ def _predictive_check(posterior: Posterior) -> pd.DataFrame:
     )
 
 
+def _law_checks(posterior: Posterior, tasks: Sequence[str]) -> pd.DataFrame:
+    """The posterior predictive checks of these tasks, made among all, and of all together."""
+    checks = posterior_predictive_checks(posterior, np.random.default_rng(0), false_alarm=FALSE_ALARM)
+    return checks[checks["env_id"].isin([*tasks, OVERALL])]
+
+
 def _last_env_steps(crossings: pd.DataFrame) -> pd.Series:
     """By task, the last env step that the crossings tell of."""
     last = crossings["env_steps_upper"].where(~crossings["censored"], crossings["env_steps_lower"])
@@ -206,7 +226,7 @@ def _diagnostic_pictures(posterior: Posterior, diagnostics: pd.DataFrame) -> dic
     fewest = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1).idxmin()
     min_ess = MIN_ESS_PER_CHAIN * len(next(iter(posterior.draws.values())))
     worst = dict.fromkeys((str(diagnostics["r_hat"].idxmax()), str(fewest)))
-    ranks = {name: _svg(plots.plot_ranks(_rank_counts(posterior, name), name)) for name in worst}
+    ranks = {name: _svg(plots.plot_chain_ranks(_rank_counts(posterior, name), name)) for name in worst}
     return {"convergence": _svg(plots.plot_diagnostics(diagnostics, min_ess=min_ess)), **ranks}
 
 

@@ -30,6 +30,7 @@ NUMERIC = (
     "bayescale.models",
     "bayescale.posterior",
     "bayescale.predictive",
+    "bayescale.ranks",
     "bayescale.rehearsal",
     "bayescale.scores",
     "bayescale.simulate",

@@ -12,9 +12,9 @@ import pytest
 from scipy.stats import chi2, kstest, norm
 
 import bayescale as bs
-from bayescale.calibration import _bias_and_width
 from bayescale.inference import Status, sample, sample_each
 from bayescale.models import PRIORS, JointModel, Prior
+from bayescale.ranks import _bias_and_width
 
 FALSE_ALARM = 0.01  # of each statistical test here
 EVERY, HORIZON = 2000, 4e5

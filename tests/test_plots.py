@@ -224,7 +224,7 @@ def test_diagnostics_split_at_the_limits_and_name_the_worst():
 
 def test_ranks_are_the_counts_of_each_chain():
     counts = np.array([[3, 5, 4], [5, 3, 4]])
-    ax = plots.plot_ranks(counts, "level[0]")
+    ax = plots.plot_chain_ranks(counts, "level[0]")
     assert [patch.get_data().values.tolist() for patch in ax.patches] == counts.tolist()
     assert labels(ax) == ["chain 1", "chain 2"]
 
@@ -240,14 +240,15 @@ def test_draws_on_the_axes_given_and_leaves_global_state_alone(table):
 def test_importing_the_module_loads_no_matplotlib_and_drawing_no_pyplot():
     code = (
         "import sys; from bayescale import plots; assert 'matplotlib' not in sys.modules\n"
-        "import numpy as np; plots.plot_ranks(np.ones((2, 3)), 'x'); assert 'matplotlib.pyplot' not in sys.modules"
+        "import numpy as np; plots.plot_chain_ranks(np.ones((2, 3)), 'x')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_a_name_with_dollar_signs_is_no_formula():
-    ax = plots.plot_ranks(np.ones((2, 3), int), r"$\nonsense$")
+    ax = plots.plot_chain_ranks(np.ones((2, 3), int), r"$\nonsense$")
     ax.get_figure().savefig("/dev/null", format="png")
 
 

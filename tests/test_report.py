@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from bayescale.allocation import allocate
+from bayescale.checks import posterior_predictive_checks
 from bayescale.errors import InputError, MissingExtra
 from bayescale.inference import Status
 from bayescale.report import report
@@ -113,6 +114,22 @@ def test_the_recommendation_is_the_allocation_at_the_highest_level_that_half_the
         assert f"env steps and {MODULE._rate(choice.flops['q50'])}" in said
         assert f"({low} to {high})" in said
     assert "Budget: 2 per flop and 3e9 per env step" in said
+
+
+def test_tasks_that_do_not_follow_the_law_are_named(page, posterior, tmp_path, monkeypatch):
+    """The flags are those of the checks; what is said of them depends on nothing else."""
+    checks = posterior_predictive_checks(posterior, np.random.default_rng(0), false_alarm=0.01)
+    assert {"surface", "spread", "censored"} <= set(checks["statistic"])
+    for each in checks["p_value"]:
+        assert f"{each:.2g}" in page
+
+    def said(flagged):
+        monkeypatch.setattr(MODULE, "posterior_predictive_checks", lambda *_, **__: checks.assign(flagged=flagged))
+        return Elements(report(posterior, tmp_path / "page.html").read_text(encoding="utf-8")).text
+
+    odd = (checks["env_id"] == TASKS[0]) & (checks["statistic"] == "surface")
+    assert f"{TASKS[0]} does not follow the law that was fitted: {TASKS[0]}: settings lie off the law." in said(odd)
+    assert "No task departs from the law" in said(False)
 
 
 @pytest.fixture(scope="module")
