@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bayescale.design import next_experiments
     from bayescale.errors import BayeScaleError, Infeasible, InputError, MissingExtra, NotConverged
     from bayescale.frontier import Frontier, frontier
+    from bayescale.performance import performance
     from bayescale.plots import plot_frontier
     from bayescale.posterior import Posterior
     from bayescale.ranks import RankHistogram, RankTest, rank_histogram, rank_test
@@ -84,6 +85,7 @@ __all__ = [
     "frontier",
     "load",
     "next_experiments",
+    "performance",
     "pit",
     "plot_frontier",
     "plot_ranks",
@@ -120,6 +122,7 @@ _HOMES = {
     "design": ("next_experiments",),
     "errors": ("BayeScaleError", "Infeasible", "InputError", "MissingExtra", "NotConverged"),
     "frontier": ("Frontier", "frontier"),
+    "performance": ("performance",),
     "plots": ("plot_frontier",),
     "posterior": ("Posterior",),
     "ranks": ("RankHistogram", "RankTest", "rank_histogram", "rank_test"),

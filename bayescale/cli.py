@@ -14,7 +14,7 @@ from bayescale.commands.comparisons import compare
 from bayescale.commands.decisions import allocate, next_runs
 from bayescale.commands.designs import check_design
 from bayescale.commands.fits import fit
-from bayescale.commands.predictions import frontier, predict
+from bayescale.commands.predictions import frontier, performance, predict
 from bayescale.commands.reports import demo, report
 from bayescale.commands.sweeps import sweep
 from bayescale.errors import BayeScaleError
@@ -86,6 +86,7 @@ def _options(
 app.command()(sweep)
 app.command()(fit)
 app.command()(predict)
+app.command()(performance)
 app.command()(frontier)
 app.command()(allocate)
 app.command("next")(next_runs)

@@ -6,7 +6,7 @@ The model is an argument; `load` is told which models exist. Files are netCDF wi
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from bayescale import predictive
 from bayescale.arviz_versions import inference_data
@@ -122,7 +122,9 @@ class Posterior:
             raise InputError(f"threshold {threshold:g} was not fitted; choose one of {known}, or fit again with it.")
         return at
 
-    def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
+    def predict(
+        self, configs: pd.DataFrame, thresholds: Sequence[Any] | Num[np.ndarray, "..."] | None = None
+    ) -> pd.DataFrame:
         """Quantiles of the env steps until a new run (one seed) is seen to reach each threshold.
 
         It is seen at an evaluation, so quantiles are rounded up to whole evaluation intervals.
@@ -132,6 +134,8 @@ class Posterior:
                 runs; optional evaluation_interval, the env steps between evaluations of the new run, by default the
                 median of the task's fitted runs. Further columns are kept. A task without runs gets the population's
                 prediction.
+            thresholds: increasing returns, from the lowest fitted on; default those fitted. Beyond the highest, the law
+                of `bayescale.extrapolation` takes over.
 
         Returns:
             One row per configuration and threshold: the columns of `configs`, `evaluation_interval`, `threshold`, q05
@@ -143,17 +147,22 @@ class Posterior:
         """
         configs = checked_configs(configs).reset_index(drop=True)
         named = self.named(configs)
-        predicted = predictive.predict(self.model, self.flat_draws(PREDICTION_DRAWS), named, LEVELS)
+        draws = self.flat_draws(PREDICTION_DRAWS)
+        if thresholds is None:
+            returns, predicted = self.thresholds, predictive.predict(self.model, draws, named, LEVELS)
+        else:
+            returns = np.asarray(thresholds, float)
+            predicted = predictive.predict_at(self.model, draws, named, LEVELS, self.thresholds, returns)
         if "evaluation_interval" not in configs:
             configs = configs.assign(evaluation_interval=self._evaluation_intervals(named))
-        levels = len(self.thresholds)
+        levels = len(returns)
         table = configs.loc[configs.index.repeat(levels)].reset_index(drop=True)
-        table["threshold"] = np.tile(self.thresholds, len(configs))
+        table["threshold"] = np.tile(returns, len(configs))
         every = table[["evaluation_interval"]].to_numpy(float)
         table[list(QUANTILES)] = np.ceil(predicted.quantiles.reshape(-1, len(LEVELS)) / every) * every
         table[["law_q05", "law_q50", "law_q95"]] = predicted.law.reshape(-1, 3)
         table["p_reach"] = predicted.p_reach.ravel()
-        table["extrapolated"] = np.repeat(self.extrapolated(named), levels)
+        table["extrapolated"] = np.repeat(self.extrapolated(named), levels) | (table["threshold"] > self.thresholds[-1])
         return table
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:

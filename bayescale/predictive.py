@@ -17,6 +17,7 @@ import pandas as pd
 from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
+from bayescale.extrapolation import at_thresholds
 from bayescale.run_times import RunTimes, normal_score
 
 CHUNK = 256  # configurations at a time: what is computed of them stays in the cache
@@ -86,10 +87,34 @@ def predict(
     return Prediction(*map(np.concatenate, zip(*chunks, strict=True)))
 
 
+def predict_at(
+    model: Any,
+    draws: Mapping[str, Any],
+    configs: pd.DataFrame,
+    levels: Float[np.ndarray, " level"],
+    fitted: Float[np.ndarray, " threshold"],
+    wanted: Float[np.ndarray, " wanted"],
+) -> Prediction:
+    """As `predict`, at other returns than the thresholds `fitted`; see `bayescale.extrapolation`."""
+    chunks = []
+    for first in range(0, len(configs), CHUNK):
+        times = at_thresholds(runs(model, draws, configs.iloc[first : first + CHUNK]), fitted, wanted)
+        quantiles = np.asarray(_quantiles(RunTimes(*map(jnp.asarray, times)), levels))
+        law = np.where(times.p_reach > 0, times.location, np.inf)
+        law = np.exp(np.moveaxis(np.quantile(law, LAW_LEVELS, axis=0, method="nearest"), 0, -1))
+        chunks.append(Prediction(quantiles, law, times.p_reach.mean(axis=0)))
+    return Prediction(*map(np.concatenate, zip(*chunks, strict=True)))
+
+
 @partial(jax.jit, static_argnums=0)
 def _predicted(model: Any, draws: Mapping[str, Any], points: Any, levels: Array) -> Any:
     times = jax.vmap(model.runs, in_axes=(0, None))(draws, points)
     return times.location, mixture_quantiles(times, levels), times.p_reach.mean(axis=0)
+
+
+@jax.jit
+def _quantiles(times: RunTimes, levels: Array) -> Array:
+    return mixture_quantiles(times, levels)
 
 
 def mixture_quantiles(times: RunTimes, levels: Float[AnyArray, " level"]) -> Float[Array, "point threshold level"]:

@@ -8,7 +8,7 @@ import pytest
 
 from bayescale import cli
 
-COMMANDS = ("sweep", "fit", "predict", "frontier", "allocate", "next", "compare", "report", "demo")
+COMMANDS = ("sweep", "fit", "predict", "performance", "frontier", "allocate", "next", "compare", "report", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

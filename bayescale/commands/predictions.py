@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bayescale.commands.files import load_posterior, read_configs, write_csv
-from bayescale.commands.options import FitFile, ModelSize, Task, parse_utd
+from bayescale.commands.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, Task, parse_thresholds, parse_utd
 from bayescale.outputs import check_output
 
 
@@ -16,13 +16,42 @@ def predict(
         Path, typer.Option(metavar="CONFIGS.csv", help="Columns env_id, utd, batch_size, learning_rate, [model_size].")
     ],
     out: Annotated[Path, typer.Option(metavar="PRED.csv", help="The table to write.")],
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: those fitted.")
+    ] = None,
 ) -> None:
     """Predict the env steps until new runs reach each threshold."""
     check_output(out, ".csv")
     configs = read_configs(at)
     import bayescale as bs
 
-    write_csv(bs.load(fit).predict(configs), out)
+    returns = parse_thresholds(thresholds)
+    write_csv(bs.load(fit).predict(configs, returns), out)
+
+
+def performance(
+    fit: FitFile,
+    at: Annotated[
+        Path,
+        typer.Option(
+            metavar="CONFIGS.csv", help="Columns env_id, utd, batch_size, learning_rate, [model_size, env_steps]."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="RETURNS.csv", help="The table to write.")],
+    env_steps: Annotated[
+        float | None, typer.Option(metavar="D", help="Length of every run, if the table has none.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(metavar="F", help="Of every run, in place of its length.")] = None,
+    env_step_price: EnvStepPrice = 4e9,
+    flop_price: FlopPrice = 1.0,
+) -> None:
+    """Predict the return that new runs reach within a length or a budget."""
+    check_output(out, ".csv")
+    configs = read_configs(at)
+    import bayescale as bs
+
+    prices = bs.Prices(flop=flop_price, env_step=env_step_price)
+    write_csv(bs.performance(bs.load(fit), configs, env_steps, budget, prices), out)
 
 
 def frontier(

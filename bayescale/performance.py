@@ -1,0 +1,120 @@
+"""How far a run gets: the return that it reaches within so many env steps or within a budget, with a band.
+
+The same posterior read the other way round. A return is reached within D env steps when the time to it is at most D, so
+that the chance to get beyond a return, P(T(J) <= D), falls with J; beyond the highest fitted threshold T(J) follows the
+law of `bayescale.extrapolation`.
+"""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from bayescale.allocation import DEFAULT_PRICES
+from bayescale.errors import InputError
+from bayescale.extrapolation import FEWEST, at_thresholds
+from bayescale.frontier import critic_parameters
+from bayescale.posterior import LEVELS, QUANTILES, Posterior, checked_configs
+from bayescale.predictive import LAW_LEVELS, runs
+from bayescale.settings import flops_per_step
+from bayescale.utility import Prices
+
+PERFORMANCE_DRAWS = 400
+AT_ONCE = 64  # configurations
+FARTHEST = 20.0  # times the fitted range of returns: beyond the highest threshold by more is inf
+
+
+def performance(
+    posterior: Posterior,
+    configs: pd.DataFrame,
+    env_steps: float | None = None,
+    budget: float | None = None,
+    prices: Prices = DEFAULT_PRICES,
+) -> pd.DataFrame:
+    """Quantiles of the return that a new run reaches within `env_steps`, or within what `budget` pays for.
+
+    Args:
+        posterior: a fit.
+        configs: as for `Posterior.predict`; the length of each run may stand in a column `env_steps`.
+        env_steps: the length of every run, if not in the configurations.
+        budget: of every run, in the unit of the prices, in place of a length.
+        prices: of a flop and an env step; flops need a model size, in the configurations or the fitted runs.
+
+    Returns:
+        A row per configuration: its columns, `env_steps`, q05 ... q95 (the return of a new run, one seed, in the units
+        of the thresholds; -inf below the lowest threshold), law_q05 law_q50 law_q95 (of the median run: parameter
+        uncertainty alone), and `extrapolated`: outside the data, or q50 above the highest threshold.
+
+    Raises:
+        InputError: not one of env steps and budget, or numbers that cannot be used.
+    """
+    configs = checked_configs(configs).reset_index(drop=True)
+    given = [name for name, value in (("env_steps", env_steps), ("budget", budget)) if value is not None]
+    if len(given) + ("env_steps" in configs) != 1:
+        raise InputError("performance needs the env steps of each run or a budget; give one of them.")
+    if budget is not None:
+        sizes = configs if "model_size" in configs else configs.assign(model_size=critic_parameters(posterior, None))
+        configs = configs.assign(env_steps=budget / prices.cost(flops_per_step(sizes), np.ones(len(configs))))
+    elif env_steps is not None:
+        configs = configs.assign(env_steps=env_steps)
+    lengths = configs["env_steps"].to_numpy(float)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise InputError(f"{(given or ['env_steps'])[0]} must be finite and > 0; correct it.")
+    draws, named, grid = posterior.flat_draws(PERFORMANCE_DRAWS), posterior.named(configs), _returns(posterior)
+    quantiles, law = [], []
+    for first in range(0, len(configs), AT_ONCE):
+        rows = slice(first, first + AT_ONCE)
+        times = runs(posterior.model, draws, named.iloc[rows])
+        times = at_thresholds(times, posterior.thresholds, grid)
+        within = np.log(lengths[rows])[:, None]
+        reached = times.reached_by(within).mean(axis=0)
+        median = ((times.location <= within) & (times.p_reach > 0.5)).astype(float)
+        exact = _reached(times.location, within, grid, median)
+        quantiles.append(np.stack([_where_falls(reached, grid, 1 - level) for level in LEVELS], axis=1))
+        law.append(np.quantile(exact, LAW_LEVELS, axis=0, method="nearest").T)
+    table = configs.copy()
+    table[list(QUANTILES)] = np.concatenate(quantiles)
+    table[["law_q05", "law_q50", "law_q95"]] = np.concatenate(law)
+    beyond = table["q50"] > posterior.thresholds[-1]
+    return table.assign(extrapolated=posterior.extrapolated(named) | beyond.to_numpy())
+
+
+def _returns(posterior: Posterior) -> Float[np.ndarray, " return"]:
+    """Where the chance is worked out: between the thresholds evenly, and beyond ever farther apart."""
+    fitted = posterior.thresholds
+    span = fitted[-1] - fitted[0]
+    if len(fitted) < FEWEST:
+        return np.unique([*fitted, *np.linspace(fitted[0], fitted[-1], 25)])
+    beyond = fitted[-1] + span * np.geomspace(0.02, FARTHEST, 60)
+    return np.unique([*fitted, *np.linspace(fitted[0], fitted[-1], 25), *beyond])
+
+
+def _where_falls(
+    chance: Float[np.ndarray, "config return"], grid: Float[np.ndarray, " return"], to: float
+) -> Float[np.ndarray, " config"]:
+    """The return at which a chance that falls with it is down to `to`; -inf if it starts below, inf if it never is."""
+    falling = np.minimum.accumulate(chance, axis=1)
+    out = np.empty(len(falling))
+    for i, row in enumerate(falling):
+        k = int((row > to).sum())
+        if k == 0:
+            out[i] = -np.inf
+        elif k == len(grid):
+            out[i] = np.inf
+        else:
+            out[i] = grid[k - 1] + (grid[k] - grid[k - 1]) * (row[k - 1] - to) / (row[k - 1] - row[k])
+    return out
+
+
+def _reached(
+    location: Float[np.ndarray, "draw config return"],
+    within: Float[np.ndarray, "config 1"],
+    grid: Float[np.ndarray, " return"],
+    median: Float[np.ndarray, "draw config return"],
+) -> Float[np.ndarray, "draw config"]:
+    """The return that each draw's median run reaches: linear in log env steps between the returns of the grid."""
+    k = np.minimum.accumulate(median, axis=-1).sum(axis=-1).astype(int)
+    low, high = np.clip(k - 1, 0, None), np.clip(k, None, len(grid) - 1)
+    early, late = (np.take_along_axis(location, at[..., None], axis=-1)[..., 0] for at in (low, high))
+    share = np.where(late > early, (within[:, 0] - early) / np.where(late > early, late - early, 1.0), 0.0)
+    between = grid[low] + (grid[high] - grid[low]) * np.clip(share, 0.0, 1.0)
+    return np.asarray(np.where(k == 0, -np.inf, np.where(k == len(grid), np.inf, between)))

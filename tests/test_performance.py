@@ -1,0 +1,123 @@
+"""Returns beyond the fitted thresholds and within a length: against laws that are known, with controls that fail."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale import cli
+from bayescale.extrapolation import at_thresholds
+from bayescale.posterior import Posterior
+from bayescale.run_times import RunTimes
+
+LEVELS = np.linspace(300.0, 600.0, 7)
+BEYOND = np.array([660.0, 720.0, 780.0])
+TOP = 900.0  # no run exceeds it
+CONFIG = pd.DataFrame(
+    {"env_id": "Known-v0", "utd": [2.0], "batch_size": 256, "learning_rate": 5e-4, "model_size": 10**5}
+)
+
+
+def log_steps(returns: np.ndarray) -> np.ndarray:
+    """The distance to the best return falls as a power of env steps."""
+    return np.log(2e4) + 1.2 * np.log((TOP - LEVELS[0]) / (TOP - returns))
+
+
+def simulated(seed: int, levels: np.ndarray) -> pd.DataFrame:
+    design = pd.DataFrame({"env_id": "Known-v0", "utd": [1.0, 2.0, 4.0], "batch_size": 256, "learning_rate": 5e-4})
+    design = design.assign(seeds=8, algorithm="SAC", model_size=10**5)
+    ratio = bs.KnownLaw(env_steps=(1.0,), utd_ref=2.0).location(design)
+    runs = bs.simulate_runs(
+        design, levels.tolist(), ratio + log_steps(levels), 0.1, np.random.default_rng(seed), correlation=1.0
+    )
+    return bs.crossings_of(runs, every=200, horizon=1e6)
+
+
+@pytest.fixture(scope="module")
+def posterior() -> Posterior:
+    return bs.fit(simulated(0, LEVELS), chains=2, draws=300, warmup=300, require_convergence=False)
+
+
+def test_returns_beyond_the_highest_threshold_are_predicted_and_stopping_there_is_not_enough(
+    posterior: Posterior,
+) -> None:
+    predicted = posterior.predict(CONFIG, [*LEVELS, *BEYOND])
+    table = predicted.set_index("threshold")
+    assert not table.loc[LEVELS, "extrapolated"].any()
+    assert table.loc[BEYOND, "extrapolated"].all()
+    true = np.exp(log_steps(BEYOND))
+    assert ((table.loc[BEYOND, "law_q05"] < true) & (true < table.loc[BEYOND, "law_q95"])).all()
+    assert (table.loc[LEVELS[-1], "law_q95"] < true).all()  # the control: the last threshold's time is too short
+    width = np.log(table["law_q95"] / table["law_q05"])
+    assert (np.diff(width.loc[[LEVELS[-1], *BEYOND]]) > 0).all()
+    fresh = simulated(1, np.array([*LEVELS, *BEYOND]))
+    fresh = fresh[(fresh["utd"] == 2.0) & (fresh["threshold"] > LEVELS[-1])]
+    assert bs.score(predicted, fresh).coverage90 > 0.8
+
+
+def test_fitted_thresholds_and_those_between_agree_with_plain_predictions(posterior: Posterior) -> None:
+    plain, again = posterior.predict(CONFIG), posterior.predict(CONFIG, list(LEVELS))
+    quantiles = ["q05", "q50", "q95", "law_q05", "law_q50", "law_q95", "p_reach"]
+    np.testing.assert_allclose(again[quantiles], plain[quantiles], rtol=0.01)
+    between = posterior.predict(CONFIG, [LEVELS[2], (LEVELS[2] + LEVELS[3]) / 2, LEVELS[3]])["law_q50"]
+    assert between.is_monotonic_increasing
+    assert between[1] == pytest.approx(np.sqrt(between[0] * between[2]), rel=0.03)
+
+
+def test_the_return_within_a_length_inverts_the_time_to_a_return(posterior: Posterior) -> None:
+    for level in (350.0, 550.0, 720.0):
+        reached = bs.performance(posterior, CONFIG, env_steps=float(np.exp(log_steps(np.array([level]))[0])))
+        assert reached["q05"].item() < level < reached["q95"].item()
+        assert reached["law_q05"].item() <= level * 1.02
+        assert reached["law_q95"].item() >= level * 0.98
+        assert reached["extrapolated"].item() == (reached["q50"].item() > LEVELS[-1])
+    twice = bs.performance(posterior, CONFIG, env_steps=2 * float(np.exp(log_steps(np.array([450.0]))[0])))
+    assert twice["q05"].item() > 450.0  # the control: twice the steps reach more
+    short = bs.performance(posterior, CONFIG, env_steps=500.0)
+    assert (short[["q05", "q50", "q95"]] == -np.inf).all(axis=None)
+
+
+def test_a_budget_buys_its_length(posterior: Posterior) -> None:
+    prices = bs.Prices(flop=1.0, env_step=4e9)
+    per_step = 10 * 1e5 * 256 * 2.0 + 4e9
+    bought = bs.performance(posterior, CONFIG, budget=per_step * 40_000, prices=prices)
+    pd.testing.assert_frame_equal(bought, bs.performance(posterior, CONFIG, env_steps=40_000.0), rtol=1e-9)
+
+
+def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
+    with pytest.raises(bs.InputError, match="give one of them"):
+        bs.performance(posterior, CONFIG)
+    with pytest.raises(bs.InputError, match="give one of them"):
+        bs.performance(posterior, CONFIG.assign(env_steps=5), env_steps=5.0)
+    with pytest.raises(bs.InputError, match="env_steps must be finite and > 0"):
+        bs.performance(posterior, CONFIG, env_steps=-1.0)
+    with pytest.raises(bs.InputError, match="at least the lowest fitted, 300"):
+        posterior.predict(CONFIG, [200.0, 400.0])
+    times = RunTimes(*(np.ones((5, 1, 2)) for _ in range(4)))
+    with pytest.raises(bs.InputError, match="beyond 2 need 3 fitted thresholds; got 2"):
+        at_thresholds(times, np.array([1.0, 2.0]), [1.0, 3.0])
+
+
+def test_no_return_above_every_ceiling_is_reached() -> None:
+    location = np.tile(np.linspace(9.0, 10.0, 5), (200, 1, 1))
+    shape = location.shape
+    times = RunTimes(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
+    far = at_thresholds(times, np.arange(5.0), [4.0, 8.0, 1e6])
+    assert far.p_reach[..., 2].max() == 0.0
+    assert 0.0 < (far.p_reach[..., 1] > 0).mean() <= 1.0
+    again = at_thresholds(times, np.arange(5.0), [4.0, 8.0, 1e6])
+    np.testing.assert_array_equal(far.location, again.location)
+
+
+def test_the_command_writes_returns(posterior: Posterior, tmp_path) -> None:
+    posterior.save(tmp_path / "fit.nc")
+    CONFIG.to_csv(tmp_path / "configs.csv", index=False)
+    out = tmp_path / "returns.csv"
+    arguments = ["performance", str(tmp_path / "fit.nc"), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]
+    assert cli.main([*arguments, "--env-steps", "40000"]) == 0
+    expected = bs.performance(posterior, CONFIG, env_steps=40_000.0)
+    np.testing.assert_allclose(pd.read_csv(out)["q50"], expected["q50"])
+    assert cli.main(arguments) == 2
+    predict = ["predict", str(tmp_path / "fit.nc"), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]
+    assert cli.main([*predict, "--thresholds", "600,700"]) == 0
+    assert list(pd.read_csv(out)["threshold"]) == [600.0, 700.0]
