@@ -29,7 +29,7 @@ class Config:
     shown: float = 700.0  # the threshold of the picture
     chains: int = 4
     draws: int = 1000
-    warmup: int = 500
+    warmup: int = 1000
 
 
 def main(config: Config, picture: Path | None) -> None:
