@@ -20,7 +20,7 @@ from numpyro.infer import Predictive
 from bayescale.density import Model
 from bayescale.errors import InputError
 from bayescale.inference import sample_each
-from bayescale.posterior import CONFIG, PREDICTION_DRAWS, Posterior
+from bayescale.posterior import PREDICTION_DRAWS, Posterior, setting_columns
 from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
 from bayescale.simulate import crossings_of, simulate_runs
@@ -167,9 +167,10 @@ def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator)
     """
     number = {level: posterior.threshold_number(level) for level in crossings["threshold"].unique()}
     threshold = crossings["threshold"].map(number).to_numpy(int)
-    configs = crossings[list(CONFIG)].drop_duplicates()
+    crossings = posterior.named(crossings)
+    configs = crossings[setting_columns(crossings)].drop_duplicates()
     predicted = runs(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs)
-    config = pd.MultiIndex.from_frame(configs).get_indexer(pd.MultiIndex.from_frame(crossings[list(CONFIG)]))
+    config = pd.MultiIndex.from_frame(configs).get_indexer(pd.MultiIndex.from_frame(crossings[list(configs)]))
     times = RunTimes(*(part[:, config, threshold] for part in predicted))
 
     def earlier(env_steps: pd.Series) -> Float[np.ndarray, " crossing"]:
@@ -203,7 +204,7 @@ def coverage(
     rows = []
     for level in levels:
         inside = (distance <= level / 2).astype(float)
-        excess = (inside - inside.mean()).groupby([crossings[name] for name in CONFIG]).sum()
+        excess = (inside - inside.mean()).groupby([crossings[name] for name in setting_columns(crossings)]).sum()
         count = len(excess)
         error = np.sqrt((excess**2).sum() * count / (count - 1)) / len(inside) if count > 1 else np.nan
         rows.append((level, inside.mean(), error))

@@ -29,7 +29,7 @@ from scipy.special import ndtri
 from scipy.stats import f as ratio_of_squares
 
 from bayescale.errors import InputError
-from bayescale.posterior import CONFIG, Posterior
+from bayescale.posterior import CONFIG, Posterior, setting_columns
 from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
 
@@ -95,13 +95,13 @@ def posterior_predictive_checks(
     """
     if not 0 < false_alarm < 1:
         raise InputError(f"false_alarm must lie in (0, 1); got {false_alarm:g}. Correct it.")
-    table = posterior.crossings if crossings is None else crossings
+    table = posterior.crossings if crossings is None else posterior.named(crossings)
     unknown = sorted(set(table["env_id"]) - set(posterior.tasks))
     if unknown:
         raise InputError(f"crossings have the task {unknown[0]}, which was not fitted; remove its rows.")
     draws = posterior.flat_draws(CHECK_DRAWS)
     shares = np.asarray(posterior.model.shared_variance(draws))
-    every = table[list(CONFIG)].drop_duplicates().reset_index(drop=True)
+    every = table[setting_columns(table)].drop_duplicates().reset_index(drop=True)
     predicted = runs(posterior.model, draws, every)
     squares, censored = {}, {}
     for env_id, own in table.groupby("env_id"):
@@ -259,7 +259,7 @@ def _run_times(
     """A task's configurations, the configuration of each run, and the runs' times under each draw."""
     levels = np.unique(crossings["threshold"].to_numpy(float))
     number = [posterior.threshold_number(level) for level in levels]
-    first = pd.MultiIndex.from_frame(crossings.iloc[:: len(levels)][list(CONFIG)])
+    first = pd.MultiIndex.from_frame(crossings.iloc[:: len(levels)][list(every)])
     rows, config = np.unique(pd.MultiIndex.from_frame(every).get_indexer(first), return_inverse=True)
     return every.iloc[rows], config, RunTimes(*(part[:, rows[config]][:, :, number] for part in predicted))
 

@@ -19,7 +19,7 @@ from bayescale.crossings import time_to_threshold
 from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.inference import WARMUP
-from bayescale.posterior import CONFIG, Posterior
+from bayescale.posterior import Posterior, setting_columns
 from bayescale.scores import Scores, score_each, stacking_weights, summarise
 from bayescale.workflow import fit
 
@@ -130,8 +130,8 @@ def compare(
             began = time.perf_counter()
             try:
                 forecaster = METHODS[method](training)
-                columns = [name for name in (*CONFIG, "model_size") if name in unseen]
-                seen.append(score_each(forecaster.predict(unseen[columns].drop_duplicates()), unseen))
+                configs = unseen[setting_columns(unseen)].drop_duplicates()
+                seen.append(score_each(forecaster.predict(configs), unseen))
             except BayeScaleError as error:
                 notes.append(str(error))
                 break

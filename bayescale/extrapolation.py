@@ -89,10 +89,8 @@ def _rise(
     chosen = (np.cumsum(weight, axis=-1) < chance * weight.sum(axis=-1, keepdims=True)).sum(axis=-1)
     steep = np.take_along_axis(steepness, chosen[..., None], axis=-1)
     left = room[chosen][..., None] - (beyond - fitted[-1])
-    with np.errstate(divide="ignore"):
-        return np.asarray(
-            steep * np.where(left > 0, np.log(room[chosen][..., None] / np.maximum(left, 1e-300)), np.inf)
-        )
+    short = np.log(room[chosen][..., None] / np.where(left > 0, left, 1.0))
+    return np.asarray(np.where(left > 0, steep * short, np.inf))
 
 
 def _interpolated(

@@ -283,6 +283,11 @@ def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarra
     return np.asarray(outside, bool)
 
 
+def setting_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a table that say which configuration a row is of."""
+    return [name for name in SIZED if name in table]
+
+
 def data_hash(crossings: pd.DataFrame) -> str:
     """SHA-256 of a crossings table: equal tables, equal hashes."""
     values = pd.util.hash_pandas_object(crossings, index=False).to_numpy()

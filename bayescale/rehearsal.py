@@ -13,7 +13,7 @@ from bayescale.calibration import contraction, credible_coverage, replicate
 from bayescale.errors import InputError
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.priors import fixed, normal
-from bayescale.posterior import CONFIG, LEVELS, QUANTILES, checked_configs
+from bayescale.posterior import LEVELS, QUANTILES, checked_configs, setting_columns
 from bayescale.simulate import DESIGN_COLUMNS
 from bayescale.tables import Table, check_columns
 
@@ -160,10 +160,10 @@ def _model(configs: pd.DataFrame, thresholds: Sequence[float], priors: dict[str,
 
 
 def _extremes(configs: pd.DataFrame) -> pd.DataFrame:
-    """By task: half its lowest and twice its highest UTD, at the middle of its batch sizes and learning rates."""
-    rows = []
+    """By task: half its lowest and twice its highest UTD, at the middle of its other settings."""
+    rows, columns = [], setting_columns(configs)
     for env_id, own in configs.groupby("env_id"):
-        batch_size, learning_rate = (np.exp(np.log(own[axis].astype(float)).mean()) for axis in CONFIG[2:])
+        middle = [np.exp(np.log(own[axis].astype(float)).mean()) for axis in columns[2:]]
         ends = own["utd"].min() / BEYOND, own["utd"].max() * BEYOND
-        rows += [(env_id, utd, batch_size, learning_rate) for utd in ends]
-    return pd.DataFrame(rows, columns=list(CONFIG))
+        rows += [(env_id, utd, *middle) for utd in ends]
+    return pd.DataFrame(rows, columns=columns)

@@ -21,11 +21,11 @@ from bayescale.checks import OVERALL, posterior_predictive_checks
 from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
 from bayescale.errors import InputError, MissingExtra
-from bayescale.frontier import frontier
+from bayescale.frontier import critic_parameters, frontier
 from bayescale.inference import MIN_ESS_PER_CHAIN
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.outputs import written
-from bayescale.posterior import Posterior
+from bayescale.posterior import Posterior, setting_columns
 from bayescale.utility import Prices
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def report(
         diagnostic_pictures=_diagnostic_pictures(posterior, diagnostics),
         exponents=_exponents(diagnostics, priors),
         priors=priors,
+        sized="model_size" in posterior.model.varying,
         inside=checked[["inside50", "inside90"]].mean(),
         checks=_law_checks(posterior, tasks),
         statistics=STATISTICS,
@@ -158,13 +159,17 @@ def _section(
     fronts = [frontier(posterior, env_id, threshold, utd, model_size) for threshold in shown]
     table = frontier(posterior, env_id, headline, utd, model_size).table()
     rows = rows.assign(near_optimum=_near_optimum(rows, table))
+    drawn = rows
+    if "model_size" in posterior.model.varying:  # the pictures are of one size
+        distance = abs(np.log(rows["model_size"] / critic_parameters(posterior, model_size)))
+        drawn = rows[distance == distance.min()]
     path = budget_path(posterior, env_id, prices, model_size).table()
     pictures = {
-        "learning_curves": _svg(plots.plot_learning_curves(rows[rows["near_optimum"]], env_id, curves)),
-        "data": _svg(plots.plot_data(table, rows, headline)),
-        **{name: _svg(plots.plot_rule(table, name, rows)) for name in RULES if rows[name].nunique() > 1},
+        "learning_curves": _svg(plots.plot_learning_curves(drawn[drawn["near_optimum"]], env_id, curves)),
+        "data": _svg(plots.plot_data(table, drawn, headline)),
+        **{name: _svg(plots.plot_rule(table, name, drawn)) for name in RULES if drawn[name].nunique() > 1},
         "frontier": _svg(plots.plot_frontier(fronts)),
-        "budget_path": _svg(plots.plot_budget_path(path, rows)),
+        "budget_path": _svg(plots.plot_budget_path(path, drawn)),
     }
     choices = allocations(posterior, env_id, sorted({*shown, headline}), prices, model_size)
     return Section(env_id, rows, levels, choices, headline, pictures)
@@ -188,7 +193,7 @@ def _near_optimum(rows: pd.DataFrame, table: pd.DataFrame) -> Bool[np.ndarray, "
 def _predictive_check(posterior: Posterior) -> pd.DataFrame:
     """The crossings, and whether each agrees with the central 50% and 90% of its own prediction (`inside50`, ...)."""
     crossings = posterior.crossings
-    keys = [name for name in (*CONFIG, "model_size") if name in crossings]
+    keys = setting_columns(crossings)
     predicted = posterior.predict(crossings[keys].drop_duplicates().reset_index(drop=True))
     both = crossings.merge(predicted[[*keys, "threshold", "q05", "q25", "q75", "q95"]], on=[*keys, "threshold"])
     low, high = both["env_steps_lower"], both["env_steps_upper"]

@@ -70,6 +70,16 @@ def test_a_size_is_needed_and_chosen(posterior: Posterior) -> None:
     assert np.median(front[SIZES[0]].env_steps) > 1.2 * np.median(front[SIZES[-1]].env_steps)
 
 
+def test_checks_tell_sizes_apart(posterior: Posterior) -> None:
+    fresh = simulated(3)
+    by_level = bs.coverage(posterior, fresh, np.random.default_rng(0))
+    assert (abs(by_level["coverage"] - by_level.index) < 4 * by_level["standard_error"]).all()
+    swapped = fresh.assign(model_size=fresh["model_size"].map(dict(zip(SIZES, SIZES[::-1], strict=True))))
+    assert bs.coverage(posterior, swapped, np.random.default_rng(0)).loc[0.9, "coverage"] < 0.7  # the control
+    checks = bs.posterior_predictive_checks(posterior, np.random.default_rng(1))
+    assert not checks["flagged"].any()
+
+
 def test_the_best_utd_and_size_are_those_of_the_closed_form() -> None:
     # Of D = D_min + (a/utd)^alpha + (b/N)^gamma at a fixed batch size: least compute for a given D (Fu et al., 2025).
     alpha, gamma, share, size_share = 0.8, 1.1, 0.4, 0.3

@@ -91,6 +91,7 @@ def next_runs(
 
 def _allocation_table(choice: "Allocation") -> str:
     setting = f"UTD {choice.utd:.3g}, batch size {choice.batch_size:.4g}, learning rate {choice.learning_rate:.3g}"
+    setting += f", {choice.model_size:,} critic parameters" if choice.model_size else ""
     lines = [
         f"{choice.env_id}, return {choice.threshold:g}: {setting}; chance of success {choice.p_success:.0%}",
         f"{'':10}{'mean':>11}{'5%':>11}{'50%':>11}{'95%':>11}",
