@@ -10,7 +10,8 @@ of the chance of a larger ratio (Gelman, Meng and Stern, Statistica Sinica 1996)
 Noise and misfit of the model widen until a task that bends otherwise seems likely. So the ratios ask for structure: a
 scale that all m_c share cancels.
 
-- `utd`, `batch_size`, `learning_rate`: what squares and cubes of the log explain of the m_c, over what they leave.
+- `utd`, `batch_size`, `learning_rate`, `model_size`: what squares and cubes of the log explain of the m_c, over what
+  they leave.
 - `scatter`: the m_c around straight lines, over those of the other tasks.
 - `surface`: the m_c around straight lines, over what seeds and the fitted misfit explain.
 - `spread`: seeds around their m_c at the UTDs above the median over those below, either way.
@@ -29,11 +30,11 @@ from scipy.special import ndtri
 from scipy.stats import f as ratio_of_squares
 
 from bayescale.errors import InputError
-from bayescale.posterior import CONFIG, Posterior, setting_columns
+from bayescale.posterior import SIZED, Posterior, setting_columns
 from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
 
-AXES = CONFIG[1:]
+AXES = SIZED[1:]
 CHECK_DRAWS = 200
 REPLICATES = 100  # of the censored, for each draw; their p-values are at least 1e-4
 EDGE = 1e-9  # probabilities are kept this far from 0 and 1
@@ -146,7 +147,7 @@ def task_squares(
 
     Args:
         scores: of its runs, normal with a variance of which `shares` is what the seeds of a configuration share.
-        configs: columns utd, batch_size, learning_rate.
+        configs: columns utd, batch_size, learning_rate, [model_size].
         config: the row of `configs` of each run.
         shares: as above, by draw; the weights take their mean, which changes little among draws.
     """
@@ -156,7 +157,7 @@ def task_squares(
     high = (configs["utd"] > configs["utd"].median()).to_numpy()
     root = np.sqrt(1 / (shares.mean() + (1 - shares.mean()) / count))
 
-    logs = {axis: np.log(configs[axis].to_numpy(float)) for axis in AXES}
+    logs = {axis: np.log(configs[axis].to_numpy(float)) for axis in AXES if axis in configs}
     logs = {axis: (x - x.mean()) / x.std() for axis, x in logs.items() if np.ptp(x) > 0}
     lines = _basis(root[:, None] * np.column_stack([np.ones(len(configs)), *logs.values()]), ())
     weighted = root * means

@@ -16,10 +16,12 @@ from bayescale.models.priors import fixed, normal
 from bayescale.posterior import LEVELS, QUANTILES, checked_configs, setting_columns
 from bayescale.simulate import DESIGN_COLUMNS
 from bayescale.tables import Table, check_columns
+from bayescale.tasks import naming_columns, with_task_names
 
 LAW = (
     "log_alpha", "min_share", "batch_size_mean", "batch_size_slope", "batch_size_curvature",
-    "learning_rate_mean", "learning_rate_slope", "learning_rate_curvature",
+    "learning_rate_mean", "learning_rate_slope", "learning_rate_curvature", "learning_rate_size",
+    "size_share", "log_gamma", "batch_size_room", "batch_size_gamma",
 )  # fmt: skip
 BEYOND = 2.0  # the median run is followed at this factor beyond the design's UTDs too
 GUESS = 0.2  # of the horizon: the env steps to the lowest threshold, if nobody says
@@ -74,6 +76,7 @@ def prior_predictive(
     if draws < 1:
         raise InputError(f"draws must be at least 1; got {draws}. Raise it.")
     configs = checked_configs(configs).reset_index(drop=True)
+    configs = with_task_names(configs, naming_columns(configs))
     model = _model(configs, thresholds, priors or {})
     sites = Predictive(model.sites, num_samples=draws)(jax.random.PRNGKey(seed))
     predicted = predictive.predict(model, sites, configs, LEVELS)
@@ -108,11 +111,11 @@ def check_design(
     """Would this grid tell the law? Fits to data simulated from the priors at a design, against what was simulated.
 
     Beside the law's parameters the median run is followed at half the lowest and twice the highest UTD, at the middle
-    of the design's batch sizes and learning rates. With one threshold the likelihood is exact; with several it is
+    of the design's other axes. With one threshold the likelihood is exact; with several it is
     composite and `coverage90` says by how much intervals miss.
 
     Args:
-        design: columns env_id, utd, batch_size, learning_rate, [seeds: runs of each, 1 if absent].
+        design: columns env_id, utd, batch_size, learning_rate, [model_size], [seeds: runs of each, 1 if absent].
         every: env steps between evaluations.
         horizon: env steps of every run.
         rng: source of randomness.
@@ -133,6 +136,7 @@ def check_design(
         raise InputError(f"env_steps and horizon must be finite and > 0; got {guess:g}. Correct them.")
     level = {"level_mean": normal(float(np.log(guess)), LEVEL_SPREAD), "level_sd": fixed(LEVEL_SPREAD)}
     configs = check_columns(Table(design, "design"), DESIGN_COLUMNS).reset_index(drop=True)
+    configs = with_task_names(configs, naming_columns(configs))
     model = _model(configs, thresholds, level | (priors or {}))
     at = _extremes(configs)
     followed = [name for name in LAW if name in Predictive(model.sites, num_samples=1)(jax.random.PRNGKey(0))]

@@ -42,6 +42,7 @@ STATISTICS = {
     "utd": "curves over UTD",
     "batch_size": "curves over batch size",
     "learning_rate": "curves over learning rate",
+    "model_size": "curves over model size",
     "scatter": "settings scatter more than in other tasks",
     "surface": "settings lie off the law",
     "spread": "seeds spread otherwise at high UTD than at low",

@@ -166,6 +166,17 @@ def test_a_design_without_twins_or_partners_is_checked_for_what_it_can_tell(post
     assert found == {"utd", "batch_size", "censored"}
 
 
+def test_model_sizes_are_configurations_of_their_own():
+    """Configurations that differ in size alone are not seeds of one."""
+    size = np.repeat([1e4, 1e5, 1e6, 1e7], 4)
+    configs = pd.DataFrame({"utd": np.tile([1.0, 2.0, 4.0, 8.0], 4), "batch_size": 64, "learning_rate": 1e-3})
+    z = (np.log(size) - np.log(size).mean()) ** 2 + 0.01 * np.random.default_rng(0).standard_normal(16)
+    squares = task_squares(z[None], configs.assign(model_size=size), np.arange(16), np.zeros(1))
+    assert set(squares.structure) == {"utd", "model_size"}
+    assert ratio(squares.structure["model_size"], squares.left)[2] < 1e-6
+    assert ratio(squares.structure["utd"], squares.left)[2] > 0.01
+
+
 def test_ratio_by_hand():
     value, expected, chance = ratio(Squares(np.array([6.0]), 2), Squares(np.array([8.0]), 4))
     assert value == pytest.approx(6 / 2 / (8 / 4))

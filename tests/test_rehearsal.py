@@ -12,25 +12,17 @@ from bayescale.models import PRIORS, Prior
 CONFIGS = pd.DataFrame({"env_id": "A-v0", "utd": [0.25, 1.0, 4.0, 16.0], "batch_size": 256, "learning_rate": 5e-4})
 
 
-def checked(utds, **more):
-    design = CONFIGS.assign(utd=utds, seeds=4)
-    return bs.check_design(design, 500, 1e6, np.random.default_rng(0), datasets=24, draws=100, warmup=100, **more)
-
-
-def test_a_wide_grid_of_utds_tells_the_law_and_a_narrow_one_does_not():
-    """Both tell the median run within themselves; the narrow one cannot know it beyond."""
-    wide, narrow = checked([1 / 64, 1 / 4, 4, 64]), checked([1, 1.03, 1.06, 1.1])
-    assert wide.table.loc["log_alpha", "ratio"] < 0.75
-    assert narrow.table.loc["log_alpha", "ratio"] > 0.9  # the control that must fail to tell
-    assert narrow.table.loc["min_share", "ratio"] > 0.9
-    assert wide.table.loc["log env steps, A-v0, UTD 0.0078125", "ratio"] < 0.75
+def test_a_wide_grid_of_utds_tells_the_law():
+    """The control is in test_calibration: five UTDs from 0.5 to 8 do not tell the exponent."""
+    design = CONFIGS.assign(utd=[1 / 64, 1 / 4, 4, 64], seeds=4)
+    wide = bs.check_design(design, 500, 1e6, np.random.default_rng(0), datasets=16, draws=80, warmup=100)
     assert list(wide.table) == ["prior_sd", "posterior_sd", "ratio", "coverage90", "standard_error"]
+    assert wide.table.loc["log_alpha", "ratio"] < 0.75
+    assert wide.table.loc["log env steps, A-v0, UTD 0.0078125", "ratio"] < 0.75
     assert wide.table.loc["log_alpha", "prior_sd"] == pytest.approx(PRIORS["log_alpha"].scale, rel=0.1)
-    for each in (wide, narrow):
-        # Six quantities of 24 data sets at three standard errors; a grid that tells nothing has its prior's coverage.
-        assert (each.table["coverage90"] > 0.9 - 3.3 * each.table["standard_error"]).all()
-        assert 0.5 < each.reached <= 1
-        assert each.datasets == 24
+    assert (wide.table["coverage90"] > 0.9 - 3.3 * wide.table["standard_error"]).all()  # of 4: false alarm below 1%
+    assert 0.5 < wide.reached <= 1
+    assert wide.datasets == 16
 
 
 def test_prior_predictive_of_a_known_prior_by_hand():
@@ -118,3 +110,36 @@ def test_a_table_needs_to_be_told_how_long_runs_are(tmp_path, refused):
     CONFIGS.to_csv(tmp_path / "configs.csv", index=False)
     said = refused("check-design", tmp_path / "configs.csv", "--every", "1000")
     assert said == "error: a table of configurations needs --every and --horizon; give both, or a plan.\n"
+
+
+def test_a_plan_of_several_widths_is_refused(tmp_path, refused):
+    (tmp_path / "plan.toml").write_text(PLAN + "hidden_width = [64, 128]\n")
+    assert "several algorithms or widths; give a plan of one" in refused("check-design", tmp_path / "plan.toml")
+
+
+def test_model_sizes_of_a_design_are_an_axis_of_its_law(monkeypatch):
+    """The simulation is asked for the law's size parameters, at the middle of the sizes; nothing is fitted here."""
+    asked = []
+
+    def replicate(model, design, every, horizon, rng, datasets, followed, at, *_):
+        asked.append((model, followed, at))
+        names = [*followed, "log_env_steps[0,0]", "log_env_steps[1,0]"]
+        true = pd.DataFrame(np.zeros((2, len(names))), columns=names)
+        draws = np.ones((2, 3, len(names))) * np.array([-1.0, 0.0, 1.0])[:, None]
+        return bs.Replications(true, draws, pd.Series(2.0, names), np.zeros(2), np.array([0.5, 1.0]))
+
+    monkeypatch.setattr("bayescale.rehearsal.replicate", replicate)
+    design = CONFIGS.merge(pd.DataFrame({"model_size": [10_000, 100_000, 1_000_000]}), how="cross")
+    made = bs.check_design(design, 500, 1e6, np.random.default_rng(0), datasets=2)
+    ((model, followed, at),) = asked
+    assert set(model.varying) == {"utd", "model_size"}
+    assert {"log_alpha", "size_share", "log_gamma"} <= set(followed)
+    assert "batch_size_slope" not in followed
+    assert at["utd"].tolist() == pytest.approx([0.125, 32.0])
+    assert at["model_size"].tolist() == pytest.approx([1e5, 1e5])
+    assert made.table["ratio"].tolist() == pytest.approx([np.sqrt(2 / 3) / 2] * len(made.table))
+    assert (made.table["coverage90"] == 1).all()
+    assert made.table.index[-1] == "log env steps, A-v0, UTD 32"
+    assert made.reached == 0.75
+    said = bs.prior_predictive(design, draws=500).groupby("model_size")["q50"].mean()
+    assert said.is_monotonic_decreasing

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bayescale.errors import InputError
 from bayescale.outputs import written
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def read_design(path: Path) -> Design:
 
     names = [column.name for column in DESIGN_COLUMNS if column.name != "seeds"]
     runs = load_plan(path).runs
+    if len({(run.algorithm, run.hidden_width) for run in runs}) > 1:
+        raise InputError(f"the plan {path} has several algorithms or widths; give a plan of one, or a table.")
     configs = pd.DataFrame([{name: getattr(run, name) for name in names} for run in runs])
     seeds = configs.groupby(names, sort=False).size().rename("seeds").reset_index()
     return Design(seeds, max(run.evaluation_interval for run in runs), max(run.env_steps for run in runs))
