@@ -5,7 +5,9 @@ Data: all sweeps case_studies/data/sac_*.parquet, each made from the plan of the
 task's scale: 0 is the mean return of its untrained agents, 1000 the highest return that four in five of its
 configurations reached, so that a threshold is about as hard on every task. Run time: some minutes on two cores.
 Expected: predictions for every held-out plan, printed before its runs are read, then coverage and error of each, and a
-picture of the predicted env steps over UTD with the held-out runs on top.
+picture of the predicted env steps over UTD with the held-out runs on top. On Reacher-v5 the predictions fail: an arm
+that stands still returns -8.7, more than the highest threshold, so that an untrained actor that happens to be still
+counts as having learnt at step 0, which no law in UTD describes.
 """
 
 import argparse
@@ -25,7 +27,8 @@ class Config:
     sweeps: tuple[Path, ...] = tuple(sorted(path for path in DATA.glob("sac_*.parquet") if "heldout" not in path.stem))
     held_out: tuple[Path, ...] = tuple(sorted(DATA.glob("sac_*_heldout*.parquet")))
     return_scale: Path = DATA / "sac_return_scale.csv"
-    thresholds: tuple[float, ...] = (400.0, 550.0, 700.0, 850.0, 1000.0)  # normalised
+    # Normalised. With 400 and 550, which nearly every run on Reacher-v5 reaches at its first updates, draws diverge.
+    thresholds: tuple[float, ...] = (700.0, 850.0, 1000.0)
     shown: float = 700.0  # the threshold of the picture
     chains: int = 4
     draws: int = 1000
