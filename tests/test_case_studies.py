@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED_GYM = "BAYESCALE_PUBLISHED_GYM"
+PUBLISHED_SIMBA = "BAYESCALE_PUBLISHED_SIMBA"
 
 
 def smoke(study: str, folder: Path, *options: str) -> str:
@@ -52,3 +53,9 @@ def test_published_gym(tmp_path: Path) -> None:
     predicted = pd.read_csv(tmp_path / "predictions.csv")
     assert len(predicted)
     assert (predicted["q05"] <= predicted["q95"]).all()
+
+
+@pytest.mark.skipif(PUBLISHED_SIMBA not in os.environ, reason=f"{PUBLISHED_SIMBA} does not name the published tables")
+def test_published_simba(tmp_path: Path) -> None:
+    said = smoke("published_simba.py", tmp_path, "--data", os.environ[PUBLISHED_SIMBA])
+    assert said.count("coverage90") == 4

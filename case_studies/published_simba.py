@@ -1,0 +1,89 @@
+"""Do fits of published sweeps of critic size and of UTD predict the largest critics, the smallest, and UTD 8?
+
+Data: a folder with width_sweep.parquet and utd_sweep.parquet, the runs of Simba and SimbaV2 (Lee et al., 2025) on
+DeepMind Control as learning-curve tables, evaluated every 50,000 or 100,000 env steps; they do not ship with the
+project. Some seeds of the UTD sweep were run two or three times under one number: their rows, in the order of the file,
+count as runs of their own. Run time: some minutes on two cores. For each algorithm and split a line with the state of
+the fit and the scores of the runs that it has not seen.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import bayescale as bs
+
+RUN = ["suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed"]
+SETTING = ["env_id", "utd", "batch_size", "learning_rate", "model_size"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The runs of a table whose axis has this value are left out of the fit."""
+
+    table: str
+    axis: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Config:
+    """Thresholds in units of the return, the splits, and the length of the chains."""
+
+    thresholds: tuple[float, ...] = tuple(np.linspace(300, 800, 6))
+    algorithms: tuple[str, ...] = ("simba", "simbaV2")
+    splits: tuple[Split, ...] = (
+        Split("width_sweep", "model_size", 36_028_618),
+        Split("width_sweep", "model_size", 604_362),
+        Split("utd_sweep", "utd", 8),
+        Split("utd_sweep", "utd", 1),
+    )
+    chains: int = 4
+    draws: int = 1000
+    warmup: int = 1000
+
+
+def main(config: Config, data: Path) -> None:
+    """Fits each split without what it leaves out, predicts that, and scores the predictions."""
+    for algorithm in config.algorithms:
+        for split in config.splits:
+            curves = read(data / f"{split.table}.parquet", algorithm, split.axis)
+            crossings = bs.time_to_threshold(curves, config.thresholds)
+            unseen = crossings[split.axis] == split.value
+            posterior = bs.fit(
+                crossings[~unseen],
+                chains=config.chains,
+                draws=config.draws,
+                warmup=config.warmup,
+                require_convergence=False,
+            )
+            predicted = posterior.predict(crossings.loc[unseen, SETTING].drop_duplicates())
+            scores = bs.score(predicted, crossings[unseen])
+            worst = posterior.diagnostics()
+            print(
+                f"{algorithm}, {split.axis} {split.value:g} of {split.table}: {posterior.status.name}, "
+                f"R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}; "
+                + ", ".join(f"{name} {value:.3f}" for name, value in scores._asdict().items()),
+                flush=True,
+            )
+
+
+def read(path: Path, algorithm: str, axis: str) -> pd.DataFrame:
+    """The runs of an algorithm on the tasks of DeepMind Control where the axis varies."""
+    table = pd.read_parquet(path).drop_duplicates()
+    table = table[(table["suite"] == "dmc") & (table["algorithm"] == algorithm)]
+    table = table[table.groupby("env_id")[axis].transform("nunique") > 1]
+    again = table.groupby([*RUN, "env_steps"]).cumcount()
+    return bs.read_curves(table.assign(seed=10 * table["seed"] + again))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the published tables")
+    parser.add_argument("--smoke", action="store_true", help="one algorithm, two thresholds, few draws")
+    given = parser.parse_args()
+    short = Config(thresholds=(400.0, 700.0), algorithms=("simbaV2",), chains=1, draws=30, warmup=50)
+    main(short if given.smoke else Config(), given.data)
