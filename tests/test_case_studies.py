@@ -1,12 +1,17 @@
 """The case studies run from top to bottom with `--smoke`; one needs published curves that do not ship."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtri
+
+import bayescale as bs
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED_GYM = "BAYESCALE_PUBLISHED_GYM"
@@ -59,3 +64,33 @@ def test_published_gym(tmp_path: Path) -> None:
 def test_published_simba(tmp_path: Path) -> None:
     said = smoke("published_simba.py", tmp_path, "--data", os.environ[PUBLISHED_SIMBA])
     assert said.count("coverage90") == 4
+
+
+@pytest.mark.skipif(PUBLISHED_GYM not in os.environ, reason=f"{PUBLISHED_GYM} does not name the published tables")
+def test_published_methods(tmp_path: Path) -> None:
+    said = smoke("published_methods.py", tmp_path, "--data", os.environ[PUBLISHED_GYM])
+    table = (tmp_path / "published_methods.md").read_text()
+    for method in ("BayeScale", "published (Rybkin et al.)", "published (Fu et al.)", "complete pooling", "no pooling"):
+        assert f"second stage {method}" in said
+        assert f"| second stage | {method} | 1280 |" in table
+    assert "| second stage | floor: each cell's best quantiles | 1280 |" in table
+
+
+def test_no_prediction_beats_the_floor_of_the_published_methods() -> None:
+    """Nor the oracle of medians, nor one with a cell's true quantiles; on seeds of which some never got there."""
+    spec = importlib.util.spec_from_file_location("published_methods", ROOT / "case_studies" / "published_methods.py")
+    study = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(study)
+    utds = [0.5, 1.0, 2.0, 4.0]
+    design = pd.DataFrame({"env_id": "A", "utd": utds, "batch_size": 256, "learning_rate": 3e-4, "seeds": 8})
+    location = np.log([[1e4, 3e4]]) - np.log(utds)[:, None] / 2
+    runs = bs.simulate_runs(design.assign(algorithm="SAC"), (1.0, 2.0), location, 0.3, np.random.default_rng(0), 0.9)
+    seen = bs.crossings_of(runs, every=100, horizon=1e5)
+    assert seen["censored"].any()
+    medians, floor = (bs.score(study.oracle(seen, own), seen) for own in (False, True))
+    right = study.oracle(seen, False)
+    for name, level in study.LEVELS.items():
+        right[name] = np.exp(location + 0.3 * ndtri(level)).ravel()
+    assert medians.male == pytest.approx(0.0, abs=1e-12)
+    assert floor.wis < medians.wis < 1.5 * floor.wis
+    assert floor.wis < bs.score(right, seen).wis
