@@ -45,6 +45,16 @@ def test_sac_gymnasium(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_sac_against_sb3(tmp_path: Path) -> None:
+    picture = ROOT / "case_studies" / "sac_against_sb3.svg"
+    before = picture.read_bytes()
+    said = smoke("sac_against_sb3.py", tmp_path)
+    for env_id in ("Pendulum-v1", "InvertedDoublePendulum-v5", "cartpole-swingup"):
+        assert said.count(env_id) == 2  # its summary and its evaluations
+    assert picture.read_bytes() == before
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pql_parallel(tmp_path: Path) -> None:
     said = smoke("pql_parallel.py", tmp_path)
     assert said.index("before its runs are read") < said.index("coverage90")
