@@ -61,6 +61,12 @@ def test_pql_parallel(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_bro_dmc(tmp_path: Path) -> None:
+    said = smoke("bro_dmc.py", tmp_path)
+    assert said.index("before its runs are read") < said.index("coverage90") < said.index("median return")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(PUBLISHED_GYM not in os.environ, reason=f"{PUBLISHED_GYM} does not name the published tables")
 def test_published_gym(tmp_path: Path) -> None:
     said = smoke("published_gym.py", tmp_path, "--data", os.environ[PUBLISHED_GYM])
