@@ -1,11 +1,12 @@
-"""Does a small sweep of BRO on DeepMind Control predict runs at UTDs beyond both its ends? Does BRO beat SAC at UTD 8?
+"""Do small sweeps of BRO on DeepMind Control predict UTDs beyond their ends, and a wider network? Does BRO beat SAC?
 
-Data: case_studies/data/bro_cartpole_balance.parquet, made with `bayescale sweep bro_cartpole_balance.toml`, and the
-runs of bro_cartpole_balance_heldout.toml, at half the lowest and twice the highest UTD, which no fit sees;
-against_bro.parquet holds SAC on the task, batch size and seeds of those at UTD 8. Env steps are decisions, each of 8
-steps of the simulator. Run time: two minutes on two cores. Expected: predictions for the held-out runs, printed before
-they are read, then how the runs turned out, coverage and errors; the median curves of BRO and SAC; a picture of the
-predicted decisions over UTD with the held-out runs on top.
+Data: the sweeps case_studies/data/bro_cartpole_balance.parquet and, with a wider critic at one UTD, ..._wide.parquet,
+each made from the plan of the same name, and runs which no fit sees: ..._heldout.parquet at half the lowest and twice
+the highest UTD, ..._heldout_width.parquet with a critic wider still. against_bro.parquet holds SAC on the task, batch
+size and seeds of those at UTD 8. Env steps are decisions, each of 8 steps of the simulator. Run time: three minutes on
+two cores. Expected: predictions for the held-out runs, printed before they are read, then how the runs turned out,
+coverage and errors; the median curves of BRO and SAC; a picture of the predicted decisions over UTD with the held-out
+runs on top.
 """
 
 import argparse
@@ -24,8 +25,9 @@ DATA = Path(__file__).parent / "data"
 class Config:
     """What the study reads, asks and writes."""
 
-    sweep: Path = DATA / "bro_cartpole_balance.parquet"
+    sweeps: tuple[Path, ...] = (DATA / "bro_cartpole_balance.parquet", DATA / "bro_cartpole_balance_wide.parquet")
     held_out: Path = DATA / "bro_cartpole_balance_heldout.parquet"
+    held_out_width: Path = DATA / "bro_cartpole_balance_heldout_width.parquet"
     sac: Path = DATA / "against_bro.parquet"
     thresholds: tuple[float, ...] = tuple(range(350, 601, 25))
     shown: float = 400.0  # the threshold of the picture
@@ -37,7 +39,7 @@ class Config:
 def main(config: Config, picture: Path | None) -> None:
     """Fits, predicts the held-out runs, looks, and sets BRO beside SAC."""
     posterior = bs.fit(
-        bs.time_to_threshold(bs.read_curves(config.sweep), config.thresholds),
+        bs.time_to_threshold(bs.read_curves(config.sweeps), config.thresholds),
         chains=config.chains,
         draws=config.draws,
         warmup=config.warmup,
@@ -48,7 +50,7 @@ def main(config: Config, picture: Path | None) -> None:
         f"{posterior.status.value}; R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}, "
         f"{posterior.statistics['diverging'].sum()} divergent draws"
     )
-    seen = predict_then_look(posterior, [config.held_out])
+    seen = predict_then_look(posterior, [config.held_out, config.held_out_width])
     print("\nmedian return over seeds at UTD 8:")
     print(medians(config.held_out, config.sac).round(0).to_string())
     if picture is not None:

@@ -56,6 +56,8 @@ def draw(posterior: bs.Posterior, seen: pd.DataFrame, threshold: float) -> Figur
         table = table.rename(columns={level: f"env_steps_{level}" for level in ("q05", "q50", "q95")})
         ax = plot_data(table, runs, threshold, figure.add_subplot(rows, columns, i + 1))
         ax.set_ylim(top=4.0 * runs["env_steps_lower"].max())  # some runs never get there: the band may have no top
-        env_id, batch_size, learning_rate, _ = setting.iloc[0]
+        env_id, batch_size, learning_rate, model_size = setting.iloc[0]
         ax.set_xlabel(f"UTD; {env_id}, batch size {batch_size}, learning rate {learning_rate:.2g}")
+        if "model_size" in posterior.crossings:
+            ax.set_title(f"{model_size:,} critic parameters")
     return figure
