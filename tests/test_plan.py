@@ -62,7 +62,7 @@ def test_plan_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_plans_load(path: Path) -> None:
-    assert describe(load_plan(path)).runs >= 8
+    assert describe(load_plan(path)).runs >= 4  # the seeds of one held-out setting
 
 
 @given(
