@@ -26,9 +26,9 @@ from bayescale.models.priors import PRIORS, Prior
 from bayescale.models.surface import CENTRED, RULES, Points, Sites, Surface, task_centres, varying_axes
 from bayescale.run_times import RunTimes, normal_score
 
-# Powers of the curvature. At 1 flat penalties in the batch size diverge; rates whose optimum lies beyond the data mix
-# best at 1, half as well at 1/2.
-PULL = {"batch_size": 0.85, "learning_rate": 1.0}
+# Of the tasks' pulls, see `JointModel._optimum_sites`: chosen by effective draws and divergences of several sweeps.
+PULL = 0.7  # power of the curvature: between distances (0) and slopes (1), which diverge where it is flat
+LEAN = 0.7  # share of the correlation in them: at 1 they cannot be told apart where it is near 1
 
 
 class Optimum(NamedTuple):
@@ -107,10 +107,11 @@ class JointModel(Surface):
             if axis in self.varying:
                 draw(f"{axis}_noise")
                 standard(f"{axis}_noise_z", tasks)
+        means, bends = [], []
         for axis in tuned:
-            mean, curvature = draw(f"{axis}_mean"), draw(f"{axis}_curvature")
-            bend = self._fixed("curvature_sd") * standard(f"{axis}_curvature_z", tasks)
-            self._optimum_sites(axis, mean, curvature - self.priors[f"{axis}_curvature"].location + bend)
+            means.append(draw(f"{axis}_mean"))
+            curvature = draw(f"{axis}_curvature") - self.priors[f"{axis}_curvature"].location
+            bends.append(curvature + self._fixed("curvature_sd") * standard(f"{axis}_curvature_z", tasks))
             if levels > 1:
                 draw(f"{axis}_curvature_drift", "curvature_drift")
             if "utd" in self.varying:
@@ -122,24 +123,43 @@ class JointModel(Surface):
             draw("batch_size_room"), draw("batch_size_gamma")
         if "model_size" in self.varying and "learning_rate" in self.varying:
             draw("learning_rate_size")
-        if all(axis in self.varying for axis in RULES):
-            draw("interaction")
+        correlation = jnp.tanh(draw("interaction")) if len(tuned) == 2 else jnp.zeros(())
+        if tuned:
+            self._optimum_sites(tuned, jnp.stack(means), jnp.stack(bends), correlation)
 
-    def _optimum_sites(self, axis: str, mean: Array, bend: Float[Array, " task"]) -> None:
+    def _optimum_sites(
+        self,
+        tuned: Sequence[str],
+        means: Float[Array, " axis"],
+        bends: Float[Array, "axis task"],
+        correlation: Float[Array, ""],
+    ) -> None:
         """Declares the tasks' departures from the mean optimum, independent standard normal.
 
-        They are sampled as pulls: the distance of the optimum from the centre of the task's data, times a power of the
-        curvature. Where the optimum lies beyond the data, these tell the slope but not how far away and how curved it
-        ends.
+        They are sampled as pulls: the slopes of the penalty at the centre of the task's data, over a power of the
+        curvature. Where the optimum lies beyond the data, these tell the slope along each axis but not how far away,
+        how curved and how correlated it ends.
         """
-        spread = self._fixed(f"{axis}_sd")
-        if spread == 0:
-            numpyro.sample(f"{axis}_z", dist.Normal(0.0, 1.0).expand(bend.shape).to_event(1))
+        spreads = np.array([self._fixed(f"{axis}_sd") for axis in tuned])
+        if (spreads == 0).any():
+            for axis in tuned:
+                numpyro.sample(f"{axis}_z", dist.Normal(0.0, 1.0).expand(bends.shape[1:]).to_event(1))
             return
-        stretch = jnp.exp(-PULL[axis] * bend)
-        at_centre = (self._centres()[:-1, CENTRED.index(axis)] - mean) / spread
-        pull = numpyro.sample(f"{axis}_pull", dist.Normal(-at_centre / stretch, 1 / stretch).to_event(1))
-        numpyro.deterministic(f"{axis}_z", at_centre + stretch * pull)
+        centres = self._centres()[:-1, np.array([CENTRED.index(axis) for axis in tuned])]
+        at_centre = (centres - means) / spreads
+        # In standard units the penalty is z' K z / 2 with K_ij = correlation_ij sqrt(K_ii K_jj). A pull is row i of K z
+        # over the prior's K_ii and the (1 - PULL)th power of what K_ii is in its units.
+        typical = np.exp([self.priors[f"{axis}_curvature"].location for axis in tuned]) * spreads**2
+        roots = jnp.exp(bends.T / 2) * np.sqrt(typical)
+        correlations = jnp.eye(len(tuned)) + LEAN * correlation * (1 - np.eye(len(tuned)))
+        slopes = correlations * roots[:, :, None] * roots[:, None, :]
+        slopes *= jnp.exp((PULL - 1) * bends.T)[:, :, None] / typical[:, None]
+        mean = -(slopes @ at_centre[:, :, None])[:, :, 0]
+        spread = slopes @ jnp.swapaxes(slopes, 1, 2)
+        pull = numpyro.sample("optimum_pull", dist.MultivariateNormal(mean, spread).to_event(1))
+        z = at_centre + jnp.linalg.solve(slopes, pull[:, :, None])[:, :, 0]
+        for i, axis in enumerate(tuned):
+            numpyro.deterministic(f"{axis}_z", z[:, i])
 
     def log_likelihood(self, sites: Sites, cells: Cells) -> Float[Array, ""]:
         """The weighted log likelihood of the cells.

@@ -204,6 +204,22 @@ def test_a_sweep_of_one_hyperparameter_can_be_fitted() -> None:
     assert all(np.isfinite(slope).all() for slope in slopes.values())
 
 
+def test_pulls_leave_the_departures_of_tasks_standard_normal() -> None:
+    model = JointModel.for_crossings(simulated(0))
+    from numpyro.infer import Predictive
+
+    draws = Predictive(model.sites, num_samples=4000)(jax.random.PRNGKey(1))
+    names = ["batch_size_z", "learning_rate_z", "batch_size_mean", "batch_size_curvature_z", "interaction"]
+    table = pd.DataFrame({name: np.asarray(draws[name]).ravel() for name in names})
+    for name in names[:2]:
+        assert abs(table[name].mean()) < 4 / np.sqrt(4000)
+        assert abs(table[name].var() - 1) < 4 * np.sqrt(2 / 4000)
+    correlations = table.corr().to_numpy()[np.triu_indices(len(names), 1)]
+    assert abs(correlations).max() < 4 / np.sqrt(4000)
+    pulls = pd.DataFrame(np.asarray(draws["optimum_pull"])[:, 0]).assign(interaction=table["interaction"])
+    assert abs(pulls.var() - 1).max() > 1  # the control: the coordinates that are sampled are neither
+
+
 def test_every_prior_predicts_times_that_runs_can_have() -> None:
     """Prior predictive: the middle 90% of times to the lowest threshold lie between 100 and 1e9 env steps."""
     crossings = simulated(0)
