@@ -51,13 +51,13 @@ def draw(posterior: bs.Posterior, seen: pd.DataFrame, threshold: float) -> Figur
     figure = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="constrained")
     for i, runs in enumerate(panels):
         setting = runs[[name for name in SETTINGS if name != "utd"]].drop_duplicates()
-        table = posterior.predict(setting.merge(utd, how="cross"))
+        between = utd.assign(evaluation_interval=1)  # runs are drawn as intervals, so the band need not be rounded up
+        table = posterior.predict(setting.merge(between, how="cross"))
         table = table[np.isclose(table["threshold"], threshold)].reset_index(drop=True)
         table = table.rename(columns={level: f"env_steps_{level}" for level in ("q05", "q50", "q95")})
         ax = plot_data(table, runs, threshold, figure.add_subplot(rows, columns, i + 1))
         ax.set_ylim(top=4.0 * runs["env_steps_lower"].max())  # some runs never get there: the band may have no top
         env_id, batch_size, learning_rate, model_size = setting.iloc[0]
-        ax.set_xlabel(f"UTD; {env_id}, batch size {batch_size}, learning rate {learning_rate:.2g}")
-        if "model_size" in posterior.crossings:
-            ax.set_title(f"{model_size:,} critic parameters")
+        size = f",\n{model_size:,} critic parameters" if "model_size" in posterior.crossings else ""
+        ax.set_xlabel(f"UTD; {env_id}, batch size {batch_size}, learning rate {learning_rate:.2g}{size}")
     return figure
