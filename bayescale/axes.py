@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+# Okabe and Ito's palette, told apart under the common kinds of colour blindness.
+BLUE, ORANGE = "#0072B2", "#D55E00"
+
+
 def own_axes(ax: Axes | None) -> Axes:
     """The axes given, or those of a new figure of 6 by 4.2 inches.
 

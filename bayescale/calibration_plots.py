@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bayescale.axes import finish, own_axes
+from bayescale.axes import BLUE, finish, own_axes
 from bayescale.errors import InputError
 from bayescale.ranks import RankHistogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-BLUE = "#0072B2"  # Okabe and Ito's
 
 
 def plot_ranks(histogram: RankHistogram, quantity: str, ax: Axes | None = None) -> Axes:

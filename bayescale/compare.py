@@ -21,6 +21,7 @@ from bayescale.errors import BayeScaleError, InputError
 from bayescale.inference import WARMUP
 from bayescale.posterior import Posterior, setting_columns
 from bayescale.scores import Scores, score_each, stacking_weights, summarise
+from bayescale.tasks import naming_columns
 from bayescale.workflow import fit
 
 HELD_SEEDS = 4  # of as many seeds of a configuration one is held out, at least one of two
@@ -108,10 +109,9 @@ def compare(
     crossings = time_to_threshold(curves, thresholds, scale, reset_period)
     levels = np.unique(crossings["threshold"].to_numpy(float))
     runs = crossings.iloc[:: len(levels)].reset_index(drop=True)
-    for column in ("suite", "algorithm"):
-        if column in runs and runs[column].nunique() > 1:
-            names = ", ".join(sorted(runs[column].unique()))
-            raise InputError(f"one comparison holds one {column}; got {names}. Compare them one at a time.")
+    for column in naming_columns(runs):
+        names = ", ".join(sorted(runs[column].unique()))
+        raise InputError(f"one comparison holds one {column}; got {names}. Compare them one at a time.")
     folds = _folds(runs, leave_out, give_back, np.random.default_rng(seed))
     starts = run_starts(curves)
     run_of_row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(curves))))

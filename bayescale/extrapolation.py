@@ -18,11 +18,10 @@ from scipy.special import expit, logit, ndtri
 
 from bayescale.errors import InputError
 from bayescale.run_times import RunTimes
+from bayescale.simulate import increasing_thresholds
 
-HEADROOM = (
-    4.0,
-    1.5,
-)  # median and log sd of (A - J_K) / (J_K - J_1): chosen, as the tolerance, by returns left out of fits
+# Median and log sd of (A - J_K) / (J_K - J_1): chosen, as the tolerance, by returns left out of fits.
+HEADROOM = (4.0, 1.5)
 CANDIDATES = 24  # of A, equally likely a priori
 TOLERANCE = 0.1  # log env steps; how far a draw's median runs may lie off the law
 FEWEST = 3  # thresholds that show how the gaps grow
@@ -45,9 +44,7 @@ def at_thresholds(
     Raises:
         InputError: returns that do not increase or start too low, or too few thresholds to go beyond them.
     """
-    levels = np.asarray(wanted, float)
-    if levels.ndim != 1 or not len(levels) or not np.isfinite(levels).all() or (np.diff(levels) <= 0).any():
-        raise InputError(f"thresholds must be finite and increase; got {wanted}. Give returns such as (300, 500).")
+    levels = increasing_thresholds(wanted)
     if levels[0] < fitted[0] * (1 - np.sign(fitted[0]) * 1e-9):
         raise InputError(f"thresholds must be at least the lowest fitted, {fitted[0]:g}; got {levels[0]:g}. Raise it.")
     within = np.minimum(levels, fitted[-1])

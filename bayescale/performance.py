@@ -15,6 +15,7 @@ from bayescale.extrapolation import FEWEST, at_thresholds
 from bayescale.frontier import critic_parameters
 from bayescale.posterior import LEVELS, QUANTILES, Posterior, checked_configs
 from bayescale.predictive import LAW_LEVELS, runs
+from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step
 from bayescale.utility import Prices
 
@@ -67,8 +68,7 @@ def performance(
         times = at_thresholds(times, posterior.thresholds, grid)
         within = np.log(lengths[rows])[:, None]
         reached = times.reached_by(within).mean(axis=0)
-        median = ((times.location <= within) & (times.p_reach > 0.5)).astype(float)
-        exact = _reached(times.location, within, grid, median)
+        exact = _reached(times, within, grid)
         quantiles.append(np.stack([_where_falls(reached, grid, 1 - level) for level in LEVELS], axis=1))
         law.append(np.quantile(exact, LAW_LEVELS, axis=0, method="nearest").T)
     table = configs.copy()
@@ -106,15 +106,13 @@ def _where_falls(
 
 
 def _reached(
-    location: Float[np.ndarray, "draw config return"],
-    within: Float[np.ndarray, "config 1"],
-    grid: Float[np.ndarray, " return"],
-    median: Float[np.ndarray, "draw config return"],
+    times: RunTimes, within: Float[np.ndarray, "config 1"], grid: Float[np.ndarray, " return"]
 ) -> Float[np.ndarray, "draw config"]:
     """The return that each draw's median run reaches: linear in log env steps between the returns of the grid."""
-    k = np.minimum.accumulate(median, axis=-1).sum(axis=-1).astype(int)
+    there = (times.location <= within) & (times.p_reach > 0.5)
+    k = np.logical_and.accumulate(there, axis=-1).sum(axis=-1)
     low, high = np.clip(k - 1, 0, None), np.clip(k, None, len(grid) - 1)
-    early, late = (np.take_along_axis(location, at[..., None], axis=-1)[..., 0] for at in (low, high))
+    early, late = (np.take_along_axis(times.location, at[..., None], axis=-1)[..., 0] for at in (low, high))
     share = np.where(late > early, (within[:, 0] - early) / np.where(late > early, late - early, 1.0), 0.0)
     between = grid[low] + (grid[high] - grid[low]) * np.clip(share, 0.0, 1.0)
     return np.asarray(np.where(k == 0, -np.inf, np.where(k == len(grid), np.inf, between)))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from bayescale.axes import finish, log_axis, ordered_colours, own_axes, pieces, plain, scientific, si
+from bayescale.axes import BLUE, ORANGE, finish, log_axis, ordered_colours, own_axes, pieces, plain, scientific, si
 from bayescale.curves import run_columns
 from bayescale.errors import InputError
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from bayescale.frontier import Frontier
 
-# Okabe and Ito's palette, told apart under the common kinds of colour blindness.
-BLUE, ORANGE = "#0072B2", "#D55E00"
 HOLLOW: dict[str, Any] = {"markersize": 5, "fillstyle": "none", "markeredgewidth": 0.9}
 UTD_LABEL = "UTD (gradient updates per env step)"
 # The limits that the diagnostics picture marks (Vehtari et al. 2021, doi:10.1214/20-BA1221).

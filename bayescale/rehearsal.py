@@ -11,10 +11,10 @@ from numpyro.infer import Predictive
 from bayescale import predictive
 from bayescale.calibration import contraction, credible_coverage, replicate
 from bayescale.errors import InputError
-from bayescale.models import PRIORS, JointModel, Prior
-from bayescale.models.priors import fixed, normal
+from bayescale.models import JointModel, Prior
+from bayescale.models.priors import fixed, normal, with_replacements
 from bayescale.posterior import LEVELS, QUANTILES, checked_configs, setting_columns
-from bayescale.simulate import DESIGN_COLUMNS
+from bayescale.simulate import DESIGN_COLUMNS, increasing_thresholds
 from bayescale.tables import Table, check_columns
 from bayescale.tasks import naming_columns, with_task_names
 
@@ -153,14 +153,9 @@ def check_design(
 
 def _model(configs: pd.DataFrame, thresholds: Sequence[float], priors: dict[str, Prior]) -> JointModel:
     """The model of runs at these configurations."""
-    levels = np.asarray(thresholds, float)
-    if levels.ndim != 1 or not levels.size or not np.isfinite(levels).all() or (np.diff(levels) <= 0).any():
-        raise InputError(f"thresholds must be finite and increase; got {thresholds}. Give returns such as (300, 500).")
-    unknown = set(priors) - set(PRIORS)
-    if unknown:
-        raise InputError(f"priors has no '{min(unknown)}'; the names are those of bayescale.models.PRIORS.")
+    levels = increasing_thresholds(thresholds)
     crossings = configs.merge(pd.Series(levels, name="threshold"), how="cross")
-    return JointModel.for_crossings(crossings, {**PRIORS, **priors})
+    return JointModel.for_crossings(crossings, with_replacements(priors))
 
 
 def _extremes(configs: pd.DataFrame) -> pd.DataFrame:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RULES = ("batch_size", "learning_rate")
-CONFIG = ("env_id", "utd", *RULES)
 BEYOND = 2.0  # the pictures go this factor beyond the swept UTD, on both sides
 LEVELS_SHOWN = 4  # thresholds in the picture of the frontier and in the table of choices
 RANK_BINS = 20

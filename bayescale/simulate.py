@@ -115,7 +115,7 @@ def simulate_runs(
     Raises:
         InputError: a design, threshold, shape or number that cannot be used.
     """
-    levels = _increasing(thresholds)
+    levels = increasing_thresholds(thresholds)
     for name, value in (("correlation", correlation), ("shared", shared)):
         if not 0 <= value <= 1:
             raise InputError(f"{name} must lie in [0, 1]; got {value:g}. Correct it.")
@@ -220,7 +220,12 @@ def curves_of(
     return table.assign(env_steps=np.tile(env_steps, len(curves)), episode_return=returns.ravel())
 
 
-def _increasing(thresholds: Sequence[float]) -> Float[np.ndarray, " threshold"]:
+def increasing_thresholds(thresholds: Sequence[float] | Num[np.ndarray, "..."]) -> Float[np.ndarray, " threshold"]:
+    """The thresholds as an array.
+
+    Raises:
+        InputError: they are not finite or do not increase.
+    """
     levels = np.asarray(thresholds, float)
     if levels.ndim != 1 or not levels.size or not np.isfinite(levels).all() or (np.diff(levels) <= 0).any():
         raise InputError(f"thresholds must be finite and increase; got {thresholds}. Give returns such as (300, 500).")

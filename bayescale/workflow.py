@@ -12,7 +12,8 @@ from bayescale.crossings import time_to_threshold
 from bayescale.curves import read_curves
 from bayescale.errors import InputError
 from bayescale.inference import WARMUP, sample
-from bayescale.models import PRIORS, JointModel, Prior
+from bayescale.models import JointModel, Prior
+from bayescale.models.priors import with_replacements
 from bayescale.posterior import Posterior
 from bayescale.posterior import load as load_posterior
 from bayescale.report import report
@@ -48,11 +49,8 @@ def fit(
     """
     if not len(crossings) or crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
-    unknown = set(priors or {}) - set(PRIORS)
-    if unknown:
-        raise InputError(f"priors has no '{min(unknown)}'; the names are those of bayescale.models.PRIORS.")
     crossings = with_task_names(crossings, naming_columns(crossings))
-    model = JointModel.for_crossings(crossings, {**PRIORS, **(priors or {})})
+    model = JointModel.for_crossings(crossings, with_replacements(priors))
     result = sample(model, crossings, seed, chains, draws, warmup, sys.stderr.isatty(), method)
     posterior = Posterior.from_draws(model, result, crossings, seed)
     return posterior.require_convergence() if require_convergence else posterior

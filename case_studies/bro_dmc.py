@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 import bayescale as bs
-from held_out import draw, predict_then_look
+from held_out import draw, predict_then_look, state
 
 DATA = Path(__file__).parent / "data"
 
@@ -45,11 +45,7 @@ def main(config: Config, picture: Path | None) -> None:
         warmup=config.warmup,
         require_convergence=picture is not None,
     )
-    worst = posterior.diagnostics()
-    print(
-        f"{posterior.status.value}; R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}, "
-        f"{posterior.statistics['diverging'].sum()} divergent draws"
-    )
+    print(state(posterior))
     seen = predict_then_look(posterior, [config.held_out, config.held_out_width])
     print("\nmedian return over seeds at UTD 8:")
     print(medians(config.held_out, config.sac).round(0).to_string())

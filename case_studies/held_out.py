@@ -37,6 +37,16 @@ def predict_then_look(
     return every[1]
 
 
+def state(posterior: bs.Posterior) -> str:
+    """Whether the fit converged, in words and numbers."""
+    worst = posterior.diagnostics()
+    diverging = int(posterior.statistics["diverging"].sum())
+    return (
+        f"{posterior.status.value}; R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}, "
+        f"{diverging} divergent draws"
+    )
+
+
 def settings(table: Path) -> pd.DataFrame:
     """What was run, of a table of runs; what came of it is not read."""
     return pd.read_parquet(table, columns=SETTINGS).drop_duplicates(ignore_index=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import bayescale as bs
+from held_out import state
 
 CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
 
@@ -35,8 +36,7 @@ def main(config: Config, data: Path, out: Path, smoke: bool) -> None:
     unseen = curves[left_out] if left_out.any() else bs.read_curves(data / "second_stage.parquet")
     predicted = posterior.predict(unseen[CONFIG].drop_duplicates())
     predicted.to_csv(out, index=False)
-    worst = posterior.diagnostics()
-    print(f"{posterior.status.value}; R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}; wrote {out}")
+    print(f"{state(posterior)}; wrote {out}")
     print(bs.score(predicted, bs.time_to_threshold(unseen, config.thresholds, data / "return_scale.csv")))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bayescale as bs
-from held_out import draw, predict_then_look
+from held_out import draw, predict_then_look, state
 
 DATA = Path(__file__).parent / "data"
 
@@ -48,8 +48,7 @@ def main(config: Config, picture: Path | None) -> None:
         warmup=config.warmup,
         require_convergence=picture is not None,
     )
-    worst = posterior.diagnostics()
-    print(f"{posterior.status.value}; R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}")
+    print(state(posterior))
 
     seen = predict_then_look(posterior, config.held_out, config.return_scale)
     if picture is not None:

@@ -125,13 +125,13 @@ class JointModel(Surface):
             draw("learning_rate_size")
         correlation = jnp.tanh(draw("interaction")) if len(tuned) == 2 else jnp.zeros(())
         if tuned:
-            self._optimum_sites(tuned, jnp.stack(means), jnp.stack(bends), correlation)
+            self._optimum_sites(tuned, jnp.stack(means), jnp.stack(bends, axis=1), correlation)
 
     def _optimum_sites(
         self,
         tuned: Sequence[str],
         means: Float[Array, " axis"],
-        bends: Float[Array, "axis task"],
+        bends: Float[Array, "task axis"],
         correlation: Float[Array, ""],
     ) -> None:
         """Declares the tasks' departures from the mean optimum, independent standard normal.
@@ -143,17 +143,17 @@ class JointModel(Surface):
         spreads = np.array([self._fixed(f"{axis}_sd") for axis in tuned])
         if (spreads == 0).any():
             for axis in tuned:
-                numpyro.sample(f"{axis}_z", dist.Normal(0.0, 1.0).expand(bends.shape[1:]).to_event(1))
+                numpyro.sample(f"{axis}_z", dist.Normal(0.0, 1.0).expand(bends.shape[:1]).to_event(1))
             return
         centres = self._centres()[:-1, np.array([CENTRED.index(axis) for axis in tuned])]
         at_centre = (centres - means) / spreads
         # In standard units the penalty is z' K z / 2 with K_ij = correlation_ij sqrt(K_ii K_jj). A pull is row i of K z
         # over the prior's K_ii and the (1 - PULL)th power of what K_ii is in its units.
         typical = np.exp([self.priors[f"{axis}_curvature"].location for axis in tuned]) * spreads**2
-        roots = jnp.exp(bends.T / 2) * np.sqrt(typical)
+        roots = jnp.exp(bends / 2) * np.sqrt(typical)
         correlations = jnp.eye(len(tuned)) + LEAN * correlation * (1 - np.eye(len(tuned)))
         slopes = correlations * roots[:, :, None] * roots[:, None, :]
-        slopes *= jnp.exp((PULL - 1) * bends.T)[:, :, None] / typical[:, None]
+        slopes *= jnp.exp((PULL - 1) * bends)[:, :, None] / typical[:, None]
         mean = -(slopes @ at_centre[:, :, None])[:, :, 0]
         spread = slopes @ jnp.swapaxes(slopes, 1, 2)
         pull = numpyro.sample("optimum_pull", dist.MultivariateNormal(mean, spread).to_event(1))

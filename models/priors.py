@@ -4,6 +4,7 @@ Families: normal(location, scale); lognormal(log median, log scale), used for wh
 zero, where few tasks would make the sampler stall; fixed(value), stated and not sampled.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 
@@ -99,3 +100,15 @@ PRIORS: dict[str, Prior] = {
     "failure_penalty": lognormal(1.0, 0.7),  # logit per unit of the penalty: failing grows off the optimum
     "failure_rise": lognormal(1.5, 0.5),  # logit per half range of the thresholds: failing is for the high ones
 }
+
+
+def with_replacements(priors: Mapping[str, Prior] | None) -> dict[str, Prior]:
+    """`PRIORS` with some replaced by name.
+
+    Raises:
+        InputError: a name that is not among them.
+    """
+    unknown = set(priors or {}) - set(PRIORS)
+    if unknown:
+        raise InputError(f"priors has no '{min(unknown)}'; the names are those of bayescale.models.PRIORS.")
+    return {**PRIORS, **(priors or {})}
