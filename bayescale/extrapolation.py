@@ -6,8 +6,8 @@ exceeds falls as a power of env steps,
     log T(J) = log T(J_K) + c log((A - J_K) / (A - J)),   T = inf from A on,
 
 a law that needs no zero of the return. For each draw c follows from the upper half of the thresholds, given A, and A is
-drawn from a wide prior weighted by how well that law fits them. Spread and skew stay those of J_K; the logit of the
-chance never to get there goes on in a line.
+drawn from a wide prior weighted by how well that law fits them; a ceiling that is known bounds A. Spread and skew stay
+those of J_K; the logit of the chance never to get there goes on in a line.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from bayescale.simulate import increasing_thresholds
 # Median and log sd of (A - J_K) / (J_K - J_1): chosen, as the tolerance, by returns left out of fits.
 HEADROOM = (4.0, 1.5)
 CANDIDATES = 24  # of A, equally likely a priori
+LEAST_ROOM = 1e-9  # of J_K - J_1, below a ceiling that J_K reaches
 TOLERANCE = 0.1  # log env steps; how far a draw's median runs may lie off the law
 FEWEST = 3  # thresholds that show how the gaps grow
 
@@ -31,6 +32,7 @@ def at_thresholds(
     times: RunTimes,
     fitted: Float[np.ndarray, " threshold"],
     wanted: Sequence[float] | Num[np.ndarray, " wanted"],
+    ceiling: Float[np.ndarray, " point"] | None = None,
     seed: int = 0,
 ) -> RunTimes:
     """New runs at other returns than those fitted, draw axis first.
@@ -39,23 +41,26 @@ def at_thresholds(
         times: at the fitted thresholds.
         fitted: the thresholds, increasing.
         wanted: returns, increasing, none below the lowest threshold.
+        ceiling: the best return there is, of each point; inf where it is not known. None: nowhere.
         seed: of the draws of A.
 
     Raises:
         InputError: returns that do not increase or start too low, or too few thresholds to go beyond them.
     """
     levels = increasing_thresholds(wanted)
+    best = np.full(times.location.shape[1], np.inf) if ceiling is None else ceiling
     if levels[0] < fitted[0] * (1 - np.sign(fitted[0]) * 1e-9):
         raise InputError(f"thresholds must be at least the lowest fitted, {fitted[0]:g}; got {levels[0]:g}. Raise it.")
     within = np.minimum(levels, fitted[-1])
     parts = RunTimes(*(_interpolated(np.asarray(part, float), fitted, within) for part in times))
+    parts = parts._replace(p_reach=np.where(levels > best[:, None], 0.0, parts.p_reach))
     beyond = np.flatnonzero(levels > fitted[-1])
     if not len(beyond):
         return parts
     if len(fitted) < FEWEST:
         raise InputError(f"returns beyond {fitted[-1]:g} need {FEWEST} fitted thresholds; got {len(fitted)}. Fit more.")
     location, p_reach = parts.location.copy(), parts.p_reach.copy()
-    rise = _rise(np.asarray(times.location, float), fitted, levels[beyond], np.random.default_rng(seed))
+    rise = _rise(np.asarray(times.location, float), fitted, levels[beyond], best, np.random.default_rng(seed))
     failing = logit(np.clip(1 - np.asarray(times.p_reach, float), 1e-12, 1 - 1e-12))
     slope = np.maximum(failing[..., -1] - failing[..., -2], 0.0) / (fitted[-1] - fitted[-2])
     later = failing[..., -1:] + slope[..., None] * (levels[beyond] - fitted[-1])
@@ -68,6 +73,7 @@ def _rise(
     location: Float[np.ndarray, "draw point threshold"],
     fitted: Float[np.ndarray, " threshold"],
     beyond: Float[np.ndarray, " wanted"],
+    best: Float[np.ndarray, " point"],
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "draw point wanted"]:
     """Log env steps from the highest threshold on; inf from A on. One uniform number a draw tells A at all points."""
@@ -76,17 +82,19 @@ def _rise(
     upper = fitted[first:-1]
     median, spread = HEADROOM
     room = span * median * np.exp(spread * ndtri((np.arange(CANDIDATES) + 0.5) / CANDIDATES))
-    reach = np.log(room[:, None] / (room[:, None] + fitted[-1] - upper))  # candidate, threshold; < 0
+    room = np.minimum(room, np.maximum(best - fitted[-1], LEAST_ROOM * span)[:, None])  # point, candidate
+    reach = np.log(room[..., None] / (room[..., None] + fitted[-1] - upper))  # point, candidate, threshold; < 0
     fall = location[..., first:-1] - location[..., -1:]
-    steepness = np.maximum(fall @ reach.T / (reach**2).sum(axis=1), 0.0)
+    steepness = np.maximum(np.einsum("dpt,pct->dpc", fall, reach) / (reach**2).sum(axis=-1), 0.0)
     misfit = ((fall[..., None, :] - steepness[..., None] * reach) ** 2).sum(axis=-1)
     logs = -misfit / (2 * TOLERANCE**2)
     weight = np.exp(logs - logs.max(axis=-1, keepdims=True))
     chance = rng.random((len(location), 1, 1))
     chosen = (np.cumsum(weight, axis=-1) < chance * weight.sum(axis=-1, keepdims=True)).sum(axis=-1)
     steep = np.take_along_axis(steepness, chosen[..., None], axis=-1)
-    left = room[chosen][..., None] - (beyond - fitted[-1])
-    short = np.log(room[chosen][..., None] / np.where(left > 0, left, 1.0))
+    headroom = np.take_along_axis(room[None], chosen[..., None], axis=-1)
+    left = headroom - (beyond - fitted[-1])
+    short = np.log(headroom / np.where(left > 0, left, 1.0))
     return np.asarray(np.where(left > 0, steep * short, np.inf))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from bayescale.allocation import DEFAULT_PRICES
+from bayescale.ceilings import Ceiling, ceilings
 from bayescale.errors import InputError
 from bayescale.extrapolation import FEWEST, at_thresholds
 from bayescale.frontier import critic_parameters
@@ -30,6 +31,7 @@ def performance(
     env_steps: float | None = None,
     budget: float | None = None,
     prices: Prices = DEFAULT_PRICES,
+    ceiling: Ceiling | None = None,
 ) -> pd.DataFrame:
     """Quantiles of the return that a new run reaches within `env_steps`, or within what `budget` pays for.
 
@@ -39,6 +41,7 @@ def performance(
         env_steps: the length of every run, if not in the configurations.
         budget: of every run, in the unit of the prices, in place of a length.
         prices: of a flop and an env step; flops need a model size, in the configurations or the fitted runs.
+        ceiling: the best return there is, in units of the thresholds, see `bayescale.ceilings`.
 
     Returns:
         A row per configuration: its columns, `env_steps`, q05 ... q95 (the return of a new run, one seed, in the units
@@ -46,7 +49,7 @@ def performance(
         uncertainty alone), and `extrapolated`: outside the data, or q50 above the highest threshold.
 
     Raises:
-        InputError: not one of env steps and budget, or numbers that cannot be used.
+        InputError: not one of env steps and budget, or numbers or a ceiling that cannot be used.
     """
     configs = checked_configs(configs).reset_index(drop=True)
     given = [name for name, value in (("env_steps", env_steps), ("budget", budget)) if value is not None]
@@ -60,20 +63,22 @@ def performance(
     lengths = configs["env_steps"].to_numpy(float)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise InputError(f"{(given or ['env_steps'])[0]} must be finite and > 0; correct it.")
-    draws, named, grid = posterior.flat_draws(PERFORMANCE_DRAWS), posterior.named(configs), _returns(posterior)
+    draws, named = posterior.flat_draws(PERFORMANCE_DRAWS), posterior.named(configs)
+    best = ceilings(ceiling, named["env_id"], posterior.crossings)
+    grid = _returns(posterior)
     quantiles, law = [], []
     for first in range(0, len(configs), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
         times = runs(posterior.model, draws, named.iloc[rows])
-        times = at_thresholds(times, posterior.thresholds, grid)
+        times = at_thresholds(times, posterior.thresholds, grid, best[rows])
         within = np.log(lengths[rows])[:, None]
         reached = times.reached_by(within).mean(axis=0)
         exact = _reached(times, within, grid)
         quantiles.append(np.stack([_where_falls(reached, grid, 1 - level) for level in LEVELS], axis=1))
         law.append(np.quantile(exact, LAW_LEVELS, axis=0, method="nearest").T)
     table = configs.copy()
-    table[list(QUANTILES)] = np.concatenate(quantiles)
-    table[["law_q05", "law_q50", "law_q95"]] = np.concatenate(law)
+    table[list(QUANTILES)] = np.minimum(np.concatenate(quantiles), best[:, None])
+    table[["law_q05", "law_q50", "law_q95"]] = np.minimum(np.concatenate(law), best[:, None])
     beyond = table["q50"] > posterior.thresholds[-1]
     return table.assign(extrapolated=posterior.extrapolated(named) | beyond.to_numpy())
 

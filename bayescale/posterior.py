@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Num
 
 from bayescale import predictive
 from bayescale.arviz_versions import inference_data
+from bayescale.ceilings import Ceiling, ceilings
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
 from bayescale.tasks import naming_columns, with_task_names
@@ -123,7 +124,10 @@ class Posterior:
         return at
 
     def predict(
-        self, configs: pd.DataFrame, thresholds: Sequence[Any] | Num[np.ndarray, "..."] | None = None
+        self,
+        configs: pd.DataFrame,
+        thresholds: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
+        ceiling: Ceiling | None = None,
     ) -> pd.DataFrame:
         """Quantiles of the env steps until a new run (one seed) is seen to reach each threshold.
 
@@ -136,6 +140,7 @@ class Posterior:
                 prediction.
             thresholds: increasing returns, from the lowest fitted on; default those fitted. Beyond the highest, the law
                 of `bayescale.extrapolation` takes over.
+            ceiling: the best return there is, in units of the thresholds, see `bayescale.ceilings`; no run gets beyond.
 
         Returns:
             One row per configuration and threshold: the columns of `configs`, `evaluation_interval`, `threshold`, q05
@@ -143,16 +148,17 @@ class Posterior:
             law_q50 law_q95 (of the median run, not rounded: parameter uncertainty alone), `p_reach`, `extrapolated`.
 
         Raises:
-            InputError: a column is missing, or a value is not positive and finite.
+            InputError: a column is missing, a value is not positive and finite, or thresholds or a ceiling cannot be.
         """
         configs = checked_configs(configs).reset_index(drop=True)
         named = self.named(configs)
         draws = self.flat_draws(PREDICTION_DRAWS)
-        if thresholds is None:
-            returns, predicted = self.thresholds, predictive.predict(self.model, draws, named, LEVELS)
+        returns = self.thresholds if thresholds is None else np.asarray(thresholds, float)
+        if thresholds is None and ceiling is None:
+            predicted = predictive.predict(self.model, draws, named, LEVELS)
         else:
-            returns = np.asarray(thresholds, float)
-            predicted = predictive.predict_at(self.model, draws, named, LEVELS, self.thresholds, returns)
+            best = ceilings(ceiling, named["env_id"], self.crossings)
+            predicted = predictive.predict_at(self.model, draws, named, LEVELS, self.thresholds, returns, best)
         if "evaluation_interval" not in configs:
             configs = configs.assign(evaluation_interval=self._evaluation_intervals(named))
         levels = len(returns)

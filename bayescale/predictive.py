@@ -94,11 +94,13 @@ def predict_at(
     levels: Float[np.ndarray, " level"],
     fitted: Float[np.ndarray, " threshold"],
     wanted: Float[np.ndarray, " wanted"],
+    ceiling: Float[np.ndarray, " config"],
 ) -> Prediction:
-    """As `predict`, at other returns than the thresholds `fitted`; see `bayescale.extrapolation`."""
+    """As `predict`, at other returns than the thresholds `fitted`, below a ceiling; see `bayescale.extrapolation`."""
     chunks = []
     for first in range(0, len(configs), CHUNK):
-        times = at_thresholds(runs(model, draws, configs.iloc[first : first + CHUNK]), fitted, wanted)
+        here = slice(first, first + CHUNK)
+        times = at_thresholds(runs(model, draws, configs.iloc[here]), fitted, wanted, ceiling[here])
         quantiles = np.asarray(_quantiles(RunTimes(*map(jnp.asarray, times)), levels))
         law = np.where(times.p_reach > 0, times.location, np.inf)
         law = np.exp(np.moveaxis(np.quantile(law, LAW_LEVELS, axis=0, method="nearest"), 0, -1))

@@ -46,6 +46,7 @@ class Column:
     at_least: float | None = None
     optional: bool = False
     identifies: bool = False
+    may_be_infinite: bool = False
     remedy: str = "Correct or remove these rows."
 
 
@@ -214,7 +215,8 @@ def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
     if values.dtype.kind == "f" or values.isna().any():
         array = values.to_numpy(np.float64, na_value=np.nan)
         _refuse(table, column, np.isnan(array), "filled in")
-        _refuse(table, column, np.isinf(array), "finite")
+        if not column.may_be_infinite:
+            _refuse(table, column, np.isinf(array), "finite")
         if column.identifies and values.dtype == np.float32:
             array = _shortest_decimals(array)
     else:

@@ -109,6 +109,45 @@ def test_no_return_above_every_ceiling_is_reached() -> None:
     np.testing.assert_array_equal(far.location, again.location)
 
 
+def test_no_run_gets_beyond_a_ceiling_and_without_one_runs_do(posterior: Posterior) -> None:
+    quantiles = ["q05", "q50", "q95", "law_q05", "law_q50", "law_q95"]
+    free, bounded = (bs.performance(posterior, CONFIG, env_steps=1e9, ceiling=ceiling) for ceiling in (None, TOP))
+    assert free["q95"].item() > free["q50"].item() > TOP  # the control
+    assert (bounded[quantiles] <= TOP).all(axis=None)
+    assert bounded["q50"].item() > 0.99 * TOP
+    returns = [*LEVELS, *BEYOND, TOP, 950.0]
+    free, bounded = (
+        posterior.predict(CONFIG, returns, ceiling).set_index("threshold") for ceiling in (None, {"Known-v0": TOP})
+    )
+    assert free.loc[950.0, "p_reach"] > 0.2  # the control
+    assert bounded.loc[950.0, "p_reach"] == 0.0
+    assert np.isinf(bounded.loc[950.0, quantiles].to_numpy(float)).all()
+    pd.testing.assert_frame_equal(bounded.loc[LEVELS], free.loc[LEVELS])
+
+
+def test_a_ceiling_that_is_known_sharpens_what_is_predicted_below_it(posterior: Posterior) -> None:
+    free, bounded = (posterior.predict(CONFIG, BEYOND, ceiling) for ceiling in (None, TOP))
+    true = np.exp(log_steps(BEYOND))
+    assert ((bounded["law_q05"] < true) & (true < bounded["law_q95"])).all()
+    widths = [np.log(table["law_q95"] / table["law_q05"])[:2] for table in (free, bounded)]  # the third's ends are inf
+    assert (widths[1] < widths[0]).all()
+
+
+def test_each_point_has_its_own_ceiling_and_one_that_the_highest_threshold_reaches_leaves_nothing_above() -> None:
+    rng = np.random.default_rng(0)
+    location = np.linspace(9.0, 10.0, 5) + 0.02 * rng.standard_normal((50, 3, 5))
+    shape = location.shape
+    times = RunTimes(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
+    fitted, wanted, best = np.arange(5.0), [2.0, 3.5, 4.0, 4.5, 6.0, 9.0], np.array([4.0, 5.0, np.inf])
+    together = at_thresholds(times, fitted, wanted, best)
+    for i in range(3):
+        alone = at_thresholds(RunTimes(*(part[:, i : i + 1] for part in times)), fitted, wanted, best[i : i + 1])
+        np.testing.assert_array_equal(together.location[:, i], alone.location[:, 0])
+        np.testing.assert_array_equal(together.p_reach[:, i], alone.p_reach[:, 0])
+    reached = together.p_reach.max(axis=0) > 0
+    assert reached.tolist() == [[True] * 3 + [False] * 3, [True] * 4 + [False] * 2, [True] * 6]
+
+
 def test_the_command_writes_returns(posterior: Posterior, tmp_path) -> None:
     posterior.save(tmp_path / "fit.nc")
     CONFIG.to_csv(tmp_path / "configs.csv", index=False)
@@ -121,3 +160,12 @@ def test_the_command_writes_returns(posterior: Posterior, tmp_path) -> None:
     predict = ["predict", str(tmp_path / "fit.nc"), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]
     assert cli.main([*predict, "--thresholds", "600,700"]) == 0
     assert list(pd.read_csv(out)["threshold"]) == [600.0, 700.0]
+    ceilings = tmp_path / "ceilings.csv"
+    ceilings.write_text("env_id,ceiling\nKnown-v0,650\n")
+    for ceiling in ("650", ceilings):
+        assert cli.main([*predict, "--thresholds", "600,700", "--ceiling", str(ceiling)]) == 0
+        chances = pd.read_csv(out)["p_reach"]
+        assert chances[0] > chances[1] == 0.0
+        assert cli.main([*arguments, "--env-steps", "1e9", "--ceiling", str(ceiling)]) == 0
+        assert pd.read_csv(out)["q95"].item() <= 650.0
+    assert cli.main([*predict, "--ceiling", "590"]) == 2

@@ -24,6 +24,14 @@ CurveFiles = Annotated[list[str], typer.Argument(metavar="CURVES...", help="File
 Thresholds = Annotated[
     str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: ten, from the data.")
 ]
+CeilingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ceiling",
+        metavar="J|CEILINGS.csv",
+        help="The best return there is, in units of the thresholds, or a table with columns env_id, ceiling.",
+    ),
+]
 ResetPeriod = Annotated[
     float | None, typer.Option(metavar="UPDATES", help="Gradient updates between full resets of the agent, if any.")
 ]
@@ -42,6 +50,14 @@ def parse_thresholds(text: str | None) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"--thresholds must be numbers with commas between; got '{text}'. Try 300,500,800.") from None
+
+
+def parse_ceiling(text: str | None) -> float | str | None:
+    """The number, if it is one, or the path of a table; None for None."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def parse_utd(text: str | None) -> "np.ndarray | None":

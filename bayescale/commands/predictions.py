@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from bayescale.commands.files import load_posterior, read_configs, write_csv
-from bayescale.commands.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, Task, parse_thresholds, parse_utd
+from bayescale.commands.options import (
+    CeilingOption,
+    EnvStepPrice,
+    FitFile,
+    FlopPrice,
+    ModelSize,
+    Task,
+    parse_ceiling,
+    parse_thresholds,
+    parse_utd,
+)
 from bayescale.outputs import check_output
 
 
@@ -19,6 +29,7 @@ def predict(
     thresholds: Annotated[
         str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: those fitted.")
     ] = None,
+    ceiling: CeilingOption = None,
 ) -> None:
     """Predict the env steps until new runs reach each threshold."""
     check_output(out, ".csv")
@@ -26,7 +37,7 @@ def predict(
     import bayescale as bs
 
     returns = parse_thresholds(thresholds)
-    write_csv(bs.load(fit).predict(configs, returns), out)
+    write_csv(bs.load(fit).predict(configs, returns, parse_ceiling(ceiling)), out)
 
 
 def performance(
@@ -44,6 +55,7 @@ def performance(
     budget: Annotated[float | None, typer.Option(metavar="F", help="Of every run, in place of its length.")] = None,
     env_step_price: EnvStepPrice = 4e9,
     flop_price: FlopPrice = 1.0,
+    ceiling: CeilingOption = None,
 ) -> None:
     """Predict the return that new runs reach within a length or a budget."""
     check_output(out, ".csv")
@@ -51,7 +63,7 @@ def performance(
     import bayescale as bs
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
-    write_csv(bs.performance(bs.load(fit), configs, env_steps, budget, prices), out)
+    write_csv(bs.performance(bs.load(fit), configs, env_steps, budget, prices, parse_ceiling(ceiling)), out)
 
 
 def frontier(
