@@ -54,7 +54,7 @@ def run_sweep(
         address: of the Ray cluster; None for one that this process is connected to, or a new one on this machine.
 
     Raises:
-        InputError: a bad plan, folder, engine or number of workers, before anything runs.
+        InputError: a bad plan, folder, engine or number of workers, or a sweep at work there, before anything runs.
         MissingExtra: torch, gymnasium or ray is not installed.
         BayeScaleError: a worker was killed or failed; finished runs are kept.
         SweepInterrupted: Ctrl-C; finished runs are kept.
@@ -72,41 +72,50 @@ def run_sweep(
     runs = (plan if isinstance(plan, Plan) else load_plan(plan)).runs
     check_tasks(runs)
     out = Path(out)
-    groups = open_folder(out, runs, resume)
-    finished = {number for number in range(len(groups)) if read_group(out, number)}
-    kept = out.absolute() if checkpoint_minutes else None
-    waiting = [
-        Task(number, group, kept and checkpoint_file(kept, number), 60.0 * checkpoint_minutes)
-        for number, group in enumerate(groups)
-        if number not in finished
-    ]
-    waiting.sort(key=lambda task: -work(task.group))  # longest first, so that no core idles at the last
-    if waiting:
-        tally = Tally(groups, finished)
+    with open_folder(out, runs, resume) as groups:
+        finished = {number for number in range(len(groups)) if read_group(out, number)}
+        kept = out.absolute() if checkpoint_minutes else None
+        waiting = [
+            Task(number, group, kept and checkpoint_file(kept, number), 60.0 * checkpoint_minutes)
+            for number, group in enumerate(groups)
+            if number not in finished
+        ]
+        waiting.sort(key=lambda task: -work(task.group))  # longest first, so that no core idles at the last
+        if waiting:
+            _finish(out, _train(waiting, workers, engine, address), Tally(groups, finished), on_progress)
+        return merge_groups(out, groups)
 
-        def report() -> None:
-            if on_progress is not None:
-                on_progress(tally.now())
 
-        try:
+def _finish(
+    out: Path,
+    training: Generator[Event, None, None],
+    tally: Tally,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    """Keeps each group that training ends; what stops it leaves those before and says how to go on."""
+
+    def report() -> None:
+        if on_progress is not None:
+            on_progress(tally.now())
+
+    try:
+        with closing(training) as events:
             report()
-            with closing(_train(waiting, workers, engine, address)) as events:
-                for number, news in events:
-                    if isinstance(news, Trained):
-                        write_group(out, number, news)
-                        tally.finish(number)
-                    else:
-                        tally.advance(number, news)
-                    report()
-        except (BayeScaleError, KeyboardInterrupt) as error:
-            interrupted = isinstance(error, KeyboardInterrupt)
-            reason = "it was interrupted" if interrupted else str(error).rstrip(".")
-            raise (SweepInterrupted if interrupted else BayeScaleError)(
-                f"the sweep in {out} stopped: {reason}. Finished runs are kept; continue with resume (--resume)."
-            ) from None
-        finally:
-            remove_partial_files(out)
-    return merge_groups(out, groups)
+            for number, news in events:
+                if isinstance(news, Trained):
+                    write_group(out, number, news)
+                    tally.finish(number)
+                else:
+                    tally.advance(number, news)
+                report()
+    except (BayeScaleError, KeyboardInterrupt) as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        reason = "it was interrupted" if interrupted else str(error).rstrip(".")
+        raise (SweepInterrupted if interrupted else BayeScaleError)(
+            f"the sweep in {out} stopped: {reason}. Finished runs are kept; continue with resume (--resume)."
+        ) from None
+    finally:
+        remove_partial_files(out)
 
 
 def _train(

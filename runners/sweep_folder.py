@@ -1,5 +1,6 @@
 """The folder of a sweep: one Parquet file per finished group of runs, either complete or not there.
 
+- sweep.lock: held by the process that runs the sweep, see `bayescale.runners.sweep_lock`
 - plan.json: the runs of the sweep, and which of them train together
 - groups/NUMBER.parquet: the learning curves of a group, and in its metadata the record of each of its runs
 - checkpoints/NUMBER.pt: where to go on with a group that takes long, until it has finished
@@ -25,28 +26,36 @@ from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble, make_ensembles
 from bayescale.runners.groups import Trained
+from bayescale.runners.sweep_lock import LOCK, sole_sweep
 from bayescale.runners.whole_files import PARTIAL, remove_partial_files, sync_folder, whole_file
 
 PLAN = "plan.json"
 RECORDS = b"bayescale.runs"  # key of the records in a group file's metadata
 
 
-def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[Ensemble]:
-    """The groups of runs that train together; `out` is ready for them.
+@contextmanager
+def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> Iterator[list[Ensemble]]:
+    """The groups of runs that train together; `out` is ready for them, and no other sweep's until the block is done.
 
     It becomes a new folder, or an old one of the same plan without its half-written files, whose groups stay as they
     were even if this version would choose others.
 
     Raises:
-        InputError: the folder holds results and `resume` is false, or it belongs to another plan.
+        InputError: the folder holds results and `resume` is false, it belongs to another plan, or a sweep is at work.
     """
     try:
         (out / "groups").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder {out} cannot be made ({error.strerror}). Choose another.") from None
+    with sole_sweep(out):
+        yield _ready_groups(out, runs, resume)
+
+
+def _ready_groups(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[Ensemble]:
     groups = groups_in(out, runs)
     if groups is None:
-        if any(path.is_file() and not PARTIAL.fullmatch(path.name) for path in out.rglob("*")):
+        ours = (path.name == LOCK or PARTIAL.fullmatch(path.name) for path in out.rglob("*") if path.is_file())
+        if not all(ours):
             raise InputError(f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder.")
         groups = make_ensembles(runs)
         position = {run: i for i, run in enumerate(runs)}

@@ -102,7 +102,7 @@ def test_manifest_is_one_flat_record_per_run(finished: Path) -> None:
 
 def test_folder_holds_the_named_files_and_no_others(finished: Path) -> None:
     groups = {f"groups/0000{number}.parquet" for number in range(4)}
-    assert names(finished) == {"groups", "plan.json", "manifest.jsonl", "curves.parquet"} | groups
+    assert names(finished) == {"groups", "plan.json", "sweep.lock", "manifest.jsonl", "curves.parquet"} | groups
 
 
 def test_diverged_runs_are_kept_as_such(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_a_group_without_any_evaluation_is_kept(tmp_path: Path) -> None:
     """Its runs diverged at once: they have no row, but a record each."""
     whole = train_group(GROUPS[0], lambda _share: None)
     out = tmp_path / "out"
-    open_folder(out, PLAN.runs, resume=False)
-    write_group(out, 0, Trained(whole.curves.head(0), whole.records))
+    with open_folder(out, PLAN.runs, resume=False):
+        write_group(out, 0, Trained(whole.curves.head(0), whole.records))
     read = read_group(out, 0)
     assert read is not None
     assert read.curves.empty
@@ -200,7 +200,8 @@ def test_a_long_group_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path
     assert shares[1] > 20 / 4_000, "the first evaluation was not repeated"
     undisturbed = read_curves(result.curve for result in run_ensemble(plan.runs))
     pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
-    assert names(out) == {"groups", "groups/00000.parquet", "plan.json", "manifest.jsonl", "curves.parquet"}
+    files = {"groups/00000.parquet", "plan.json", "sweep.lock", "manifest.jsonl", "curves.parquet"}
+    assert names(out) == {"groups"} | files
 
 
 def test_resuming_a_finished_sweep_runs_nothing(copied: Path) -> None:

@@ -61,6 +61,8 @@ def test_a_cluster_makes_the_same_table_though_a_node_is_killed(cluster: Any, lo
     def kill_a_node(progress: Progress) -> None:
         heard.append(progress.runs_done)
         if progress.runs_done == 2:
+            with pytest.raises(InputError, match="a sweep is at work"):
+                run_sweep(PLAN, out, resume=True)
             cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
 
     out = tmp_path / "out"
