@@ -21,7 +21,7 @@ from bayescale.errors import BayeScaleError, InputError
 from bayescale.inference import WARMUP
 from bayescale.posterior import Posterior, setting_columns
 from bayescale.scores import Scores, score_each, stacking_weights, summarise
-from bayescale.tasks import naming_columns
+from bayescale.tasks import one_kind
 from bayescale.workflow import fit
 
 HELD_SEEDS = 4  # of as many seeds of a configuration one is held out, at least one of two
@@ -86,7 +86,8 @@ def compare(
     scores and says why in `note`.
 
     Args:
-        curves: a learning-curve table of one suite and algorithm.
+        curves: a learning-curve table; of several suites or algorithms each task of each is one task, named as in
+            `bayescale.tasks`, and none of its methods knows which of them are of one algorithm.
         leave_out: utd-max, utd-min or utd-ends: each task's runs at its largest, smallest, or both UTDs; task: each
             task in turn; seeds: of each configuration with several seeds, the last quarter of them, at least one.
         thresholds: as for `time_to_threshold`.
@@ -101,17 +102,17 @@ def compare(
         report: called with a line before each fit.
 
     Raises:
-        InputError: no such split or method, several suites or algorithms, or nothing left to fit or to hold out.
+        InputError: no such split or method, or nothing left to fit or to hold out.
     """
     _check_choice(leave_out, methods, give_back)
     curves = validate_curves(curves, "curves")
     scale = read_return_scale(return_scale)
-    crossings = time_to_threshold(curves, thresholds, scale, reset_period)
+    crossings = one_kind(time_to_threshold(curves, thresholds, scale, reset_period))
+    env_ids, curves = curves["env_id"], one_kind(curves)
+    if scale is not None:
+        scale = {task: scale[env_id] for task, env_id in dict(zip(curves["env_id"], env_ids, strict=True)).items()}
     levels = np.unique(crossings["threshold"].to_numpy(float))
     runs = crossings.iloc[:: len(levels)].reset_index(drop=True)
-    for column in naming_columns(runs):
-        names = ", ".join(sorted(runs[column].unique()))
-        raise InputError(f"one comparison holds one {column}; got {names}. Compare them one at a time.")
     folds = _folds(runs, leave_out, give_back, np.random.default_rng(seed))
     starts = run_starts(curves)
     run_of_row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(curves))))

@@ -42,3 +42,20 @@ def with_task_names(table: pd.DataFrame, columns: Sequence[str], known: Collecti
     for name in reversed(columns):
         names = table[name].astype(str) + "/" + names
     return table.assign(env_id=table["env_id"].where(~bare, names))
+
+
+def one_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as of one suite and algorithm: where they differ, the names of its tasks alone say which they are.
+
+    For methods that know of nothing but `env_id`.
+    """
+    columns = naming_columns(table)
+    together = {name: ", ".join(sorted(map(str, table[name].unique()))) for name in columns}
+    return with_task_names(table, columns).assign(**together)
+
+
+def require_one_kind(table: pd.DataFrame) -> None:
+    """Nothing, if the rows are of one suite and algorithm; InputError otherwise."""
+    for name in naming_columns(table):
+        came = ", ".join(sorted(map(str, table[name].unique())))
+        raise InputError(f"this method fits one {name}; got {came}. Fit each by itself, or score them with compare.")

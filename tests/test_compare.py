@@ -9,11 +9,12 @@ import pytest
 import bayescale as bs
 from bayescale import cli
 from bayescale.comparators import pooling
-from bayescale.compare import METHODS, _folds
+from bayescale.compare import METHODS, Training, _folds
 from bayescale.errors import InputError
 from bayescale.inference import Status
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.posterior import Posterior
+from bayescale.tasks import naming_columns
 
 FAST = ("published", "size-law")
 
@@ -116,8 +117,58 @@ def test_splits_that_leave_nothing_are_refused(curves: pd.DataFrame) -> None:
         bs.compare(curves[curves["seed"] == 0], "seeds", [500.0])
     with pytest.raises(InputError, match="leaving tasks out needs two or more"):
         bs.compare(curves[curves["env_id"] == "A"], "task", [500.0])
-    with pytest.raises(InputError, match="one comparison holds one algorithm"):
-        bs.compare(curves.assign(algorithm=np.where(curves["seed"] > 0, "SAC", "BRO")), "seeds", [500.0])
+
+
+def of_two_algorithms(curves: pd.DataFrame) -> pd.DataFrame:
+    """Both on task A; BRO is what was SAC on B."""
+    return curves.assign(env_id="A", algorithm=np.where(curves["env_id"] == "A", "SAC", "BRO"))
+
+
+def test_tasks_of_several_algorithms_are_tasks_by_their_names(curves: pd.DataFrame) -> None:
+    named = curves.assign(env_id=np.where(curves["env_id"] == "A", "SAC/A", "BRO/A"))
+    scores = [
+        bs.compare(table, "utd-max", [300.0, 600.0], scale, FAST).drop(columns="seconds")
+        for table, scale in (
+            (of_two_algorithms(curves), {"A": (0.0, 900.0)}),
+            (named, {"SAC/A": (0.0, 900.0), "BRO/A": (0.0, 900.0)}),
+        )
+    ]
+    pd.testing.assert_frame_equal(*scores)
+    assert (scores[0]["male"] < 0.3).all()
+    mixed = bs.compare(
+        curves.assign(env_id="A", seed=curves.groupby("env_id").ngroup() * 4 + curves["seed"]),
+        "utd-max",
+        [300.0, 600.0],
+        {"A": (0.0, 900.0)},
+        FAST,
+    )
+    assert (mixed["wis"] > scores[0]["wis"]).all()  # the control: one task of both, whose times differ twofold
+
+
+def test_every_method_sees_tasks_of_one_kind_and_by_itself_refuses_others(
+    curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Training] = []
+
+    def remember(training: Training) -> Any:
+        seen.append(training)
+        return bs.fit_size_law(training.crossings)
+
+    monkeypatch.setitem(METHODS, "size-law", remember)
+    both = of_two_algorithms(curves)
+    bs.compare(both, "task", [300.0], methods=("size-law",))
+    assert [list(training.crossings["env_id"].unique()) for training in seen] == [["SAC/A"], ["BRO/A"]]
+    for training in seen:
+        assert set(training.curves["env_id"]) == set(training.crossings["env_id"])
+        assert naming_columns(training.crossings) == naming_columns(training.curves) == ()
+    crossings = bs.time_to_threshold(both, [300.0])
+    for fit in (
+        lambda: bs.fit_published(both, [300.0]),
+        lambda: bs.fit_size_law(crossings),
+        lambda: bs.fit_no_pooling(crossings),
+    ):
+        with pytest.raises(InputError, match=r"this method fits one algorithm; got BRO, SAC\. Fit each by itself, or"):
+            fit()
 
 
 def test_the_command_prints_and_writes_the_table(

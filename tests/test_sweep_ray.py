@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import Progress, make_plan, run_sweep
 
-ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+if find_spec("ray") is None:
+    pytest.skip("the extra ray is not installed", allow_module_level=True)
+import ray  # one that is there and broken fails
+
 pytestmark = [
     pytest.mark.ray,
     # Ray's Cluster forks to start its nodes, which exec at once; JAX, if an earlier test started it, warns of the fork.

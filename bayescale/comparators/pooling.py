@@ -10,6 +10,7 @@ from bayescale.inference import WARMUP
 from bayescale.models import PRIORS
 from bayescale.models.priors import fixed
 from bayescale.posterior import Posterior, checked_configs
+from bayescale.tasks import require_one_kind
 from bayescale.workflow import fit
 
 SAME_TASKS = {name: fixed(0.0) for name in PRIORS if name.endswith("_sd")}
@@ -68,8 +69,9 @@ def fit_no_pooling(
 ) -> NoPooling:
     """The joint model fitted to each task by itself.
 
-    Args and Raises: as `bayescale.fit`.
+    Args and Raises: as `bayescale.fit`; InputError too for several suites or algorithms.
     """
+    require_one_kind(crossings)
     return NoPooling(
         {
             str(env_id): fit(own, seed, chains, draws, warmup, None, require_convergence)

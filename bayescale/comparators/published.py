@@ -25,6 +25,7 @@ from bayescale.curves import ReturnScale, read_return_scale, validate_curves
 from bayescale.errors import InputError
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.posterior import checked_configs
+from bayescale.tasks import require_one_kind
 
 BOOTSTRAPS = 100  # as published
 
@@ -150,9 +151,11 @@ def fit_published(
         bootstraps: resamples of the seeds.
 
     Raises:
-        InputError: a table that is not valid, fewer than two UTDs, or a threshold that no configuration reaches.
+        InputError: a table that is not valid, several suites or algorithms, fewer than two UTDs, or no configuration
+            that reaches any threshold.
     """
     curves = validate_curves(curves, "curves")
+    require_one_kind(curves)
     levels = np.asarray(thresholds, np.float64)
     rng = np.random.default_rng(seed)
     passages = seed_means(curves, levels, read_return_scale(return_scale), rng, bootstraps)

@@ -18,6 +18,7 @@ from bayescale.comparators.formulas import Law, additive
 from bayescale.comparators.predictions import prediction_table, residual_levels
 from bayescale.errors import InputError
 from bayescale.posterior import checked_configs
+from bayescale.tasks import require_one_kind
 
 BOOTSTRAPS = 50
 AXES = ("utd", "model_size")
@@ -128,8 +129,9 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
         bootstraps: resamples of the seeds of each cell.
 
     Raises:
-        InputError: neither UTD nor model size varies, or nothing is reached.
+        InputError: neither UTD nor model size varies, nothing is reached, or several suites or algorithms.
     """
+    require_one_kind(crossings)
     if not len(crossings) or crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
     axes = tuple(axis for axis in AXES if axis in crossings and crossings[axis].nunique() > 1)
