@@ -98,5 +98,6 @@ def _joint_model(stored: dict[str, Any]) -> JointModel:
         varying=tuple(stored["varying"]),
         utd_ref=stored["utd_ref"],
         centres=tuple((b, r, n) for b, r, n in stored["centres"]),
+        swept=tuple((low, high) for low, high in stored["swept"]),
         priors={name: Prior(**prior) for name, prior in stored["priors"].items()},
     )

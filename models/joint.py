@@ -2,7 +2,7 @@
 
 Predictions take the running maximum over thresholds, so that thresholds cannot cross, far from the data neither. Around
 the median lie the misfit of a configuration, shared by its seeds, and the luck of a seed, together as in `RunTimes`:
-their spread and skew vary by task and threshold, and the log spread along task-wise lines in log B, log eta and log N.
+their spread and skew vary by task and threshold, and the log spread along task-wise lines in the logs of all axes.
 A run fails for good with a chance that grows with the threshold and with the penalty. The thresholds of a run are
 correlated: their terms enter as a composite likelihood, each by its marginal, at the weight of `Cells.weight` (exactly
 1 with one threshold).
@@ -21,9 +21,9 @@ import pandas as pd
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, ArrayLike, Float
 
-from bayescale.models.cells import Cells, collapse, padded
+from bayescale.models.cells import AXES, Cells, collapse, padded
 from bayescale.models.priors import PRIORS, Prior
-from bayescale.models.surface import CENTRED, RULES, Points, Sites, Surface, task_centres, varying_axes
+from bayescale.models.surface import CENTRED, RULES, Points, Sites, Surface, swept_utds, task_centres, varying_axes
 from bayescale.run_times import RunTimes, normal_score
 
 # Of the tasks' pulls, see `JointModel._optimum_sites`: chosen by effective draws and divergences of several sweeps.
@@ -50,12 +50,14 @@ class JointModel(Surface):
     def for_crossings(cls, crossings: pd.DataFrame, priors: dict[str, Prior] | None = None) -> "JointModel":
         """The model whose axes are those that vary in a crossings table; tasks are told apart by `env_id`."""
         centres = task_centres(crossings)
+        utd_ref = float(np.exp(np.log(crossings["utd"].unique().astype(float)).mean()))
         return cls(
             env_ids=tuple(centres),
             thresholds=tuple(float(v) for v in np.unique(crossings["threshold"])),
             varying=varying_axes(crossings),
-            utd_ref=float(np.exp(np.log(crossings["utd"].unique().astype(float)).mean())),
+            utd_ref=utd_ref,
             centres=tuple(centres.values()),
+            swept=swept_utds(crossings, utd_ref),
             priors=dict(PRIORS) if priors is None else priors,
         )
 
@@ -103,7 +105,7 @@ class JointModel(Surface):
             standard(f"{name}_z", tasks)
             if levels > 1:
                 draw(f"{exponent}_drift")
-        for axis in CENTRED:
+        for axis in AXES:
             if axis in self.varying:
                 draw(f"{axis}_noise")
                 standard(f"{axis}_noise_z", tasks)
@@ -235,15 +237,21 @@ class JointModel(Surface):
         return out
 
     def _log_noise(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:
-        """Log of the seed spread: by task and threshold at the centre of the task's data, a plane from there on."""
+        """Log of the seed spread: by task and threshold at the centre of the task's data, a plane from there on.
+
+        Beyond the task's swept UTDs it stays as at the last of them: its trend there is no law, and levels off.
+        """
         noise = (sites["log_noise_mean"] + self._fixed("log_noise_sd") * sites["log_noise_z"])[points.task]
         centres = self._centres()[points.task]
-        distances = (
-            points.log_batch_size - centres[:, 0], points.log_learning_rate - centres[:, 1], points.log_model_size
-        )  # fmt: skip
-        for axis, distance in zip(CENTRED, distances, strict=True):
+        distances = {
+            "utd": jnp.clip(points.log_utd, *self._swept()[points.task].T),
+            "batch_size": points.log_batch_size - centres[:, 0],
+            "learning_rate": points.log_learning_rate - centres[:, 1],
+            "model_size": points.log_model_size,
+        }
+        for axis, distance in distances.items():
             if axis in self.varying:
-                slope = sites[f"{axis}_noise"] + self._fixed("noise_slope_sd") * sites[f"{axis}_noise_z"]
+                slope = sites[f"{axis}_noise"] + self._fixed(f"{axis}_noise_sd") * sites[f"{axis}_noise_z"]
                 noise += (slope[points.task] * distance)[:, None]
         return noise
 

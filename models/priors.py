@@ -84,14 +84,18 @@ PRIORS: dict[str, Prior] = {
     "batch_size_room": lognormal(0.5, 1.0),  # B* of an endless critic over that at the mean size, less 1
     "batch_size_gamma": lognormal(0.5, 0.5),  # exponent of that shortfall in critic parameters
     "learning_rate_size": normal(0.0, 0.2),  # exponent of eta* in critic parameters; -1/2 where eta* falls with width
-    "model_size_noise": normal(0.0, 0.1),  # log seed spread per log of critic parameters
     "drift_sd": fixed(0.4),  # departures of a task's drift from the shared one
     "walk_sd": fixed(0.5),  # of a task's random walk around its line, per square root of a half range of the thresholds
     "log_noise_mean": normal(log(0.25), 0.5),  # log of the seed spread of log env steps; published runs: 0.1 to 0.45
     "log_noise_sd": fixed(0.4),  # its departure by task and threshold
+    "utd_noise": normal(0.1, 0.1),  # log seed spread per log of UTD; published tasks: 0.05 to 0.2
+    "utd_noise_sd": fixed(0.15),  # of these exponents between tasks, as below
     "batch_size_noise": normal(0.0, 0.2),  # log seed spread per log of batch size
     "learning_rate_noise": normal(0.0, 0.2),  # log seed spread per log of rate; large rates scatter
-    "noise_slope_sd": fixed(0.2),  # both between tasks
+    "batch_size_noise_sd": fixed(0.2),
+    "learning_rate_noise_sd": fixed(0.2),
+    "model_size_noise": normal(0.0, 0.1),  # log seed spread per log of critic parameters
+    "model_size_noise_sd": fixed(0.2),
     "skew_mean": normal(0.0, 0.15),  # mean minus median of log env steps, in units of their spread; late runs straggle
     "skew_sd": fixed(0.1),  # its departure by task and threshold; published tasks: 0 to 0.2
     "misfit": lognormal(0.3, 0.5),  # spread of configurations around the surface, in units of the seed spread

@@ -49,7 +49,8 @@ class Points(NamedTuple):
 class Surface:
     """The surface for given tasks, thresholds and varying axes.
 
-    `centres` holds for each task the mean logs of its configurations' batch size, learning rate and model size.
+    `centres` holds for each task the mean logs of its configurations' batch size, learning rate and model size,
+    `swept` the ends of its UTDs as log(utd/utd_ref).
     """
 
     env_ids: tuple[str, ...]
@@ -57,6 +58,7 @@ class Surface:
     varying: tuple[str, ...]
     utd_ref: float
     centres: tuple[tuple[float, float, float], ...]
+    swept: tuple[tuple[float, float], ...]
     priors: dict[str, Prior] = field(default_factory=lambda: dict(PRIORS), hash=False)
 
     def points(self, configs: pd.DataFrame) -> Points:
@@ -107,6 +109,11 @@ class Surface:
         """Logs of `CENTRED` at the centre of each task's data, then of all tasks, for a new one."""
         centres = np.asarray(self.centres)
         return jnp.asarray(np.vstack([centres, centres.mean(axis=0)]))
+
+    def _swept(self) -> Float[Array, "task end"]:
+        """Ends of each task's swept log(utd/utd_ref), then of all tasks', for a new one."""
+        ends = np.asarray(self.swept)
+        return jnp.asarray(np.vstack([ends, [ends[:, 0].min(), ends[:, 1].max()]]))
 
     def _rule(self, sites: Sites, axis: str, points: Points) -> Float[Array, "point threshold"]:
         """log B* or log eta* at the points' UTD and size; the task's own value where the axis does not vary."""
@@ -179,3 +186,9 @@ def task_centres(crossings: pd.DataFrame) -> Mapping[str, tuple[float, float, fl
     logs = logs.assign(**{axis: 0.0 for axis in CENTRED if axis not in present})
     means = logs.groupby("env_id")[list(CENTRED)].mean()
     return {str(name): (float(b), float(r), float(n)) for name, b, r, n in means.itertuples()}
+
+
+def swept_utds(crossings: pd.DataFrame, utd_ref: float) -> tuple[tuple[float, float], ...]:
+    """By task, in order of name, the least and the greatest log(utd/utd_ref)."""
+    ends = crossings.groupby("env_id")["utd"].agg(["min", "max"])
+    return tuple((float(np.log(low / utd_ref)), float(np.log(high / utd_ref))) for _, low, high in ends.itertuples())

@@ -110,9 +110,11 @@ def test_the_cheapest_setting_has_no_regret_without_uncertainty_and_budgets_hold
     assert broke.threshold == 300.0
 
 
-def test_a_spread_that_grows_with_the_learning_rate_and_late_stragglers_are_found(posterior: Posterior) -> None:
+def test_spreads_that_grow_with_the_learning_rate_and_the_utd_and_late_stragglers_are_found(
+    posterior: Posterior,
+) -> None:
     design = simulated(0).drop_duplicates(["utd", "batch_size", "learning_rate"])[CONFIG].assign(seeds=8)
-    growth = 0.3 * (np.log(design["learning_rate"]) - np.log(5e-4))
+    growth = 0.3 * np.log(design["learning_rate"] / 5e-4) + 0.3 * np.log(design["utd"] / 2)
     rng = np.random.default_rng(4)
     runs = bs.simulate_runs(
         design, [300.0], LAW.location(design)[:, :1], NOISE * np.exp(growth.to_numpy())[:, None], rng, skew=0.2
@@ -123,15 +125,30 @@ def test_a_spread_that_grows_with_the_learning_rate_and_late_stragglers_are_foun
 
     def interval(of: Posterior, axis: str) -> np.ndarray:
         sites = of.draws
-        slope = sites[f"{axis}_noise"] + of.model.priors["noise_slope_sd"].location * sites[f"{axis}_noise_z"][..., 0]
+        slope = sites[f"{axis}_noise"] + of.model.priors[f"{axis}_noise_sd"].location * sites[f"{axis}_noise_z"][..., 0]
         return np.quantile(slope, [0.01, 0.99])
 
-    low, high = interval(uneven, "learning_rate")
-    assert 0.05 < low < 0.3 < high
-    assert (np.prod([interval(uneven, "batch_size"), interval(posterior, "learning_rate")], axis=1) < 0).all()  # none
+    for axis, least in (("learning_rate", 0.05), ("utd", 0.0)):  # three UTDs, a factor of 4: they tell less
+        low, high = interval(uneven, axis)
+        assert least < low < 0.3 < high
+    even = [interval(uneven, "batch_size"), interval(posterior, "learning_rate"), interval(posterior, "utd")]
+    assert (np.prod(even, axis=1) < 0).all()
     skew = [of.draws["skew_mean"][..., 0] + 0.1 * of.draws["skew_z"][..., 0, 0] for of in (uneven, posterior)]
     assert np.quantile(skew[0], 0.01) > 0.03
     assert np.quantile(skew[1], 0.01) < 0 < np.quantile(skew[1], 0.99)  # the control: normal runs
+
+
+def test_the_trend_of_the_spread_ends_with_the_swept_utds(posterior: Posterior) -> None:
+    configs = pd.DataFrame({"env_id": ["Known-v0", "New-v0"], "batch_size": 200, "learning_rate": 5e-4})
+    some = posterior.model.with_new_task({n: v[0, :1] for n, v in posterior.draws.items()}, jax.random.PRNGKey(0))
+    draw = {name: values[0] for name, values in some.items()}
+
+    def spread(utd: float) -> np.ndarray:
+        return np.asarray(posterior.model.runs(draw, posterior.model.points(configs.assign(utd=utd))).scale)
+
+    np.testing.assert_array_equal(spread(8.0), spread(4.0))
+    np.testing.assert_array_equal(spread(0.5), spread(1.0))
+    assert (spread(4.0) != spread(2.0)).all()
 
 
 def test_the_likelihood_of_seeds_equals_its_slow_twin() -> None:
