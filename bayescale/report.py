@@ -134,6 +134,7 @@ def report(
         inside=checked[["inside50", "inside90"]].mean(),
         checks=_law_checks(posterior, tasks),
         statistics=STATISTICS,
+        overall=OVERALL,
         false_alarm=FALSE_ALARM,
     )
     with written(path) as partial:

@@ -11,7 +11,7 @@ size N_e, and x the threshold scaled to [-1, 1]:
 which is D_min + (a/utd)^alpha + (b/N)^gamma, written as shares of the data at the reference: q of what a larger critic
 would save, (1 - q) w of what nothing would. room is how much larger a batch a larger critic bears.
 w, q, m_B and m_eta vary by task, and over x along a line and a random walk of the task's own; alpha_B and alpha_eta
-vary by task around shared lines in x; alpha, gamma and the curvatures follow shared lines.
+and the log curvatures in K depart by task from shared lines in x; alpha and gamma follow shared lines.
 Axes that do not vary within any task have no parameters.
 """
 

@@ -85,6 +85,27 @@ def test_the_page_is_one_file_without_references_to_others(page):
         assert "<script" not in svg
 
 
+def test_where_rows_become_cards_every_line_says_its_column(page):
+    tables = re.findall(r'<table class="cards">(.*?)</table>', page, re.DOTALL)
+    assert len(tables) == 7  # recommendation, what was fitted, choices of two tasks, diagnostics, law, exponents
+    for table in tables:
+        heads = re.findall(r"<th>(.*?)</th>", table)
+        for row in table.split("<tr")[2:]:
+            labels = [re.search(r'data-label="(.*?)"', cell) for cell in row.split("<td")[1:]]
+            assert len(labels) == len(heads)
+            assert [label and label[1] for label in labels] in (heads, [None, *heads[1:]])
+
+
+def test_choices_at_the_edge_of_the_sweep_are_marked(page, posterior):
+    choice = allocate(posterior, TASKS[0], threshold=654.0, prices=PRICES)
+    for name, shown, low, high in (
+        ("UTD", f"{choice.utd:.3g}", 1.0, 4.0), ("batch size", str(choice.batch_size), 128, 256)
+    ):  # fmt: skip
+        value = choice.utd if name == "UTD" else choice.batch_size
+        marked = f'<td data-label="{name}"><span>{shown}†</span></td>' in page
+        assert marked == (value in (low, high))
+
+
 def test_every_picture_says_what_its_band_is(page):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
     banded = [text for text in captions if "band" in text]
@@ -128,7 +149,7 @@ def test_tasks_that_do_not_follow_the_law_are_named(page, posterior, tmp_path, m
         return Elements(report(posterior, tmp_path / "page.html").read_text(encoding="utf-8")).text
 
     odd = (checks["env_id"] == TASKS[0]) & (checks["statistic"] == "surface")
-    assert f"{TASKS[0]} does not follow the law that was fitted: {TASKS[0]}: settings lie off the law." in said(odd)
+    assert f"{TASKS[0]} does not follow the law that was fitted: settings lie off the law." in said(odd)
     assert "No task departs from the law" in said(False)
 
 
