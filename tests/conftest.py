@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -73,3 +75,28 @@ def doubles() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small sweep, which nothing disturbed."""
+    from bayescale.runners import Progress, run_sweep
+    from tests.small_sweep import PLAN
+
+    out = tmp_path_factory.mktemp("sweep") / "out"
+    heard: list[Progress] = []
+    table = run_sweep(PLAN, out, workers=2, on_progress=heard.append)
+    assert table == out / "curves.parquet"
+    assert sorted({progress.runs_done for progress in heard}) == [0, 2, 4, 6, 8]
+    shares = [progress.share for progress in heard]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
+    assert len(set(shares)) > 5, "groups that are under way count too"
+    assert (heard[0].seconds_left, heard[-1].seconds_left) == (None, pytest.approx(0.0))
+    return out
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A folder of the small sweep of one's own to damage."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))

@@ -1,0 +1,133 @@
+"""Sweeps that were stopped, by whatever, and go on to what an undisturbed one makes."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bayescale.curves import read_curves
+from bayescale.errors import BayeScaleError, InputError
+from bayescale.runners import make_plan, run_ensemble, run_sweep
+from bayescale.runners.ensembles import make_ensembles
+from bayescale.runners.progress import Progress
+from bayescale.runners.sweep_folder import checkpoint_file, group_file
+from tests.small_sweep import CONTENT, PLAN, kept, names
+
+
+def sweep_in_a_process(content: dict[str, Any], out: Path) -> subprocess.Popen[bytes]:
+    """With a checkpoint at every evaluation."""
+    code = "import sys, json; from bayescale.runners import make_plan, run_sweep; "
+    code += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], True, 1, checkpoint_minutes=1e-9)"
+    return subprocess.Popen([sys.executable, "-c", code, json.dumps(content), str(out)])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.01)
+
+
+def stop_by_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def stop_by_killing_a_worker() -> None:
+    for process in multiprocessing.active_children():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def test_stopped_three_times_and_resumed_equals_undisturbed(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stops = [
+        (stop_by_interrupt, 130, "it was interrupted"),
+        (stop_by_killing_a_worker, 1, r"a worker process died \(signal 9, SIGKILL; too little memory"),
+    ]
+    for count, (stop, exit_code, said) in enumerate(stops, start=1):
+
+        def stop_at_count(progress: Progress, count: int = count, stop: Any = stop) -> None:
+            if progress.runs_done == 2 * count:
+                stop()
+
+        with pytest.raises(BayeScaleError, match=rf"stopped: {said}.*continue with resume \(--resume\)") as raised:
+            run_sweep(PLAN, out, resume=True, workers=1, on_progress=stop_at_count)
+        assert raised.value.exit_code == exit_code
+        assert kept(out) == count
+        assert not multiprocessing.active_children()
+        assert not any(name.startswith("groups/.") or "curves" in name for name in names(out))
+
+    process = sweep_in_a_process(CONTENT, out)
+    wait_until(lambda: kept(out) >= 3 or process.poll() is not None)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    half_written = out / "groups" / ".00003.parquet.0123456789ab"
+    half_written.write_bytes(b"PAR1")
+    keep = out / "groups" / ".keep"
+    keep.touch()
+
+    run_sweep(PLAN, out, resume=True, workers=2)
+    assert keep.exists()
+    keep.unlink()
+    assert names(out) == names(finished)
+    assert (out / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+def test_a_long_group_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    content = CONTENT | {"utd": [1], "batch_size": [8], "env_steps": 4_000, "evaluation_interval": 20}
+    content["env_id"] = "InvertedPendulum-v5"
+    plan, out = make_plan(content), tmp_path / "out"
+    process = sweep_in_a_process(content, out)
+    wait_until(lambda: checkpoint_file(out, 0).exists() or process.poll() is not None)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    shares: list[float] = []
+    table = run_sweep(plan, out, resume=True, on_progress=lambda progress: shares.append(progress.share))
+    assert shares[1] > 20 / 4_000, "the first evaluation was not repeated"
+    undisturbed = read_curves(result.curve for result in run_ensemble(plan.runs))
+    pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
+    files = {"groups/00000.parquet", "plan.json", "sweep.lock", "manifest.jsonl", "curves.parquet"}
+    assert names(out) == {"groups"} | files
+
+
+def test_resuming_a_finished_sweep_runs_nothing(copied: Path) -> None:
+    before = (copied / "curves.parquet").read_bytes()
+    (copied / "curves.parquet").unlink()
+    heard: list[Progress] = []
+    run_sweep(PLAN, copied, resume=True, on_progress=heard.append)
+    assert heard == []
+    assert (copied / "curves.parquet").read_bytes() == before
+
+
+def test_resuming_keeps_the_groups_of_the_folder(finished: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group_file(copied, 1).unlink()
+    monkeypatch.setattr("bayescale.runners.ensembles.MOST_MEMBERS", 1)
+    assert len(make_ensembles(PLAN.runs)) == 8
+    run_sweep(PLAN, copied, resume=True)
+    assert (copied / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+def test_a_changed_file_is_refused_and_repeated_once_deleted(copied: Path, finished: Path) -> None:
+    path = group_file(copied, 2)
+    original = path.read_bytes()
+    changed = pd.read_parquet(path).assign(episode_return=0.0)
+    flipped = bytearray(original)
+    flipped[len(b"PAR1") + 40] ^= 1  # in the first page
+    for damage in (
+        lambda: changed.to_parquet(path),
+        lambda: path.write_bytes(original[:100]),
+        lambda: path.write_bytes(flipped),
+    ):
+        damage()
+        with pytest.raises(InputError, match=rf"{path.name} is not as the sweep wrote it\. Delete it and resume"):
+            run_sweep(PLAN, copied, resume=True)
+    path.unlink()
+    run_sweep(PLAN, copied, resume=True)
+    assert (copied / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
