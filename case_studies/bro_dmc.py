@@ -1,12 +1,13 @@
 """Do small sweeps of BRO on DeepMind Control predict UTDs beyond their ends, and a wider network? Does BRO beat SAC?
 
-Data: the sweeps case_studies/data/bro_cartpole_balance.parquet and, with a wider critic at one UTD, ..._wide.parquet,
-each made from the plan of the same name, and runs which no fit sees: ..._heldout.parquet at half the lowest and twice
-the highest UTD, ..._heldout_width.parquet with a critic wider still. against_bro.parquet holds SAC on the task, batch
-size and seeds of those at UTD 8. Env steps are decisions, each of 8 steps of the simulator. Run time: three minutes on
-two cores. Expected: predictions for the held-out runs, printed before they are read, then how the runs turned out,
-coverage and errors; the median curves of BRO and SAC; a picture of the predicted decisions over UTD with the held-out
-runs on top.
+Data: the sweeps case_studies/data/bro_cartpole_balance.parquet, the same with a wider critic, ..._wide.parquet, and
+bro_cartpole_swingup.parquet, each made from the plan of the same name; and runs which no fit sees: ..._heldout.parquet
+of each task at half the lowest and twice the highest UTD, bro_cartpole_balance_heldout_width.parquet with a critic
+wider still. against_bro.parquet holds SAC on cartpole-balance, at the batch size and seeds of those at UTD 8. One fit
+has both tasks, whose returns both run from 0 to 1000. Env steps are decisions, each of 8 steps of the simulator. Run
+time: some minutes on two cores. Expected: predictions for the held-out runs, printed before they are read, then how the
+runs turned out, coverage and errors; the median curves of BRO and SAC; a picture of the predicted decisions over UTD
+with the held-out runs on top.
 """
 
 import argparse
@@ -25,10 +26,9 @@ DATA = Path(__file__).parent / "data"
 class Config:
     """What the study reads, asks and writes."""
 
-    sweeps: tuple[Path, ...] = (DATA / "bro_cartpole_balance.parquet", DATA / "bro_cartpole_balance_wide.parquet")
-    held_out: Path = DATA / "bro_cartpole_balance_heldout.parquet"
-    held_out_width: Path = DATA / "bro_cartpole_balance_heldout_width.parquet"
-    sac: Path = DATA / "against_bro.parquet"
+    sweeps: tuple[Path, ...] = tuple(sorted(path for path in DATA.glob("bro_*.parquet") if "heldout" not in path.stem))
+    held_out: tuple[Path, ...] = tuple(sorted(DATA.glob("bro_*_heldout*.parquet")))
+    at_high_utd: tuple[Path, Path] = (DATA / "bro_cartpole_balance_heldout.parquet", DATA / "against_bro.parquet")
     thresholds: tuple[float, ...] = tuple(range(350, 601, 25))
     shown: float = 400.0  # the threshold of the picture
     chains: int = 4
@@ -46,9 +46,9 @@ def main(config: Config, picture: Path | None) -> None:
         require_convergence=picture is not None,
     )
     print(state(posterior))
-    seen = predict_then_look(posterior, [config.held_out, config.held_out_width])
+    seen = predict_then_look(posterior, config.held_out)
     print("\nmedian return over seeds at UTD 8:")
-    print(medians(config.held_out, config.sac).round(0).to_string())
+    print(medians(*config.at_high_utd).round(0).to_string())
     if picture is not None:
         draw(posterior, seen, config.shown).savefig(picture, bbox_inches="tight")
 
