@@ -26,6 +26,7 @@ from bayescale.models.priors import PRIORS, Prior
 from bayescale.models.surface import CENTRED, RULES, Points, Sites, Surface, swept_utds, task_centres, varying_axes
 from bayescale.run_times import RunTimes, normal_score
 
+EXPONENTS = {"min_share": "log_alpha", "size_share": "log_gamma"}
 # Of the tasks' pulls, see `JointModel._optimum_sites`: chosen by effective draws and divergences of several sweeps.
 PULL = 0.7  # power of the curvature: between distances (0) and slopes (1), which diverge where it is flat
 LEAN = 0.7  # share of the correlation in them: at 1 they cannot be told apart where it is near 1
@@ -75,11 +76,16 @@ class JointModel(Surface):
         """Declares the parameters (NumPyro sample sites)."""
         tasks, levels = len(self.env_ids), len(self.thresholds)
 
+        sites: Sites = {}
+
         def draw(name: str, prior: str | None = None, shape: tuple[int, ...] = ()) -> Any:
-            return numpyro.sample(name, self.priors[prior or name].distribution().expand(shape).to_event(len(shape)))
+            distribution = self.priors[prior or name].distribution().expand(shape).to_event(len(shape))
+            sites[name] = numpyro.sample(name, distribution)
+            return sites[name]
 
         def standard(name: str, *shape: int) -> Any:
-            return numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
+            sites[name] = numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
+            return sites[name]
 
         draw("level_mean")
         standard("level_z", tasks)
@@ -100,9 +106,11 @@ class JointModel(Surface):
                 standard(f"{name}_drift_z", tasks)
                 standard(f"{name}_walk_z", tasks, levels - 1)
         for name in shares:
-            exponent = "log_alpha" if name == "min_share" else "log_gamma"
-            draw(name), draw(exponent)
+            exponent = EXPONENTS[name]
+            draw(name)
             standard(f"{name}_z", tasks)
+            logit = self._by_task(sites, name, name)
+            self._exponent_site(exponent, jax.nn.sigmoid(-logit if name == "min_share" else logit))
             if levels > 1:
                 draw(f"{exponent}_drift")
         for axis in AXES:
@@ -128,6 +136,20 @@ class JointModel(Surface):
         correlation = jnp.tanh(draw("interaction")) if len(tuned) == 2 else jnp.zeros(())
         if tuned:
             self._optimum_sites(tuned, jnp.stack(means), jnp.stack(bends, axis=1), correlation)
+
+    def _exponent_site(self, name: str, share: Float[Array, "task threshold"]) -> None:
+        """Declares the log exponent by which a share of the data shrinks.
+
+        It is sampled as the mean log elasticity at the reference, share * exponent, which runs tell well; how much of
+        that is the exponent shows in the bend alone.
+        """
+        prior = self.priors[name]
+        if prior.family != "normal":
+            numpyro.sample(name, prior.distribution())
+            return
+        log_share = jnp.log(share).mean()
+        elasticity = numpyro.sample(f"{name}_elasticity", dist.Normal(prior.location + log_share, prior.scale))
+        numpyro.deterministic(name, elasticity - log_share)
 
     def _optimum_sites(
         self,
