@@ -17,6 +17,7 @@ import pandas as pd
 from jaxtyping import Array, Float
 from numpyro.infer import Predictive
 
+from bayescale.crossings import require_crossing_columns
 from bayescale.density import Model
 from bayescale.errors import InputError
 from bayescale.inference import sample_each
@@ -165,6 +166,7 @@ def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator)
     Raises:
         InputError: a threshold that was not fitted.
     """
+    require_crossing_columns(crossings)
     number = {level: posterior.threshold_number(level) for level in crossings["threshold"].unique()}
     threshold = crossings["threshold"].map(number).to_numpy(int)
     crossings = posterior.named(crossings)

@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri
 from scipy.stats import f as ratio_of_squares
 
+from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
 from bayescale.posterior import SIZED, Posterior, setting_columns
 from bayescale.predictive import runs
@@ -96,7 +97,7 @@ def posterior_predictive_checks(
     """
     if not 0 < false_alarm < 1:
         raise InputError(f"false_alarm must lie in (0, 1); got {false_alarm:g}. Correct it.")
-    table = posterior.crossings if crossings is None else posterior.named(crossings)
+    table = posterior.crossings if crossings is None else posterior.named(validate_crossings(crossings))
     unknown = sorted(set(table["env_id"]) - set(posterior.tasks))
     if unknown:
         raise InputError(f"crossings have the task {unknown[0]}, which was not fitted; remove its rows.")

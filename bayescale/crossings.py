@@ -14,12 +14,20 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Num
 from scipy.optimize import isotonic_regression
 
-from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
+from bayescale.curves import CURVE_COLUMNS, ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import InputError
+from bayescale.tables import Column, Table, check_columns
+from bayescale.thresholds import increasing_thresholds
 
 NORMALISED_RANGE = 1000.0
 DEFAULT_LEVELS = 10
 MAY_MISS = 5  # one configuration in five may miss the highest default threshold, as in Fu et al. (NeurIPS 2025)
+CROSSING_COLUMNS = (
+    *(column for column in CURVE_COLUMNS if column.name not in ("algorithm", "env_steps", "episode_return")),
+    Column("threshold", "real"),
+    Column("env_steps_lower", "real", at_least=0),
+    Column("env_steps_upper", "real", at_least=0, may_be_infinite=True),
+)
 LOWEST_LEVEL = 0.3  # of the way from the untrained return to the highest default threshold
 
 
@@ -49,7 +57,7 @@ def time_to_threshold(
         InputError: curves, thresholds, scale or period that cannot be used.
     """
     curves = validate_curves(curves, "curves")
-    levels = None if thresholds is None else _checked_thresholds(thresholds)
+    levels = None if thresholds is None else increasing_thresholds(thresholds)
     returns = _normalised_returns(curves, read_return_scale(return_scale))
     starts = run_starts(curves)
     env_steps = curves["env_steps"].to_numpy(np.float64)
@@ -72,20 +80,39 @@ def time_to_threshold(
     )
 
 
-def _checked_thresholds(thresholds: object) -> Float[np.ndarray, " threshold"]:
-    try:
-        levels = np.atleast_1d(np.asarray(thresholds, np.float64))
-    except (TypeError, ValueError):
-        raise InputError(f"thresholds must be numbers; got {thresholds!r}. Give returns such as (300, 500).") from None
-    came = f"({', '.join(f'{level:g}' for level in levels.ravel())})"
-    if levels.ndim != 1 or levels.size == 0:
-        raise InputError(f"thresholds must be one or more returns; got an array of shape {levels.shape}. Flatten it.")
-    if not np.isfinite(levels).all():
-        raise InputError(f"thresholds must be finite; got {came}. Remove the others.")
-    if (np.diff(levels) <= 0).any():
-        remedy = "Sort them" if np.unique(levels).size == levels.size else "Sort them and keep each once"
-        raise InputError(f"thresholds must increase; got {came}. {remedy}.")
-    return levels
+def validate_crossings(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame as `time_to_threshold` orders it, by run and threshold; as it is where it is ordered so already.
+
+    Raises:
+        InputError: a column is missing or holds what it must not, or a run has not one row for every threshold.
+    """
+    require_crossing_columns(frame)
+    runs = run_columns(frame)
+    levels = np.unique(frame["threshold"].to_numpy(float))
+
+    def ordered(table: pd.DataFrame) -> bool:
+        if len(table) % len(levels):
+            return False
+        number = table.groupby(runs, sort=False, observed=True).ngroup().to_numpy().reshape(-1, len(levels))
+        each = table["threshold"].to_numpy(float).reshape(-1, len(levels))
+        return bool((number == np.arange(len(number))[:, None]).all() and (each == levels).all())
+
+    if ordered(frame):
+        return frame
+    again = frame.sort_values([*runs, "threshold"], kind="stable", ignore_index=True)
+    if not ordered(again):
+        raise InputError(
+            f"crossings must have one row for every run and threshold; got {len(frame)} rows for {len(levels)} "
+            f"thresholds and {frame[runs].drop_duplicates().shape[0]} runs. Give them as time_to_threshold makes them."
+        )
+    return again
+
+
+def require_crossing_columns(frame: pd.DataFrame) -> None:
+    """Nothing, if the frame has the columns of crossings and what they must hold; InputError otherwise."""
+    check_columns(Table(frame, "crossings"), CROSSING_COLUMNS)
+    if "censored" not in frame or frame["censored"].dtype != bool:
+        raise InputError("crossings must have a column 'censored' of booleans; make them with time_to_threshold.")
 
 
 def _normalised_returns(

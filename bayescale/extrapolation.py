@@ -18,7 +18,7 @@ from scipy.special import expit, logit, ndtri
 
 from bayescale.errors import InputError
 from bayescale.run_times import RunTimes
-from bayescale.simulate import increasing_thresholds
+from bayescale.thresholds import increasing_thresholds
 
 # Median and log sd of (A - J_K) / (J_K - J_1): chosen, as the tolerance, by returns left out of fits.
 HEADROOM = (4.0, 1.5)

@@ -24,6 +24,7 @@ from bayescale.ceilings import Ceiling, ceilings
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
 from bayescale.tasks import naming_columns, with_task_names
+from bayescale.thresholds import increasing_thresholds
 
 LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 QUANTILES = tuple(f"q{round(100 * level):02d}" for level in LEVELS)
@@ -153,7 +154,7 @@ class Posterior:
         configs = checked_configs(configs).reset_index(drop=True)
         named = self.named(configs)
         draws = self.flat_draws(PREDICTION_DRAWS)
-        returns = self.thresholds if thresholds is None else np.asarray(thresholds, float)
+        returns = self.thresholds if thresholds is None else increasing_thresholds(thresholds)
         if thresholds is None and ceiling is None:
             predicted = predictive.predict(self.model, draws, named, LEVELS)
         else:
@@ -270,7 +271,9 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
         model = models[stored.pop("name")](stored)
         status, provenance = Status[attributes["status"]], json.loads(attributes["provenance"])
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is not a posterior of bayescale ({type(error).__name__}); fit it again.") from None
+        raise InputError(
+            f"{path} holds no posterior that this version of bayescale reads ({type(error).__name__}); fit it again."
+        ) from None
     arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
     crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
     return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)

@@ -14,9 +14,10 @@ from bayescale.errors import InputError
 from bayescale.models import JointModel, Prior
 from bayescale.models.priors import fixed, normal, with_replacements
 from bayescale.posterior import LEVELS, QUANTILES, checked_configs, setting_columns
-from bayescale.simulate import DESIGN_COLUMNS, increasing_thresholds
+from bayescale.simulate import DESIGN_COLUMNS
 from bayescale.tables import Table, check_columns
 from bayescale.tasks import naming_columns, with_task_names
+from bayescale.thresholds import increasing_thresholds
 
 LAW = (
     "log_alpha", "min_share", "batch_size_mean", "batch_size_slope", "batch_size_curvature",

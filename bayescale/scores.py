@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.special import log_ndtr, ndtri
 
+from bayescale.crossings import require_crossing_columns
 from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES, SIZED
 from bayescale.tasks import KINDS
@@ -64,6 +65,7 @@ def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFra
     Raises:
         InputError: as `score`.
     """
+    require_crossing_columns(crossings)
     on = [name for name in (*KINDS, *SIZED, "threshold") if name in predictions and name in crossings]
     rounded_up = [name for name in ("evaluation_interval",) if name in predictions]
     table = _rounded(predictions[[*on, *QUANTILES, *rounded_up]])

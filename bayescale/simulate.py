@@ -16,6 +16,7 @@ from bayescale.curves import CURVE_COLUMNS, run_columns
 from bayescale.errors import InputError
 from bayescale.laws import log_batch_room, log_data_ratio, log_optimum, log_size_ratio, penalty
 from bayescale.tables import Column, Table, check_columns
+from bayescale.thresholds import increasing_thresholds
 
 DESIGN_COLUMNS = (
     *(column for column in CURVE_COLUMNS if column.name in ("env_id", "utd", "batch_size", "learning_rate")),
@@ -218,18 +219,6 @@ def curves_of(
         returns += noise * rng.standard_normal(returns.shape)
     table = curves.take(np.repeat(np.arange(len(curves)), len(env_steps))).reset_index(drop=True)
     return table.assign(env_steps=np.tile(env_steps, len(curves)), episode_return=returns.ravel())
-
-
-def increasing_thresholds(thresholds: Sequence[float] | Num[np.ndarray, "..."]) -> Float[np.ndarray, " threshold"]:
-    """The thresholds as an array.
-
-    Raises:
-        InputError: they are not finite or do not increase.
-    """
-    levels = np.asarray(thresholds, float)
-    if levels.ndim != 1 or not levels.size or not np.isfinite(levels).all() or (np.diff(levels) <= 0).any():
-        raise InputError(f"thresholds must be finite and increase; got {thresholds}. Give returns such as (300, 500).")
-    return levels
 
 
 def _by_config(name: str, values: object, shape: tuple[int, int]) -> Float[np.ndarray, "config threshold"]:

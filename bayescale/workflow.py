@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bayescale.allocation import allocate
-from bayescale.crossings import time_to_threshold
+from bayescale.crossings import time_to_threshold, validate_crossings
 from bayescale.curves import read_curves
 from bayescale.errors import InputError
 from bayescale.inference import WARMUP, sample
@@ -45,9 +45,10 @@ def fit(
 
     Raises:
         NotConverged: the draws cannot be trusted; names the parameters.
-        InputError: nothing was observed, an unknown method or prior.
+        InputError: crossings that cannot be used or in which nothing was observed, an unknown method or prior.
     """
-    if not len(crossings) or crossings["censored"].all():
+    crossings = validate_crossings(crossings)
+    if crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
     crossings = with_task_names(crossings, naming_columns(crossings))
     model = JointModel.for_crossings(crossings, with_replacements(priors))

@@ -195,7 +195,7 @@ def test_bad_arguments_are_refused(posteriors):
     posterior, rng = posteriors["none"], np.random.default_rng(0)
     with pytest.raises(InputError, match=r"false_alarm must lie in \(0, 1\); got 1\."):
         posterior_predictive_checks(posterior, rng, false_alarm=1)
-    other = posterior.crossings.assign(env_id="Z")
+    other = posterior.crossings.query("env_id == @posterior.tasks[0]").assign(env_id="Z")
     with pytest.raises(InputError, match=r"crossings have the task Z, which was not fitted"):
         posterior_predictive_checks(posterior, rng, other)
     with pytest.raises(InputError, match=r"threshold 500\.5 was not fitted"):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
-from bayescale.crossings import time_to_threshold
+import bayescale as bs
+from bayescale.crossings import time_to_threshold, validate_crossings
 from bayescale.errors import InputError
 from tests.short_runs import curves_of_runs, intervals, levels, run
 
@@ -168,8 +169,8 @@ def test_a_task_without_a_scale_is_named():
         ([1, 1], "thresholds must increase; got (1, 1). Sort them and keep each once."),
         ([1, np.nan], "thresholds must be finite; got (1, nan). Remove the others."),
         ([1, np.inf], "thresholds must be finite; got (1, inf)."),
-        ([], "thresholds must be one or more returns; got an array of shape (0,)."),
-        ([[1], [2]], "thresholds must be one or more returns; got an array of shape (2, 1)."),
+        ([], "thresholds must be one or more returns; got none."),
+        ([[1], [2]], "thresholds must be a list of returns; got an array of shape (2, 1)."),
         (["high"], "thresholds must be numbers; got ['high']."),
     ],
 )
@@ -181,3 +182,36 @@ def test_bad_thresholds(thresholds, text):
 def test_bad_curves_are_refused_at_the_door():
     with pytest.raises(InputError, match="curves: episode_return must be filled in; got nan at row 1"):
         time_to_threshold(run([1.0, np.nan]), [1])
+
+
+def table_of_crossings():
+    curves = pd.concat([run([1, 3, 5], seed=seed, utd=utd) for utd in (1.0, 2.0) for seed in (0, 1, 2)])
+    return time_to_threshold(curves, [2, 4, 6])
+
+
+def test_crossings_in_another_order_are_put_back_and_ordered_ones_left_alone():
+    table = table_of_crossings()
+    assert validate_crossings(table) is table
+    later_first = pd.concat([table[table["utd"] == 2.0], table[table["utd"] == 1.0]])
+    assert validate_crossings(later_first) is later_first
+    by_threshold = table.sort_values(["threshold", "seed"])
+    pd.testing.assert_frame_equal(validate_crossings(by_threshold), table)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda table: table[~table["censored"] | (table["seed"] > 0)], "one row for every run and threshold; got 16"),
+        (lambda table: pd.concat([table, table]), "one row for every run and threshold; got 36 rows for 3"),
+        (lambda table: table.drop(columns="seed"), "crossings has no column 'seed'"),
+        (lambda table: table.drop(columns="censored"), "crossings must have a column 'censored' of booleans"),
+        (lambda table: table.assign(utd=-1.0), "crossings: utd must be > 0; got -1.0"),
+        (lambda table: table.assign(env_steps_lower=np.inf), "crossings: env_steps_lower must be finite; got inf"),
+        (lambda _: run([1, 3, 5]), "crossings has no column 'threshold'"),
+    ],
+)
+def test_tables_that_are_no_crossings_are_refused_where_they_enter(spoil, text):
+    table = spoil(table_of_crossings())
+    for enter in (bs.fit, bs.fit_size_law, bs.fit_no_pooling):
+        with pytest.raises(InputError, match=re.escape(text)):
+            enter(table)

@@ -107,7 +107,7 @@ def test_equal_generators_give_equal_runs() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"thresholds": (2.0, 1.0)}, "thresholds must be finite and increase"),
+        ({"thresholds": (2.0, 1.0)}, "thresholds must increase; got"),
         ({"location": np.zeros((5, 3))}, r"location must have shape \(12, 3\)"),
         ({"scale": -1.0}, "scale >= 0"),
         ({"p_reach": 1.5}, r"p_reach within \[0, 1\]"),

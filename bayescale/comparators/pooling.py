@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
 from bayescale.inference import WARMUP
 from bayescale.models import PRIORS
@@ -71,6 +72,7 @@ def fit_no_pooling(
 
     Args and Raises: as `bayescale.fit`; InputError too for several suites or algorithms.
     """
+    crossings = validate_crossings(crossings)
     require_one_kind(crossings)
     return NoPooling(
         {

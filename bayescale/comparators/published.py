@@ -26,6 +26,7 @@ from bayescale.errors import InputError
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.posterior import checked_configs
 from bayescale.tasks import require_one_kind
+from bayescale.thresholds import increasing_thresholds
 
 BOOTSTRAPS = 100  # as published
 
@@ -156,7 +157,7 @@ def fit_published(
     """
     curves = validate_curves(curves, "curves")
     require_one_kind(curves)
-    levels = np.asarray(thresholds, np.float64)
+    levels = increasing_thresholds(thresholds)
     rng = np.random.default_rng(seed)
     passages = seed_means(curves, levels, read_return_scale(return_scale), rng, bootstraps)
     configs = passages.configs

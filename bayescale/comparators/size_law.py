@@ -16,6 +16,7 @@ from jaxtyping import Float
 from bayescale.comparators.curve_fit import constrained, search
 from bayescale.comparators.formulas import Law, additive
 from bayescale.comparators.predictions import prediction_table, residual_levels
+from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
 from bayescale.posterior import checked_configs
 from bayescale.tasks import require_one_kind
@@ -131,8 +132,9 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
     Raises:
         InputError: neither UTD nor model size varies, nothing is reached, or several suites or algorithms.
     """
+    crossings = validate_crossings(crossings)
     require_one_kind(crossings)
-    if not len(crossings) or crossings["censored"].all():
+    if crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
     axes = tuple(axis for axis in AXES if axis in crossings and crossings[axis].nunique() > 1)
     if not axes:
