@@ -87,12 +87,13 @@ def plain(value: float) -> str:
 
 
 def si(value: float) -> str:
-    """50k, 1M."""
+    """50k, 1.25M; three digits at most."""
+    value = float(f"{value:.3g}")
     factor, unit = next(((f, u) for f, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= f), (1.0, ""))
     return f"{value / factor:g}{unit}"
 
 
 def scientific(value: float) -> str:
-    """5e-5, 2e14; two digits at most."""
-    exponent = int(np.floor(np.log10(value) + 1e-9))
-    return f"{value / 10.0**exponent:.2g}e{exponent}"
+    """5e-5, 1.2e15; two digits at most."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if value else "0"

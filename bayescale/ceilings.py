@@ -1,7 +1,7 @@
 """The best return that a task allows, where users can state it, as 1000 is for DeepMind Control and 0 for Pendulum."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ def ceilings(ceiling: Ceiling | None, env_ids: pd.Series, crossings: pd.DataFram
     Raises:
         InputError: a ceiling that is no number, below a threshold that runs have reached, or lacking for a task.
     """
-    tasks = env_ids.unique()
+    tasks = [str(task) for task in env_ids.unique()]
     known = _by_task(ceiling, tasks)
     reached = crossings[~crossings["censored"]].groupby("env_id")["threshold"].max()
     for task in tasks:
@@ -39,7 +39,7 @@ def ceilings(ceiling: Ceiling | None, env_ids: pd.Series, crossings: pd.DataFram
     return np.array([known[task] for task in env_ids])
 
 
-def _by_task(ceiling: Ceiling | None, tasks: np.ndarray) -> dict[str, float]:
+def _by_task(ceiling: Ceiling | None, tasks: Sequence[str]) -> dict[str, float]:
     if ceiling is None:
         return dict.fromkeys(tasks, np.inf)
     if isinstance(ceiling, int | float | np.number):

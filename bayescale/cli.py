@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BayeScaleError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _say("interrupted; nothing was written.", INTERRUPTED)
+        return _say("interrupted; no file is left half-written.", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERNAL_ERROR

@@ -46,7 +46,7 @@ class Status(Enum):
 
     CONVERGED = "converged: R-hat at most 1.01, effective draws at least 100 a chain, divergences at most 0.1%"
     APPROXIMATE = "approximate, by short chains: R-hat at most 1.05, effective draws at least 25 a chain"
-    DIVERGED = "not converged: more than 0.1% of the draws diverged; use more thresholds' worth of data or fewer axes"
+    DIVERGED = "not converged: more than 0.1% of the draws diverged; raise warmup, or give more runs"
     NOT_MIXED = "not converged: the chains disagree; raise warmup and draws"
     TOO_FEW = "not converged: too few effective draws; raise draws"
 

@@ -1,4 +1,4 @@
-"""Output files of the command line: refused before the work if they cannot be written, and then whole or not there."""
+"""Output files: refused before the work if they cannot be written, and then whole or not there."""
 
 import os
 import secrets
@@ -36,6 +36,6 @@ def written(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path} cannot be written ({reason}). Free some space or choose another --out.") from None
+        raise InputError(f"{path} cannot be written ({reason}). Free some space or choose another.") from None
     finally:
         partial.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from jaxtyping import Int
 from bayescale.axes import BLUE, ORANGE, finish, log_axis, ordered_colours, own_axes, pieces, plain, scientific, si
 from bayescale.curves import run_columns
 from bayescale.errors import InputError
+from bayescale.inference import MAX_R_HAT, MIN_ESS_PER_CHAIN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
 HOLLOW: dict[str, Any] = {"markersize": 5, "fillstyle": "none", "markeredgewidth": 0.9}
 UTD_LABEL = "UTD (gradient updates per env step)"
-# The limits that the diagnostics picture marks (Vehtari et al. 2021, doi:10.1214/20-BA1221).
-MAX_R_HAT, MIN_ESS = 1.01, 400
+MIN_ESS = 4 * MIN_ESS_PER_CHAIN  # of the usual four chains
 
 
 def plot_learning_curves(

@@ -23,6 +23,7 @@ from bayescale.arviz_versions import inference_data
 from bayescale.ceilings import Ceiling, ceilings
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
+from bayescale.outputs import written
 from bayescale.tasks import naming_columns, with_task_names
 from bayescale.thresholds import increasing_thresholds
 
@@ -233,18 +234,9 @@ class Posterior:
         Raises:
             InputError: the file cannot be written.
         """
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
+        with written(Path(path)) as partial:
             for i, (group, dataset) in enumerate(self.groups().items()):
                 dataset.to_netcdf(partial, mode="a" if i else "w", group=group, engine="h5netcdf")
-            partial.replace(target)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {target}: {error.strerror or error}. Free space or choose a folder."
-            ) from None
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 from bayescale import plots
 from bayescale.allocation import DEFAULT_PRICES, Allocation, allocations, budget_path
-from bayescale.axes import plain
+from bayescale.axes import plain, scientific, si
 from bayescale.checks import OVERALL, posterior_predictive_checks
 from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
@@ -108,12 +108,12 @@ def report(
     checked = _predictive_check(posterior)
     diagnostics, priors = posterior.diagnostics(), json.loads(posterior.provenance["priors"])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(number=plain, rate=_rate, steps=_steps, percent=_percent)
+    environment.filters.update(number=plain, rate=scientific, steps=_steps, percent=_percent)
     template = files("bayescale").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         sections=[_section(posterior, env_id, scaled, prices, model_size, checked) for env_id in tasks],
         steps=_steps,
-        rate=_rate,
+        rate=scientific,
         prices=prices,
         thresholds=list(posterior.thresholds),
         crossings=posterior.crossings,
@@ -271,14 +271,8 @@ def _svg(ax: "Axes") -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode("ascii")
 
 
-def _rate(value: float) -> str:
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-
-
 def _steps(value: float) -> str:
-    factor, unit = next(((f, u) for f, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= f), (1.0, ""))
-    return f"{value / factor:.3g}{unit}" if np.isfinite(value) else "never"
+    return si(value) if np.isfinite(value) else "never"
 
 
 def _percent(share: float) -> str:

@@ -12,7 +12,7 @@ from bayescale.crossings import time_to_threshold, validate_crossings
 from bayescale.curves import read_curves
 from bayescale.errors import InputError
 from bayescale.inference import WARMUP, sample
-from bayescale.models import JointModel, Prior
+from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.priors import with_replacements
 from bayescale.posterior import Posterior
 from bayescale.posterior import load as load_posterior
@@ -51,7 +51,11 @@ def fit(
     if crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
     crossings = with_task_names(crossings, naming_columns(crossings))
-    model = JointModel.for_crossings(crossings, with_replacements(priors))
+    chosen = with_replacements(priors)
+    for name, prior in chosen.items():
+        if prior.family == "fixed" != PRIORS[name].family:
+            raise InputError(f"fit samples {name}, so that its prior cannot be fixed; give one of a small scale.")
+    model = JointModel.for_crossings(crossings, chosen)
     result = sample(model, crossings, seed, chains, draws, warmup, sys.stderr.isatty(), method)
     posterior = Posterior.from_draws(model, result, crossings, seed)
     return posterior.require_convergence() if require_convergence else posterior

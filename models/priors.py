@@ -6,7 +6,7 @@ zero, where few tasks would make the sampler stall; fixed(value), stated and not
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log
+from math import inf, isfinite, log
 
 import numpyro.distributions as dist
 
@@ -110,9 +110,15 @@ def with_replacements(priors: Mapping[str, Prior] | None) -> dict[str, Prior]:
     """`PRIORS` with some replaced by name.
 
     Raises:
-        InputError: a name that is not among them.
+        InputError: an unknown name, numbers that no prior has, or a spread for what is stated and not sampled.
     """
-    unknown = set(priors or {}) - set(PRIORS)
-    if unknown:
-        raise InputError(f"priors has no '{min(unknown)}'; the names are those of bayescale.models.PRIORS.")
+    for name, prior in (priors or {}).items():
+        if name not in PRIORS:
+            raise InputError(f"priors has no '{name}'; the names are those of bayescale.models.PRIORS.")
+        if not (isfinite(prior.location) and 0 <= prior.scale < inf):
+            raise InputError(f"the prior of {name} must have finite numbers and a scale >= 0; got {prior}. Correct it.")
+        stated = PRIORS[name].family == "fixed"
+        if prior.family != "fixed" and (stated or prior.scale == 0):
+            rule = "is stated and not sampled" if stated else "has no spread"
+            raise InputError(f"the prior of {name} {rule}; got {prior}. Give bayescale.models.priors.fixed(value).")
     return {**PRIORS, **(priors or {})}

@@ -288,6 +288,9 @@ def test_pieces_cover_each_stretch_once_and_are_extrapolated_if_an_end_is(flags)
         (si, 200, "200"),
         (scientific, 2e-4, "2e-4"),
         (scientific, 1e15, "1e15"),
+        (scientific, 9.96e5, "1e6"),
+        (scientific, 0.0, "0"),
+        (si, 999_700.0, "1M"),
     ],
 )
 def test_tick_labels_are_plain(show, value, text):

@@ -4,10 +4,11 @@ import re
 import numpy as np
 import pytest
 
+import bayescale as bs
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Status
 from bayescale.models import JointModel, Prior
-from tests.prior_posterior import TASKS, prior_posterior
+from tests.prior_posterior import TASKS, prior_posterior, sweep
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_divergences_alone_name_no_parameter(posterior, monkeypatch):
     """The divergences of a sampler whose chains agree are nobody's: the message ends with its remedy."""
     diverged = dataclasses.replace(posterior, status=Status.DIVERGED)
     monkeypatch.setattr("bayescale.posterior.unconverged", lambda *_: ())
-    with pytest.raises(NotConverged, match=r"fewer axes\.$") as caught:
+    with pytest.raises(NotConverged, match=r"give more runs\.$") as caught:
         diverged.require_convergence()
     assert caught.value.parameters == ()
 
@@ -80,3 +81,27 @@ def test_a_prior_of_an_unknown_family_is_refused() -> None:
     assert Prior("fixed", 2.0, 0.0).distribution().mean == 2.0
     with pytest.raises(InputError, match="must be normal, lognormal or fixed; got 'halfnormal'"):
         Prior("halfnormal", 0.0, 1.0).distribution()
+
+
+@pytest.mark.parametrize(
+    ("name", "prior", "said"),
+    [
+        ("beta", Prior("normal", 0.0, 1.0), "priors has no 'beta'"),
+        (
+            "log_alpha",
+            Prior("normal", 0.0, -1.0),
+            "the prior of log_alpha must have finite numbers and a scale >= 0",
+        ),
+        ("log_alpha", Prior("normal", 0.0, 0.0), "the prior of log_alpha has no spread"),
+        ("level_sd", Prior("normal", 1.0, 0.3), "the prior of level_sd is stated and not sampled"),
+        ("log_alpha", Prior("fixed", -0.3, 0.0), "fit samples log_alpha, so that its prior cannot be fixed"),
+    ],
+)
+def test_priors_that_a_fit_cannot_use_are_refused(name, prior, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        bs.fit(sweep(), priors={name: prior})
+
+
+def test_a_posterior_that_cannot_be_written_is_refused_in_one_sentence(posterior, tmp_path):
+    with pytest.raises(InputError, match=r"fit\.nc cannot be written \(.*\)\. Free some space or"):
+        posterior.save(tmp_path / "nowhere" / "fit.nc")

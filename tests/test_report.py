@@ -132,7 +132,7 @@ def test_the_recommendation_is_the_allocation_at_the_highest_level_that_half_the
         low, high = (MODULE._steps(choice.env_steps[q]) for q in ("q05", "q95"))
         said = Elements(page).text
         assert f"run UTD {choice.utd:.3g}, batch size {choice.batch_size}, learning rate" in said
-        assert f"env steps and {MODULE._rate(choice.flops['q50'])}" in said
+        assert f"env steps and {MODULE.scientific(choice.flops['q50'])}" in said
         assert f"({low} to {high})" in said
     assert "Budget: 2 per flop and 3e9 per env step" in said
 
@@ -276,8 +276,8 @@ def test_exponents_are_compared_with_their_priors(posterior):
         (MODULE._steps, 318_123.0, "318k"),
         (MODULE._steps, 1_254_000.0, "1.25M"),
         (MODULE._steps, np.inf, "never"),
-        (MODULE._rate, 3e-4, "3e-4"),
-        (MODULE._rate, 1.25e15, "1.2e15"),
+        (MODULE.scientific, 3e-4, "3e-4"),
+        (MODULE.scientific, 1.25e15, "1.2e15"),
         (MODULE._percent, 0.934, "93%"),
         (MODULE._percent, 0.9964, "99.6%"),
         (MODULE._percent, 0.9999, ">99.9%"),

@@ -15,7 +15,7 @@ from bayescale.commands.options import (
     Warmup,
     parse_thresholds,
 )
-from bayescale.outputs import check_output, written
+from bayescale.outputs import check_output
 
 if TYPE_CHECKING:
     from bayescale.posterior import Posterior
@@ -54,8 +54,7 @@ def fit(
         require_convergence=not allow_unconverged,
         method="fast" if fast else "nuts",
     )
-    with written(out) as partial:
-        posterior.save(partial)
+    posterior.save(out)
     print(_fit_summary(posterior))
     print(f"wrote {out}")
 
