@@ -1,5 +1,6 @@
 """The commands from a fit to a report, on small simulated curves."""
 
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -9,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bayescale as bs
 from bayescale import cli
+from bayescale.commands import comparisons, fits
 from bayescale.errors import NotConverged
 from tests.simulated_curves import simulated_curves
 
@@ -171,3 +174,10 @@ def test_a_file_that_is_no_posterior_is_refused(refused: Callable[..., str], tmp
     (tmp_path / "fit.nc").write_text("not netCDF")
     assert "fit.nc" in refused("report", tmp_path / "fit.nc", "--out", tmp_path / "report.html")
     assert "none.nc" in refused("report", tmp_path / "none.nc", "--out", tmp_path / "report.html")
+
+
+@pytest.mark.parametrize(("command", "function"), [(fits.fit, bs.fit), (comparisons.compare, bs.compare)])
+def test_the_shell_samples_as_python_does_by_default(command: Callable, function: Callable) -> None:
+    shell, python = (inspect.signature(one).parameters for one in (command, function))
+    for name in ("seed", "chains", "draws", "warmup"):
+        assert shell[name].default == python[name].default, name

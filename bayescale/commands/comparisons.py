@@ -41,7 +41,7 @@ def compare(
     reset_period: ResetPeriod = None,
     chains: Chains = 4,
     draws: Draws = 1000,
-    warmup: Warmup = 1000,
+    warmup: Warmup = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of samplers and bootstraps.")] = 0,
 ) -> None:
     """Score every method on runs held out of its fit."""

@@ -29,7 +29,7 @@ def fit(
     reset_period: ResetPeriod = None,
     chains: Chains = 4,
     draws: Draws = 1000,
-    warmup: Warmup = 1000,
+    warmup: Warmup = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
     allow_unconverged: Annotated[
         bool, typer.Option("--allow-unconverged", help="Write draws that cannot be trusted too, and say so.")
