@@ -3,14 +3,15 @@
 Data: the sweeps case_studies/data/bro_cartpole_balance.parquet, the same with a wider critic, ..._wide.parquet, and
 bro_cartpole_swingup.parquet, each made from the plan of the same name; and runs which no fit sees: ..._heldout.parquet
 of each task at half the lowest and twice the highest UTD, bro_cartpole_balance_heldout_width.parquet with a critic
-wider still. against_bro.parquet holds SAC on cartpole-balance, at the batch size and seeds of those at UTD 8. One fit
-has both tasks, whose returns both run from 0 to 1000. Env steps are decisions, each of 8 steps of the simulator. Run
-time: some minutes on two cores. Expected: predictions for the held-out runs, printed before they are read, then how the
-runs turned out, coverage and errors; the median curves of BRO and SAC; a picture of the predicted decisions over UTD
-with the held-out runs on top.
+wider still. against_bro.parquet and against_bro_swingup.parquet hold SAC on both tasks, at the batch size and seeds of
+the runs at UTD 8. One fit has both tasks, whose returns both run from 0 to 1000. Env steps are decisions, each of 8
+steps of the simulator. Run time: some minutes on two cores. Expected: predictions for the held-out runs, printed before
+they are read, then how the runs turned out, coverage and errors; the median curves of BRO and SAC; a picture of the
+predicted decisions over UTD with the held-out runs on top.
 """
 
 import argparse
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Config:
 
     sweeps: tuple[Path, ...] = tuple(sorted(path for path in DATA.glob("bro_*.parquet") if "heldout" not in path.stem))
     held_out: tuple[Path, ...] = tuple(sorted(DATA.glob("bro_*_heldout*.parquet")))
-    at_high_utd: tuple[Path, Path] = (DATA / "bro_cartpole_balance_heldout.parquet", DATA / "against_bro.parquet")
+    sac: tuple[Path, ...] = tuple(sorted(DATA.glob("against_bro*.parquet")))
     thresholds: tuple[float, ...] = tuple(range(350, 601, 25))
     shown: float = 400.0  # the threshold of the picture
     chains: int = 4
@@ -48,16 +49,21 @@ def main(config: Config, picture: Path | None) -> None:
     print(state(posterior))
     seen = predict_then_look(posterior, config.held_out)
     print("\nmedian return over seeds at UTD 8:")
-    print(medians(*config.at_high_utd).round(0).to_string())
+    for env_id, table in medians(config.held_out, config.sac):
+        print(f"{env_id}\n{table.round(0).to_string()}")
     if picture is not None:
         draw(posterior, seen, config.shown).savefig(picture, bbox_inches="tight")
 
 
-def medians(bro: Path, sac: Path) -> pd.DataFrame:
-    """Median returns by env steps, a column per algorithm and learning rate, at the one UTD of SAC's runs."""
-    curves = bs.read_curves([bro, sac])
-    alike = curves[curves["utd"].isin(curves.loc[curves["algorithm"] == "SAC", "utd"])]
-    return alike.pivot_table("episode_return", "env_steps", ["algorithm", "learning_rate"], aggfunc="median")
+def medians(bro: Sequence[Path], sac: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each task's median returns by env steps, a column per algorithm and learning rate, at the UTD of SAC's runs."""
+    peers = bs.read_curves(sac)
+    curves = pd.concat([bs.read_curves([path for path in bro if "width" not in path.stem]), peers])
+    for env_id, own in curves[curves["utd"].isin(peers["utd"])].groupby("env_id"):
+        yield (
+            str(env_id),
+            own.pivot_table("episode_return", "env_steps", ["algorithm", "learning_rate"], aggfunc="median"),
+        )
 
 
 if __name__ == "__main__":
