@@ -6,9 +6,9 @@ task's scale: 0 is the mean return of its untrained agents, 1000 the highest ret
 configurations reached, so that a threshold is about as hard on every task. On Reacher-v5, 0 is the return of an arm
 that stands still, -10.4 on the starts of its evaluations: untrained arms that move get less, -16 on average, and
 thresholds in between would be reached without having learnt. The plans *_recommended_*.toml are at settings that fits
-of the sweeps recommended; for other tasks than Reacher-v5 those saw shorter runs on Reacher-v5. Run time: some minutes
-on two cores. Expected: predictions for every held-out plan, printed before its runs are read, then coverage and error
-of each, and a picture of the predicted env steps over UTD with the held-out runs on top.
+of the sweeps recommended, which saw shorter runs on Reacher-v5, or for Reacher-v5 itself three of its UTDs. Run time:
+some minutes on two cores. Expected: predictions for every held-out plan, printed before its runs are read, then
+coverage and error of each, and a picture of the predicted env steps over UTD with the held-out runs on top.
 """
 
 import argparse
