@@ -10,7 +10,7 @@ from bayescale.runners import BROConfig
 from bayescale.runners.bro import BRO
 from bayescale.runners.bronet import Layers
 from bayescale.runners.quantiles import midpoints
-from tests.learner_twins import ACTION, OBSERVATION, batch_of, stream
+from tests.learner_twins import ACTION, OBSERVATION, after_updates, stream
 
 CONFIG = BROConfig(
     env_id="Pendulum-v1",
@@ -41,10 +41,7 @@ def new_bro(configs: list[BROConfig]) -> BRO:
 
 def updated(configs: list[BROConfig], updates: int) -> BRO:
     """The ensemble after some updates on fixed batches, new ones for every update."""
-    bro, streams = new_bro(configs), [stream(10 + config.seed) for config in configs]
-    for i in range(updates):
-        bro.update(batch_of([config.seed + 1000 * i for config in configs]), streams)
-    return bro
+    return after_updates(new_bro(configs), configs, updates)
 
 
 def explorer(bro: BRO, member: int) -> Layers:

@@ -1,8 +1,12 @@
-"""What the learners' twins share: random streams, batches, first parameters, and a forward pass in plain torch."""
+"""What the learners' twins share: random streams, batches and updates on them, first parameters, plain torch."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from bayescale.runners.config import RunConfig
 from bayescale.runners.networks import Layers, init_layers, layers_of, stored_count
 from bayescale.runners.replay import Batch
 
@@ -34,6 +38,21 @@ def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
     for layer in layers[:-1]:
         inputs = torch.relu(inputs @ layer[:, :-1] + layer[:, -1:])
     return inputs @ layers[-1][:, :-1] + layers[-1][:, -1:]
+
+
+def after_updates(learner: Any, configs: Sequence[RunConfig], updates: int) -> Any:
+    """The learner after some updates of its members on fixed batches, new ones for every update."""
+    streams = [stream(10 + config.seed) for config in configs]
+    for i in range(updates):
+        learner.update(batch_of([config.seed + 1000 * i for config in configs]), streams)
+    return learner
+
+
+def entropy(mean: Tensor, std: Tensor) -> float:
+    """Of a normal action squashed by tanh, from its density at 4,096 samples."""
+    u = mean + std * torch.randn(4096, generator=stream())
+    log_density = torch.distributions.Normal(mean, std).log_prob(u) - torch.log(1 - torch.tanh(u) ** 2)
+    return -log_density.mean().item()
 
 
 def networks(sizes: list[int], count: int) -> Layers:

@@ -1,10 +1,16 @@
 """Tasks so small that their values are known in closed form; importing this module registers them with Gymnasium."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+from bayescale.runners import run_ensemble
+from bayescale.runners.config import RunConfig
+from bayescale.runners.training import RunStatus
 
 Observation = NDArray[np.float32]
 
@@ -101,3 +107,11 @@ class Clock(Probe):
 gymnasium.register("ProbeClock-v0", entry_point=f"{__name__}:Clock", max_episode_steps=5)
 for _probe in (ConstantReward, ObservedReward, DelayedReward, ActionReward, Truncated):
     gymnasium.register(f"Probe{_probe.__name__}-v0", entry_point=f"{__name__}:{_probe.__name__}")
+
+
+def trained_on(env_id: str, config: RunConfig, **changes: Any) -> list[tuple[Any, pd.DataFrame]]:
+    """The agents after runs of two seeds on a probe, and their curves."""
+    first = dataclasses.replace(config, env_id=env_id, **changes)
+    results = run_ensemble([first, dataclasses.replace(first, seed=1)])
+    assert [result.status for result in results] == [RunStatus.FINISHED] * 2
+    return [(result.agent, result.curve) for result in results]

@@ -1,6 +1,7 @@
 """Runs of BRO, from plans to agents whose values on probes are known."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -13,11 +14,9 @@ from bayescale.errors import InputError
 from bayescale.runners import BROConfig, make_plan, run_ensemble, train
 from bayescale.runners.bro import Agent
 from bayescale.runners.training import RunStatus
-from tests import probe_environments
 from tests.bro_twins import CONFIG, slow_forward
-from tests.learner_twins import stream
-
-assert probe_environments.Probe  # its import registers the probes
+from tests.learner_twins import entropy
+from tests.probe_environments import trained_on
 
 torch.set_num_threads(1)
 
@@ -39,12 +38,7 @@ PROBE = dataclasses.replace(
 )
 
 
-def probe(env_id: str, **changes: Any) -> list[tuple[Agent, pd.DataFrame]]:
-    """The agents after runs of two seeds on a probe, and their curves."""
-    config = dataclasses.replace(PROBE, env_id=env_id, **changes)
-    results = run_ensemble([config, dataclasses.replace(config, seed=1)])
-    assert [result.status for result in results] == [RunStatus.FINISHED] * 2
-    return [(result.agent, result.curve) for result in results]
+probe = functools.partial(trained_on, config=PROBE)
 
 
 def values(agent: Agent, position: float) -> np.ndarray:
@@ -57,10 +51,7 @@ def values(agent: Agent, position: float) -> np.ndarray:
 def entropy_bonus(agent: Agent, position: float) -> float:
     """T H, temperature times entropy of the policy at an observation."""
     mean, raw = slow_forward(agent.actor, torch.tensor([[[position]]]))[0, 0]
-    std = (6.0 * torch.tanh(raw) - 4.0).exp()
-    u = mean + std * torch.randn(4096, generator=stream())
-    log_density = torch.distributions.Normal(mean, std).log_prob(u) - torch.log(1 - torch.tanh(u) ** 2)
-    return float(-math.exp(agent.log_temperature) * log_density.mean())
+    return math.exp(agent.log_temperature) * entropy(mean, (6.0 * torch.tanh(raw) - 4.0).exp())
 
 
 def test_probe_constant_reward() -> None:

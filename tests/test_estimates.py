@@ -12,19 +12,9 @@ from bayescale.runners import estimate, make_plan, run_sweep
 from bayescale.runners.ensembles import Ensemble, make_ensembles
 from bayescale.runners.estimates import Rates, estimate_groups, last_end, measured_rates, recorded_rates, shape
 from bayescale.runners.sweep_folder import group_file, read_group
+from tests import small_sweep
 
-CONTENT = {
-    "env_id": "Pendulum-v1",
-    "utd": [0.5, 2],
-    "batch_size": [8],
-    "learning_rate": [1e-3],
-    "seed": [0, 1],
-    "env_steps": {"0.5": 120, "2": 90},
-    "hidden_width": 8,
-    "warmup_steps": 40,
-    "evaluation_interval": 50,
-    "evaluation_episodes": 1,
-}
+CONTENT = {**small_sweep.CONTENT, "batch_size": [8]}
 PLAN = make_plan(CONTENT)
 GROUPS = make_ensembles(PLAN.runs)
 PLAN_FILE = """

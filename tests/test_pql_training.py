@@ -1,8 +1,7 @@
 """Runs of PQL: agents whose values on probes are known, counts of steps, updates and flops."""
 
 import dataclasses
-import importlib
-from typing import Any
+import functools
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bayescale.runners import PQLConfig, run_ensemble
 from bayescale.runners.pql import Agent
-from bayescale.runners.training import RunStatus
 from tests.learner_twins import slow_forward
 from tests.pql_twins import CONFIG
-
-importlib.import_module("tests.probe_environments")  # registers them
+from tests.probe_environments import trained_on
 
 torch.set_num_threads(1)
 
@@ -35,12 +32,7 @@ PROBE = dataclasses.replace(
 )
 
 
-def probe(env_id: str, **changes: Any) -> list[tuple[Agent, pd.DataFrame]]:
-    """The agents after runs of two seeds on a probe, and their curves."""
-    config = dataclasses.replace(PROBE, env_id=env_id, **changes)
-    results = run_ensemble([config, dataclasses.replace(config, seed=1)])
-    assert [result.status for result in results] == [RunStatus.FINISHED] * 2
-    return [(result.agent, result.curve) for result in results]
+probe = functools.partial(trained_on, config=PROBE)
 
 
 def values(agent: Agent, position: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from bayescale.runners import SACConfig
 from bayescale.runners.networks import Layers
 from bayescale.runners.replay import Batch
 from bayescale.runners.sac import SAC
-from tests.learner_twins import ACTION, OBSERVATION, batch_of, slow_forward, stream
+from tests.learner_twins import ACTION, OBSERVATION, after_updates, batch_of, slow_forward, stream
 
 torch.set_num_threads(1)
 
@@ -37,10 +37,7 @@ def new_sac(configs: list[SACConfig]) -> SAC:
 
 def updated(configs: list[SACConfig], updates: int) -> SAC:
     """The ensemble after some updates on fixed batches, new ones for every update."""
-    sac, streams = new_sac(configs), [stream(10 + config.seed) for config in configs]
-    for i in range(updates):
-        sac.update(batch_of([config.seed + 1000 * i for config in configs]), streams)
-    return sac
+    return after_updates(new_sac(configs), configs, updates)
 
 
 def tensors(sac: SAC, member: int) -> list[Tensor]:

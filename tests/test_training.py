@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 import subprocess
 import sys
@@ -18,10 +19,10 @@ from bayescale.runners import SACConfig, run_ensemble, train
 from bayescale.runners.config import updates_due
 from bayescale.runners.environments import make_environments
 from bayescale.runners.evaluation import FIRST_SEED, Evaluator
-from bayescale.runners.networks import Layers
 from bayescale.runners.sac import SAC, Agent
 from bayescale.runners.training import RunStatus
-from tests import probe_environments
+from tests.learner_twins import entropy, slow_forward
+from tests.probe_environments import ActionReward, trained_on
 
 torch.set_num_threads(1)
 
@@ -54,34 +55,19 @@ PROBE = SACConfig(
 )
 
 
-def probe(env_id: str, **changes: Any) -> list[tuple[Agent, pd.DataFrame]]:
-    """The agents after runs of two seeds on a probe, and their curves."""
-    config = dataclasses.replace(PROBE, env_id=env_id, **changes)
-    results = run_ensemble([config, dataclasses.replace(config, seed=1)])
-    assert [result.status for result in results] == [RunStatus.FINISHED] * 2
-    return [(result.agent, result.curve) for result in results]
-
-
-def outputs(layers: Layers, inputs: torch.Tensor) -> torch.Tensor:
-    """(network, sample, out)."""
-    for layer in layers[:-1]:
-        inputs = torch.relu(inputs @ layer[:, :-1] + layer[:, -1:])
-    return inputs @ layers[-1][:, :-1] + layers[-1][:, -1:]
+probe = functools.partial(trained_on, config=PROBE)
 
 
 def values(agent: Agent, position: float) -> np.ndarray:
     """Q of both critics at an observation, for actions across the range: (critic, action)."""
     actions = torch.linspace(-0.9, 0.9, 7)[:, None]
-    return outputs(agent.critics, torch.cat((torch.full_like(actions, position), actions), -1))[..., 0].numpy()
+    return slow_forward(agent.critics, torch.cat((torch.full_like(actions, position), actions), -1))[..., 0].numpy()
 
 
 def entropy_bonus(agent: Agent, position: float) -> float:
     """T H, temperature times entropy of the policy at an observation."""
-    mean, log_std = outputs(agent.actor, torch.tensor([[position]]))[0, 0]
-    noise = torch.randn(4096, generator=torch.Generator().manual_seed(0))
-    u = mean + log_std.exp() * noise
-    log_density = torch.distributions.Normal(mean, log_std.exp()).log_prob(u) - torch.log(1 - torch.tanh(u) ** 2)
-    return float(-math.exp(agent.log_temperature) * log_density.mean())
+    mean, log_std = slow_forward(agent.actor, torch.tensor([[position]]))[0, 0]
+    return math.exp(agent.log_temperature) * entropy(mean, log_std.exp())
 
 
 def test_probe_constant_reward() -> None:
@@ -104,7 +90,7 @@ def test_probe_discounting_over_two_steps() -> None:
 
 def test_probe_reward_for_an_action_in_the_tasks_own_bounds() -> None:
     for agent, curve in probe("ProbeActionReward-v0", env_steps=1200):
-        best = torch.tanh(outputs(agent.actor, torch.zeros(1, 1))[0, 0, 0])
+        best = torch.tanh(slow_forward(agent.actor, torch.zeros(1, 1))[0, 0, 0])
         assert best.item() == pytest.approx(0.4, abs=0.1)
         assert curve["episode_return"].iloc[-1] > -0.01
 
@@ -118,7 +104,7 @@ def test_probe_truncation_is_not_termination() -> None:
 
 def test_probes_are_the_ones_described() -> None:
     """The values above are worked out for these rewards and ends of episodes."""
-    env = probe_environments.ActionReward()
+    env = ActionReward()
     env.reset(seed=0)
     assert env.step(np.array([2.0], np.float32))[1:4] == (-1.0, True, False)
 
