@@ -1,4 +1,4 @@
-"""NUTS chains in coordinates whitened at the mode, each on a core of its own.
+"""Chains of NUTS or of plain HMC in coordinates whitened at the mode, each on a core of its own.
 
 A chain is advanced a block of iterations at a time by one compiled function, so that the host sees its progress and
 the compiled code can be kept between processes, which a callback out of it would prevent.
@@ -8,13 +8,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpyro.infer import NUTS
+from numpyro.infer import HMC, NUTS
 from numpyro.infer.util import ParamInfo
 
 from bayescale.density import Density
@@ -22,6 +23,8 @@ from bayescale.mode import Laplace
 
 FIELDS = ("num_steps", "diverging", "potential_energy", "accept_prob")
 BLOCK = 50  # iterations between two looks at a chain
+ACCEPTED = 0.95  # mean acceptance that the step size is adapted to: at 0.8 draws of several sweeps diverge
+LENGTHS = (0.5, 1.5)  # of trajectories over their mean: a constant one would return where a direction's period fits it
 
 Advanced = Callable[[int], None]
 
@@ -31,13 +34,13 @@ class Tuning(NamedTuple):
 
     Attributes:
         warmup: iterations of adaptation, not kept.
-        target_accept: mean acceptance that the step size is adapted to.
-        adapt_scales: learn the scale of each whitened coordinate besides; wants hundreds of iterations.
+        trajectory: None is NUTS, which learns the scale of each whitened coordinate besides and wants hundreds of
+            iterations for it. A number is plain HMC with trajectories of that mean length, for tens of iterations:
+            the chains then go on with the median of their step sizes, as each has learned its own within a factor of 2.
     """
 
     warmup: int
-    target_accept: float = 0.95
-    adapt_scales: bool = True
+    trajectory: float | None = None
 
 
 class Chain(NamedTuple):
@@ -56,13 +59,19 @@ class Chain(NamedTuple):
     tuning: Tuning
 
 
-def kernel(potential: Callable[[Array], Array], mode: Array, whiten: Array, tuning: Tuning) -> NUTS:
-    """NUTS over whitened vectors, which start near 0 and have about unit scale."""
-    return NUTS(
-        potential_fn=lambda y: potential(mode + whiten @ y),
-        target_accept_prob=tuning.target_accept,
-        adapt_mass_matrix=tuning.adapt_scales,
-        max_tree_depth=9,
+def kernel(potential: Callable[[Array], Array], mode: Array, whiten: Array, tuning: Tuning) -> HMC:
+    """A sampler of whitened vectors, which start near 0 and have about unit scale."""
+
+    def whitened(y: Array) -> Array:
+        return potential(mode + whiten @ y)
+
+    if tuning.trajectory is None:
+        return NUTS(potential_fn=whitened, target_accept_prob=ACCEPTED, max_tree_depth=9)
+    return HMC(
+        potential_fn=whitened,
+        target_accept_prob=ACCEPTED,
+        adapt_mass_matrix=False,
+        trajectory_length=tuning.trajectory,
     )
 
 
@@ -71,11 +80,11 @@ def compile_chain(density: Density, observations: Any, tuning: Tuning, pool: Exe
 
     They are traced here, as NumPyro traces on one thread at a time, and compiled on the pool.
     """
-    shapes = jax.eval_shape(lambda *given: given, jnp.zeros(density.dimension), jnp.eye(density.dimension))
+    vector, square = (jax.ShapeDtypeStruct((density.dimension,) * axes, jnp.float64) for axes in (1, 2))
 
-    def begin(data: Any, mode: Array, whiten: Array, first: ParamInfo, key: Array) -> tuple[NUTS, Any]:
-        nuts = kernel(partial(density.potential, data), mode, whiten, tuning)
-        return nuts, nuts.init(key, tuning.warmup, first, (), {})
+    def begin(data: Any, mode: Array, whiten: Array, first: ParamInfo, key: Array) -> tuple[HMC, Any]:
+        sampler = kernel(partial(density.potential, data), mode, whiten, tuning)
+        return sampler, sampler.init(key, tuning.warmup, first, (), {})
 
     def start(mode: Array, whiten: Array, first: ParamInfo, key: Array) -> Any:
         return begin(observations, mode, whiten, first, key)[1]
@@ -87,17 +96,20 @@ def compile_chain(density: Density, observations: Any, tuning: Tuning, pool: Exe
     ) -> tuple[Any, tuple[Array, dict[str, Array]]]:
         data = jax.tree.unflatten(structure, leaves)
         first = ParamInfo(state.z, state.potential_energy, state.z_grad)
-        nuts, _ = begin(data, mode, whiten, first, jax.random.PRNGKey(0))  # sets the kernel up
+        sampler, _ = begin(data, mode, whiten, first, jax.random.PRNGKey(0))  # sets the kernel up
 
         def step(state: Any, _: None) -> tuple[Any, tuple[Array, dict[str, Array]]]:
-            state = nuts.sample(state, (), {})
+            if tuning.trajectory is not None:
+                share = jax.random.uniform(jax.random.fold_in(state.rng_key, 0), minval=LENGTHS[0], maxval=LENGTHS[1])
+                state = state._replace(trajectory_length=share * tuning.trajectory)
+            state = sampler.sample(state, (), {})
             return state, (state.z, {name: getattr(state, name) for name in FIELDS})
 
         return jax.lax.scan(step, state, length=BLOCK)
 
-    point = ParamInfo(shapes[0], jax.ShapeDtypeStruct((), shapes[0].dtype), shapes[0])
-    state = jax.eval_shape(start, *shapes, point, jax.random.PRNGKey(0))
-    lowered = jax.jit(advance).lower(leaves, *shapes, state)
+    point = ParamInfo(vector, jax.ShapeDtypeStruct((), vector.dtype), vector)
+    state = jax.eval_shape(start, vector, square, point, jax.random.PRNGKey(0))
+    lowered = jax.jit(advance).lower(leaves, vector, square, state)
     return Chain(jax.jit(start), pool.submit(lowered.compile).result, leaves, tuning)
 
 
@@ -131,19 +143,29 @@ def run_chains(
         return chain.start(mode, whiten, ParamInfo(jnp.asarray(y), value, gradient @ whiten), key_chain)
 
     states = [first(one) for one in jax.random.split(key, chains)]
+    blocks: list[list[Any]] = [[] for _ in states]
     advance = chain.compiled()
 
-    def run(state: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        blocks = []
-        for done in range(0, total, BLOCK):
+    def run(state: Any, own: list[Any], starts: range) -> Any:
+        for done in starts:
             state, block = advance(chain.leaves, mode, whiten, state)
-            blocks.append(jax.tree.map(np.asarray, block))
+            own.append(jax.tree.map(np.asarray, block))
             advanced(min(BLOCK, total - done))
-        y, fields = jax.tree.map(lambda *parts: np.concatenate(parts)[warmup:total], *blocks)
-        return y, fields
+        return state
 
+    starts = range(0, total, BLOCK)
+    adapting = 0 if chain.tuning.trajectory is None else -(-warmup // BLOCK)
     with ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool:
-        done = list(pool.map(run, states))
+        if adapting:
+            states = _with_one_step_size(list(pool.map(run, states, blocks, repeat(starts[:adapting]))))
+        list(pool.map(run, states, blocks, repeat(starts[adapting:])))
+    done = [jax.tree.map(lambda *parts: np.concatenate(parts)[warmup:total], *own) for own in blocks]
     y = np.stack([one for one, _ in done])
     fields = {name: np.stack([field[name] for _, field in done]) for name in FIELDS}
     return at_mode.mode + y @ at_mode.whiten.T, fields
+
+
+def _with_one_step_size(states: list[Any]) -> list[Any]:
+    """The chains' states with the median of their step sizes."""
+    median = jnp.asarray(np.median([state.adapt_state.step_size for state in states]))
+    return [state._replace(adapt_state=state.adapt_state._replace(step_size=median)) for state in states]

@@ -39,6 +39,7 @@ def keep_compiled() -> None:
         return
     if os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # dozens of small ones add up to seconds
 
 
 def _processor() -> str:
