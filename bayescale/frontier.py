@@ -3,6 +3,7 @@
 Source: Rybkin et al. (ICML 2025), with a posterior in place of point estimates.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from bayescale.errors import InputError
 from bayescale.laws import flops
@@ -58,7 +59,7 @@ def frontier(
     posterior: Posterior,
     env_id: str,
     threshold: float,
-    utd: Float[np.ndarray, " utd"] | None = None,
+    utd: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
     model_size: int | None = None,
 ) -> Frontier:
     """The frontier of a task at a fitted threshold.
@@ -71,10 +72,10 @@ def frontier(
         model_size: critic parameters; default those of the fitted runs, the middle size of several.
 
     Raises:
-        InputError: a threshold that was not fitted, a UTD that is not positive, no model size.
+        InputError: a threshold that was not fitted, a UTD that is no positive number, no model size.
     """
     at = posterior.threshold_number(threshold)
-    grid = utd_grid(posterior) if utd is None else np.atleast_1d(np.asarray(utd, float))
+    grid = utd_grid(posterior) if utd is None else np.asarray(pd.to_numeric(np.ravel(utd), errors="coerce"), float)
     if not (np.isfinite(grid) & (grid > 0)).all():
         raise InputError("utd must be finite and > 0; correct the grid.")
     size = critic_parameters(posterior, model_size)

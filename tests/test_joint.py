@@ -254,5 +254,8 @@ def test_errors_name_the_remedy(posterior: Posterior) -> None:
         bs.frontier(posterior, "Known-v0", 777.0, model_size=1)
     with pytest.raises(bs.InputError, match="no model_size"):
         bs.frontier(posterior, "Known-v0", 300.0)
+    for utd in ("fast", [1.0, "two"], [1.0, 0.0], np.array([np.nan])):
+        with pytest.raises(bs.InputError, match="utd must be finite and > 0; correct the grid"):
+            bs.frontier(posterior, "Known-v0", 300.0, utd, model_size=1)
     with pytest.raises(bs.InputError, match="no run reaches any threshold"):
         bs.fit(simulated(0, horizon=1000.0))
