@@ -3,8 +3,6 @@
 Observations are arguments, not constants, so that one compiled function serves every table of equal shapes.
 """
 
-import itertools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -12,6 +10,7 @@ import jax
 import numpy as np
 import numpyro
 import pandas as pd
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.distributions import biject_to
 from numpyro.infer.util import constrain_fn, potential_energy
@@ -59,22 +58,12 @@ def density_of(model: Model) -> Density:
         values = {name: site["value"] for name, site in trace.items()}
         numpyro.factor("log_likelihood", model.log_likelihood(values, observations))
 
-    shapes = sorted(_shapes(model).items())
-    ends = np.cumsum([0, *(math.prod(shape) for _, shape in shapes)]).tolist()
-
-    def unconstrained(z: Array) -> dict[str, Array]:
-        places = zip(shapes, itertools.pairwise(ends), strict=True)
-        return {name: z[start:end].reshape(shape) for (name, shape), (start, end) in places}
-
-    def potential(observations: Any, z: Array) -> Array:
-        energy: Array = potential_energy(joint, (observations,), {}, unconstrained(z))
-        return energy
-
-    def constrain(observations: Any, z: Array) -> dict[str, Array]:
-        values: dict[str, Array] = constrain_fn(joint, (observations,), {}, unconstrained(z), return_deterministic=True)
-        return values
-
-    return Density(jax.jit(potential), constrain, ends[-1])
+    flat, unravel = ravel_pytree({name: np.zeros(shape) for name, shape in _shapes(model).items()})
+    return Density(
+        jax.jit(lambda observations, z: potential_energy(joint, (observations,), {}, unravel(z))),
+        lambda observations, z: constrain_fn(joint, (observations,), {}, unravel(z), return_deterministic=True),
+        len(flat),
+    )
 
 
 def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
