@@ -2,7 +2,6 @@
 
 import glob
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from bayescale.errors import InputError
+from bayescale.outputs import written
 from bayescale.tables import Column, Table, check_columns, read_table
 
 RUN_COLUMNS = ("suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed")
@@ -85,20 +85,12 @@ def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist. Create it first.")
     table = validate_curves(frame, "the table to write")
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with partial.open("xb") as file:
+    with written(path) as partial, partial.open("wb") as file:  # Python's own file: its errors say why in words
+        try:
             table.to_parquet(file, engine="pyarrow", index=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{path}: a further column has no Parquet type ({reason}). Convert or drop it.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}). Check permissions and free space.") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise InputError(f"{path}: a further column has no Parquet type ({reason}). Convert or drop it.") from None
 
 
 def read_return_scale(scale: ReturnScale | None) -> dict[str, tuple[float, float]] | None:

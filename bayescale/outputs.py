@@ -1,12 +1,12 @@
 """Output files: refused before the work if they cannot be written, and then whole or not there."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bayescale.errors import InputError
+from bayescale.whole_files import whole_file
 
 
 def check_output(path: Path, suffix: str) -> None:
@@ -29,13 +29,10 @@ def check_folder(path: Path) -> None:
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, moved to `path` once the block is done: the file is whole or not there."""
-    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    """As `whole_file`, with an error for the user."""
     try:
-        yield partial
-        partial.replace(path)
+        with whole_file(path) as partial:
+            yield partial
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path} cannot be written ({reason}). Free some space or choose another.") from None
-    finally:
-        partial.unlink(missing_ok=True)

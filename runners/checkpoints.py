@@ -17,7 +17,7 @@ import torch
 
 from bayescale.runners.accounting import machine
 from bayescale.runners.config import RunConfig
-from bayescale.runners.whole_files import whole_file
+from bayescale.whole_files import whole_file
 
 
 @dataclass
@@ -41,8 +41,8 @@ class Checkpoints:
         """
         try:
             self.path.parent.mkdir(exist_ok=True)
-            with whole_file(self.path) as file:
-                torch.save({"of": _identity(configs), **state}, file)
+            with whole_file(self.path) as partial:
+                torch.save({"of": _identity(configs), **state}, partial)
         except (OSError, RuntimeError):  # torch has its own words for a full disk
             pass
         self._last = time.monotonic()

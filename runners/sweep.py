@@ -14,7 +14,7 @@ from bayescale.runners.plan import Plan, load_plan
 from bayescale.runners.progress import Progress, Tally
 from bayescale.runners.ray_engine import check_cluster, train_on_ray
 from bayescale.runners.sweep_folder import checkpoint_file, merge_groups, open_folder, read_group, write_group
-from bayescale.runners.whole_files import remove_partial_files
+from bayescale.whole_files import remove_partial_files
 
 ENGINES = ("local", "ray")
 

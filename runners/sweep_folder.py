@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,7 @@ from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble, make_ensembles
 from bayescale.runners.groups import Trained
 from bayescale.runners.sweep_lock import LOCK, sole_sweep
-from bayescale.runners.whole_files import PARTIAL, remove_partial_files, sync_folder, whole_file
+from bayescale.whole_files import PARTIAL, remove_partial_files, sync_folder, whole_file
 
 PLAN = "plan.json"
 RECORDS = b"bayescale.runs"  # key of the records in a group file's metadata
@@ -60,8 +60,8 @@ def _ready_groups(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[En
         groups = make_ensembles(runs)
         position = {run: i for i, run in enumerate(runs)}
         numbers = [[position[run] for run in group] for group in groups]
-        with _whole(out / PLAN) as file:
-            file.write(json.dumps({"runs": _plan(runs), "groups": numbers}, indent=0).encode())
+        with _whole(out / PLAN) as partial:
+            partial.write_text(json.dumps({"runs": _plan(runs), "groups": numbers}, indent=0))
     elif not resume:
         raise InputError(f"{out} already holds a sweep. Continue it with resume (--resume) or choose a new folder.")
     remove_partial_files(out)
@@ -106,8 +106,9 @@ def write_group(out: Path, number: int, trained: Trained) -> None:
     path = group_file(out, number)
     table = pa.Table.from_pandas(trained.curves, preserve_index=False)
     records = {RECORDS: json.dumps([{"group": number, **record} for record in trained.records])}
-    with _whole(path) as file:
-        pq.write_table(table.replace_schema_metadata(table.schema.metadata | records), file, write_page_checksum=True)
+    table = table.replace_schema_metadata(table.schema.metadata | records)
+    with _whole(path) as partial, partial.open("wb") as file:  # Python's own file: its errors say why in words
+        pq.write_table(table, file, write_page_checksum=True)
     checkpoint_file(out, number).unlink(missing_ok=True)
 
 
@@ -130,8 +131,8 @@ def read_group(out: Path, number: int) -> Trained | None:
 def merge_groups(out: Path, groups: Sequence[Ensemble]) -> Path:
     """Writes the manifest and the table of all runs, sorted by run and env_steps, and returns the table's path."""
     finished = [cast(Trained, read_group(out, number)) for number in range(len(groups))]
-    with _whole(out / "manifest.jsonl") as file:
-        file.writelines(f"{json.dumps(record)}\n".encode() for trained in finished for record in trained.records)
+    with _whole(out / "manifest.jsonl") as partial:
+        partial.write_text("".join(f"{json.dumps(record)}\n" for trained in finished for record in trained.records))
     table = out / "curves.parquet"
     write_curves(read_curves(trained.curves for trained in finished if not trained.curves.empty), table)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)  # with what workers of a killed sweep may have left
@@ -144,11 +145,11 @@ def _plan(runs: Sequence[RunConfig]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
+def _whole(path: Path) -> Iterator[Path]:
     """As `whole_file`, with an error for the user."""
     try:
-        with whole_file(path) as file:
-            yield file
+        with whole_file(path) as partial:
+            yield partial
     except OSError as error:
         reason = error.strerror or error
         raise BayeScaleError(

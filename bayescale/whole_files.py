@@ -6,23 +6,21 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
-PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}")  # names of files while they are written
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")  # names of files while they are written
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that becomes `path`, on the disk and not only in memory, once the block is done.
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, which becomes `path`, on the disk and not only in memory, after the block.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
     try:
-        with partial.open("xb") as file:
-            yield file
-            file.flush()
+        yield partial
+        with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
         sync_folder(path.parent)
