@@ -17,11 +17,12 @@ import pandas as pd
 from jaxtyping import Array, Float
 from numpyro.infer import Predictive
 
+from bayescale.configs import setting_columns
 from bayescale.crossings import require_crossing_columns
 from bayescale.density import Model
 from bayescale.errors import InputError
 from bayescale.inference import sample_each
-from bayescale.posterior import PREDICTION_DRAWS, Posterior, setting_columns
+from bayescale.posterior import PREDICTION_DRAWS, Posterior
 from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
 from bayescale.simulate import crossings_of, simulate_runs

@@ -29,9 +29,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri
 from scipy.stats import f as ratio_of_squares
 
+from bayescale.configs import SIZED, setting_columns
 from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
-from bayescale.posterior import SIZED, Posterior, setting_columns
+from bayescale.posterior import Posterior
 from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
 

@@ -15,11 +15,12 @@ from jaxtyping import Bool, Float
 
 from bayescale.comparators import fit_complete_pooling, fit_no_pooling, fit_published, fit_size_law
 from bayescale.comparators.pooling import NoPooling
+from bayescale.configs import setting_columns
 from bayescale.crossings import time_to_threshold
 from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.inference import WARMUP
-from bayescale.posterior import Posterior, setting_columns
+from bayescale.posterior import Posterior
 from bayescale.scores import Scores, score_each, stacking_weights, summarise
 from bayescale.tasks import one_kind
 from bayescale.workflow import fit

@@ -33,6 +33,7 @@ from bayescale.errors import InputError
 from bayescale.mode import Laplace, laplace
 
 WARMUP = 500  # iterations of adaptation; with 300 fits of six sweeps converged too, one with half the effective draws
+LEAST_DRAWS = 8  # for R-hat and effective draws, which take four of each half of a chain
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100  # bulk and tail; 400 with four chains (Vehtari et al., Bayesian Analysis 2021)
 TAILS = (0.05, 0.95)  # ArviZ 1.x asks for them, earlier ones take these
@@ -100,13 +101,13 @@ def sample(
         method: "nuts", or "fast": short chains of `FAST_DRAWS` each, and if they disagree a warning, then "nuts".
 
     Raises:
-        InputError: a count below 1, an unknown method.
+        InputError: too low a count, an unknown method.
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}; got '{method}'.")
-    for name, value in (("chains", chains), ("draws", draws), ("warmup", warmup)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1; got {value}. Raise it.")
+    for name, value, least in (("chains", chains, 1), ("draws", draws, LEAST_DRAWS), ("warmup", warmup, 1)):
+        if value < least:
+            raise InputError(f"{name} must be at least {least}; got {value}. Raise it.")
     key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
     density, observations = density_of(model), jax.device_put(model.observe(crossings))
     slope = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), observations)
@@ -188,23 +189,25 @@ def diagnose(sites: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.DataFr
         for index in np.ndindex(values.shape[2:]):
             one = values[(slice(None), slice(None), *index)]
             label = name + (f"[{','.join(map(str, index))}]" if index else "")
-            rhat = float(az.rhat(one)) if len(one) > 1 else float(az.rhat(one.reshape(2, -1)))
+            apart = one if len(one) > 1 else one[:, : one.size // 2 * 2].reshape(2, -1)
             bulk, tail = az.ess(one, method="bulk"), az.ess(one, method="tail", prob=TAILS)
-            rows[label] = one.mean(), one.std(), rhat, float(bulk), float(tail)
+            with np.errstate(invalid="ignore", divide="ignore"):  # chains that never moved: not a number
+                r_hat = float(az.rhat(apart))
+            rows[label] = one.mean(), one.std(), r_hat, float(bulk), float(tail)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "sd", "r_hat", "ess_bulk", "ess_tail"])
 
 
 def unconverged(table: pd.DataFrame, chains: int) -> tuple[str, ...]:
-    """Names of the parameters whose R-hat or effective draws miss the limits, worst first."""
+    """Names of the parameters whose R-hat or effective draws miss the limits or are not numbers, worst first."""
     ess = table[["ess_bulk", "ess_tail"]].min(axis=1)
-    bad = table[(table["r_hat"] > MAX_R_HAT) | (ess < MIN_ESS_PER_CHAIN * chains)]
-    return tuple(bad.sort_values("r_hat", ascending=False).index)
+    bad = table[~((table["r_hat"] <= MAX_R_HAT) & (ess >= MIN_ESS_PER_CHAIN * chains))]
+    return tuple(bad.sort_values("r_hat", ascending=False, na_position="first").index)
 
 
 def _status(table: pd.DataFrame, diverging: np.ndarray, chains: int) -> Status:
     if diverging.mean() > MAX_DIVERGING:
         return Status.DIVERGED
-    if (table["r_hat"] > MAX_R_HAT).any():
+    if not (table["r_hat"] <= MAX_R_HAT).all():
         return Status.NOT_MIXED
     return Status.TOO_FEW if unconverged(table, chains) else Status.CONVERGED
 

@@ -11,10 +11,11 @@ from jaxtyping import Float
 
 from bayescale.allocation import DEFAULT_PRICES
 from bayescale.ceilings import Ceiling, ceilings
+from bayescale.configs import checked_configs
 from bayescale.errors import InputError
 from bayescale.extrapolation import FEWEST, at_thresholds
 from bayescale.frontier import critic_parameters
-from bayescale.posterior import LEVELS, QUANTILES, Posterior, checked_configs
+from bayescale.posterior import LEVELS, QUANTILES, Posterior
 from bayescale.predictive import LAW_LEVELS, runs
 from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Num
 from bayescale import predictive
 from bayescale.arviz_versions import inference_data
 from bayescale.ceilings import Ceiling, ceilings
+from bayescale.configs import checked_configs, outside_range
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
 from bayescale.outputs import written
@@ -29,8 +30,7 @@ from bayescale.thresholds import increasing_thresholds
 
 LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 QUANTILES = tuple(f"q{round(100 * level):02d}" for level in LEVELS)
-CONFIG = ("env_id", "utd", "batch_size", "learning_rate")
-SIZED = (*CONFIG, "model_size")
+FORMAT = 1  # of saved files; raise it when what an older file holds would mean something else
 PREDICTION_DRAWS = 500  # of the kept draws, evenly spaced; a quantile of log env steps moves by about 1% of its spread
 
 
@@ -215,6 +215,7 @@ class Posterior:
         observed = {name: ("observation", _storable(column)) for name, column in table.items() if isinstance(name, str)}
         posterior = dataset(self.draws).assign_attrs(
             model=json.dumps({"name": self.model.name, **asdict(self.model)}),
+            format=FORMAT,
             status=self.status.name,
             provenance=json.dumps(self.provenance),
         )
@@ -247,7 +248,7 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
         models: for each model name, a function from the stored fields to the model.
 
     Raises:
-        InputError: no such file, or not a posterior of this package.
+        InputError: no such file, not a posterior of this package, or one in another format.
     """
     import xarray as xr
 
@@ -259,9 +260,16 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
             with xr.open_dataset(path, group=group, engine="h5netcdf") as dataset:
                 groups[group] = dataset.load()
         attributes = groups["posterior"].attrs
-        stored = json.loads(attributes["model"])
+        provenance, stored = json.loads(attributes["provenance"]), json.loads(attributes["model"])
+        if (form := int(attributes["format"])) != FORMAT:
+            raise InputError(
+                f"{path} was written by bayescale {provenance['bayescale']} in format {form}, not {FORMAT}; "
+                "fit it again, or read it with that version."
+            )
         model = models[stored.pop("name")](stored)
-        status, provenance = Status[attributes["status"]], json.loads(attributes["provenance"])
+        status = Status[attributes["status"]]
+    except InputError:
+        raise
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} holds no posterior that this version of bayescale reads ({type(error).__name__}); fit it again."
@@ -269,24 +277,6 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
     arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
     crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
     return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
-
-
-def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
-    """True where a configuration lies outside its task's range in the fit of UTD, batch size, rate or model size."""
-    axes = [axis for axis in SIZED[1:] if axis in configs and axis in fitted]
-    ranges = fitted.groupby("env_id")[axes].agg(["min", "max"])
-    outside = ~configs["env_id"].isin(ranges.index).to_numpy()
-    mine = ranges.reindex(configs["env_id"])
-    for axis in axes:
-        value = configs[axis].to_numpy(float)
-        low, high = mine[axis, "min"].to_numpy(float), mine[axis, "max"].to_numpy(float)
-        outside = outside | (value < low * (1 - 1e-9)) | (value > high * (1 + 1e-9))
-    return np.asarray(outside, bool)
-
-
-def setting_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of a table that say which configuration a row is of."""
-    return [name for name in SIZED if name in table]
 
 
 def data_hash(crossings: pd.DataFrame) -> str:
@@ -298,19 +288,3 @@ def data_hash(crossings: pd.DataFrame) -> str:
 
 def _storable(column: pd.Series) -> np.ndarray:
     return column.to_numpy() if column.dtype.kind in "biuf" else column.astype(str).to_numpy(object)
-
-
-def checked_configs(configs: pd.DataFrame) -> pd.DataFrame:
-    """The configurations, if each has a task and settings that are finite and > 0; InputError otherwise."""
-    missing = [name for name in CONFIG if name not in configs]
-    if missing:
-        raise InputError(
-            f"configs lack the column {missing[0]}; give one row per configuration with {', '.join(CONFIG)}."
-        )
-    for name in (name for name in (*SIZED[1:], "evaluation_interval") if name in configs):
-        values = pd.to_numeric(configs[name], errors="coerce").to_numpy(float)
-        if not (np.isfinite(values) & (values > 0)).all():
-            raise InputError(f"configs must have {name} finite and > 0; correct or remove the other rows.")
-    if not len(configs):
-        raise InputError("configs are empty; give one row per configuration.")
-    return configs

@@ -10,10 +10,11 @@ from numpyro.infer import Predictive
 
 from bayescale import predictive
 from bayescale.calibration import contraction, credible_coverage, replicate
+from bayescale.configs import checked_configs, setting_columns
 from bayescale.errors import InputError
 from bayescale.models import JointModel, Prior
 from bayescale.models.priors import fixed, normal, with_replacements
-from bayescale.posterior import LEVELS, QUANTILES, checked_configs, setting_columns
+from bayescale.posterior import LEVELS, QUANTILES
 from bayescale.simulate import DESIGN_COLUMNS
 from bayescale.tables import Table, check_columns
 from bayescale.tasks import naming_columns, with_task_names

@@ -18,6 +18,7 @@ from bayescale import plots
 from bayescale.allocation import DEFAULT_PRICES, Allocation, allocations, budget_path
 from bayescale.axes import plain, scientific, si
 from bayescale.checks import OVERALL, posterior_predictive_checks
+from bayescale.configs import setting_columns
 from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
 from bayescale.errors import InputError, MissingExtra
@@ -25,7 +26,7 @@ from bayescale.frontier import critic_parameters, frontier
 from bayescale.inference import MIN_ESS_PER_CHAIN
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.outputs import written
-from bayescale.posterior import Posterior, setting_columns
+from bayescale.posterior import Posterior
 from bayescale.utility import Prices
 
 if TYPE_CHECKING:

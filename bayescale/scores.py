@@ -12,9 +12,10 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.special import log_ndtr, ndtri
 
+from bayescale.configs import SIZED
 from bayescale.crossings import require_crossing_columns
 from bayescale.errors import InputError
-from bayescale.posterior import LEVELS, QUANTILES, SIZED
+from bayescale.posterior import LEVELS, QUANTILES
 from bayescale.tasks import KINDS
 
 NEVER = 20.0  # times the longest observation

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bayescale.configs import checked_configs
 from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
 from bayescale.inference import WARMUP
 from bayescale.models import PRIORS
 from bayescale.models.priors import fixed
-from bayescale.posterior import Posterior, checked_configs
+from bayescale.posterior import Posterior
 from bayescale.tasks import require_one_kind
 from bayescale.workflow import fit
 

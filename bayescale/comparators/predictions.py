@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bayescale.posterior import LEVELS, QUANTILES, outside_range
+from bayescale.configs import outside_range
+from bayescale.posterior import LEVELS, QUANTILES
 
 CHUNK = 200  # configurations at a time bounds memory
 NOISE_LEVELS = (np.arange(25) + 0.5) / 25

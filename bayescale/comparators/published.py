@@ -21,10 +21,10 @@ from jaxtyping import Float, Int
 from bayescale.comparators.floor_laws import floor_laws
 from bayescale.comparators.predictions import NOISE_LEVELS, prediction_table, residual_levels
 from bayescale.comparators.seed_means import SeedMeans, seed_means
+from bayescale.configs import checked_configs
 from bayescale.curves import ReturnScale, read_return_scale, validate_curves
 from bayescale.errors import InputError
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
-from bayescale.posterior import checked_configs
 from bayescale.tasks import require_one_kind
 from bayescale.thresholds import increasing_thresholds
 

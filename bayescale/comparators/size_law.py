@@ -16,9 +16,9 @@ from jaxtyping import Float
 from bayescale.comparators.curve_fit import constrained, search
 from bayescale.comparators.formulas import Law, additive
 from bayescale.comparators.predictions import prediction_table, residual_levels
+from bayescale.configs import checked_configs
 from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
-from bayescale.posterior import checked_configs
 from bayescale.tasks import require_one_kind
 
 BOOTSTRAPS = 50

@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale.inference import LEAST_DRAWS, diagnose, unconverged
+from tests.prior_posterior import sweep
+
+RNG = np.random.default_rng(0)
+
+
+def test_what_cannot_be_judged_has_not_converged():
+    """A chain that never moved has no R-hat: that is no sign of convergence. The control moves."""
+    table = diagnose({"stuck": np.ones((4, 500)), "moving": RNG.standard_normal((4, 500))})
+    assert np.isnan(table.loc["stuck", "r_hat"])
+    assert unconverged(table, 4) == ("stuck",)
+
+
+@pytest.mark.parametrize("draws", [LEAST_DRAWS, LEAST_DRAWS + 1, 501])
+def test_one_chain_is_judged_by_its_halves(draws):
+    moving = RNG.standard_normal((1, draws))
+    drifting = moving + np.linspace(0, 20, draws)
+    table = diagnose({"moving": moving, "drifting": drifting})
+    assert np.isfinite(table.to_numpy()).all()
+    assert table.loc["drifting", "r_hat"] > 1.5 > table.loc["moving", "r_hat"]
+
+
+def test_too_few_draws_to_judge_are_refused():
+    with pytest.raises(bs.InputError, match=rf"draws must be at least {LEAST_DRAWS}; got {LEAST_DRAWS - 1}\. Raise it"):
+        bs.fit(sweep(), draws=LEAST_DRAWS - 1)
