@@ -84,7 +84,7 @@ def _scipy_run_by_run(curves: pd.DataFrame) -> np.ndarray:
 
 def fits() -> Iterator[dict[str, object]]:
     """Each measured once: a fit takes long enough to be its own median. For fit-seeds lower is better."""
-    yield _line("fit-gym", *bench_fits.fit_gym(), "effective draws/s", "numpyro, one term a run")
+    yield _line("fit-gym", *bench_fits.fit_gym(), "effective draws/s", "numpyro, one term a run, trees of 256 steps")
     yield _line("fit-seeds", *bench_fits.fit_seeds(), "s", "an eighth of the seeds")
     yield _line("fit-pipeline", *bench_fits.fit_pipeline(), "fits/s", "published pipeline")
     yield _line("predict", *bench_fits.predict(), "configurations/s", "scipy, quantile by quantile")
