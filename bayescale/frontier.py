@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Num
 from bayescale.errors import InputError
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
+from bayescale.tasks import require_task_name
 
 FRONTIER_DRAWS = 1000
 
@@ -72,12 +73,13 @@ def frontier(
         model_size: critic parameters; default those of the fitted runs, the middle size of several.
 
     Raises:
-        InputError: a threshold that was not fitted, a UTD that is no positive number, no model size.
+        InputError: a threshold that was not fitted, a task's name cut short, a UTD that is no positive number, no model
+            size.
     """
     at = posterior.threshold_number(threshold)
     grid = utd_grid(posterior) if utd is None else np.asarray(pd.to_numeric(np.ravel(utd), errors="coerce"), float)
-    if not (np.isfinite(grid) & (grid > 0)).all():
-        raise InputError("utd must be finite and > 0; correct the grid.")
+    if not (len(grid) and (np.isfinite(grid) & (grid > 0)).all()):
+        raise InputError("utd must be one or more numbers, finite and > 0; correct the grid.")
     size = critic_parameters(posterior, model_size)
     batch, rate, steps, p_reach = (part[:, :, at] for part in optima(posterior, env_id, grid, size))
     return Frontier(
@@ -101,6 +103,7 @@ def optima(
 
     The model size is read where it varies in the fitted runs.
     """
+    require_task_name(env_id, posterior.tasks)
     configs = pd.DataFrame({"env_id": env_id, "utd": utd, "batch_size": 1, "learning_rate": 1.0})
     points = posterior.model.points(configs.assign(**sized(posterior, model_size)))
     best = _optimum(posterior.model, posterior.flat_draws(FRONTIER_DRAWS), points)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from bayescale.frontier import critic_parameters
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
+from bayescale.tasks import require_task_name
 
 COUNTS = {"utd": 17, "batch_size": 9, "learning_rate": 9}
 COUNTS_BY_SIZE = {"utd": 9, "batch_size": 7, "learning_rate": 7}  # for each of several model sizes
@@ -20,7 +21,7 @@ def swept_settings(posterior: Posterior, env_id: str, model_size: int | None = N
     it varies. A task without runs gets the ranges of all.
 
     Raises:
-        InputError: no model size, given or in the data.
+        InputError: no model size, given or in the data, or a task's name cut short.
     """
     rows, sizes = _own_rows(posterior, env_id), swept_sizes(posterior, env_id, model_size)
     axes = [
@@ -58,5 +59,6 @@ def flops_per_step(settings: pd.DataFrame) -> Float[np.ndarray, " setting"]:
 
 
 def _own_rows(posterior: Posterior, env_id: str) -> pd.DataFrame:
+    require_task_name(env_id, posterior.tasks)
     own = posterior.crossings[posterior.crossings["env_id"] == env_id]
     return own if len(own) else posterior.crossings

@@ -44,6 +44,17 @@ def with_task_names(table: pd.DataFrame, columns: Sequence[str], known: Collecti
     return table.assign(env_id=table["env_id"].where(~bare, names))
 
 
+def require_task_name(env_id: str, known: Collection[str]) -> None:
+    """Nothing, if `env_id` can name one task, fitted or new.
+
+    Raises:
+        InputError: it is the end of fitted names, so that the answer for a new task is hardly what was asked for.
+    """
+    ends = [name for name in known if name.endswith(f"/{env_id}")]
+    if ends and env_id not in known:
+        raise InputError(f"the fit knows {env_id} as {', '.join(ends)}; name one of them.")
+
+
 def one_kind(table: pd.DataFrame) -> pd.DataFrame:
     """The table as of one suite and algorithm: where they differ, the names of its tasks alone say which they are.
 

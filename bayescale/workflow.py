@@ -50,6 +50,8 @@ def fit(
     crossings = validate_crossings(crossings)
     if crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
+    if not crossings["env_steps_upper"].where(~crossings["censored"], 0).any():
+        raise InputError("all runs that reach a threshold are there before their first env step; raise the thresholds.")
     crossings = with_task_names(crossings, naming_columns(crossings))
     chosen = with_replacements(priors)
     for name, prior in chosen.items():

@@ -254,8 +254,11 @@ def test_errors_name_the_remedy(posterior: Posterior) -> None:
         bs.frontier(posterior, "Known-v0", 777.0, model_size=1)
     with pytest.raises(bs.InputError, match="no model_size"):
         bs.frontier(posterior, "Known-v0", 300.0)
-    for utd in ("fast", [1.0, "two"], [1.0, 0.0], np.array([np.nan])):
-        with pytest.raises(bs.InputError, match="utd must be finite and > 0; correct the grid"):
+    for utd in ("fast", [1.0, "two"], [1.0, 0.0], np.array([np.nan]), []):
+        with pytest.raises(bs.InputError, match="utd must be one or more numbers, finite and > 0; correct the grid"):
             bs.frontier(posterior, "Known-v0", 300.0, utd, model_size=1)
     with pytest.raises(bs.InputError, match="no run reaches any threshold"):
         bs.fit(simulated(0, horizon=1000.0))
+    there = simulated(0).assign(env_steps_lower=0.0, env_steps_upper=0.0, censored=False)
+    with pytest.raises(bs.InputError, match=r"there before their first env step; raise the thresholds\."):
+        bs.fit(there)

@@ -39,6 +39,13 @@ def test_each_algorithm_is_predicted_by_its_own_runs() -> None:
     by_name = posterior.predict(configs.assign(env_id="SAC/Known-v0").drop(columns="algorithm"))
     assert by_name["law_q50"].iloc[1] == pytest.approx(middle["SAC"])
     assert bs.frontier(posterior, "BRO/Known-v0", 500.0, np.array([2.0]), model_size=1).env_steps.mean() > 1e5
+    assert len(bs.frontier(posterior, "BRO/New-v0", 500.0, [2.0], model_size=1).utd) == 1  # a new task is no mistake
+    for ask in (
+        lambda env_id: bs.frontier(posterior, env_id, 500.0, [2.0], model_size=1),
+        lambda env_id: bs.allocate(posterior, env_id, threshold=500.0, model_size=1),
+    ):
+        with pytest.raises(bs.InputError, match="knows Known-v0 as BRO/Known-v0, SAC/Known-v0; name one of them"):
+            ask("Known-v0")
     with pytest.raises(bs.InputError, match="more than one algorithm, so that rows need the column algorithm"):
         posterior.predict(configs.drop(columns="algorithm"))
 
