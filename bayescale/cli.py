@@ -105,7 +105,3 @@ def _usage_error(error: typer.BadParameter) -> int:
 def _say(message: str, exit_code: int) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return exit_code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -61,7 +61,15 @@ spread of its task and threshold; and each cell's best quantiles, which no predi
 missing from a split were not run on it. Fitted with {code}.
 
 """
-SPLITS = ("second stage", "UTD 8 out", "UTD 1 out", "UTD 1 and 8 out", "task out, 4 runs back")
+SPLITS = (
+    "second stage",
+    "UTD 8 out",
+    "UTD 1 out",
+    "UTD 1 and 8 out",
+    "UTD 4 and 8 out",
+    "UTD 1 and 2 out",
+    "task out, 4 runs back",
+)
 
 
 def folds(split: str, config: Config, data: Path) -> list[Fold]:

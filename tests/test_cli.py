@@ -130,7 +130,7 @@ def test_an_interrupt_ends_with_one_line_and_130(
 
 
 def test_the_process_says_one_line_on_standard_error_and_returns_the_code(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bayescale.cli", "fit", "no.csv", "--out", "fit.nc"]
+    command = [sys.executable, "-m", "bayescale", "fit", "no.csv", "--out", "fit.nc"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: no.csv was not found. Check the path.\n"
