@@ -5,10 +5,10 @@ the compiled code can be kept between processes, which a callback out of it woul
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any, NamedTuple
 
 import jax
@@ -121,8 +121,10 @@ def run_chains(
     chains: int,
     draws: int,
     advanced: Advanced,
-) -> tuple[Float[np.ndarray, "chain draw dim"], dict[str, np.ndarray]]:
+) -> Iterator[tuple[Float[np.ndarray, "chain draw dim"], dict[str, np.ndarray]]]:
     """Unconstrained draws and the sampler's statistics (`FIELDS`), chain axis first, then draw.
+
+    First `draws` of each chain, then as many more with those before them, and so on without end.
 
     Args:
         chain: what `compile_chain` made.
@@ -130,11 +132,11 @@ def run_chains(
         at_mode: where the chains start around, and in which coordinates they move.
         key: of the whole computation; draws do not depend on the number of cores.
         chains: run side by side, as many at once as there are cores.
-        draws: kept per chain.
+        draws: kept per chain, each time.
         advanced: told how many iterations a chain has done since its last call; called from any thread.
     """
     mode, whiten = jax.device_put((at_mode.mode, at_mode.whiten))
-    warmup, total = chain.tuning.warmup, chain.tuning.warmup + draws
+    warmup = chain.tuning.warmup
 
     def first(key: Array) -> Any:
         key_first, key_chain = jax.random.split(key)
@@ -146,23 +148,25 @@ def run_chains(
     blocks: list[list[Any]] = [[] for _ in states]
     advance = chain.compiled()
 
-    def run(state: Any, own: list[Any], starts: range) -> Any:
-        for done in starts:
+    def run(state: Any, own: list[Any], until: int) -> Any:
+        while (done := BLOCK * len(own)) < until:
             state, block = advance(chain.leaves, mode, whiten, state)
             own.append(jax.tree.map(np.asarray, block))
-            advanced(min(BLOCK, total - done))
+            advanced(min(BLOCK, until - done))
         return state
 
-    starts = range(0, total, BLOCK)
-    adapting = 0 if chain.tuning.trajectory is None else -(-warmup // BLOCK)
-    with ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool:
-        if adapting:
-            states = _with_one_step_size(list(pool.map(run, states, blocks, repeat(starts[:adapting]))))
-        list(pool.map(run, states, blocks, repeat(starts[adapting:])))
-    done = [jax.tree.map(lambda *parts: np.concatenate(parts)[warmup:total], *own) for own in blocks]
-    y = np.stack([one for one, _ in done])
-    fields = {name: np.stack([field[name] for _, field in done]) for name in FIELDS}
-    return at_mode.mode + y @ at_mode.whiten.T, fields
+    def run_all(states: list[Any], until: int) -> list[Any]:
+        with ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool:
+            return list(pool.map(run, states, blocks, repeat(until)))
+
+    if chain.tuning.trajectory is not None:
+        states = _with_one_step_size(run_all(states, warmup))
+    for total in count(warmup + draws, draws):
+        states = run_all(states, total)
+        done = [jax.tree.map(lambda *parts: np.concatenate(parts), *own) for own in blocks]
+        y = np.stack([one[warmup:total] for one, _ in done])
+        fields = {name: np.stack([field[name][warmup:total] for _, field in done]) for name in FIELDS}
+        yield at_mode.mode + y @ at_mode.whiten.T, fields
 
 
 def _with_one_step_size(states: list[Any]) -> list[Any]:

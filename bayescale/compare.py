@@ -19,7 +19,7 @@ from bayescale.configs import setting_columns
 from bayescale.crossings import time_to_threshold
 from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import BayeScaleError, InputError
-from bayescale.inference import WARMUP
+from bayescale.inference import ROUNDS, WARMUP
 from bayescale.posterior import Posterior
 from bayescale.scores import Scores, score_each, stacking_weights, summarise
 from bayescale.tasks import one_kind
@@ -43,9 +43,10 @@ class Training:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Arguments of `bayescale.fit`; a fit that did not converge is scored all the same, and noted."""
+        """Arguments of `bayescale.fit`; a fit that has not converged by then is scored all the same, and noted."""
         names = ("seed", "chains", "draws", "warmup")
-        return {name: getattr(self, name) for name in names} | {"require_convergence": False}
+        own = {name: getattr(self, name) for name in names}
+        return own | {"require_convergence": False, "most_draws": ROUNDS * self.draws}
 
 
 class Forecaster(Protocol):
@@ -98,7 +99,7 @@ def compare(
         reset_period: as for `time_to_threshold`; the published pipeline ignores it.
         seed: of every random choice.
         chains: of the Bayesian methods.
-        draws: of the Bayesian methods.
+        draws: of the Bayesian methods; as many more while the chains have not converged, up to four times as many.
         warmup: of the Bayesian methods.
         report: called with a line before each fit.
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,7 @@ from bayescale.errors import InputError
 from bayescale.mode import Laplace, laplace
 
 WARMUP = 500  # iterations of adaptation; with 300 fits of six sweeps converged too, one with half the effective draws
+ROUNDS = 4  # at most, of `draws` each: fits of a task with four runs beside full ones took one to three
 LEAST_DRAWS = 8  # for R-hat and effective draws, which take four of each half of a chain
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100  # bulk and tail; 400 with four chains (Vehtari et al., Bayesian Analysis 2021)
@@ -87,6 +89,7 @@ def sample(
     warmup: int = WARMUP,
     progress: bool = False,
     method: str = "nuts",
+    most_draws: int | None = None,
 ) -> Draws:
     """Posterior draws of the model's sites given the crossings.
 
@@ -95,17 +98,24 @@ def sample(
         crossings: one row per run and threshold.
         seed: of the whole computation; equal seeds give equal draws on one machine.
         chains: chains, run side by side.
-        draws: kept per chain.
+        draws: kept per chain; as many more, again and again, while the chains disagree or too few draws are effective.
         warmup: iterations of adaptation per chain, not kept.
         progress: show a progress bar on standard error.
         method: "nuts", or "fast": short chains of `FAST_DRAWS` each, and if they disagree a warning, then "nuts".
+        most_draws: with which a chain ends in any case; by default `ROUNDS` times `draws`.
 
     Raises:
         InputError: too low a count, an unknown method.
     """
+    most_draws = ROUNDS * draws if most_draws is None else most_draws
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}; got '{method}'.")
-    for name, value, least in (("chains", chains, 1), ("draws", draws, LEAST_DRAWS), ("warmup", warmup, 1)):
+    for name, value, least in (
+        ("chains", chains, 1),
+        ("draws", draws, LEAST_DRAWS),
+        ("most_draws", most_draws, draws),
+        ("warmup", warmup, 1),
+    ):
         if value < least:
             raise InputError(f"{name} must be at least {least}; got {value}. Raise it.")
     key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
@@ -113,12 +123,16 @@ def sample(
     slope = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), observations)
     constrain = jax.jit(jax.vmap(jax.vmap(density.constrain, in_axes=(None, 0)), in_axes=(None, 0)))
 
-    def drawn(chain: Chain, key: Array, kept: int) -> Draws:
-        with _progress(chains * (chain.tuning.warmup + kept), progress) as advanced:
-            flat, statistics = run_chains(chain, slope, at_mode, key, chains, kept, advanced)
-        sites = {name: np.asarray(value) for name, value in constrain(observations, flat).items()}
-        table = diagnose(sites)
-        status = _status(table, statistics["diverging"], chains)
+    def drawn(chain: Chain, key: Array, kept: int, rounds: int = 1) -> Draws:
+        with _progress(progress) as (advanced, expect):
+            expect(chains * (chain.tuning.warmup + kept))
+            for flat, statistics in islice(run_chains(chain, slope, at_mode, key, chains, kept, advanced), rounds):
+                sites = {name: np.asarray(value) for name, value in constrain(observations, flat).items()}
+                table = diagnose(sites)
+                status = _status(table, statistics["diverging"], chains)
+                if status not in (Status.NOT_MIXED, Status.TOO_FEW):
+                    break
+                expect(chains * kept)
         return Draws(sites, statistics, table, status)
 
     with ThreadPoolExecutor(1) as pool:  # compiles while the mode is searched for
@@ -131,7 +145,7 @@ def sample(
                 return replace(short, status=Status.APPROXIMATE, method="fast")
             warnings.warn("the fast chains disagree: sampling in full.", stacklevel=3)
             chain = compile_chain(density, observations, Tuning(warmup), pool)
-        return drawn(chain, key_run, draws)
+        return drawn(chain, key_run, draws, most_draws // draws)
 
 
 def sample_each(
@@ -226,14 +240,17 @@ def _starts(density: Density, key: Array) -> list[np.ndarray]:
 
 
 @contextmanager
-def _progress(iterations: int, shown: bool) -> Iterator[Advanced]:
-    """A bar on standard error, if shown; what is yielded moves it on by a number of iterations."""
+def _progress(shown: bool) -> Iterator[tuple[Advanced, Advanced]]:
+    """A bar on standard error, if shown: what moves it on by a number of iterations, and what expects more of them."""
     if not shown:
-        yield lambda _: None
+        yield (lambda _: None), (lambda _: None)
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("sampling", total=iterations)
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task("sampling", total=0)
+        yield (
+            lambda done: bar.advance(task, done),
+            lambda more: bar.update(task, total=(bar.tasks[0].total or 0) + more),
+        )

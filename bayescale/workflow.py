@@ -29,6 +29,7 @@ def fit(
     priors: dict[str, Prior] | None = None,
     require_convergence: bool = True,
     method: str = "nuts",
+    most_draws: int | None = None,
 ) -> Posterior:
     """The posterior of the joint model given crossings; axes that do not vary drop out.
 
@@ -37,11 +38,13 @@ def fit(
             named as in `bayescale.tasks`.
         seed: of the sampler.
         chains: NUTS chains.
-        draws: kept per chain.
+        draws: kept per chain; as many more, again and again, while the chains have not converged.
         warmup: adaptation iterations per chain.
         priors: replacements by name for `bayescale.models.PRIORS`.
         require_convergence: raise where the draws cannot be trusted.
         method: "nuts", or "fast" for a first look: short chains, and if they disagree a warning, then "nuts".
+        most_draws: with which a chain ends in any case; by default four times `draws`, or `draws` where convergence is
+            not required.
 
     Raises:
         NotConverged: the draws cannot be trusted; names the parameters.
@@ -58,7 +61,9 @@ def fit(
         if prior.family == "fixed" != PRIORS[name].family:
             raise InputError(f"fit samples {name}, so that its prior cannot be fixed; give one of a small scale.")
     model = JointModel.for_crossings(crossings, chosen)
-    result = sample(model, crossings, seed, chains, draws, warmup, sys.stderr.isatty(), method)
+    if most_draws is None and not require_convergence:
+        most_draws = draws
+    result = sample(model, crossings, seed, chains, draws, warmup, sys.stderr.isatty(), method, most_draws)
     posterior = Posterior.from_draws(model, result, crossings, seed)
     return posterior.require_convergence() if require_convergence else posterior
 

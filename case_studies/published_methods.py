@@ -31,6 +31,11 @@ class Config:
     draws: int = 1000
     give_back: int = 4
 
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Arguments of `bayescale.fit`; a fit that has not converged by then is scored all the same, and noted."""
+        return {"draws": self.draws, "most_draws": 4 * self.draws, "require_convergence": False}
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -43,12 +48,12 @@ class Fold:
 
 
 METHODS: dict[str, Callable[[Fold, Config], Any]] = {
-    "BayeScale": lambda f, c: bs.fit(f.crossings, draws=c.draws, require_convergence=False),
+    "BayeScale": lambda f, c: bs.fit(f.crossings, **c.sampling),
     "published (Rybkin et al.)": lambda f, c: bs.fit_published(f.curves, c.thresholds, f.scale),
     "published (Fu et al.)": lambda f, _: bs.fit_size_law(f.crossings),
-    "complete pooling": lambda f, c: bs.fit_complete_pooling(f.crossings, draws=c.draws, require_convergence=False),
+    "complete pooling": lambda f, c: bs.fit_complete_pooling(f.crossings, **c.sampling),
     "no pooling": lambda f, c: bs.fit_no_pooling(
-        f.crossings[f.crossings["env_id"].isin(f.unseen["env_id"])], draws=c.draws, require_convergence=False
+        f.crossings[f.crossings["env_id"].isin(f.unseen["env_id"])], **c.sampling
     ),
 }
 ORACLES = ("oracle: each cell's own median", "floor: each cell's best quantiles")

@@ -1,7 +1,9 @@
-"""Learning curves whose best settings are known, quick to make."""
+"""Learning curves whose best settings are known, quick to make, and crossings that are quick to fit."""
 
 import numpy as np
 import pandas as pd
+
+import bayescale as bs
 
 
 def simulated_curves() -> pd.DataFrame:
@@ -33,3 +35,12 @@ def simulated_curves() -> pd.DataFrame:
                             )
                         )
     return pd.concat(rows, ignore_index=True)
+
+
+def simulated_crossings() -> pd.DataFrame:
+    """One task, three UTDs, one threshold, six seeds each: small enough to fit in seconds."""
+    design = pd.DataFrame({"env_id": "Known-v0", "algorithm": "SAC", "utd": [1.0, 2.0, 4.0], "seeds": 6})
+    design = design.assign(batch_size=256, learning_rate=3e-4)
+    location = np.log([[9e4], [6e4], [4.5e4]])
+    runs = bs.simulate_runs(design, (500.0,), location, 0.2, np.random.default_rng(0))
+    return bs.crossings_of(runs, every=1000, horizon=4e5)

@@ -197,7 +197,7 @@ class Stub(Posterior):
 def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Prior]] = []
 
-    def remember(crossings: pd.DataFrame, *arguments: Any) -> Stub:
+    def remember(crossings: pd.DataFrame, *arguments: Any, **_: Any) -> Stub:
         given.append(arguments[4])
         return Stub(None, {}, {}, crossings, Status.CONVERGED, {})
 
@@ -219,7 +219,7 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
 
 
 def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling, "fit", lambda crossings, *_: Stub(None, {}, {}, crossings, Status.CONVERGED, {}))
+    monkeypatch.setattr(pooling, "fit", lambda crossings, *_, **__: Stub(None, {}, {}, crossings, Status.CONVERGED, {}))
     separate = bs.fit_no_pooling(bs.time_to_threshold(curves, [500.0, 900.0]))
     configs = pd.DataFrame(
         {"env_id": ["B", "A", "B"], "utd": [4.0, 2.0, 1.0], "batch_size": 256, "learning_rate": 1e-3}

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 import bayescale as bs
-from bayescale.inference import LEAST_DRAWS, diagnose, unconverged
+from bayescale.inference import LEAST_DRAWS, Status, diagnose, unconverged
 from tests.prior_posterior import sweep
+from tests.simulated_curves import simulated_crossings
 
 RNG = np.random.default_rng(0)
 
@@ -27,3 +28,25 @@ def test_one_chain_is_judged_by_its_halves(draws):
 def test_too_few_draws_to_judge_are_refused():
     with pytest.raises(bs.InputError, match=rf"draws must be at least {LEAST_DRAWS}; got {LEAST_DRAWS - 1}\. Raise it"):
         bs.fit(sweep(), draws=LEAST_DRAWS - 1)
+
+
+def test_chains_go_on_until_they_have_converged():
+    """Two hundred draws cannot hold four hundred effective ones; the control may take no more."""
+    table = simulated_crossings()
+    with pytest.raises(bs.NotConverged, match="not converged"):
+        bs.fit(table, draws=50, most_draws=50)
+    posterior = bs.fit(table, draws=50, most_draws=2_000)
+    chains, draws = posterior.draws["level_mean"].shape
+    assert (chains, draws % 50) == (4, 0)
+    assert draws > 50
+    assert posterior.statistics["diverging"].shape == (chains, draws)
+    assert posterior.status is Status.CONVERGED
+    short = bs.fit(table, draws=50, require_convergence=False)
+    for name, values in short.draws.items():
+        assert values.shape[:2] == (4, 50)
+        np.testing.assert_array_equal(values, posterior.draws[name][:, :50])
+
+
+def test_fewer_draws_at_most_than_at_first_are_refused():
+    with pytest.raises(bs.InputError, match="most_draws must be at least 100; got 50"):
+        bs.fit(sweep(), draws=100, most_draws=50)

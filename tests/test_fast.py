@@ -6,7 +6,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import kstest
 
@@ -16,21 +15,13 @@ from bayescale.chains import compile_chain, run_chains
 from bayescale.density import Density
 from bayescale.inference import Status
 from bayescale.mode import Laplace
+from tests.simulated_curves import simulated_crossings
 
 CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
 
 
-def crossings():
-    """One task, three UTDs, one threshold, six seeds each: small enough to fit in seconds."""
-    design = pd.DataFrame({"env_id": "Known-v0", "algorithm": "SAC", "utd": [1.0, 2.0, 4.0], "seeds": 6})
-    design = design.assign(batch_size=256, learning_rate=3e-4)
-    location = np.log([[9e4], [6e4], [4.5e4]])
-    runs = bs.simulate_runs(design, (500.0,), location, 0.2, np.random.default_rng(0))
-    return bs.crossings_of(runs, every=1000, horizon=4e5)
-
-
 def test_fast_intervals_end_within_a_tenth_of_those_of_full_sampling():
-    table = crossings()
+    table = simulated_crossings()
     fast, full = bs.fit(table, method="fast"), bs.fit(table)
     assert fast.status is Status.APPROXIMATE
     assert fast.require_convergence() is fast
@@ -51,7 +42,7 @@ def test_short_chains_draw_from_a_density_whose_scales_the_whitening_missed():
     with ThreadPoolExecutor(1) as pool:
         chain = compile_chain(density, centre, inference.FAST, pool)
         at_mode = Laplace(np.asarray(centre), np.eye(3), 0.0)
-        draws, statistics = run_chains(chain, slope, at_mode, jax.random.PRNGKey(0), 4, 2_000, lambda _: None)
+        draws, statistics = next(run_chains(chain, slope, at_mode, jax.random.PRNGKey(0), 4, 2_000, lambda _: None))
     z = ((draws - centre) / scales).reshape(-1, 3)[::4].T
     assert min(kstest(one, "norm").pvalue for one in z) > 1e-3
     assert kstest(1.3 * z[1], "norm").pvalue < 1e-3  # the control that must fail: a scale off by 30%
@@ -61,11 +52,13 @@ def test_short_chains_draw_from_a_density_whose_scales_the_whitening_missed():
 def test_chains_that_disagree_are_said_to_and_sampled_in_full(monkeypatch):
     monkeypatch.setattr(inference, "FAST_R_HAT", 0.9)
     with pytest.warns(UserWarning, match="the fast chains disagree: sampling in full"):
-        posterior = bs.fit(crossings(), chains=2, draws=30, warmup=30, method="fast", require_convergence=False)
+        posterior = bs.fit(
+            simulated_crossings(), chains=2, draws=30, warmup=30, method="fast", require_convergence=False
+        )
     assert posterior.provenance["method"] == "nuts"
     assert posterior.statistics["num_steps"].shape == (2, 30)
 
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(bs.InputError, match="method must be one of nuts, fast; got 'slow'"):
-        bs.fit(crossings(), method="slow")
+        bs.fit(simulated_crossings(), method="slow")

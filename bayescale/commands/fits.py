@@ -32,7 +32,8 @@ def fit(
     warmup: Warmup = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
     allow_unconverged: Annotated[
-        bool, typer.Option("--allow-unconverged", help="Write draws that cannot be trusted too, and say so.")
+        bool,
+        typer.Option("--allow-unconverged", help="Write the draws as they are, and say so if they cannot be trusted."),
     ] = False,
     fast: Annotated[
         bool, typer.Option("--fast", help="Short chains for a first look; in full if they disagree.")

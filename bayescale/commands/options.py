@@ -36,7 +36,12 @@ ResetPeriod = Annotated[
     float | None, typer.Option(metavar="UPDATES", help="Gradient updates between full resets of the agent, if any.")
 ]
 Chains = Annotated[int, typer.Option(min=1, help="Markov chains.")]
-Draws = Annotated[int, typer.Option(min=8, help="Draws kept per chain.")]  # inference.LEAST_DRAWS, without its imports
+Draws = Annotated[
+    int,
+    typer.Option(  # inference.LEAST_DRAWS and ROUNDS, without its imports
+        min=8, help="Draws kept per chain; more, up to four times as many, while the chains have not converged."
+    ),
+]
 Warmup = Annotated[int, typer.Option(min=1, help="Adaptation iterations per chain.")]
 EnvStepPrice = Annotated[float, typer.Option("--env-step-price", metavar="DELTA", help="Price of one env step.")]
 FlopPrice = Annotated[float, typer.Option("--flop-price", metavar="PRICE", help="Price of one flop.")]

@@ -53,12 +53,13 @@ def fit_complete_pooling(
     draws: int = 1000,
     warmup: int = WARMUP,
     require_convergence: bool = True,
+    most_draws: int | None = None,
 ) -> Posterior:
     """The joint model with every spread between tasks at zero: one law, optimum and noise for all of them.
 
     Args and Raises: as `bayescale.fit`.
     """
-    return fit(crossings, seed, chains, draws, warmup, SAME_TASKS, require_convergence)
+    return fit(crossings, seed, chains, draws, warmup, SAME_TASKS, require_convergence, most_draws=most_draws)
 
 
 def fit_no_pooling(
@@ -68,6 +69,7 @@ def fit_no_pooling(
     draws: int = 1000,
     warmup: int = WARMUP,
     require_convergence: bool = True,
+    most_draws: int | None = None,
 ) -> NoPooling:
     """The joint model fitted to each task by itself.
 
@@ -77,7 +79,7 @@ def fit_no_pooling(
     require_one_kind(crossings)
     return NoPooling(
         {
-            str(env_id): fit(own, seed, chains, draws, warmup, None, require_convergence)
+            str(env_id): fit(own, seed, chains, draws, warmup, None, require_convergence, most_draws=most_draws)
             for env_id, own in crossings.groupby("env_id")
         }
     )
