@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from bayescale.runners.products import multiply
+
 Layers = list[Tensor]  # (network, in + 3, width) for the stem and two a block, then (network, in + 1, out) for the head
 
 EPSILON = 1e-6  # of LayerNorm, as in the authors' library
@@ -93,15 +95,14 @@ class BroNets:
         """Outputs of the networks, (network, sample, out); the next call overwrites them."""
         for i, layer in enumerate(layers[:-1]):
             product, after = self._products[i], self._entered[i + 1]
-            _affine(self._entered[i], layer[:, :-EXTRA_ROWS], layer[:, -3:-2], product)
+            multiply(self._entered[i], layer[:, :-EXTRA_ROWS], product, bias=layer[:, -3:-2])
             self._moments[i] = self._normalise(product, self._normal[i])
             torch.addcmul(layer[:, -1:], self._normal[i], layer[:, -2:-1], out=after)
             if _ends_block(i):
                 after += self._entered[i - 1]
             else:
                 after.relu_()
-        _affine(self._entered[-1], layers[-1][:, :-1], layers[-1][:, -1:], self.outputs)
-        return self.outputs
+        return multiply(self._entered[-1], layers[-1][:, :-1], self.outputs, bias=layers[-1][:, -1:])
 
     def parameter_gradients(self, layers: Layers, output_gradients: Tensor, into: Layers) -> None:
         """Writes the gradient of every layer.
@@ -129,11 +130,11 @@ class BroNets:
     def _backward(self, layers: Layers, output_gradients: Tensor, into: Layers | None) -> Tensor:
         """Gradient of the first product; fills `into` if there is one."""
         if into is not None:
-            torch.bmm(self._entered[-1].mT, output_gradients, out=into[-1][:, :-1])
+            multiply(self._entered[-1].mT, output_gradients, into[-1][:, :-1])
             torch.sum(output_gradients, 1, keepdim=True, out=into[-1][:, -1:])
         gradient, skipped, scratch = self._gradients
         before = gradient
-        torch.bmm(output_gradients, layers[-1][:, :-1].mT, out=gradient)
+        multiply(output_gradients, layers[-1][:, :-1].mT, gradient)
         for i in reversed(range(len(layers) - 1)):
             layer, (mean, inverse_spread) = layers[i], self._moments[i]
             if _ends_block(i):
@@ -148,10 +149,10 @@ class BroNets:
                 gradient, self._products[i], gradient.shape[-1:], mean, inverse_spread, None, None, [True, False, False]
             )
             if into is not None:
-                torch.bmm(self._entered[i].mT, before, out=into[i][:, :-EXTRA_ROWS])
+                multiply(self._entered[i].mT, before, into[i][:, :-EXTRA_ROWS])
                 torch.sum(before, 1, keepdim=True, out=into[i][:, -3:-2])
             if i > 0:
-                torch.bmm(before, layer[:, :-EXTRA_ROWS].mT, out=gradient)
+                multiply(before, layer[:, :-EXTRA_ROWS].mT, gradient)
             if i > 0 and not _ends_block(i):
                 gradient += skipped
         return before
@@ -166,7 +167,3 @@ def _weights(layer_shapes: Sequence[tuple[int, int]]) -> list[int]:
 def _ends_block(layer: int) -> bool:
     """Whether a skip from before the layer above ends at this one: layer 0 is the stem, then two make a block."""
     return layer > 0 and layer % 2 == 0
-
-
-def _affine(inputs: Tensor, weights: Tensor, bias: Tensor, out: Tensor) -> None:
-    torch.baddbmm(bias, inputs, weights, out=out)

@@ -28,7 +28,7 @@ from bayescale.runners.replay import Batch
 
 
 class Agent(NamedTuple):
-    """The parameters of one member: layers of one actor and of two critics, (network, in + 1, out), the bias last."""
+    """The parameters of one member: layers of one actor and of two critics, (network, out, in + 1), the bias last."""
 
     actor: Layers
     critics: Layers
@@ -190,7 +190,7 @@ class PQL:
         return self._critic_pass.forward(critics).view(len(action), 2, -1)
 
     def _critics_in(self, rows: Tensor) -> Layers:
-        """The layers of all critics, both of one member side by side: (2 member, in + 1, out)."""
+        """The layers of all critics, both of one member side by side: (2 member, out, in + 1)."""
         return layers_of(rows.view(2 * len(rows), -1), self._critic_sizes)
 
 

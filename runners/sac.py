@@ -28,7 +28,7 @@ from bayescale.runners.replay import Batch
 
 
 class Agent(NamedTuple):
-    """The parameters of one member: layers of one actor and of two critics, (network, in + 1, out), the bias last."""
+    """The parameters of one member: layers of one actor and of two critics, (network, out, in + 1), the bias last."""
 
     actor: Layers
     critics: Layers
@@ -89,7 +89,8 @@ class SAC:
         self._critic_gradients = self._critics_in(self._critic_adam.gradients)
 
         self._noise = torch.empty(members, action_size, 2 * batch_size)
-        self._actor_pass = Perceptrons(self._actor_sizes, members, 2 * batch_size)
+        # One pass each in s and in s': their activations together would leave the core's cache between operations.
+        self._now_pass, self._then_pass = (Perceptrons(self._actor_sizes, members, batch_size) for _ in range(2))
         self._critic_pass = Perceptrons(self._critic_sizes, 2 * members, batch_size)
         self._critic_inputs = self._critic_pass.inputs.view(members, 2, -1, batch_size)
         self._acting: dict[int, Perceptrons] = {}  # by number of observations
@@ -133,13 +134,14 @@ class SAC:
         )
 
     def _sample_actions(self, batch: Batch, streams: Sequence[torch.Generator]) -> tuple[Sampled, Sampled]:
-        """Actions in s and in s' from one pass: the actor does not change in between."""
+        """Actions in s and in s', drawn at once: the actor does not change in between."""
         for noise, stream in zip(self._noise, streams, strict=True):
             noise.normal_(generator=stream)
         size = batch.reward.shape[-1]
-        self._actor_pass.inputs[..., :size] = batch.observation
-        self._actor_pass.inputs[..., size:] = batch.next_observation
-        both = sample(self._actor_pass.forward(self.actor), self._noise)
+        self._now_pass.inputs[:] = batch.observation
+        self._then_pass.inputs[:] = batch.next_observation
+        outputs = torch.cat((self._now_pass.forward(self.actor), self._then_pass.forward(self.actor)), dim=-1)
+        both = sample(outputs, self._noise)
         return Sampled(*(values[..., :size] for values in both)), Sampled(*(values[..., size:] for values in both))
 
     def _update_critics(self, batch: Batch, then: Sampled, temperature: Tensor) -> Tensor:
@@ -162,7 +164,7 @@ class SAC:
         gradients = output_gradients(
             now, by_critic.view(len(q), 2, -1, q.shape[-1]).sum(1), share * temperature[..., None]
         )
-        self._actor_pass.parameter_gradients(self.actor, gradients, self._actor_gradients)
+        self._now_pass.parameter_gradients(self.actor, gradients, self._actor_gradients)
         entropy_gap = now.log_density.mean(-1, keepdim=True) - self._action_size  # log pi + H
         torch.mul(-temperature, entropy_gap, out=self._temperature_gradient)
         self._actor_adam.step()
@@ -187,7 +189,7 @@ class SAC:
         return layers_of(rows[:, :end], self._actor_sizes), rows[:, end : end + 1]
 
     def _critics_in(self, rows: Tensor) -> Layers:
-        """The layers of all critics, both of one member side by side: (2 member, in + 1, out)."""
+        """The layers of all critics, both of one member side by side: (2 member, out, in + 1)."""
         return layers_of(rows.view(2 * len(rows), -1), self._critic_sizes)
 
 

@@ -107,7 +107,7 @@ def training(width: int) -> Iterator[dict[str, object]]:
             limit = stack.enter_context(_side(sys.executable, "products", width))
             rate, flops_per_second = _rates_in_turn(ours, limit)
             achieved = rate * flops_per_update(width)
-            yield _line("runner-limit-h256", achieved, flops_per_second, "flop/s", "torch.mm of 512 x 512")
+            yield _line("runner-limit-h256", achieved, flops_per_second, "flop/s", "products of 512 x 512")
 
 
 def bro(width: int) -> dict[str, object]:

@@ -35,9 +35,11 @@ def batch_of(seeds: list[int], size: int = 16, reward_scale: float = 1.0) -> Bat
 
 def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
     """(network, batch, out) from (network, batch, in), with the bias added as such."""
-    for layer in layers[:-1]:
-        inputs = torch.relu(inputs @ layer[:, :-1] + layer[:, -1:])
-    return inputs @ layers[-1][:, :-1] + layers[-1][:, -1:]
+    for layer in layers:
+        inputs = inputs @ layer[..., :-1].mT + layer[..., -1:].mT
+        if layer is not layers[-1]:
+            inputs = torch.relu(inputs)
+    return inputs
 
 
 def after_updates(learner: Any, configs: Sequence[RunConfig], updates: int) -> Any:

@@ -12,9 +12,8 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.usefixtures("doubles")
-@pytest.mark.parametrize("samples", [16, 9])
 @pytest.mark.parametrize("sizes", [[4, 1], [4, 8, 1], [3, 24, 17, 5]])
-def test_forward_and_gradients_equal_autograd(sizes: list[int], samples: int) -> None:
+def test_forward_and_gradients_equal_autograd(sizes: list[int]) -> None:
     layers, passed = networks(sizes, count=3), Perceptrons(sizes, 3, 16)
     inputs = torch.randn(3, 16, sizes[0], generator=stream(1))
     passed.inputs[:] = inputs.mT
@@ -24,15 +23,15 @@ def test_forward_and_gradients_equal_autograd(sizes: list[int], samples: int) ->
     expected = slow_forward(leaves, leaf)
     torch.testing.assert_close(outputs.mT, expected)
 
-    weights = torch.randn(3, sizes[-1], samples, generator=stream(2))
-    torch.autograd.backward((expected[:, :samples] * weights.mT).sum())
+    weights = torch.randn(3, sizes[-1], 16, generator=stream(2))
+    torch.autograd.backward((expected * weights.mT).sum())
     gradients = layers_of(torch.full((3, stored_count(sizes)), torch.nan), sizes)
     passed.parameter_gradients(layers, weights, gradients)
     for ours, theirs in zip(gradients, leaves, strict=True):
         torch.testing.assert_close(ours, theirs.grad)
     of_inputs = passed.input_gradients(layers, weights, slice(1, sizes[0]))
     assert leaf.grad is not None
-    torch.testing.assert_close(of_inputs.mT, leaf.grad[:, :samples, 1:])
+    torch.testing.assert_close(of_inputs.mT, leaf.grad[..., 1:])
 
 
 def test_layers_cover_their_store_without_overlap() -> None:
