@@ -23,7 +23,7 @@ from bayescale.mode import Laplace
 
 FIELDS = ("num_steps", "diverging", "potential_energy", "accept_prob")
 BLOCK = 50  # iterations between two looks at a chain
-ACCEPTED = 0.95  # mean acceptance that the step size is adapted to: at 0.8 draws of several sweeps diverge
+ACCEPTED = 0.95  # at 0.8 draws of several sweeps diverge
 LENGTHS = (0.5, 1.5)  # of trajectories over their mean: a constant one would return where a direction's period fits it
 
 Advanced = Callable[[int], None]
@@ -37,10 +37,12 @@ class Tuning(NamedTuple):
         trajectory: None is NUTS, which learns the scale of each whitened coordinate besides and wants hundreds of
             iterations for it. A number is plain HMC with trajectories of that mean length, for tens of iterations:
             the chains then go on with the median of their step sizes, as each has learned its own within a factor of 2.
+        accepted: mean acceptance that the step size is adapted to; nearer to 1 steps are shorter.
     """
 
     warmup: int
     trajectory: float | None = None
+    accepted: float = ACCEPTED
 
 
 class Chain(NamedTuple):
@@ -66,10 +68,10 @@ def kernel(potential: Callable[[Array], Array], mode: Array, whiten: Array, tuni
         return potential(mode + whiten @ y)
 
     if tuning.trajectory is None:
-        return NUTS(potential_fn=whitened, target_accept_prob=ACCEPTED, max_tree_depth=9)
+        return NUTS(potential_fn=whitened, target_accept_prob=tuning.accepted, max_tree_depth=9)
     return HMC(
         potential_fn=whitened,
-        target_accept_prob=ACCEPTED,
+        target_accept_prob=tuning.accepted,
         adapt_mass_matrix=False,
         trajectory_length=tuning.trajectory,
     )

@@ -5,6 +5,7 @@ The commands live in `bayescale.commands`.
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, cast
 
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         command = typer.main.get_command(app)
-        with command.make_context("bayescale", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        with warnings.catch_warnings(), command.make_context("bayescale", given) as context:
+            warnings.showwarning = lambda message, *_: _print_line("warning", str(message))
             command.invoke(context)
             sys.stdout.flush()
     except typer.Exit as done:
@@ -103,5 +106,9 @@ def _usage_error(error: typer.BadParameter) -> int:
 
 
 def _say(message: str, exit_code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    _print_line("error", message)
     return exit_code
+
+
+def _print_line(kind: str, message: str) -> None:
+    print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)

@@ -35,6 +35,7 @@ from bayescale.mode import Laplace, laplace
 
 WARMUP = 500  # iterations of adaptation; with 300 fits of six sweeps converged too, one with half the effective draws
 ROUNDS = 4  # at most, of `draws` each: fits of a task with four runs beside full ones took one to three
+CAREFUL = 0.99  # mean acceptance of chains whose draws diverged at the usual one
 LEAST_DRAWS = 8  # for R-hat and effective draws, which take four of each half of a chain
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100  # bulk and tail; 400 with four chains (Vehtari et al., Bayesian Analysis 2021)
@@ -98,11 +99,13 @@ def sample(
         crossings: one row per run and threshold.
         seed: of the whole computation; equal seeds give equal draws on one machine.
         chains: chains, run side by side.
-        draws: kept per chain; as many more, again and again, while the chains disagree or too few draws are effective.
+        draws: kept per chain; as many more, again and again, while the chains disagree or too few draws are effective,
+            and from the start in shorter steps, with a warning, if too many diverge.
         warmup: iterations of adaptation per chain, not kept.
         progress: show a progress bar on standard error.
         method: "nuts", or "fast": short chains of `FAST_DRAWS` each, and if they disagree a warning, then "nuts".
-        most_draws: with which a chain ends in any case; by default `ROUNDS` times `draws`.
+        most_draws: with which a chain ends in any case; by default `ROUNDS` times `draws`. No more than `draws`: they
+            are taken as they come.
 
     Raises:
         InputError: too low a count, an unknown method.
@@ -135,8 +138,9 @@ def sample(
                 expect(chains * kept)
         return Draws(sites, statistics, table, status)
 
+    usual, careful = Tuning(warmup), Tuning(warmup, accepted=CAREFUL)
     with ThreadPoolExecutor(1) as pool:  # compiles while the mode is searched for
-        chain = compile_chain(density, observations, FAST if method == "fast" else Tuning(warmup), pool)
+        chain = compile_chain(density, observations, FAST if method == "fast" else usual, pool)
         at_mode = laplace(slope, _starts(density, key_start))
         pool.submit(arviz)  # takes a second to import, for which diagnose would wait
         if method == "fast":
@@ -144,8 +148,12 @@ def sample(
             if _approximate(short, chains):
                 return replace(short, status=Status.APPROXIMATE, method="fast")
             warnings.warn("the fast chains disagree: sampling in full.", stacklevel=3)
-            chain = compile_chain(density, observations, Tuning(warmup), pool)
-        return drawn(chain, key_run, draws, most_draws // draws)
+            chain = compile_chain(density, observations, usual, pool)
+        result = drawn(chain, key_run, draws, most_draws // draws)
+        if result.status is Status.DIVERGED and most_draws > draws:
+            warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=3)
+            result = drawn(compile_chain(density, observations, careful, pool), key_run, draws, most_draws // draws)
+        return result
 
 
 def sample_each(

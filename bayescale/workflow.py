@@ -38,7 +38,8 @@ def fit(
             named as in `bayescale.tasks`.
         seed: of the sampler.
         chains: NUTS chains.
-        draws: kept per chain; as many more, again and again, while the chains have not converged.
+        draws: kept per chain; as many more, again and again, while the chains have not converged, and from the start
+            in shorter steps, with a warning, if too many diverge.
         warmup: adaptation iterations per chain.
         priors: replacements by name for `bayescale.models.PRIORS`.
         require_convergence: raise where the draws cannot be trusted.

@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_draws_that_cannot_be_trusted_are_exit_code_3_and_no_file(
     out = tmp_path / "fit.nc"
     assert "worst sigma (R-hat 1.2)" in refused("fit", curves_file, "--out", out, code=3)
     assert not out.exists()
+
+
+def test_a_warning_is_one_line_on_standard_error(
+    curves_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **_settings: object) -> None:
+        warnings.warn("too many draws diverged:\n  sampling anew.", stacklevel=2)
+        raise NotConverged("not converged.")
+
+    monkeypatch.setattr("bayescale.fit", fail)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert cli.main(["fit", str(curves_file), "--out", str(tmp_path / "fit.nc")]) == 3
+    said = capsys.readouterr().err
+    assert said.splitlines() == ["warning: too many draws diverged: sampling anew.", "error: not converged."]
 
 
 def test_predict_writes_a_row_per_configuration_and_threshold(fit_file: Path, tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 import bayescale as bs
+from bayescale import inference
+from bayescale.chains import Tuning
 from bayescale.inference import LEAST_DRAWS, Status, diagnose, unconverged
 from tests.prior_posterior import sweep
 from tests.simulated_curves import simulated_crossings
@@ -45,6 +49,18 @@ def test_chains_go_on_until_they_have_converged():
     for name, values in short.draws.items():
         assert values.shape[:2] == (4, 50)
         np.testing.assert_array_equal(values, posterior.draws[name][:, :50])
+
+
+def test_chains_whose_draws_diverge_start_anew_in_shorter_steps(monkeypatch):
+    """The first steps are made far too long; the control may take no more draws than these."""
+    monkeypatch.setattr(inference, "Tuning", partial(Tuning, accepted=0.1))
+    table = simulated_crossings()
+    with pytest.raises(bs.NotConverged, match="diverged"):
+        bs.fit(table, draws=300, most_draws=300)
+    with pytest.warns(UserWarning, match="too many draws diverged: sampling anew in shorter steps"):
+        posterior = bs.fit(table, draws=300)
+    assert posterior.status is Status.CONVERGED
+    assert posterior.statistics["accept_prob"].mean() > 0.9
 
 
 def test_fewer_draws_at_most_than_at_first_are_refused():
