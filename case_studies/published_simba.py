@@ -43,7 +43,7 @@ class Config:
     )
     chains: int = 4
     draws: int = 1000
-    warmup: int = 1000
+    warmup: int = 500
 
 
 def main(config: Config, data: Path) -> None:
@@ -59,6 +59,7 @@ def main(config: Config, data: Path) -> None:
                 draws=config.draws,
                 warmup=config.warmup,
                 require_convergence=False,
+                most_draws=4 * config.draws,
             )
             predicted = posterior.predict(crossings.loc[unseen, SETTING].drop_duplicates())
             scores = bs.score(predicted, crossings[unseen])

@@ -200,6 +200,17 @@ def test_the_size_law_predicts_and_says_what_it_lacks() -> None:
         fit_size_law(made_crossings().assign(censored=True))
 
 
+def test_a_run_of_a_cell_that_mostly_fails_is_no_residual_of_the_size_law() -> None:
+    """The median of a cell whose runs mostly fail is infinite, so that nobody knows how early the others were."""
+    table = made_crossings(0.1)
+    fails = (table["utd"] == 1.0) & (table["seed"] > 0)
+    table.loc[fails, ["env_steps_upper", "censored"]] = [np.inf, True]
+    noise = fit_size_law(table, bootstraps=2).noise
+    assert -0.5 < noise.min() < noise.max() < 0.5
+    whole = fit_size_law(made_crossings(1.0), bootstraps=2).noise
+    assert whole.min() < -0.5  # must fail: runs that scatter that much
+
+
 def table_of(law: str, spread: float) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], np.ndarray]]:
     """A simulated table of a law, and the truth it was made by."""
     rng = np.random.default_rng(3)

@@ -154,7 +154,7 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
         targets = draws[:, mine].transpose(0, 2, 1)
         for name, values in _fit_task(law, at, targets, rng).items():
             parameters[name][:, task] = values
-    residuals = [np.log(np.maximum(times / centre, 1e-9)) for times, centre in zip(runs, draws[0], strict=True)]
+    residuals = [_residuals(times, centre) for times, centre in zip(runs, draws[0], strict=True)]
     pooled = np.concatenate(residuals)
     dropped = {"threshold": levels, "cells": np.isinf(draws[0]).sum(axis=0)}
     dropped["runs"] = np.isinf(np.concatenate(runs)).sum(axis=0)
@@ -177,6 +177,15 @@ def _best_cells(crossings: pd.DataFrame, levels: int) -> tuple[pd.DataFrame, lis
     cell = [n for n in ("env_id", "utd", "model_size") if n in names]
     best = order.sort_values([*cell, *(f"t{k}" for k in reversed(range(levels)))]).drop_duplicates(cell).index
     return table.loc[best].reset_index(drop=True), [groups[i][1] for i in best]
+
+
+def _residuals(
+    times: Float[np.ndarray, "run threshold"], median: Float[np.ndarray, " threshold"]
+) -> Float[np.ndarray, "run threshold"]:
+    """Log times over their cell's median; NaN where a run, or half of them, never gets there."""
+    known = np.isfinite(times) & np.isfinite(median)
+    logs = (np.log(np.maximum(np.where(known, env_steps, 1.0), 1.0)) for env_steps in (times, median))
+    return np.where(known, np.subtract(*logs), np.nan)
 
 
 def _medians(
