@@ -99,18 +99,18 @@ def sample(
         crossings: one row per run and threshold.
         seed: of the whole computation; equal seeds give equal draws on one machine.
         chains: chains, run side by side.
-        draws: kept per chain; as many more, again and again, while the chains disagree or too few draws are effective,
-            and from the start in shorter steps, with a warning, if too many diverge.
+        draws: kept per chain.
         warmup: iterations of adaptation per chain, not kept.
         progress: show a progress bar on standard error.
         method: "nuts", or "fast": short chains of `FAST_DRAWS` each, and if they disagree a warning, then "nuts".
-        most_draws: with which a chain ends in any case; by default `ROUNDS` times `draws`. No more than `draws`: they
-            are taken as they come.
+        most_draws: None takes the draws as they come. Of a larger number than `draws` as many more are taken, again and
+            again, while the chains disagree or too few draws are effective, and if too many diverge all are drawn anew
+            in shorter steps, with a warning.
 
     Raises:
         InputError: too low a count, an unknown method.
     """
-    most_draws = ROUNDS * draws if most_draws is None else most_draws
+    most_draws = draws if most_draws is None else most_draws
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}; got '{method}'.")
     for name, value, least in (

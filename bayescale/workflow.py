@@ -11,7 +11,7 @@ from bayescale.allocation import allocate
 from bayescale.crossings import time_to_threshold, validate_crossings
 from bayescale.curves import read_curves
 from bayescale.errors import InputError
-from bayescale.inference import WARMUP, sample
+from bayescale.inference import ROUNDS, WARMUP, sample
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.priors import with_replacements
 from bayescale.posterior import Posterior
@@ -62,8 +62,8 @@ def fit(
         if prior.family == "fixed" != PRIORS[name].family:
             raise InputError(f"fit samples {name}, so that its prior cannot be fixed; give one of a small scale.")
     model = JointModel.for_crossings(crossings, chosen)
-    if most_draws is None and not require_convergence:
-        most_draws = draws
+    if most_draws is None and require_convergence:
+        most_draws = ROUNDS * draws
     result = sample(model, crossings, seed, chains, draws, warmup, sys.stderr.isatty(), method, most_draws)
     posterior = Posterior.from_draws(model, result, crossings, seed)
     return posterior.require_convergence() if require_convergence else posterior

@@ -6,7 +6,9 @@ batch size 256, one update per environment step, environment and replay buffer i
 """
 
 import sys
+import timeit
 from collections.abc import Callable
+from functools import partial
 
 BATCH_SIZE, WARMUP = 256, 256
 UPDATES = {64: 8_000, 256: 800}  # of one process for one line; slower peers do a part of it
@@ -187,31 +189,22 @@ def rejax(width: int, seeds: int = 4) -> Work:
 
 
 def products(_width: int) -> Work:
-    """The machine's limit: square products that fit the cache, by the faster of torch's two libraries for them."""
-    import time
-
+    """The machine's limit: square products that fit the cache, by the faster of torch's libraries for them."""
     import torch
 
     torch.set_num_threads(1)
     a, b, out = (torch.rand(512, 512) for _ in range(3))
+    ways: list[Callable[[], object]] = [partial(torch.mm, a, b, out=out)]
+    if torch.backends.mkldnn.is_available():
+        ways.append(partial(torch.ops.mkldnn._linear_pointwise, a, b, None, "none", [], ""))
+    fastest = min(ways, key=lambda way: min(timeit.repeat(way, number=100)))
 
-    def by_blas(repeats: int = 2_000) -> float:
+    def work(repeats: int = 2_000) -> float:
         for _ in range(repeats):
-            torch.mm(a, b, out=out)
+            fastest()
         return 2.0 * 512**3 * repeats
 
-    def by_onednn(repeats: int = 2_000) -> float:
-        for _ in range(repeats):
-            torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
-        return 2.0 * 512**3 * repeats
-
-    def seconds(way: Callable[[int], float]) -> float:
-        way(50)
-        start = time.perf_counter()
-        way(200)
-        return time.perf_counter() - start
-
-    return min((by_blas, by_onednn), key=seconds)
+    return work
 
 
 def main() -> None:

@@ -44,6 +44,13 @@ def prediction_table(
     return pd.concat(tables, ignore_index=True)
 
 
+def log_residuals(times: Float[np.ndarray, " run"], centres: Float[np.ndarray, " run"]) -> Float[np.ndarray, " known"]:
+    """Log times over their cells' centres, of the runs where both are finite."""
+    known = np.isfinite(times) & np.isfinite(centres)
+    logs: np.ndarray = np.log(np.maximum(times[known], 1.0) / np.maximum(centres[known], 1.0))
+    return logs
+
+
 def residual_levels(residuals: Float[np.ndarray, " run"]) -> Float[np.ndarray, " level"]:
     """Equally likely departures, the quantiles of the residuals; zeros without residuals."""
     return np.quantile(residuals, NOISE_LEVELS) if len(residuals) else np.zeros(len(NOISE_LEVELS))

@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from bayescale.comparators.floor_laws import floor_laws
-from bayescale.comparators.predictions import NOISE_LEVELS, prediction_table, residual_levels
+from bayescale.comparators.predictions import NOISE_LEVELS, log_residuals, prediction_table, residual_levels
 from bayescale.comparators.seed_means import SeedMeans, seed_means
 from bayescale.configs import checked_configs
 from bayescale.curves import ReturnScale, read_return_scale, validate_curves
@@ -246,8 +246,7 @@ def _noise(passages: SeedMeans, chosen: Int[np.ndarray, " chosen"]) -> Float[np.
     mine = np.isin(passages.config_of_run, chosen)
     for k in range(levels):
         run, mean = passages.runs[mine, k], passages.means[0, passages.config_of_run[mine], k]
-        both = np.isfinite(run) & np.isfinite(mean)
-        noise[:, k] = residual_levels(np.log(np.maximum(run[both], 1.0) / np.maximum(mean[both], 1.0)))
+        noise[:, k] = residual_levels(log_residuals(run, mean))
     return noise
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from bayescale.comparators.curve_fit import constrained, search
 from bayescale.comparators.formulas import Law, additive
-from bayescale.comparators.predictions import prediction_table, residual_levels
+from bayescale.comparators.predictions import log_residuals, prediction_table, residual_levels
 from bayescale.configs import checked_configs
 from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
@@ -154,11 +154,10 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
         targets = draws[:, mine].transpose(0, 2, 1)
         for name, values in _fit_task(law, at, targets, rng).items():
             parameters[name][:, task] = values
-    residuals = [_residuals(times, centre) for times, centre in zip(runs, draws[0], strict=True)]
-    pooled = np.concatenate(residuals)
+    times, medians = np.concatenate(runs), np.repeat(draws[0], [len(own) for own in runs], axis=0)
     dropped = {"threshold": levels, "cells": np.isinf(draws[0]).sum(axis=0)}
-    dropped["runs"] = np.isinf(np.concatenate(runs)).sum(axis=0)
-    noise = [residual_levels(column[np.isfinite(column)]) for column in pooled.T]
+    dropped["runs"] = np.isinf(times).sum(axis=0)
+    noise = [residual_levels(log_residuals(*of_level)) for of_level in zip(times.T, medians.T, strict=True)]
     return SizeFit(env_ids, levels, law, reference, parameters, np.stack(noise, axis=1), pd.DataFrame(dropped), cells)
 
 
@@ -177,15 +176,6 @@ def _best_cells(crossings: pd.DataFrame, levels: int) -> tuple[pd.DataFrame, lis
     cell = [n for n in ("env_id", "utd", "model_size") if n in names]
     best = order.sort_values([*cell, *(f"t{k}" for k in reversed(range(levels)))]).drop_duplicates(cell).index
     return table.loc[best].reset_index(drop=True), [groups[i][1] for i in best]
-
-
-def _residuals(
-    times: Float[np.ndarray, "run threshold"], median: Float[np.ndarray, " threshold"]
-) -> Float[np.ndarray, "run threshold"]:
-    """Log times over their cell's median; NaN where a run, or half of them, never gets there."""
-    known = np.isfinite(times) & np.isfinite(median)
-    logs = (np.log(np.maximum(np.where(known, env_steps, 1.0), 1.0)) for env_steps in (times, median))
-    return np.where(known, np.subtract(*logs), np.nan)
 
 
 def _medians(
