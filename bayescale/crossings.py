@@ -28,7 +28,9 @@ CROSSING_COLUMNS = (
     Column("env_steps_lower", "real", at_least=0),
     Column("env_steps_upper", "real", at_least=0, may_be_infinite=True),
 )
-LOWEST_LEVEL = 0.3  # of the way from the untrained return to the highest default threshold
+# The lowest default threshold, in shares of the way from the untrained return to the highest: at least, and at most.
+LOWEST_LEVEL, HIGHEST_START = 0.3, 0.7
+UNTRAINED = 0.95  # share of the runs whose first return should lie below it
 
 
 def time_to_threshold(
@@ -182,18 +184,21 @@ def _default_levels(
     """Ten levels up to the highest that 80% of configurations reach.
 
     A configuration reaches a level if the median over its seeds of the last isotonic return does. The lowest level is
-    0.3 of the way up from the largest over tasks of the median over runs of the first isotonic return.
+    0.3 of the way up from the largest over tasks of the median over runs of the first isotonic return; more, to 0.7 at
+    most, where one run in twenty starts above that: what untrained networks do says nothing of learning.
     """
     configuration = [name for name in runs.columns if name != "seed"]
     reached = runs.assign(last_return=last_returns).groupby(configuration)["last_return"].median().to_numpy()
     top = float(np.sort(reached)[len(reached) // MAY_MISS])
-    start = float(runs.assign(first_return=first_returns).groupby("env_id")["first_return"].median().max())
+    first = runs.assign(first_return=first_returns).groupby("env_id")["first_return"]
+    start, most_start_below = float(first.median().max()), float(first.quantile(UNTRAINED).max())
     if top <= start:
         raise InputError(
             f"no default thresholds: four configurations in five reach {top:.4g}, which is not above the first returns "
             f"({start:.4g}). Give thresholds, or a return_scale if the tasks' returns differ in scale."
         )
-    levels = np.linspace(start + LOWEST_LEVEL * (top - start), top, DEFAULT_LEVELS)
+    way = min(max((most_start_below - start) / (top - start), LOWEST_LEVEL), HIGHEST_START)
+    levels = np.linspace(start + way * (top - start), top, DEFAULT_LEVELS)
     nearest = Context(prec=4, rounding=ROUND_HALF_EVEN)
     rounded = [float(nearest.create_decimal(repr(float(level)))) for level in levels[:-1]]
     rounded.append(float(Context(prec=4, rounding=ROUND_FLOOR).create_decimal(repr(top))))

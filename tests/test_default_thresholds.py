@@ -38,6 +38,16 @@ def test_default_thresholds_start_above_the_task_that_starts_highest_and_stay_be
     assert levels[-1] == 123.4  # 123.456, rounded down
 
 
+@pytest.mark.parametrize(
+    ("starts", "lowest"),
+    [([0] * 19 + [80], 30), ([0] * 36 + [50] * 4, 50), ([0] * 30 + [90] * 10, 70)],
+    ids=["one lucky start", "a tenth start at half", "a quarter start near the top"],
+)
+def test_default_thresholds_start_above_what_untrained_runs_show(starts, lowest):
+    runs = [run([start, 100], seed=seed) for seed, start in enumerate(starts)]
+    assert default_thresholds(pd.concat(runs))[[0, -1]].tolist() == [lowest, 100]
+
+
 def test_default_thresholds_are_normalised_by_the_return_scale():
     curves = pd.concat([run([-1600, -150], env_id="A"), run([0, 5], env_id="B")])
     levels = default_thresholds(curves, return_scale={"A": (-1600, -150), "B": (0, 5)})
