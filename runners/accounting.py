@@ -68,7 +68,7 @@ def machine() -> dict[str, str | int | None]:
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
-    return versions | {"platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count()}
+    return versions | {"platform": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
 
 
 def _is_package(zone: Path) -> bool:
@@ -79,7 +79,8 @@ def _is_package(zone: Path) -> bool:
         return False
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as the machine reports it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

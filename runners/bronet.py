@@ -116,7 +116,8 @@ class BroNets:
 
     def input_gradients(self, layers: Layers, output_gradients: Tensor, columns: slice) -> Tensor:
         """Gradients of the given columns of `inputs`, (network, sample, column); arguments as above."""
-        return torch.bmm(self._backward(layers, output_gradients, None), layers[0][:, columns].mT)
+        gradient, weights = self._backward(layers, output_gradients, None), layers[0][:, columns].mT
+        return multiply(gradient, weights, torch.empty(*gradient.shape[:2], weights.shape[2]))
 
     def _normalise(self, product: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and inverse spread of every row of `product`; five plain passes cost half of torch's one over rows."""

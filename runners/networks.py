@@ -83,7 +83,8 @@ class Perceptrons:
     def input_gradients(self, layers: Layers, output_gradients: Tensor, rows: slice) -> Tensor:
         """Gradients of the given rows of `inputs`, (network, row, batch); arguments as in `parameter_gradients`."""
         *_, (_, gradient) = self._backward(layers, output_gradients)
-        return torch.bmm(layers[0][..., rows].mT, gradient)
+        weights = layers[0][..., rows].mT
+        return multiply(weights, gradient, torch.empty(*weights.shape[:2], gradient.shape[2]))
 
     def _backward(self, layers: Layers, gradient: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Each layer's number, last first, and the gradient of its output before the ReLU."""

@@ -1,18 +1,33 @@
-"""Matrix products of stacked networks, each in the way that is fastest for its size.
+"""Matrix products of stacked networks, each in the way that is fastest for its size and on this processor.
 
-Small products are one batched call, which a call for each would cost more than. Large ones go to oneDNN network by
-network: on AMD's processors the library behind torch.bmm leaves AVX-512 unused, and takes twice as long. Where torch
-has no oneDNN all are batched. The way is a function of the sizes and of torch alone, so that a machine repeats itself.
+torch.bmm's library, MKL, leaves AVX-512 unused on AMD's processors, and takes twice as long. There NumPy's OpenBLAS
+multiplies, if it uses AVX-512 itself. Elsewhere small products are one batched call of torch, which a call for each
+would cost more than, and large ones go to oneDNN network by network, which has AVX-512 where MKL has not. Where torch
+has no oneDNN all are batched. The way is a function of the sizes, the processor and the libraries, so that a machine
+repeats itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
+from threadpoolctl import threadpool_info
 from torch import Tensor
 
+from bayescale.runners.accounting import processor
+
 LARGE = 2**22  # multiplications of one network, 128 x 128 x 256; from there on it is no slower without AVX-512 either
+AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's kernels that use it
 
 _onednn: Callable[..., Tensor] | None = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # a b^T + bias, then relu
+
+
+def numpy_is_faster(name: str, kernels: Iterable[str]) -> bool:
+    """Whether NumPy multiplies faster than torch: on a processor of this name, by OpenBLAS with these kernels."""
+    return "AMD" in name and not AVX512.isdisjoint(kernels)
+
+
+BY_NUMPY = numpy_is_faster(processor(), [str(library.get("architecture")) for library in threadpool_info()])
 
 
 def multiply(
@@ -29,6 +44,12 @@ def multiply(
         scratch: room for as much as `out` in one block, to be given where the networks of `out` lie apart: into such
             ones torch.bmm does one product at a time.
     """
+    if BY_NUMPY:
+        with np.errstate(over="ignore", invalid="ignore"):  # a member may diverge: that is seen in its losses
+            np.matmul(a.numpy(), b.numpy(), out=out.numpy())
+        if bias is not None:
+            out += bias
+        return out.clamp_min_(0.0) if relu else out
     if _onednn is None or a.dtype != torch.float32 or a.shape[1] * a.shape[2] * b.shape[2] < LARGE:
         block = out if scratch is None else scratch
         if bias is None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from bayescale.errors import InputError
 from bayescale.runners.accounting import EnergyMeter, Stopwatch
@@ -85,7 +86,7 @@ def run_ensemble(
             f"the members of an ensemble may differ in {', '.join(configs[0].own)} only; got {list(configs)}. "
             "Train them apart."
         )
-    with _one_torch_thread():
+    with _one_thread():
         training = _resumed(configs, checkpoints) or _Training(configs, checkpoints)
         try:
             with torch.inference_mode():
@@ -299,11 +300,12 @@ class _Training:
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     """Small networks run fastest on one thread, and the number of threads must not change a curve."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, user_api="blas"):  # NumPy's
+            yield
     finally:
         torch.set_num_threads(threads)

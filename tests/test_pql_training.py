@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bayescale.runners import PQLConfig, run_ensemble
+from bayescale.runners import PQLConfig, products, run_ensemble
 from bayescale.runners.pql import Agent
 from tests.learner_twins import slow_forward
 from tests.pql_twins import CONFIG
@@ -96,7 +96,8 @@ def test_members_follow_the_runs_trained_alone() -> None:
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
-def test_flops_of_an_update_are_those_that_torch_counts(ratio: int) -> None:
+def test_flops_of_an_update_are_those_that_torch_counts(ratio: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "BY_NUMPY", False)  # whose products torch does not count
     config, counted = dataclasses.replace(CONFIG, env_id="ProbeConstantReward-v0", critic_actor_ratio=ratio), []
     for utd in (0.5, 1.0):
         with FlopCounterMode(display=False) as counter:

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bayescale.runners import products
-from bayescale.runners.products import LARGE, multiply
+from bayescale.runners import SACConfig, products
+from bayescale.runners.products import LARGE, multiply, numpy_is_faster
+from bayescale.runners.replay import Batch
+from bayescale.runners.sac import SAC
 from tests.learner_twins import stream
 
 torch.set_num_threads(1)
@@ -23,10 +25,14 @@ def laid(values: Tensor, how: str) -> Tensor:
     return torch.full((networks, rows + room[0], columns + room[1]), torch.nan)[:, :rows, :columns].copy_(values)
 
 
+@pytest.mark.parametrize("by_numpy", [False, True])
 @pytest.mark.parametrize("sides", [SMALL_SIDES, LARGE_SIDES])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("biased", [False, True])
-def test_products_equal_plain_ones_wherever_the_operands_lie(sides: tuple[int, ...], relu: bool, biased: bool) -> None:
+def test_products_equal_plain_ones_wherever_the_operands_lie(
+    sides: tuple[int, ...], relu: bool, biased: bool, by_numpy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "BY_NUMPY", by_numpy)
     rows, inner, columns = sides
     a, b = torch.randn(3, rows, inner, generator=stream(1)), torch.randn(3, inner, columns, generator=stream(2))
     bias = torch.randn(3, 1, columns, generator=stream(3)) if biased else None
@@ -52,6 +58,7 @@ def test_large_products_are_of_one_network_each(monkeypatch: pytest.MonkeyPatch)
         return torch.ops.mkldnn._linear_pointwise(*arguments)
 
     monkeypatch.setattr(products, "_onednn", counted)
+    monkeypatch.setattr(products, "BY_NUMPY", False)
     rows, inner, columns = LARGE_SIDES
     assert rows * inner * columns >= LARGE > SMALL_SIDES[0] * SMALL_SIDES[1] * SMALL_SIDES[2]
     a, b = torch.randn(4, rows, inner, generator=stream(1)), torch.randn(4, inner, columns, generator=stream(2))
@@ -64,3 +71,35 @@ def test_large_products_are_of_one_network_each(monkeypatch: pytest.MonkeyPatch)
     multiply(a.double(), b.double(), torch.empty(4, rows, columns, dtype=torch.float64))
     multiply(a[:, :8], b, torch.empty(4, 8, columns))
     assert not calls
+
+
+@pytest.mark.parametrize(
+    ("name", "kernels", "faster"),
+    [
+        ("AMD EPYC 9575F 64-Core Processor", ["SkylakeX"], True),
+        ("AMD64 Family 26 Model 2 Stepping 1, AuthenticAMD", ["None", "Cooperlake"], True),
+        ("AMD EPYC 7763 64-Core Processor", ["Zen"], False),
+        ("AMD Ryzen 9 9950X", ["None"], False),  # NumPy built with MKL
+        ("Intel(R) Xeon(R) Platinum 8488C", ["SapphireRapids"], False),  # MKL uses all that there is
+        ("arm", [], False),
+    ],
+)
+def test_numpy_multiplies_where_torch_leaves_avx512_unused(name: str, kernels: list[str], faster: bool) -> None:
+    assert numpy_is_faster(name, kernels) is faster
+
+
+def test_an_update_is_the_same_by_either_library_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SACConfig(
+        env_id="-", utd=1, batch_size=32, learning_rate=1e-3, seed=0, env_steps=99, warmup_steps=32, hidden_width=16
+    )
+    batch = Batch(*(torch.randn(2, *shape, 32, generator=stream(1)) for shape in ((3,), (2,), (), (3,), ())))
+    weights = []
+    for by_numpy in (False, True):
+        monkeypatch.setattr(products, "BY_NUMPY", by_numpy)
+        agents = SAC([config, config], 3, 2, [stream(2), stream(3)])
+        for _ in range(3):
+            agents.update(batch, [stream(4), stream(5)])
+        weights.append(agents.critics)
+    for one, other in zip(*weights, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(weights[0][1][0], weights[0][1][2])  # the control: members differ
