@@ -10,7 +10,7 @@ from bayescale.runners.config import BROConfig, PQLConfig, RunConfig, SACConfig
 from bayescale.runners.estimates import Estimate, estimate
 from bayescale.runners.plan import Plan, SweepSize, describe, load_plan, make_plan
 from bayescale.runners.progress import Progress
-from bayescale.runners.sweep import run_sweep
+from bayescale.runners.sweep import TRAINED_WITH, run_sweep
 
 if TYPE_CHECKING:
     from bayescale.runners.training import run_ensemble, train
@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
     try:
         from bayescale.runners import training
     except ModuleNotFoundError as error:
-        if error.name in ("torch", "gymnasium"):
+        if error.name in TRAINED_WITH:
             raise MissingExtra(error.name, "runners") from None
         raise
     return getattr(training, name)

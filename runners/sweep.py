@@ -17,6 +17,7 @@ from bayescale.runners.sweep_folder import checkpoint_file, merge_groups, open_f
 from bayescale.whole_files import remove_partial_files
 
 ENGINES = ("local", "ray")
+TRAINED_WITH = ("torch", "gymnasium", "threadpoolctl")  # what the extra `runners` must bring
 
 
 class SweepInterrupted(BayeScaleError):
@@ -55,7 +56,7 @@ def run_sweep(
 
     Raises:
         InputError: a bad plan, folder, engine or number of workers, or a sweep at work there, before anything runs.
-        MissingExtra: torch, gymnasium or ray is not installed.
+        MissingExtra: a package of the extra `runners`, or ray, is not installed.
         BayeScaleError: a worker was killed or failed; finished runs are kept.
         SweepInterrupted: Ctrl-C; finished runs are kept.
     """
@@ -128,7 +129,7 @@ def _train(
 
 def check_tasks(runs: Sequence[RunConfig]) -> None:
     """Nothing, if every task of the runs is there and fits their algorithm; InputError or MissingExtra otherwise."""
-    for package in ("torch", "gymnasium"):
+    for package in TRAINED_WITH:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "runners")
     from bayescale.runners.environments import check_task

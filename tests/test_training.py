@@ -263,7 +263,7 @@ def test_torch_is_imported_only_when_training_starts() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("package", ["torch", "gymnasium"])
+@pytest.mark.parametrize("package", ["torch", "gymnasium", "threadpoolctl"])
 def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("training", "environments", "sac"):
         monkeypatch.delitem(sys.modules, f"bayescale.runners.{module}")
