@@ -8,6 +8,7 @@
 
 The environments come in groups, which share nothing: a group belongs to one member of an ensemble. A suite is an entry
 in `config.SUITES` and a module of its name with a function `make_environments(env_id, groups, each, action_repeat)`.
+A module that an id names is imported by every process that makes the task: put its folder on PYTHONPATH.
 """
 
 import importlib

@@ -4,10 +4,12 @@ One that has a vector environment of its own is stepped by that where a group ha
 """
 
 import copy
+import importlib
 from functools import partial
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
 from bayescale.errors import InputError
 from bayescale.runners.environments import Environments, refuse_repeats
@@ -17,13 +19,10 @@ from bayescale.runners.vector_environments import VectorEnvironments
 
 def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -> Environments:
     """`groups` times `each` environments; errors as in `bayescale.runners.environments`."""
-    try:
-        spec = copy.deepcopy(gymnasium.spec(env_id))
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
-        raise InputError(f"env_id '{env_id}' is not a registered Gymnasium task: {error}") from None
+    spec = _registered(env_id)
     if spec.vector_entry_point is not None and (each > 1 or spec.entry_point is None):
         refuse_repeats(env_id, action_repeat)
-        return VectorEnvironments(env_id, partial(gymnasium.make_vec, env_id, num_envs=each), groups)
+        return VectorEnvironments(env_id, partial(gymnasium.make_vec, spec, num_envs=each), groups)
     episode_steps = spec.max_episode_steps
     # Without the wrappers that count steps and check the order of calls: they cost a share of a cheap task's step.
     spec.max_episode_steps, spec.order_enforce = None, False
@@ -35,3 +34,20 @@ def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -
         return SingleEnvironments(env_id, make, groups, each, episode_steps, action_repeat)
     except gymnasium.error.DependencyNotInstalled as error:
         raise InputError(f"env_id '{env_id}' needs a package that is not installed: {error}") from None
+
+
+def _registered(env_id: str) -> EnvSpec:
+    """A copy of what is registered under the id, whose module is imported first if it names one."""
+    module, _, task = env_id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+    except Exception as error:  # whatever the module does
+        raise InputError(
+            f"env_id '{env_id}' names a module that cannot be imported ({type(error).__name__}: {error}). Correct it, "
+            "or put its folder on PYTHONPATH."
+        ) from error
+    try:
+        return copy.deepcopy(gymnasium.spec(task))
+    except gymnasium.error.Error as error:
+        raise InputError(f"env_id '{env_id}' is not a registered Gymnasium task: {error}") from None

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +100,62 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(MissingExtra, match=r"'torch'; install it with: pip install 'bayescale\[runners\]'"):
         run_sweep(PLAN, tmp_path / "out")
+
+
+OWN_TASKS = """
+import gymnasium
+import numpy as np
+
+
+class Countdown(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0.0, 1.0, (1,))
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 3
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.full(1, self.left / 3, np.float32), 1.0, self.left == 0, False, {}
+
+
+def countdowns(num_envs):
+    mode = gymnasium.vector.AutoresetMode.SAME_STEP
+    return gymnasium.vector.SyncVectorEnv([Countdown] * num_envs, autoreset_mode=mode)
+
+
+gymnasium.register("Countdown-v0", entry_point=Countdown)
+gymnasium.register("Countdowns-v0", vector_entry_point=countdowns)
+"""
+
+
+def test_tasks_of_ones_own_module(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "own_tasks.py").write_text(OWN_TASKS)
+    (tmp_path / "plan.toml").write_text(
+        'env_id = ["own_tasks:Countdown-v0", "own_tasks:Countdowns-v0"]\nutd = [1]\nbatch_size = [8]\nseed = [0]\n'
+        "learning_rate = [1e-3]\nenv_steps = 20\nwarmup_steps = 10\nhidden_width = 8\nevaluation_episodes = 2\n"
+    )
+
+    def sweep(*folders: str) -> subprocess.CompletedProcess[str]:
+        paths = {"PYTHONPATH": os.pathsep.join((*folders, os.environ.get("PYTHONPATH", "")))}
+        command = [sys.executable, "-m", "bayescale", "sweep", "plan.toml", "--out", "out", "--workers", "1"]
+        return subprocess.run(
+            command, cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True, check=False
+        )
+
+    lost = sweep()
+    assert lost.returncode == 2
+    assert lost.stderr == (
+        "error: env_id 'own_tasks:Countdown-v0' names a module that cannot be imported (ModuleNotFoundError: No module "
+        "named 'own_tasks'). Correct it, or put its folder on PYTHONPATH.\n"
+    )
+    done = sweep(str(tmp_path / "own"))
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(tmp_path / "out" / "curves.parquet")
+    assert table.groupby("env_id")["episode_return"].agg(list).to_dict() == {
+        "own_tasks:Countdown-v0": [3.0, 3.0],
+        "own_tasks:Countdowns-v0": [3.0, 3.0],
+    }
