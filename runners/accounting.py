@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PARTS = ("environment", "learning", "evaluation")
+PARTS = ("environment", "learning", "evaluation", "checkpoint")  # the last: writing them, and going on from one
 PACKAGES = ("bayescale", "torch", "gymnasium", "numpy", "mujoco", "dm_control", "playground")
 POWERCAP = Path("/sys/class/powercap")
 

@@ -5,8 +5,17 @@ algorithm, give its own scalars and defaults, list in `own` what may differ betw
 `working_floats`, make fields of `num_envs` and `n_step` if it acts in many environments or learns from returns over
 several steps, and add the class to `ALGORITHMS`. In a module named after the algorithm in lower case, write a class
 of the algorithm's name that does what `Learner` says; `sac.py` is the shortest example. Plans, ensembles, sweeps and
-tables then know it. Its tests are those of SAC: gradients against autograd, members against runs alone, a member that
-holds NaN beside one that must not notice, and the probes of `tests/probe_environments.py`.
+tables then know it.
+
+It may be made of `torch.nn` and `torch.optim`. Training runs in torch's inference mode, so let `update` do its work in
+`with torch.inference_mode(False), torch.enable_grad():`, on `Batch(*(values.clone() for values in batch))`. Modules
+draw their first parameters from torch's global stream, so make those of each member in
+`with torch.random.fork_rng([]):`, after `torch.manual_seed(stream.initial_seed())`. Checkpoints find the state by
+themselves, as `bayescale.runners.state` says: tensors, arrays, numbers, streams, modules and optimisers, in attributes,
+lists and dicts. They refuse, before the first step, any other object without `state_dict` and `load_state_dict`.
+
+Its tests are those of SAC: gradients against autograd, members against runs alone, a member that holds NaN beside one
+that must not notice, and the probes of `tests/probe_environments.py`.
 """
 
 import importlib

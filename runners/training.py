@@ -48,7 +48,7 @@ class RunResult:
     env_steps: int
     gradient_updates: int
     update_flops: int  # of one update, in matrix products
-    seconds: dict[str, float]  # of the whole ensemble, by what they went to: environment, learning, evaluation
+    seconds: dict[str, float]  # of the whole ensemble, by what they went to, see `accounting.PARTS`
     machine_joules: float | None  # of all that ran on the machine meanwhile; None where it does not report them
 
 
@@ -79,8 +79,11 @@ def run_ensemble(
         checkpoints: where to go on from, if there is one, and where to write more; the results are the same.
 
     Raises:
-        InputError: the configurations differ in more than may differ within an ensemble.
+        InputError: no configurations, or they differ in more than may differ within an ensemble.
+        BayeScaleError: `checkpoints` cannot hold the algorithm's learner.
     """
+    if not configs:
+        raise InputError("configs of an ensemble must have at least one member; got none. Give one or more.")
     if len({shared_settings(config) for config in configs}) != 1:
         raise InputError(
             f"the members of an ensemble may differ in {', '.join(configs[0].own)} only; got {list(configs)}. "
@@ -89,7 +92,7 @@ def run_ensemble(
     with _one_thread():
         training = _resumed(configs, checkpoints) or _Training(configs, checkpoints)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode():  # 5% more updates than under no_grad: 4 members, width 64
                 training.run(on_progress)
         finally:
             training.close()
@@ -161,6 +164,8 @@ class _Training:
     def run(self, on_progress: Callable[[float], None] | None) -> None:
         """Trains until the last step, or until no member is alive."""
         shared, lap = self._shared, self._stopwatch.lap
+        if self._checkpoints is not None:
+            state_of(self._learned())  # refuses at once what no checkpoint can hold
         if self._observations is None:
             self._evaluate()
             lap("evaluation")
@@ -182,6 +187,7 @@ class _Training:
                 if on_progress is not None:
                     on_progress(self._env_steps / shared.env_steps)
                 self._write_checkpoint()
+                lap("checkpoint")
 
     def result(self, member: int) -> RunResult:
         """How the member's run ended."""
@@ -213,14 +219,20 @@ class _Training:
         for observations, actions, outcome in steps:
             self._returns.add(self._by_member(observations), self._by_member(actions), outcome)
             self._observations = outcome.observation
+        self._stopwatch.lap("checkpoint")
         return self._observations is not None and bool((self._observations == saved["observations"].numpy()).all())
 
     def _by_member(self, rows: FloatArray) -> FloatArray:
         """(member, environment, ...) from (member environment, ...)."""
         return rows.reshape(len(self._alive), self._shared.num_envs, -1)
 
-    def _learned(self) -> list[object]:
-        return [self._learner, self._buffer, self._action_streams, self._update_streams]
+    def _learned(self) -> dict[str, object]:
+        return {
+            "learner": self._learner,
+            "replay": self._buffer,
+            "action_streams": self._action_streams,
+            "update_streams": self._update_streams,
+        }
 
     def _write_checkpoint(self) -> None:
         over = self._env_steps == self._shared.env_steps or not self._alive.any()

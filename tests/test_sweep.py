@@ -14,6 +14,7 @@ import pytest
 from bayescale.curves import read_curves
 from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import make_plan, run_ensemble, run_sweep, train
+from bayescale.runners.accounting import PARTS
 from bayescale.runners.groups import Trained, train_group
 from bayescale.runners.sweep_folder import open_folder, read_group, write_group
 from tests.small_sweep import CONTENT, GROUPS, PLAN, names
@@ -39,7 +40,7 @@ def test_manifest_is_one_flat_record_per_run(finished: Path) -> None:
         assert (record["status"], record["group_size"]) == ("finished", 2)
         assert record["planned_env_steps"] == record["env_steps"] == run.env_steps
         assert record["gradient_updates"] == run.gradient_updates
-        parts = [record[f"{part}_seconds"] for part in ("environment", "learning", "evaluation")]
+        parts = [record[f"{part}_seconds"] for part in PARTS]
         assert sum(parts) == pytest.approx(record["wall_clock_seconds"], abs=0.003)
         assert {"python", "torch", "gymnasium", "numpy", "bayescale", "processor", "machine_joules"} <= record.keys()
     flops = {(record["batch_size"], record["flops"] / record["gradient_updates"]) for record in records}

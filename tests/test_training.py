@@ -223,6 +223,8 @@ def test_a_run_that_diverges_stops_and_leaves_the_others_alone() -> None:
 def test_members_must_be_alike() -> None:
     with pytest.raises(InputError, match=r"may differ in learning_rate, seed, gamma, tau only.*Train them apart"):
         run_ensemble([PENDULUM, dataclasses.replace(PENDULUM, utd=2.0)])
+    with pytest.raises(InputError, match="configs of an ensemble must have at least one member; got none"):
+        run_ensemble([])
 
 
 @pytest.mark.parametrize(
