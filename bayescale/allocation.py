@@ -91,7 +91,7 @@ def budget_path(
     posterior: Posterior, env_id: str, prices: Prices = DEFAULT_PRICES, model_size: int | None = None
 ) -> BudgetPath:
     """The path of budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges."""
-    utds, sizes = swept_utds(posterior), swept_sizes(posterior, env_id, model_size)
+    utds, sizes = swept_utds(posterior, env_id), swept_sizes(posterior, env_id, model_size)
     utd, size = np.tile(utds, len(sizes)), np.repeat(sizes, len(utds))
     of_each = (optima(posterior, env_id, utds, n) for n in sizes)
     batch, _, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*of_each, strict=True))

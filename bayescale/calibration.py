@@ -203,6 +203,7 @@ def coverage(
         rng: source of `pit`.
         levels: nominal probabilities.
     """
+    crossings = posterior.named(crossings)
     distance = abs(pit(posterior, crossings, rng) - 0.5)
     rows = []
     for level in levels:

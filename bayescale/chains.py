@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from itertools import count, repeat
+from threading import Event
 from typing import Any, NamedTuple
 
 import jax
@@ -150,8 +151,10 @@ def run_chains(
     blocks: list[list[Any]] = [[] for _ in states]
     advance = chain.compiled()
 
+    interrupted = Event()
+
     def run(state: Any, own: list[Any], until: int) -> Any:
-        while (done := BLOCK * len(own)) < until:
+        while not interrupted.is_set() and (done := BLOCK * len(own)) < until:
             state, block = advance(chain.leaves, mode, whiten, state)
             own.append(jax.tree.map(np.asarray, block))
             advanced(min(BLOCK, until - done))
@@ -159,7 +162,11 @@ def run_chains(
 
     def run_all(states: list[Any], until: int) -> list[Any]:
         with ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool:
-            return list(pool.map(run, states, blocks, repeat(until)))
+            try:
+                return list(pool.map(run, states, blocks, repeat(until)))
+            except BaseException:  # Ctrl-C is raised here, and the pool waits for its threads
+                interrupted.set()
+                raise
 
     if chain.tuning.trajectory is not None:
         states = _with_one_step_size(run_all(states, warmup))

@@ -4,10 +4,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from bayescale.errors import InputError
+from bayescale.tables import Column, Table, check_columns
 
 CONFIG = ("env_id", "utd", "batch_size", "learning_rate")
 SIZED = (*CONFIG, "model_size")
+CONFIG_COLUMNS = (
+    Column("env_id", "text"),
+    *(Column(name, "real", above=0) for name in CONFIG[1:]),
+    *(Column(name, "real", above=0, optional=True) for name in ("model_size", "evaluation_interval")),
+)
+LENGTH = Column("env_steps", "real", above=0, optional=True)  # of the run, for `performance`
 
 
 def setting_columns(table: pd.DataFrame) -> list[str]:
@@ -15,19 +21,13 @@ def setting_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in SIZED if name in table]
 
 
-def checked_configs(configs: pd.DataFrame) -> pd.DataFrame:
-    """The configurations, if each has a task and settings that are finite and > 0; InputError otherwise."""
-    missing = [name for name in CONFIG if name not in configs]
-    if missing:
-        raise InputError(
-            f"configs lack the column {missing[0]}; give one row per configuration with {', '.join(CONFIG)}."
-        )
-    for name in (name for name in (*SIZED[1:], "evaluation_interval") if name in configs):
-        values = pd.to_numeric(configs[name], errors="coerce").to_numpy(float)
-        if not (np.isfinite(values) & (values > 0)).all():
-            raise InputError(f"configs must have {name} finite and > 0; correct or remove the other rows.")
-    if not len(configs):
-        raise InputError("configs are empty; give one row per configuration.")
+def checked_configs(configs: pd.DataFrame, *further: Column) -> pd.DataFrame:
+    """The configurations, if each has a task, settings that are finite and > 0 and what `further` asks for.
+
+    Raises:
+        InputError: naming the column, the rows and the remedy.
+    """
+    check_columns(Table(configs, "the table of configurations"), (*CONFIG_COLUMNS, *further))
     return configs
 
 

@@ -115,6 +115,12 @@ def require_crossing_columns(frame: pd.DataFrame) -> None:
     check_columns(Table(frame, "crossings"), CROSSING_COLUMNS)
     if "censored" not in frame or frame["censored"].dtype != bool:
         raise InputError("crossings must have a column 'censored' of booleans; make them with time_to_threshold.")
+    lower, upper = (frame[f"env_steps_{end}"].to_numpy(float) for end in ("lower", "upper"))
+    if (np.isinf(upper) != frame["censored"].to_numpy()).any() or (lower > upper).any():
+        raise InputError(
+            "crossings must have env_steps_lower <= env_steps_upper, and that infinite where censored and only there; "
+            "make them with time_to_threshold."
+        )
 
 
 def _normalised_returns(

@@ -22,14 +22,14 @@ from scipy.special import ndtr
 from bayescale.allocation import DEFAULT_PRICES
 from bayescale.curves import SETTING_COLUMNS
 from bayescale.errors import Infeasible, InputError
-from bayescale.frontier import critic_parameters
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
-from bayescale.settings import flops_per_step, swept_settings
+from bayescale.settings import flops_per_step, swept_settings, with_model_sizes
 from bayescale.tables import Column, Table, check_columns
 from bayescale.utility import Prices
 
 DESIGN_DRAWS = 600  # time and memory grow with its square
+ROUNDING = 1e-9  # by which a sum of costs may miss the budget that it was meant to fill
 LIKELY = 0.5  # the chance to reach a return from which on it is worth planning for
 CANDIDATE_COLUMNS = (*SETTING_COLUMNS, Column("env_steps", "integer", above=0, optional=True))
 
@@ -74,7 +74,7 @@ def next_experiments(
         threshold: the return to decide about, one of `posterior.thresholds`; default for each task: the highest that
             the best setting reaches with a chance of at least one half.
         prices: of a flop and an env step.
-        model_size: critic parameters; default those of the fitted runs, to be chosen from where they vary (of
+        model_size: critic parameters; default those of the task's fitted runs, to be chosen from where they vary (of
             candidates without the column: the middle size).
         seed: of the simulated results.
         report: called with a line before each choice.
@@ -97,9 +97,7 @@ def next_experiments(
     fresh = sorted({*tasks, *checked["env_id"]} - set(posterior.tasks))
     if len(fresh) > 1:
         raise InputError(f"one task at a time can be without runs; got {', '.join(fresh)}. Plan for each by itself.")
-    sized = checked
-    if "model_size" not in checked:
-        sized = checked.assign(model_size=critic_parameters(posterior, model_size))
+    sized = with_model_sizes(posterior, checked, model_size)
     draws = posterior.flat_draws(DESIGN_DRAWS)
     offer = _candidate_runs(posterior, draws, sized, prices)
     if offer.cost.min() > budget:
@@ -157,7 +155,7 @@ def _greedy(
     known = np.zeros((draws, draws))
     loss = expected_loss(known, decisions)
     while len(chosen) < n:
-        affordable = [j for j, cost in enumerate(offer.cost) if offer.cost[chosen].sum() + cost <= budget]
+        affordable = [j for j in range(len(offer.cost)) if offer.cost[[*chosen, j]].sum() <= budget * (1 + ROUNDING)]
         if not affordable:
             break
         if report is not None:

@@ -69,18 +69,20 @@ def frontier(
         posterior: a fit; a task without runs gets the population's frontier.
         env_id: task.
         threshold: one of `posterior.thresholds`.
-        utd: where to evaluate, > 0; default 25 values from half the smallest to twice the largest in the data.
-        model_size: critic parameters; default those of the fitted runs, the middle size of several.
+        utd: where to evaluate, > 0; default 25 values from half the smallest to twice the largest of the task's runs.
+        model_size: critic parameters; default those of the task's fitted runs, the middle size of several.
 
     Raises:
         InputError: a threshold that was not fitted, a task's name cut short, a UTD that is no positive number, no model
             size.
     """
     at = posterior.threshold_number(threshold)
-    grid = utd_grid(posterior) if utd is None else np.asarray(pd.to_numeric(np.ravel(utd), errors="coerce"), float)
+    grid = (
+        utd_grid(posterior, env_id) if utd is None else np.asarray(pd.to_numeric(np.ravel(utd), errors="coerce"), float)
+    )
     if not (len(grid) and (np.isfinite(grid) & (grid > 0)).all()):
         raise InputError("utd must be one or more numbers, finite and > 0; correct the grid.")
-    size = critic_parameters(posterior, model_size)
+    size = critic_parameters(posterior, env_id, model_size)
     batch, rate, steps, p_reach = (part[:, :, at] for part in optima(posterior, env_id, grid, size))
     return Frontier(
         env_id=env_id,
@@ -129,19 +131,19 @@ def sized(posterior: Posterior, model_size: float | None) -> dict[str, float]:
     return {"model_size": model_size}
 
 
-def utd_grid(posterior: Posterior, count: int = 25) -> Float[np.ndarray, " utd"]:
-    """UTDs evenly spaced in logs from half the smallest to twice the largest in the data."""
-    swept = posterior.crossings["utd"]
+def utd_grid(posterior: Posterior, env_id: str, count: int = 25) -> Float[np.ndarray, " utd"]:
+    """UTDs evenly spaced in logs from half the smallest to twice the largest of the task's runs."""
+    swept = posterior.of_task(env_id)["utd"]
     return np.geomspace(swept.min() / 2, swept.max() * 2, count)
 
 
-def critic_parameters(posterior: Posterior, model_size: int | None) -> int:
-    """The model size to count flops with.
+def critic_parameters(posterior: Posterior, env_id: str, model_size: int | None = None) -> int:
+    """The model size to count a task's flops with: the one given, else that of its fitted runs.
 
     Raises:
         InputError: neither given nor in the data, or not positive.
     """
-    size = posterior.model_size if model_size is None else model_size
+    size = posterior.model_size(env_id) if model_size is None else model_size
     if size is None:
         raise InputError("the fitted runs have no model_size, which flops need; give model_size= (critic parameters).")
     if size <= 0:

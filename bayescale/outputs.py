@@ -18,6 +18,13 @@ def check_output(path: Path, suffix: str) -> None:
     check_folder(path)
 
 
+def check_out_folder(path: Path) -> None:
+    """Nothing, if `path` is a folder that can be written to, or can become one; InputError otherwise."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--out {path} is a file; name a folder.")
+    check_folder(path / "file" if path.is_dir() else path)
+
+
 def check_folder(path: Path) -> None:
     """Nothing, if the folder that holds `path` exists and can be written to; InputError otherwise."""
     parent = path.absolute().parent

@@ -11,14 +11,13 @@ from jaxtyping import Float
 
 from bayescale.allocation import DEFAULT_PRICES
 from bayescale.ceilings import Ceiling, ceilings
-from bayescale.configs import checked_configs
+from bayescale.configs import LENGTH, checked_configs
 from bayescale.errors import InputError
 from bayescale.extrapolation import FEWEST, at_thresholds
-from bayescale.frontier import critic_parameters
 from bayescale.posterior import LEVELS, QUANTILES, Posterior
 from bayescale.predictive import LAW_LEVELS, runs
 from bayescale.run_times import RunTimes
-from bayescale.settings import flops_per_step
+from bayescale.settings import flops_per_step, with_model_sizes
 from bayescale.utility import Prices
 
 PERFORMANCE_DRAWS = 400
@@ -50,15 +49,21 @@ def performance(
         uncertainty alone), and `extrapolated`: outside the data, or q50 above the highest threshold.
 
     Raises:
-        InputError: not one of env steps and budget, or numbers or a ceiling that cannot be used.
+        InputError: not one of env steps and budget, numbers or a ceiling that cannot be used, or fewer than three
+            fitted thresholds, which do not tell how far beyond them a run gets.
     """
-    configs = checked_configs(configs).reset_index(drop=True)
+    if len(posterior.thresholds) < FEWEST:
+        raise InputError(
+            f"the returns that runs reach need at least {FEWEST} fitted thresholds; got {len(posterior.thresholds)}. "
+            "Fit more."
+        )
+    configs = checked_configs(configs, LENGTH).reset_index(drop=True)
     given = [name for name, value in (("env_steps", env_steps), ("budget", budget)) if value is not None]
     if len(given) + ("env_steps" in configs) != 1:
         raise InputError("performance needs the env steps of each run or a budget; give one of them.")
     if budget is not None:
-        sizes = configs if "model_size" in configs else configs.assign(model_size=critic_parameters(posterior, None))
-        configs = configs.assign(env_steps=budget / prices.cost(flops_per_step(sizes), np.ones(len(configs))))
+        per_step = flops_per_step(with_model_sizes(posterior, posterior.named(configs)))
+        configs = configs.assign(env_steps=budget / prices.cost(per_step, np.ones(len(configs))))
     elif env_steps is not None:
         configs = configs.assign(env_steps=env_steps)
     lengths = configs["env_steps"].to_numpy(float)
@@ -88,8 +93,6 @@ def _returns(posterior: Posterior) -> Float[np.ndarray, " return"]:
     """Where the chance is worked out: between the thresholds evenly, and beyond ever farther apart."""
     fitted = posterior.thresholds
     span = fitted[-1] - fitted[0]
-    if len(fitted) < FEWEST:
-        return np.unique([*fitted, *np.linspace(fitted[0], fitted[-1], 25)])
     beyond = fitted[-1] + span * np.geomspace(0.02, FARTHEST, 60)
     return np.unique([*fitted, *np.linspace(fitted[0], fitted[-1], 25), *beyond])
 

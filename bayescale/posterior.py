@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from bayescale.thresholds import increasing_thresholds
 
 LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 QUANTILES = tuple(f"q{round(100 * level):02d}" for level in LEVELS)
-FORMAT = 1  # of saved files; raise it when what an older file holds would mean something else
+FORMAT = 2  # of saved files; raise it when what an older file holds would mean something else
 PREDICTION_DRAWS = 500  # of the kept draws, evenly spaced; a quantile of log env steps moves by about 1% of its spread
 
 
@@ -76,12 +77,16 @@ class Posterior:
         """The fitted thresholds, increasing, in normalised or raw return as the crossings were."""
         return np.asarray(self.model.thresholds)
 
-    @property
-    def model_size(self) -> int | None:
-        """Critic parameters of the fitted runs, if their table says so; of several, the middle one."""
+    def of_task(self, env_id: str) -> pd.DataFrame:
+        """The fitted crossings of a task; of all tasks for one without runs."""
+        own = self.crossings[self.crossings["env_id"] == env_id]
+        return own if len(own) else self.crossings
+
+    def model_size(self, env_id: str) -> int | None:
+        """Critic parameters of a task's fitted runs, if their table says so; of several sizes, the middle one."""
         if "model_size" not in self.crossings:
             return None
-        return int(self.crossings["model_size"].drop_duplicates().quantile(0.5, "lower"))
+        return int(self.of_task(env_id)["model_size"].drop_duplicates().quantile(0.5, "lower"))
 
     def require_convergence(self) -> "Posterior":
         """This posterior.
@@ -218,6 +223,7 @@ class Posterior:
             format=FORMAT,
             status=self.status.name,
             provenance=json.dumps(self.provenance),
+            draws_sha256=draws_hash(self.draws, self.statistics),
         )
         return {
             "posterior": posterior,
@@ -235,9 +241,11 @@ class Posterior:
         Raises:
             InputError: the file cannot be written.
         """
+        content = BytesIO()  # HDF5 takes the process down when it cannot close a file on a full disk
+        for i, (group, dataset) in enumerate(self.groups().items()):
+            dataset.to_netcdf(content, mode="a" if i else "w", group=group, engine="h5netcdf")
         with written(Path(path)) as partial:
-            for i, (group, dataset) in enumerate(self.groups().items()):
-                dataset.to_netcdf(partial, mode="a" if i else "w", group=group, engine="h5netcdf")
+            partial.write_bytes(content.getbuffer())
 
 
 def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
@@ -250,11 +258,14 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
     Raises:
         InputError: no such file, not a posterior of this package, or one in another format.
     """
+    import h5py
     import xarray as xr
 
     if not Path(path).is_file():
         raise InputError(f"{path} does not exist; give the file that `bayescale fit` wrote.")
     try:
+        with h5py.File(path) as file:
+            dict(file.attrs)  # h5netcdf leaves a half-made file behind where these are damaged, and its traceback
         groups = {}
         for group in ("posterior", "sample_stats", "observed_data"):
             with xr.open_dataset(path, group=group, engine="h5netcdf") as dataset:
@@ -270,13 +281,18 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
         status = Status[attributes["status"]]
     except InputError:
         raise
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, LookupError, AttributeError, ValueError, TypeError) as error:  # h5py's among them
         raise InputError(
             f"{path} holds no posterior that this version of bayescale reads ({type(error).__name__}); fit it again."
         ) from None
-    arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
+    draws, statistics = (
+        {str(k): v.to_numpy() for k, v in groups[group].items()} for group in ("posterior", "sample_stats")
+    )
     crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
-    return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
+    found = data_hash(crossings), draws_hash(draws, statistics)
+    if found != (provenance["data_sha256"], attributes["draws_sha256"]):
+        raise InputError(f"{path} is damaged: what it holds is not what was saved. Copy it again, or fit it again.")
+    return Posterior(model, draws, statistics, crossings, status, provenance)
 
 
 def data_hash(crossings: pd.DataFrame) -> str:
@@ -284,6 +300,15 @@ def data_hash(crossings: pd.DataFrame) -> str:
     values = pd.util.hash_pandas_object(crossings, index=False).to_numpy()
     names = ",".join(map(str, crossings.columns)).encode()
     return hashlib.sha256(names + values.tobytes()).hexdigest()
+
+
+def draws_hash(*groups: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of named arrays in their order."""
+    digest = hashlib.sha256()
+    for name, values in (item for group in groups for item in group.items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def _storable(column: pd.Series) -> np.ndarray:

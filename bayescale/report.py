@@ -85,7 +85,7 @@ def report(
         prices: of compute and data, for the recommendation.
         env_ids: the tasks to report, in this order; None: all of the posterior.
         return_scale: what the crossings were made with, so that the curves get the units of the thresholds.
-        model_size: critic parameters, to count flops with; None: those of the fitted runs.
+        model_size: critic parameters, to count flops with; None: those of each task's fitted runs.
 
     Raises:
         InputError: no such folder, a task that was not fitted, no model size, curves of other runs, or a file that
@@ -163,7 +163,7 @@ def _section(
     rows = rows.assign(near_optimum=_near_optimum(rows, table))
     drawn = rows
     if "model_size" in posterior.model.varying:  # the pictures are of one size
-        distance = abs(np.log(rows["model_size"] / critic_parameters(posterior, model_size)))
+        distance = abs(np.log(rows["model_size"] / critic_parameters(posterior, env_id, model_size)))
         drawn = rows[distance == distance.min()]
     path = budget_path(posterior, env_id, prices, model_size).table()
     pictures = {

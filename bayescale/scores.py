@@ -69,11 +69,12 @@ def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFra
     require_crossing_columns(crossings)
     on = [name for name in (*KINDS, *SIZED, "threshold") if name in predictions and name in crossings]
     rounded_up = [name for name in ("evaluation_interval",) if name in predictions]
-    table = _rounded(predictions[[*on, *QUANTILES, *rounded_up]])
+    levels = np.unique(crossings["threshold"].to_numpy(float))
+    table = _matchable(predictions[[*on, *QUANTILES, *rounded_up]], levels)
     if table.duplicated(on).any():
         raise InputError("predictions hold a configuration and threshold twice; keep each once.")
     kept = [name for name in crossings if name not in (*QUANTILES, *rounded_up)]
-    seen = _rounded(crossings[kept]).merge(table, on=on, how="left", validate="many_to_one")
+    seen = _matchable(crossings[kept], levels).merge(table, on=on, how="left", validate="many_to_one")
     missing = int(seen["q50"].isna().sum())
     if missing:
         raise InputError(f"predictions lack {missing} of {len(seen)} observations; predict every configuration scored.")
@@ -193,7 +194,12 @@ def _weighted_interval_score(
     return loss
 
 
-def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with settings to five digits: numbers that went through a file must still match."""
-    settings = [name for name in ("utd", "learning_rate", "threshold") if name in table]
-    return table.assign(**{name: [float(f"{value:.5g}") for value in table[name]] for name in settings})
+def _matchable(table: pd.DataFrame, levels: Float[np.ndarray, " threshold"]) -> pd.DataFrame:
+    """The table with settings to five digits and thresholds at the nearest of the levels that equals them to five.
+
+    Numbers that went through a file must still match; levels may be closer together than that.
+    """
+    rounded = {name: [float(f"{value:.5g}") for value in table[name]] for name in ("utd", "learning_rate")}
+    given = table["threshold"].to_numpy(float)
+    nearest = levels[abs(given[:, None] - levels).argmin(axis=1)]
+    return table.assign(**rounded, threshold=np.where(np.isclose(given, nearest, rtol=1e-5, atol=0), nearest, given))

@@ -43,13 +43,25 @@ def swept_sizes(posterior: Posterior, env_id: str, model_size: int | None = None
     if model_size is None and "model_size" in posterior.model.varying:
         swept = _own_rows(posterior, env_id)["model_size"]
         return np.unique(np.geomspace(swept.min(), swept.max(), SIZES).round())
-    return np.array([critic_parameters(posterior, model_size)], float)
+    return np.array([critic_parameters(posterior, env_id, model_size)], float)
 
 
-def swept_utds(posterior: Posterior) -> Float[np.ndarray, " utd"]:
+def swept_utds(posterior: Posterior, env_id: str) -> Float[np.ndarray, " utd"]:
     """UTDs evenly spaced in logs over the range that was swept."""
-    swept = posterior.crossings["utd"]
+    swept = _own_rows(posterior, env_id)["utd"]
     return np.unique(np.geomspace(swept.min(), swept.max(), 33))
+
+
+def with_model_sizes(posterior: Posterior, configs: pd.DataFrame, model_size: int | None = None) -> pd.DataFrame:
+    """The configurations with model sizes: their own, else the one given, else those of their tasks' fitted runs.
+
+    Raises:
+        InputError: no model size, here or in the data.
+    """
+    if "model_size" in configs:
+        return configs
+    of_task = {env_id: critic_parameters(posterior, env_id, model_size) for env_id in configs["env_id"].unique()}
+    return configs.assign(model_size=configs["env_id"].map(of_task))
 
 
 def flops_per_step(settings: pd.DataFrame) -> Float[np.ndarray, " setting"]:
@@ -60,5 +72,4 @@ def flops_per_step(settings: pd.DataFrame) -> Float[np.ndarray, " setting"]:
 
 def _own_rows(posterior: Posterior, env_id: str) -> pd.DataFrame:
     require_task_name(env_id, posterior.tasks)
-    own = posterior.crossings[posterior.crossings["env_id"] == env_id]
-    return own if len(own) else posterior.crossings
+    return posterior.of_task(env_id)

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Num
 
-from bayescale.curves import CURVE_COLUMNS, run_columns
+from bayescale.curves import SETTING_COLUMNS, run_columns
 from bayescale.errors import InputError
 from bayescale.laws import log_batch_room, log_data_ratio, log_optimum, log_size_ratio, penalty
 from bayescale.tables import Column, Table, check_columns
 from bayescale.thresholds import increasing_thresholds
 
 DESIGN_COLUMNS = (
-    *(column for column in CURVE_COLUMNS if column.name in ("env_id", "utd", "batch_size", "learning_rate")),
+    *SETTING_COLUMNS,
     Column("seeds", "integer", above=0, optional=True),
 )
 SIMULATED = "simulated"  # the algorithm of runs whose design names none

@@ -5,6 +5,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -162,6 +163,8 @@ def check_columns(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     """
     frame = _columns_from_index(table.frame)
     table = Table(frame, table.source, table.place)
+    if frame.columns.nlevels > 1:
+        raise InputError(f"{table.source} has column names of several levels. Give each column one name.")
     if frame.columns.has_duplicates:
         repeated = frame.columns[frame.columns.duplicated()][0]
         raise InputError(f"{table.source} has the column '{repeated}' twice. Keep one of them.")
@@ -236,7 +239,7 @@ def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
 
 def _parsed(table: Table, column: Column, values: pd.Series) -> pd.Series:
     """Numbers from text or objects; text only from a CSV file, which holds nothing else."""
-    kinds = (Real, str) if table.place == "line" else (Real,)
+    kinds = (Real, Decimal, str) if table.place == "line" else (Real, Decimal)
     fit = values.map(lambda value: isinstance(value, kinds) and not isinstance(value, bool))
     number = pd.to_numeric(values.astype(object).where(fit), errors="coerce").astype(np.float64)
     remedy = "Convert the column with pandas.to_numeric." if table.place == "row" else None

@@ -105,6 +105,8 @@ class JointModel(Surface):
                 draw(f"{name}_drift")
                 standard(f"{name}_drift_z", tasks)
                 standard(f"{name}_walk_z", tasks, levels - 1)
+        if "size_share" in shares:
+            standard("log_gamma_z", tasks)
         for name in shares:
             exponent = EXPONENTS[name]
             draw(name)

@@ -80,6 +80,7 @@ PRIORS: dict[str, Prior] = {
     "size_share_sd": fixed(1.0),  # logit, between tasks
     "size_share_drift": normal(0.5, 0.7),  # logit per half range of the thresholds; high returns ask for large critics
     "log_gamma": normal(log(0.8), 0.6),  # exponent of the data in critic parameters, 0.25 to 2.7 within two scales
+    "log_gamma_sd": fixed(0.5),  # log exponent, between tasks: in some of them small critics hardly learn
     "log_gamma_drift": normal(0.0, 0.2),  # log exponent per half range of the thresholds
     "batch_size_room": lognormal(0.5, 1.0),  # B* of an endless critic over that at the mean size, less 1
     "batch_size_gamma": lognormal(0.5, 0.5),  # exponent of that shortfall in critic parameters

@@ -10,8 +10,8 @@ size N_e, and x the threshold scaled to [-1, 1]:
 
 which is D_min + (a/utd)^alpha + (b/N)^gamma, written as shares of the data at the reference: q of what a larger critic
 would save, (1 - q) w of what nothing would. room is how much larger a batch a larger critic bears.
-w, q, m_B and m_eta vary by task, and over x along a line and a random walk of the task's own; alpha_B and alpha_eta
-and the log curvatures in K depart by task from shared lines in x; alpha and gamma follow shared lines.
+w, q, m_B and m_eta vary by task, and over x along a line and a random walk of the task's own; alpha_B, alpha_eta,
+gamma and the log curvatures in K depart by task from shared lines in x; alpha follows a shared line.
 Axes that do not vary within any task have no parameters.
 """
 
@@ -147,9 +147,9 @@ class Surface:
             ratio = log_data_ratio(points.log_utd[:, None], share, jnp.exp(self._line(sites, "log_alpha")))
         if "model_size" in self.varying:
             share = jax.nn.sigmoid(self._by_task(sites, "size_share", "size_share"))[points.task]
-            ratio = log_size_ratio(
-                ratio, points.log_model_size[:, None], share, jnp.exp(self._line(sites, "log_gamma"))
-            )
+            departure = self._fixed("log_gamma_sd") * sites["log_gamma_z"][:, None]
+            gamma = jnp.exp(self._line(sites, "log_gamma") + departure)[points.task]
+            ratio = log_size_ratio(ratio, points.log_model_size[:, None], share, gamma)
         return level + ratio
 
     def _penalty(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:

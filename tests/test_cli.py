@@ -53,6 +53,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["report", "f.nc", "--out", "report.pdf"], "--out must end in .html"),
         (["sweep", "no.toml", "--out", "d"], "the plan no.toml cannot be read"),
         (["sweep", "p.toml", "--out", "d", "--workers", "0"], "Invalid value for '--workers'"),
+        (["fit", "a.csv", "--out", "fit.nc", "--seed", str(2**63)], "Invalid value for '--seed'"),
+        (["demo", "--out", __file__], "test_cli.py is a file; name a folder"),
     ],
 )
 def test_bad_usage(arguments: list[str], said: str, refused: Callable[..., str]) -> None:

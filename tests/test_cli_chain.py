@@ -64,7 +64,9 @@ def test_a_warning_is_one_line_on_standard_error(
     assert said.splitlines() == ["warning: too many draws diverged: sampling anew.", "error: not converged."]
 
 
-def test_predict_writes_a_row_per_configuration_and_threshold(fit_file: Path, tmp_path: Path) -> None:
+def test_predict_writes_a_row_per_configuration_and_threshold(
+    fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     configs = pd.DataFrame(
         {
             "env_id": ["Ant-v4", "Ant-v4", "Never-v1"],
@@ -77,6 +79,8 @@ def test_predict_writes_a_row_per_configuration_and_threshold(fit_file: Path, tm
     configs.to_csv(tmp_path / "configs.csv", index=False)
     out = tmp_path / "predicted.csv"
     assert cli.main(["predict", str(fit_file), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert said == "note: no run of Never-v1 was fitted; this is the prediction for a new task.\n"
     predicted = pd.read_csv(out)
     quantiles = ["q05", "q10", "q25", "q50", "q75", "q90", "q95"]
     law = ["law_q05", "law_q50", "law_q95"]

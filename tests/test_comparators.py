@@ -197,7 +197,7 @@ def test_the_size_law_predicts_and_says_what_it_lacks() -> None:
     with pytest.raises(InputError, match="two or more UTDs or model sizes"):
         fit_size_law(alike)
     with pytest.raises(InputError, match="no run reaches"):
-        fit_size_law(made_crossings().assign(censored=True))
+        fit_size_law(made_crossings().assign(censored=True, env_steps_upper=np.inf))
 
 
 def test_a_run_of_a_cell_that_mostly_fails_is_no_residual_of_the_size_law() -> None:

@@ -1,3 +1,6 @@
+import signal
+import threading
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -49,6 +52,21 @@ def test_chains_go_on_until_they_have_converged():
     for name, values in short.draws.items():
         assert values.shape[:2] == (4, 50)
         np.testing.assert_array_equal(values, posterior.draws[name][:, :50])
+
+
+def test_ctrl_c_ends_the_chains_within_a_block(monkeypatch):
+    """Without that, the chains would go on to the end of their hundred thousand draws."""
+    blocks = []
+
+    def interrupt(done):
+        blocks.append(done)
+        if len(blocks) == 1:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    monkeypatch.setattr(inference, "_progress", lambda _: nullcontext((interrupt, lambda _: None)))
+    with pytest.raises(KeyboardInterrupt):
+        bs.fit(simulated_crossings(), chains=4, draws=100_000)
+    assert len(blocks) <= 50
 
 
 def test_chains_whose_draws_diverge_start_anew_in_shorter_steps(monkeypatch):

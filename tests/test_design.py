@@ -203,6 +203,13 @@ def test_values_add_over_tasks() -> None:
     np.testing.assert_allclose(both["score"], 2 * one["score"])  # the stand-in's tasks are one and the same
 
 
+def test_costs_that_add_up_to_the_budget_are_within_it() -> None:
+    """Three runs of a tenth make three tenths, not a bit more."""
+    tenth = {"prices": bs.Prices(flop=0.0, env_step=0.1), "n": 5}
+    assert len(following(FEW, candidates(env_steps=1), budget=0.3, **tenth)) == 3
+    assert len(following(FEW, candidates(env_steps=1), budget=0.299, **tenth)) == 2
+
+
 def both_tasks() -> pd.DataFrame:
     crossings = stand_in(np.log(SURE), draws=2).crossings
     return pd.concat([crossings, crossings.assign(env_id="Other-v0")], ignore_index=True)

@@ -9,6 +9,7 @@ from bayescale import cli
 from bayescale.extrapolation import at_thresholds
 from bayescale.posterior import Posterior
 from bayescale.run_times import RunTimes
+from tests.prior_posterior import prior_posterior
 
 LEVELS = np.linspace(300.0, 600.0, 7)
 BEYOND = np.array([660.0, 720.0, 780.0])
@@ -82,6 +83,8 @@ def test_a_budget_buys_its_length(posterior: Posterior) -> None:
     per_step = 10 * 1e5 * 256 * 2.0 + 4e9
     bought = bs.performance(posterior, CONFIG, budget=per_step * 40_000, prices=prices)
     pd.testing.assert_frame_equal(bought, bs.performance(posterior, CONFIG, env_steps=40_000.0), rtol=1e-9)
+    of_the_fit = bs.performance(posterior, CONFIG.drop(columns="model_size"), budget=per_step * 40_000, prices=prices)
+    assert of_the_fit["env_steps"].item() == pytest.approx(40_000)
 
 
 def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
@@ -91,6 +94,10 @@ def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
         bs.performance(posterior, CONFIG.assign(env_steps=5), env_steps=5.0)
     with pytest.raises(bs.InputError, match="env_steps must be finite and > 0"):
         bs.performance(posterior, CONFIG, env_steps=-1.0)
+    with pytest.raises(bs.InputError, match="configurations: env_steps must be a number; got 10,000 at row 0"):
+        bs.performance(posterior, CONFIG.assign(env_steps="10,000"))
+    with pytest.raises(bs.InputError, match=r"need at least 3 fitted thresholds; got 2\. Fit more"):
+        bs.performance(prior_posterior(), CONFIG, env_steps=1e5)
     with pytest.raises(bs.InputError, match="at least the lowest fitted, 300"):
         posterior.predict(CONFIG, [200.0, 400.0])
     times = RunTimes(*(np.ones((5, 1, 2)) for _ in range(4)))
@@ -149,7 +156,7 @@ def test_each_point_has_its_own_ceiling_and_one_that_the_highest_threshold_reach
     assert reached.tolist() == [[True] * 3 + [False] * 3, [True] * 4 + [False] * 2, [True] * 6]
 
 
-def test_the_command_writes_returns(posterior: Posterior, tmp_path) -> None:
+def test_the_command_writes_returns(posterior: Posterior, tmp_path, capsys) -> None:
     posterior.save(tmp_path / "fit.nc")
     CONFIG.to_csv(tmp_path / "configs.csv", index=False)
     out = tmp_path / "returns.csv"
@@ -158,6 +165,11 @@ def test_the_command_writes_returns(posterior: Posterior, tmp_path) -> None:
     expected = bs.performance(posterior, CONFIG, env_steps=40_000.0)
     np.testing.assert_allclose(pd.read_csv(out)["q50"], expected["q50"])
     assert cli.main(arguments) == 2
+    lengths = tmp_path / "lengths.csv"
+    CONFIG.assign(env_steps="10,000").to_csv(lengths, index=False)
+    capsys.readouterr()
+    assert cli.main([*arguments[:3], str(lengths), *arguments[4:]]) == 2
+    assert f"{lengths}: env_steps must be a number; got 10,000 at line 2" in capsys.readouterr().err
     predict = ["predict", str(tmp_path / "fit.nc"), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]
     assert cli.main([*predict, "--thresholds", "600,700"]) == 0
     assert list(pd.read_csv(out)["threshold"]) == [600.0, 700.0]

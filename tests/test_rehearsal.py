@@ -62,12 +62,15 @@ def test_bad_arguments_are_refused():
         bs.prior_predictive(CONFIGS, priors={"beta": PRIORS["log_alpha"]})
     with pytest.raises(InputError, match=r"draws must be at least 1; got 0\."):
         bs.prior_predictive(CONFIGS, draws=0)
-    with pytest.raises(InputError, match=r"configs must have utd finite and > 0"):
+    with pytest.raises(InputError, match=r"the table of configurations: utd must be > 0; got -1\.0"):
         bs.prior_predictive(CONFIGS.assign(utd=-1.0))
     with pytest.raises(InputError, match=r"env_steps and horizon must be finite and > 0; got -1\."):
         bs.check_design(CONFIGS, 1000, 1e6, rng, env_steps=-1)
     with pytest.raises(InputError, match=r"datasets must be at least 1; got 0\."):
         bs.check_design(CONFIGS, 1000, 1e6, rng, datasets=0)
+    for size, said in (("small", "a number; got small"), (np.nan, "filled in; got nan"), (-5, "> 0; got -5")):
+        with pytest.raises(InputError, match=f"design: model_size must be {said}"):
+            bs.check_design(CONFIGS.assign(model_size=size), 1000, 1e6, rng)
 
 
 PLAN = """

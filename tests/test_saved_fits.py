@@ -1,5 +1,7 @@
-"""A fit saved in format 1, of eight draws: it must go on meaning what it meant when it was written."""
+"""A fit saved in format 2, of eight draws: it must go on meaning what it meant when it was written."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 import bayescale as bs
 
-FILE = Path(__file__).parent / "data" / "fit_format_1.nc"
+FILE = Path(__file__).parent / "data" / "fit_format_2.nc"
 CONFIGS = pd.DataFrame(
     {"env_id": "Pendulum-v1", "utd": [1.0, 16.0], "batch_size": [64, 64], "learning_rate": [1e-3, 3e-3]}
 )
@@ -25,10 +27,52 @@ def test_a_fit_of_an_earlier_version_answers_as_it_did():
 
 
 def test_a_fit_in_another_format_is_refused_with_the_version_that_reads_it(monkeypatch):
-    monkeypatch.setattr("bayescale.posterior.FORMAT", 2)
-    said = r"fit_format_1\.nc was written by bayescale 0\.1\.0 in format 1, not 2; fit it again, or read it with that"
+    monkeypatch.setattr("bayescale.posterior.FORMAT", 3)
+    said = r"fit_format_2\.nc was written by bayescale 0\.1\.0 in format 2, not 3; fit it again, or read it with that"
     with pytest.raises(bs.InputError, match=said):
         bs.load(FILE)
+
+
+def test_a_damaged_fit_is_refused(tmp_path):
+    """Whatever eight bytes are overwritten: it loads as it was, or not at all."""
+    whole = FILE.read_bytes()
+    expected = bs.load(FILE)
+    said = set()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(whole) - 8, 60):
+        spoilt = bytearray(whole)
+        spoilt[place : place + 8] = rng.bytes(8)
+        (tmp_path / "fit.nc").write_bytes(spoilt)
+        try:
+            posterior = bs.load(tmp_path / "fit.nc")
+        except bs.InputError as error:
+            said.add(str(error).removeprefix(f"{tmp_path / 'fit.nc'} ").split(" (")[0])
+        else:
+            pd.testing.assert_frame_equal(posterior.crossings, expected.crossings)
+            for name, values in posterior.draws.items():
+                np.testing.assert_array_equal(values, expected.draws[name])
+    assert said == {
+        "holds no posterior that this version of bayescale reads",
+        "is damaged: what it holds is not what was saved. Copy it again, or fit it again.",
+    }
+
+
+def test_a_disk_that_is_full_before_the_end_leaves_python_and_the_old_file_alone(tmp_path):
+    (tmp_path / "fit.nc").write_text("old")
+    program = f"""
+import resource, bayescale as bs
+posterior = bs.load({str(FILE)!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    posterior.save("fit.nc")
+except bs.InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "fit.nc cannot be written (File too large). Free some space or choose another.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.nc"]
+    assert (tmp_path / "fit.nc").read_text() == "old"
 
 
 def test_a_netcdf_file_of_something_else_is_refused(tmp_path):

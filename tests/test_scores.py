@@ -39,6 +39,18 @@ def test_the_truth_covers_ninety_percent_and_wrong_medians_or_widths_do_not() ->
     assert truth.width90 == pytest.approx(0.3 * (norm.ppf(0.95) - norm.ppf(0.05)))
 
 
+def test_thresholds_closer_than_five_digits_are_told_apart_and_still_match_when_they_went_through_a_file() -> None:
+    close = [1_000_010.0, 1_000_020.0]
+    runs = pd.concat([observed(1000.0 * (k + 1)).assign(threshold=J) for k, J in enumerate(close)], ignore_index=True)
+    right = pd.concat([predictions(1000.0 * (k + 1), 0.1).assign(threshold=J) for k, J in enumerate(close)])
+    assert bs.score(right, runs).male == pytest.approx(0.0)
+    swapped = right.assign(threshold=close[::-1])
+    assert bs.score(swapped, runs).male == pytest.approx(np.log(2.0))
+    assert bs.score(right.assign(threshold=[1_000_012.0, 1_000_019.0]), runs).male == pytest.approx(0.0)
+    with pytest.raises(InputError, match="predictions lack 2 of 2 observations"):
+        bs.score(right.assign(threshold=[1_000_100.0, 1_000_200.0]), runs)
+
+
 def test_scores_of_one_run_worked_by_hand() -> None:
     seen = bs.score(predictions(1000.0, 1.0), observed(2000.0))
     excess = np.log(2000.0) - np.log(1000.0) - norm.ppf(LEVELS)

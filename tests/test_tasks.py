@@ -34,6 +34,8 @@ def test_each_algorithm_is_predicted_by_its_own_runs() -> None:
     assert middle["SAC"] == pytest.approx(5e4, rel=0.15)
     assert middle["BRO"] == pytest.approx(15e4, rel=0.15)
     assert bs.score(predicted, table).coverage90 > 0.85
+    named, bare = (bs.coverage(posterior, one, np.random.default_rng(0)) for one in (posterior.named(table), table))
+    pd.testing.assert_frame_equal(named, bare)  # configurations of two algorithms are not one
     swapped = predicted.assign(algorithm=predicted["algorithm"].map({"SAC": "BRO", "BRO": "SAC"}))
     assert bs.score(swapped, table).coverage90 < 0.1  # the control that must fail
     by_name = posterior.predict(configs.assign(env_id="SAC/Known-v0").drop(columns="algorithm"))

@@ -7,6 +7,7 @@ import typer
 
 from bayescale.commands.files import write_csv
 from bayescale.commands.options import (
+    MAX_SEED,
     Chains,
     CurveFiles,
     Draws,
@@ -42,7 +43,7 @@ def compare(
     chains: Chains = 4,
     draws: Draws = 1000,
     warmup: Warmup = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of samplers and bootstraps.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of samplers and bootstraps.")] = 0,
 ) -> None:
     """Score every method on runs held out of its fit."""
     check_output(out, ".csv")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayescale.commands.files import load_posterior, note_new_tasks, read_candidates, write_csv
-from bayescale.commands.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, Task
+from bayescale.commands.options import MAX_SEED, EnvStepPrice, FitFile, FlopPrice, ModelSize, Task
 from bayescale.commands.progress import say
 from bayescale.errors import Infeasible, InputError
 from bayescale.outputs import check_output, written
@@ -74,7 +74,7 @@ def next_runs(
     env_step_price: EnvStepPrice = 4e9,
     flop_price: FlopPrice = 1.0,
     model_size: ModelSize = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated results.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the simulated results.")] = 0,
 ) -> None:
     """Choose the runs that teach most for their cost."""
     if not 0 < budget < math.inf:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayescale.commands.files import read_design, write_csv
+from bayescale.commands.options import MAX_SEED
 from bayescale.errors import InputError
 from bayescale.outputs import check_output
 
@@ -31,7 +32,7 @@ def check_design(
     ] = None,
     thresholds: Annotated[int, typer.Option(min=1, metavar="K", help="How many thresholds will be fitted.")] = 1,
     datasets: Annotated[int, typer.Option(min=1, help="Data sets to simulate and fit.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the simulation.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="CHECK.csv", help="Write the table here too.")] = None,
 ) -> None:
     """Say what a grid would tell of the law, before it is run."""

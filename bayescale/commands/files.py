@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bayescale.posterior import Posterior
+    from bayescale.tables import Column
 
 
 def read_candidates(path: Path) -> "pd.DataFrame":
@@ -22,12 +23,12 @@ def read_candidates(path: Path) -> "pd.DataFrame":
     return check_columns(read_table(path, ("env_id",)), CANDIDATE_COLUMNS).reset_index(drop=True)
 
 
-def read_configs(path: Path) -> "pd.DataFrame":
-    """The configurations of a file, checked, one row each."""
+def read_configs(path: Path, *further: "Column") -> "pd.DataFrame":
+    """The configurations of a file, checked, with further columns to check, one row each."""
     from bayescale.curves import SETTING_COLUMNS
     from bayescale.tables import check_columns, read_table
 
-    return check_columns(read_table(path, ("env_id",)), SETTING_COLUMNS).reset_index(drop=True)
+    return check_columns(read_table(path, ("env_id",)), (*SETTING_COLUMNS, *further)).reset_index(drop=True)
 
 
 class Design(NamedTuple):
@@ -49,7 +50,7 @@ def read_design(path: Path) -> Design:
 
     from bayescale.runners import load_plan
 
-    names = [column.name for column in DESIGN_COLUMNS if column.name != "seeds"]
+    names = ["env_id", "utd", "batch_size", "learning_rate"]
     runs = load_plan(path).runs
     if len({(run.algorithm, run.hidden_width) for run in runs}) > 1:
         raise InputError(f"the plan {path} has several algorithms or widths; give a plan of one, or a table.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayescale.commands.options import (
+    MAX_SEED,
     Chains,
     CurveFiles,
     Draws,
@@ -30,7 +31,7 @@ def fit(
     chains: Chains = 4,
     draws: Draws = 1000,
     warmup: Warmup = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the sampler.")] = 0,
     allow_unconverged: Annotated[
         bool,
         typer.Option("--allow-unconverged", help="Write the draws as they are, and say so if they cannot be trusted."),

@@ -11,6 +11,8 @@ from bayescale.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+MAX_SEED = 2**63 - 1
+
 FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="A posterior that `bayescale fit` wrote.")]
 Task = Annotated[str, typer.Option("--env", metavar="ENV", help="The task, as in the column env_id.")]
 ModelSize = Annotated[

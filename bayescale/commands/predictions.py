@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bayescale.commands.files import load_posterior, read_configs, write_csv
+from bayescale.commands.files import load_posterior, note_new_tasks, read_configs, write_csv
 from bayescale.commands.options import (
     CeilingOption,
     EnvStepPrice,
@@ -34,10 +34,9 @@ def predict(
     """Predict the env steps until new runs reach each threshold."""
     check_output(out, ".csv")
     configs = read_configs(at)
-    import bayescale as bs
-
-    returns = parse_thresholds(thresholds)
-    write_csv(bs.load(fit).predict(configs, returns, parse_ceiling(ceiling)), out)
+    posterior = load_posterior(fit)
+    note_new_tasks(posterior, posterior.named(configs)["env_id"].unique())
+    write_csv(posterior.predict(configs, parse_thresholds(thresholds), parse_ceiling(ceiling)), out)
 
 
 def performance(
@@ -59,11 +58,15 @@ def performance(
 ) -> None:
     """Predict the return that new runs reach within a length or a budget."""
     check_output(out, ".csv")
-    configs = read_configs(at)
+    from bayescale.configs import LENGTH
+
+    configs = read_configs(at, LENGTH)
     import bayescale as bs
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
-    write_csv(bs.performance(bs.load(fit), configs, env_steps, budget, prices, parse_ceiling(ceiling)), out)
+    posterior = load_posterior(fit)
+    note_new_tasks(posterior, posterior.named(configs)["env_id"].unique())
+    write_csv(bs.performance(posterior, configs, env_steps, budget, prices, parse_ceiling(ceiling)), out)
 
 
 def frontier(

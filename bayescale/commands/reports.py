@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bayescale.commands.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, ReturnScaleFile
-from bayescale.outputs import check_folder, check_output
+from bayescale.outputs import check_out_folder, check_output
 
 
 def report(
@@ -39,7 +39,7 @@ def demo(
     ),
 ) -> None:
     """Run the whole chain on the sweep that ships with it."""
-    check_folder(out)
+    check_out_folder(out)
     from bayescale.workflow import demo
 
     print(demo(out))
