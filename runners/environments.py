@@ -95,10 +95,13 @@ class ActionBounds:
 
     def __init__(self, low: NDArray[Any], high: NDArray[Any]) -> None:
         self._low, self._high = low.astype(np.float32), high.astype(np.float32)
+        self._half_span = 0.5 * (self._high - self._low)
 
     def stretch(self, actions: FloatArray) -> FloatArray:
         """Actions of the task, of the same shape."""
-        return self._low + 0.5 * (actions + 1.0) * (self._high - self._low)
+        # Rounding can lift the highest action above its bound, none below the lowest.
+        stretched: FloatArray = np.minimum(self._low + (actions + 1.0) * self._half_span, self._high)
+        return stretched
 
 
 def vector_spaces(
@@ -111,8 +114,15 @@ def vector_spaces(
     """
     if not isinstance(observed, gymnasium.spaces.Box) or len(observed.shape) != 1:
         raise InputError(f"env_id '{env_id}' observes {observed}; agents need a vector. Wrap it in FlattenObservation.")
-    if not isinstance(acted, gymnasium.spaces.Box) or len(acted.shape) != 1 or not acted.is_bounded():
+    if not isinstance(acted, gymnasium.spaces.Box) or len(acted.shape) != 1 or not _bounded(acted):
         raise InputError(
             f"env_id '{env_id}' acts in {acted}; agents need a bounded continuous vector. Choose another task."
         )
     return observed, acted
+
+
+def _bounded(space: gymnasium.spaces.Box) -> bool:
+    """Whether the space has bounds between which [-1, 1] can be stretched in float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = space.high.astype(np.float32) - space.low.astype(np.float32)
+    return bool(np.isfinite(span).all())
