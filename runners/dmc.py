@@ -2,10 +2,12 @@
 
 Observations are the task's own, one after the other. Rewards lie in [0, 1] and nearly all episodes take 1,000 steps, so
 returns lie in [0, 1000], with actions repeated or not. The time limit ends an episode with discount 1: a truncation. A
-task that ends one with discount 0 terminates it.
+task that ends one with discount 0 terminates it. No renderer is loaded unless MUJOCO_GL names one, such as egl; of all
+tasks only quadruped-escape needs it.
 """
 
 import difflib
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ class DeepMindTask(gymnasium.Env[FloatArray, FloatArray]):
 
         self._physics_error = PhysicsError
         self._env = suite.load(domain, task)
+        if math.isinf(self._env._step_limit):  # dm_control shows it nowhere else
+            raise InputError(f"env_id '{domain}-{task}' has episodes without end. Choose a task with a time limit.")
         size = sum(int(np.prod(spec.shape)) for spec in self._env.observation_spec().values())
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         bounds = self._env.action_spec()

@@ -12,17 +12,20 @@ A module that an id names is imported by every process that makes the task: put 
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple, Protocol, cast
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from bayescale.errors import InputError
+from bayescale.errors import BayeScaleError, InputError
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+
+SLOW_TO_START = ("playground",)  # suites whose first step compiles for a minute, too long for a check
 
 
 class Outcome(NamedTuple):
@@ -68,17 +71,41 @@ def make_environments(suite: str, env_id: str, groups: int, each: int = 1, actio
     """`groups` times `each` environments of a task, which repeat every action, up to `action_repeat` times in all.
 
     Raises:
-        InputError: the suite has no such task, or it has no vector to observe or no bounded vector to act with, or its
-            environments are not stepped one by one and actions were to be repeated.
+        InputError: the suite has no such task, or it cannot be made here, or it has no vector to observe or no bounded
+            vector to act with, or its environments are not stepped one by one and actions were to be repeated.
         MissingExtra: the suite's package is not installed.
     """
-    made = importlib.import_module(f"bayescale.runners.{suite}").make_environments(env_id, groups, each, action_repeat)
-    return cast("Environments", made)
+    module = importlib.import_module(f"bayescale.runners.{suite}")
+    with _naming(env_id):
+        return cast("Environments", module.make_environments(env_id, groups, each, action_repeat))
 
 
-def check_task(suite: str, env_id: str, action_repeat: int = 1) -> None:
-    """Raises what `make_environments` would."""
-    make_environments(suite, env_id, 1, action_repeat=action_repeat).close()
+def check_task(suite: str, env_id: str, each: int = 1, action_repeat: int = 1) -> None:
+    """Raises what `make_environments` would, and InputError if `each` environments cannot be reset and stepped."""
+    environments = make_environments(suite, env_id, 1, each, action_repeat)
+    with _naming(env_id), closing(environments):
+        if suite not in SLOW_TO_START:
+            environments.reset([0])
+            environments.step(np.zeros((each, environments.action_size), np.float32), np.ones(each, np.bool_))
+
+
+@contextmanager
+def _naming(env_id: str) -> Iterator[None]:
+    """Whatever goes wrong in the code of a task is an InputError that names it."""
+    try:
+        yield
+    except BayeScaleError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"env_id '{env_id}' does not run here ({reason(error)}). Install or correct what is missing, or choose "
+            "another task."
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """Kind and text of an error from foreign code, to stand within a sentence."""
+    return f"{type(error).__name__}: {error}".rstrip(".")
 
 
 def refuse_repeats(env_id: str, action_repeat: int) -> None:

@@ -12,7 +12,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from bayescale.errors import InputError
-from bayescale.runners.environments import Environments, refuse_repeats
+from bayescale.runners.environments import Environments, reason, refuse_repeats
 from bayescale.runners.single_environments import SingleEnvironments
 from bayescale.runners.vector_environments import VectorEnvironments
 
@@ -30,10 +30,7 @@ def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -
     def make() -> gymnasium.Env[Any, Any]:
         return gymnasium.make(spec, disable_env_checker=True)
 
-    try:
-        return SingleEnvironments(env_id, make, groups, each, episode_steps, action_repeat)
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise InputError(f"env_id '{env_id}' needs a package that is not installed: {error}") from None
+    return SingleEnvironments(env_id, make, groups, each, episode_steps, action_repeat)
 
 
 def _registered(env_id: str) -> EnvSpec:
@@ -44,8 +41,8 @@ def _registered(env_id: str) -> EnvSpec:
             importlib.import_module(module)
     except Exception as error:  # whatever the module does
         raise InputError(
-            f"env_id '{env_id}' names a module that cannot be imported ({type(error).__name__}: {error}). Correct it, "
-            "or put its folder on PYTHONPATH."
+            f"env_id '{env_id}' names a module that cannot be imported ({reason(error)}). Correct it, or put its "
+            "folder on PYTHONPATH."
         ) from error
     try:
         return copy.deepcopy(gymnasium.spec(task))

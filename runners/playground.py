@@ -125,12 +125,7 @@ def _load(env_id: str) -> Task:
         config = registry.get_default_config(env_id)
         if jax.default_backend() == "cpu":
             config.impl = "jax"
-        try:
-            env = registry.load(env_id, config)
-        except Exception as error:  # models that cannot be fetched, calls that the installed MuJoCo does not know
-            raise InputError(
-                f"env_id '{env_id}' cannot be loaded by the installed Playground and MuJoCo ({error}). Choose another."
-            ) from None
+        env = registry.load(env_id, config)
         shapes = jax.eval_shape(env.reset, jax.random.PRNGKey(0))
         observed = _part(shapes.obs).shape
         if len(observed) != 1:

@@ -128,11 +128,16 @@ def _train(
 
 
 def check_tasks(runs: Sequence[RunConfig]) -> None:
-    """Nothing, if every task of the runs is there and fits their algorithm; InputError or MissingExtra otherwise."""
+    """Nothing, if every task of the runs can be stepped as they step it; InputError or MissingExtra otherwise."""
     for package in TRAINED_WITH:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "runners")
     from bayescale.runners.environments import check_task
 
-    for task in dict.fromkeys((run.suite, run.env_id, run.action_repeat) for run in runs):
+    # A task may have one environment for one at a time and another for several, be they two or thousands.
+    for task in dict.fromkeys(
+        (run.suite, run.env_id, min(each, 2), run.action_repeat)
+        for run in runs
+        for each in (run.num_envs, run.evaluation_episodes)
+    ):
         check_task(*task)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 import pandas as pd
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from bayescale.runners import run_ensemble
@@ -102,6 +103,10 @@ class Clock(Probe):
         self.steps += 1
         self.position = self.steps / 10
         return Outcome(float(self.steps), self.steps >= 3 and self.action <= 0.5, False)
+
+
+def clocks_at_once(num_envs: int, mode: AutoresetMode = AutoresetMode.SAME_STEP) -> SyncVectorEnv:
+    return SyncVectorEnv([lambda: gymnasium.make("ProbeClock-v0")] * num_envs, autoreset_mode=mode)
 
 
 gymnasium.register("ProbeClock-v0", entry_point=f"{__name__}:Clock", max_episode_steps=5)

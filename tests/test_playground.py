@@ -164,7 +164,7 @@ def test_a_missing_playground_names_the_extra(monkeypatch: pytest.MonkeyPatch) -
     [
         ("Clok", r"env_id 'Clok' is not a task of MuJoCo Playground\. Did you mean 'Clock'\?"),
         ("cartpole-swingup", "Tasks are named as in 'CartpoleSwingup'"),
-        ("Unloadable", r"cannot be loaded by the installed Playground and MuJoCo \(no such call\)"),
+        ("Unloadable", r"does not run here \(AttributeError: no such call\)\."),
     ],
 )
 def test_tasks_that_are_not_there(stand_in: None, env_id: str, said: str) -> None:

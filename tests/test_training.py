@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import bayescale.runners
 from bayescale.curves import validate_curves
 from bayescale.errors import InputError, MissingExtra
-from bayescale.runners import SACConfig, run_ensemble, train
+from bayescale.runners import SACConfig, evaluation, run_ensemble, train
 from bayescale.runners.config import updates_due
 from bayescale.runners.environments import make_environments
 from bayescale.runners.evaluation import FIRST_SEED, Evaluator
@@ -202,6 +202,19 @@ def test_evaluation_against_one_episode_after_another() -> None:
         returns = evaluator.mean_returns(policies, np.array([True, False, True]))
         np.testing.assert_allclose(returns, [np.mean(expected[:2]), np.nan, np.mean(expected[2:])], rtol=1e-12)
     assert len(set(expected)) == 4
+
+
+def test_an_episode_must_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluator = Evaluator("gym", "ProbeClock-v0", members=2, episodes=2)  # cut off after 5 steps
+
+    def returns() -> list[float]:
+        return evaluator.mean_returns(np.ones_like, np.ones(2, np.bool_)).tolist()
+
+    monkeypatch.setattr(evaluation, "MOST_STEPS", 5)
+    assert returns() == [15.0, 15.0]
+    monkeypatch.setattr(evaluation, "MOST_STEPS", 4)
+    with pytest.raises(InputError, match=r"'ProbeClock-v0' .* not end within 4 steps\. Register it with max_episode"):
+        returns()
 
 
 def test_a_run_that_diverges_stops_and_leaves_the_others_alone() -> None:
