@@ -1,4 +1,4 @@
-"""Do fits of published sweeps of critic size and of UTD predict the largest critics, the smallest, and UTD 8?
+"""Do fits of published sweeps of critic size and of UTD predict critics beyond and between the others, and other UTDs?
 
 Data: a folder with width_sweep.parquet and utd_sweep.parquet, the runs of Simba and SimbaV2 (Lee et al., 2025) on
 DeepMind Control as learning-curve tables, evaluated every 50,000 or 100,000 env steps; they do not ship with the
@@ -38,6 +38,7 @@ class Config:
     splits: tuple[Split, ...] = (
         Split("width_sweep", "model_size", 36_028_618),
         Split("width_sweep", "model_size", 604_362),
+        Split("width_sweep", "model_size", 2_322_634),
         Split("utd_sweep", "utd", 8),
         Split("utd_sweep", "utd", 1),
     )
