@@ -39,6 +39,13 @@ class Trained:
     records: tuple[dict[str, Any], ...]
 
 
+@dataclass(frozen=True)
+class Failed:
+    """Why nothing came of a group."""
+
+    reason: str  # one sentence for the user, in place of a worker's traceback
+
+
 def work(group: Ensemble) -> int:
     """How long the group will take beside others, in floats touched; only ratios mean something."""
     return sum(run.env_steps * FLOATS_PER_ENV_STEP + run.gradient_updates * run.working_floats for run in group)
@@ -69,8 +76,8 @@ def train_group(
     return Trained(curves, tuple(_record(run, result) | shared for run, result in zip(group, results, strict=True)))
 
 
-def try_group(task: Task, on_progress: Callable[[float], None]) -> Trained | str:
-    """As `train_group`, or one sentence that says what went wrong, for the user in place of a worker's traceback."""
+def try_group(task: Task, on_progress: Callable[[float], None]) -> Trained | Failed:
+    """As `train_group`, or what went wrong."""
     from bayescale.runners.checkpoints import Checkpoints
 
     path = task.checkpoint
@@ -79,9 +86,9 @@ def try_group(task: Task, on_progress: Callable[[float], None]) -> Trained | str
         seen = path is not None and path.parent.parent.is_dir()
         return train_group(task.group, on_progress, Checkpoints(path, task.seconds_between) if path and seen else None)
     except BayeScaleError as error:
-        return str(error)
+        return Failed(str(error).rstrip("."))
     except Exception as error:
-        return f"a run failed with {type(error).__name__}: {error} (one of {task.group})"
+        return Failed(f"a run failed with {type(error).__name__}: {error}")
 
 
 def _record(run: RunConfig, result: "RunResult") -> dict[str, Any]:

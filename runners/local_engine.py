@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,9 +13,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from bayescale.errors import BayeScaleError
-from bayescale.runners.groups import Task, Trained, try_group
+from bayescale.runners.groups import Failed, Task, Trained, try_group
 
-Event = tuple[int, float | Trained]  # of a group, by number: the share of its steps done, or what came of it
+UNGUARDED = 88  # exit code of a worker that is to begin the sweep anew
+Event = tuple[int, float | Trained | Failed]  # of a group, by number: the share of its steps done, or what came of it
 
 
 @dataclass
@@ -35,7 +37,7 @@ def train_locally(tasks: Sequence[Task], workers: int | None = None) -> Generato
         workers: processes; by default one per core that this process may use.
 
     Raises:
-        BayeScaleError: a run failed or a worker was killed.
+        BayeScaleError: a worker was killed, or the script has no guard.
     """
     waiting = list(reversed(tasks))
     pool: list[_Worker] = []
@@ -47,7 +49,7 @@ def train_locally(tasks: Sequence[Task], workers: int | None = None) -> Generato
                 worker = at_work[link]  # type: ignore[index]  # nothing but links was waited for
                 news = _news(worker)
                 yield worker.task.number, news
-                if isinstance(news, Trained):
+                if isinstance(news, Trained | Failed):
                     del at_work[worker.link]
                     if waiting:
                         worker.task = waiting.pop()
@@ -92,15 +94,18 @@ def _send(worker: _Worker) -> None:
         worker.link.send(worker.task)
 
 
-def _news(worker: _Worker) -> float | Trained:
-    """The worker's next message; one that is a text says what went wrong."""
+def _news(worker: _Worker) -> float | Trained | Failed:
+    """The worker's next message."""
     try:
-        message: float | Trained | str = worker.link.recv()
+        message: float | Trained | Failed = worker.link.recv()
     except (EOFError, ConnectionError):
         worker.process.join()
+        if worker.process.exitcode == UNGUARDED:
+            raise BayeScaleError(
+                "workers run the script once more, which has no guard against it; put what it does under "
+                '`if __name__ == "__main__":`'
+            ) from None
         raise BayeScaleError(f"a worker process died ({_exit_reason(worker.process.exitcode)})") from None
-    if isinstance(message, str):
-        raise BayeScaleError(message)
     return message
 
 
@@ -109,6 +114,12 @@ def _exit_reason(exit_code: int | None) -> str:
         return f"exit code {exit_code}"
     cause = "; too little memory is a usual cause" if exit_code == -signal.SIGKILL else ""
     return f"signal {-exit_code}, {signal.Signals(-exit_code).name}{cause}"
+
+
+def end_unguarded_worker() -> None:
+    """Nothing, but the end of a worker that runs the script of its parent, which lacks the guard, to get ready."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # what multiprocessing itself goes by
+        sys.exit(UNGUARDED)
 
 
 def _work(link: Connection) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
-from bayescale.runners.groups import Task, Trained, try_group
+from bayescale.runners.groups import Failed, Task, Trained, try_group
 from bayescale.runners.local_engine import Event
 
 SECONDS_TO_ANSWER = 10.0
@@ -22,19 +22,26 @@ def check_cluster(address: str | None) -> None:
     """Nothing, if Ray is there and somebody listens at `address`; Ray itself would try for minutes.
 
     Raises:
-        InputError: nobody does.
+        InputError: it is no address, or nobody does.
         MissingExtra: Ray is not installed.
     """
     try:
         import ray  # noqa: F401 - only whether it is there
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "ray", "ray") from None
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if port.isdecimal():
-        try:
-            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
-        except OSError as error:
-            raise InputError(f"no Ray cluster answers at '{address}' ({error}). Start one or correct it.") from None
+    if address in (None, "auto"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and "/" not in host and port.isdecimal() and 0 < int(port) < 2**16):
+        raise InputError(f"address must be HOST:PORT, ray://HOST:PORT or auto; got '{address}'. Correct it.")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise InputError(f"no Ray cluster answers at '{address}' ({error}). Start one or correct it.") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def train_on_ray(
@@ -45,17 +52,22 @@ def train_on_ray(
     Args:
         tasks: what to train; each takes one core of a node.
         workers: groups under way at once; by default as many as the cluster has cores for.
-        address: of the cluster, as `ray.init` takes it: HOST:PORT, ray://HOST:PORT, auto. None: the cluster that this
-            process is connected to, or a new one on this machine.
+        address: of the cluster: HOST:PORT, ray://HOST:PORT, or auto for one that was started on this machine. None: the
+            cluster that this process is connected to, or a new one on this machine.
 
     Raises:
-        BayeScaleError: a run failed, or a group's nodes died time and again.
+        InputError: Ray finds no cluster at `address`.
+        BayeScaleError: a group's nodes died time and again.
     """
     import ray
 
     own = not ray.is_initialized()
     if own:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as error:
+            place = "on this machine" if address is None else f"at '{address}'"
+            raise InputError(f"Ray has no cluster {place} ({_first_line(error)}). Start one by ray start.") from None
     begin = ray.remote(num_cpus=1, max_retries=TRIES_MORE)(_train).remote
     waiting, under_way = list(reversed(tasks)), dict[Any, Task]()
     try:
@@ -66,12 +78,9 @@ def train_on_ray(
             (ended,), _ = ray.wait(list(under_way), num_returns=1)
             task = under_way.pop(ended)
             try:
-                result: Trained | str = ray.get(ended)
+                result: Trained | Failed = ray.get(ended)
             except ray.exceptions.RayError as error:
-                reason = str(error).strip().splitlines()[0].rstrip(".")
-                raise BayeScaleError(f"Ray gave up a group of runs ({reason})") from None
-            if isinstance(result, str):
-                raise BayeScaleError(result)
+                raise BayeScaleError(f"Ray gave up a group of runs ({_first_line(error)})") from None
             yield task.number, result
     finally:
         for unfinished in under_way:
@@ -80,5 +89,5 @@ def train_on_ray(
             ray.shutdown()
 
 
-def _train(task: Task) -> Trained | str:
+def _train(task: Task) -> Trained | Failed:
     return try_group(task, lambda _share: None)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners.config import RunConfig
-from bayescale.runners.groups import Task, Trained, work
-from bayescale.runners.local_engine import Event, train_locally
+from bayescale.runners.ensembles import Ensemble
+from bayescale.runners.groups import Failed, Task, Trained, work
+from bayescale.runners.local_engine import Event, end_unguarded_worker, train_locally
 from bayescale.runners.plan import Plan, load_plan
 from bayescale.runners.progress import Progress, Tally
 from bayescale.runners.ray_engine import check_cluster, train_on_ray
@@ -17,6 +18,7 @@ from bayescale.runners.sweep_folder import checkpoint_file, merge_groups, open_f
 from bayescale.whole_files import remove_partial_files
 
 ENGINES = ("local", "ray")
+SHOWN = 5  # settings of groups that failed
 TRAINED_WITH = ("torch", "gymnasium", "threadpoolctl")  # what the extra `runners` must bring
 
 
@@ -57,9 +59,11 @@ def run_sweep(
     Raises:
         InputError: a bad plan, folder, engine or number of workers, or a sweep at work there, before anything runs.
         MissingExtra: a package of the extra `runners`, or ray, is not installed.
-        BayeScaleError: a worker was killed or failed; finished runs are kept.
+        BayeScaleError: a worker was killed, or runs failed, after all others; finished runs are kept. Or none was
+            evaluated.
         SweepInterrupted: Ctrl-C; finished runs are kept.
     """
+    end_unguarded_worker()
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got '{engine}'. Leave it out for 'local'.")
     if address is not None and engine != "ray":
@@ -83,17 +87,19 @@ def run_sweep(
         ]
         waiting.sort(key=lambda task: -work(task.group))  # longest first, so that no core idles at the last
         if waiting:
-            _finish(out, _train(waiting, workers, engine, address), Tally(groups, finished), on_progress)
+            _finish(out, groups, _train(waiting, workers, engine, address), Tally(groups, finished), on_progress)
         return merge_groups(out, groups)
 
 
 def _finish(
     out: Path,
+    groups: Sequence[Ensemble],
     training: Generator[Event, None, None],
     tally: Tally,
     on_progress: Callable[[Progress], None] | None,
 ) -> None:
-    """Keeps each group that training ends; what stops it leaves those before and says how to go on."""
+    """Keeps each group that training ends; what stops it, or fails, leaves the others and says how to go on."""
+    failed: dict[int, str] = {}
 
     def report() -> None:
         if on_progress is not None:
@@ -106,6 +112,8 @@ def _finish(
                 if isinstance(news, Trained):
                     write_group(out, number, news)
                     tally.finish(number)
+                elif isinstance(news, Failed):
+                    failed[number] = news.reason
                 else:
                     tally.advance(number, news)
                 report()
@@ -117,6 +125,17 @@ def _finish(
         ) from None
     finally:
         remove_partial_files(out)
+    if failed:
+        raise BayeScaleError(
+            f"{len(failed)} of {len(groups)} groups of runs in {out} failed: {_settings([groups[i] for i in failed])}. "
+            f"The first said: {next(iter(failed.values()))}. The others are kept; resume (--resume) repeats these only."
+        )
+
+
+def _settings(groups: Sequence[Ensemble]) -> str:
+    """Tasks and UTDs of the groups, the first few."""
+    said = list(dict.fromkeys(f"{group[0].env_id} at utd {group[0].utd:g}" for group in groups))
+    return ", ".join(said[:SHOWN]) + (f" and {len(said) - SHOWN} more" if len(said) > SHOWN else "")
 
 
 def _train(

@@ -43,6 +43,7 @@ def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> Iterator[
     Raises:
         InputError: the folder holds results and `resume` is false, it belongs to another plan, or a sweep is at work.
     """
+    groups_in(out, runs)  # refuses what is no sweep's before anything is made
     try:
         (out / "groups").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,9 +55,6 @@ def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> Iterator[
 def _ready_groups(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[Ensemble]:
     groups = groups_in(out, runs)
     if groups is None:
-        ours = (path.name == LOCK or PARTIAL.fullmatch(path.name) for path in out.rglob("*") if path.is_file())
-        if not all(ours):
-            raise InputError(f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder.")
         groups = make_ensembles(runs)
         position = {run: i for i, run in enumerate(runs)}
         numbers = [[position[run] for run in group] for group in groups]
@@ -72,10 +70,13 @@ def groups_in(out: Path, runs: Sequence[RunConfig]) -> list[Ensemble] | None:
     """The groups of a sweep that was begun in `out`; None if there is none.
 
     Raises:
-        InputError: the sweep is of other runs.
+        InputError: the sweep is of other runs, or the folder holds something else.
     """
     path = out / PLAN
     if not path.exists():
+        ours = (path.name == LOCK or PARTIAL.fullmatch(path.name) for path in out.rglob("*") if path.is_file())
+        if not all(ours):
+            raise InputError(f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder.")
         return None
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
@@ -129,14 +130,24 @@ def read_group(out: Path, number: int) -> Trained | None:
 
 
 def merge_groups(out: Path, groups: Sequence[Ensemble]) -> Path:
-    """Writes the manifest and the table of all runs, sorted by run and env_steps, and returns the table's path."""
+    """Writes the manifest and the table of all runs, sorted by run and env_steps, and returns the table's path.
+
+    Raises:
+        BayeScaleError: there is no table, as no run was evaluated.
+    """
     finished = [cast(Trained, read_group(out, number)) for number in range(len(groups))]
     with _whole(out / "manifest.jsonl") as partial:
         partial.write_text("".join(f"{json.dumps(record)}\n" for trained in finished for record in trained.records))
-    table = out / "curves.parquet"
-    write_curves(read_curves(trained.curves for trained in finished if not trained.curves.empty), table)
+    table, curves = out / "curves.parquet", [trained.curves for trained in finished if not trained.curves.empty]
+    if curves:
+        write_curves(read_curves(curves), table)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)  # with what workers of a killed sweep may have left
     sync_folder(out)
+    if not curves:
+        raise BayeScaleError(
+            f"all {sum(map(len, groups))} runs in {out} diverged before their first evaluation, see manifest.jsonl. "
+            "Check that observations and rewards of the task are finite, and choose a new folder."
+        )
     return table
 
 

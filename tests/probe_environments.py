@@ -1,6 +1,8 @@
 """Tasks so small that their values are known in closed form; importing this module registers them with Gymnasium."""
 
 import dataclasses
+import math
+import os
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -109,8 +111,27 @@ def clocks_at_once(num_envs: int, mode: AutoresetMode = AutoresetMode.SAME_STEP)
     return SyncVectorEnv([lambda: gymnasium.make("ProbeClock-v0")] * num_envs, autoreset_mode=mode)
 
 
+class Failing(Probe):
+    """Reward 1, then termination; its tenth step raises while the environment variable PROBE_FAILS is set."""
+
+    steps = 0
+
+    def outcome(self) -> Outcome:
+        self.steps += 1
+        if self.steps == 10 and "PROBE_FAILS" in os.environ:
+            raise ValueError("the simulator is down")
+        return Outcome(1.0, True, False)
+
+
+class Unseen(ConstantReward):
+    """Observes NaN."""
+
+    def start(self) -> float:
+        return math.nan
+
+
 gymnasium.register("ProbeClock-v0", entry_point=f"{__name__}:Clock", max_episode_steps=5)
-for _probe in (ConstantReward, ObservedReward, DelayedReward, ActionReward, Truncated):
+for _probe in (ConstantReward, ObservedReward, DelayedReward, ActionReward, Truncated, Failing, Unseen):
     gymnasium.register(f"Probe{_probe.__name__}-v0", entry_point=f"{__name__}:{_probe.__name__}")
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bayescale.curves import read_curves
-from bayescale.errors import InputError, MissingExtra
+from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners import make_plan, run_ensemble, run_sweep, train
 from bayescale.runners.accounting import PARTS
 from bayescale.runners.groups import Trained, train_group
@@ -77,6 +77,30 @@ def test_a_group_without_any_evaluation_is_kept(tmp_path: Path) -> None:
     assert read is not None
     assert read.curves.empty
     assert read.records == tuple({"group": 0} | record for record in whole.records)
+
+
+def test_a_sweep_without_any_evaluation_says_so(tmp_path: Path) -> None:
+    content = {"env_id": "tests.probe_environments:ProbeUnseen-v0", "utd": [0.5], "batch_size": [8], "env_steps": 90}
+    out = tmp_path / "out"
+    for _ in range(2):
+        with pytest.raises(
+            BayeScaleError, match=r"all 2 runs in .*out diverged before their first evaluation, see mani"
+        ):
+            run_sweep(make_plan(CONTENT | content), out, resume=True, workers=1)
+    assert names(out) == {"groups", "groups/00000.parquet", "plan.json", "sweep.lock", "manifest.jsonl"}
+    assert {json.loads(line)["status"] for line in (out / "manifest.jsonl").read_text().splitlines()} == {"diverged"}
+
+
+def test_a_script_without_the_guard_is_told_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from bayescale.runners import make_plan, run_sweep\n"
+        f"run_sweep(make_plan({CONTENT!r}), {str(tmp_path / 'out')!r}, resume=True, workers=2)\n"
+    )
+    said = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True).stderr
+    assert said.count("Traceback") == 1, "the workers' own say nothing more"
+    assert "workers run the script once more" in said.splitlines()[-1]
+    assert 'put what it does under `if __name__ == "__main__":`' in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bayescale.errors import BayeScaleError, InputError
-from bayescale.runners import make_plan, run_sweep
+from bayescale.runners import estimate, make_plan, run_sweep
 from bayescale.runners.progress import Progress
 from bayescale.runners.sweep_folder import group_file, read_group, write_group
 from tests.small_sweep import CONTENT, PLAN, kept, names
@@ -92,6 +92,14 @@ def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
     with pytest.raises(InputError, match=r"holds files but no plan\.json"):
         run_sweep(PLAN, copied, resume=True)
     assert names(copied) == before - {"plan.json"}
+
+
+def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    for begin in (run_sweep, estimate):
+        with pytest.raises(InputError, match=r"holds files but no plan\.json, so no sweep began there\. Choose a new"):
+            begin(PLAN, tmp_path)
+    assert names(tmp_path) == {"notes.txt"}
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Sweeps on a real Ray cluster of three nodes on this machine: a head that trains nothing and two that do."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -8,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from bayescale.errors import InputError, MissingExtra
+from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners import Progress, make_plan, run_sweep
+from bayescale.runners.groups import Failed, Task, Trained
+from bayescale.runners.ray_engine import train_on_ray
 
 if find_spec("ray") is None:
     pytest.skip("the extra ray is not installed", allow_module_level=True)
@@ -83,6 +86,36 @@ def test_no_cluster_at_the_address(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no Ray cluster answers at 'localhost:1'.*Start one or correct it"):
         run_sweep(PLAN, tmp_path / "out", engine="ray", address="localhost:1")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "localhost:", "ray://localhost", "localhost:70000", "spark://a:1"])
+def test_what_is_no_address(address: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=rf"address must be HOST:PORT, ray://HOST:PORT or auto; got '{address}'\. Corr"
+    ):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address=address)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_cluster_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(**_settings: Any) -> None:
+        raise ConnectionError("Could not find any running Ray instance.\nMore.")
+
+    monkeypatch.setattr(ray, "init", nowhere)
+    with pytest.raises(
+        BayeScaleError, match=r"Ray has no cluster at 'auto' \(Could not find any running Ray instance\)"
+    ):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address="auto")
+
+
+def test_a_group_that_fails_leaves_the_others_alone(cluster: Any) -> None:
+    sound = PLAN.runs[:1]
+    groups = (dataclasses.replace(sound[0], env_id="Nowhere-v0"),), sound
+    tasks = [Task(number, group, None, 60.0) for number, group in enumerate(groups)]
+    came = dict(train_on_ray(tasks, 1, cluster.address))
+    assert isinstance(came[0], Failed)
+    assert "'Nowhere-v0' is not a registered Gymnasium task" in came[0].reason
+    assert isinstance(came[1], Trained)
 
 
 def test_an_address_asks_for_ray(tmp_path: Path) -> None:

@@ -97,6 +97,29 @@ def test_a_long_group_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path
     assert names(out) == {"groups"} | files
 
 
+def test_runs_that_fail_leave_the_others_alone_and_are_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [f"tests.probe_environments:Probe{name}-v0" for name in ("Failing", "ConstantReward")]
+    plan = make_plan(CONTENT | {"env_id": tasks, "utd": [0.5], "batch_size": [8], "env_steps": 60})
+    out, groups = tmp_path / "out", make_ensembles(plan.runs)
+    monkeypatch.setenv("PROBE_FAILS", "yes")
+    said = r"1 of 2 groups of runs in .*out failed: tests\.probe_environments:ProbeFailing-v0 at utd 0\.5\. The first "
+    said += (
+        r"said: a run failed with ValueError: the simulator is down\. The others are kept; resume \(--resume\) repeats"
+    )
+    for _ in range(2):
+        with pytest.raises(BayeScaleError, match=said) as raised:
+            run_sweep(plan, out, resume=True, workers=1)
+        assert raised.value.exit_code == 1
+        assert not group_file(out, 0).exists()
+        assert group_file(out, 1).exists()
+    monkeypatch.delenv("PROBE_FAILS")
+    table = run_sweep(plan, out, resume=True, workers=1)
+    undisturbed = read_curves(result.curve for group in groups for result in run_ensemble(group))
+    pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
+
+
 def test_resuming_a_finished_sweep_runs_nothing(copied: Path) -> None:
     before = (copied / "curves.parquet").read_bytes()
     (copied / "curves.parquet").unlink()
