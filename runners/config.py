@@ -12,6 +12,8 @@ from typing import ClassVar
 from bayescale.errors import InputError
 
 SUITES = ("gym", "dmc", "playground")
+BEYOND_TABLES = 2**63  # whole numbers from here on
+ROUNDED_UP = 1 + 2**-50  # 0.29 is stored as a little less, and 100 steps make 29 updates all the same
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class RunConfig:
 
     algorithm: ClassVar[str]
     own: ClassVar[tuple[str, ...]] = ("learning_rate", "seed", "gamma", "tau")  # may differ within an ensemble
+    sized_by: ClassVar[tuple[str, ...]] = ("hidden_width", "depth")  # what the critics' size follows from, on a task
     num_envs = 1  # that a run acts in at once; an algorithm that takes many makes a field of it, and of the next
     n_step = 1  # steps of a return before its value is asked for
 
@@ -64,8 +67,8 @@ class RunConfig:
                 raise InputError(f"{name} must lie in (0, 1]; got {getattr(self, name)}. 0.99 and 0.005 are usual.")
         if math.isnan(self.stop_return):
             raise InputError("stop_return must be a number; got nan. Give a return, or leave it out for whole runs.")
-        if self.seed < 0:
-            raise InputError(f"seed must not be negative; got {self.seed}. Number the seeds from 0.")
+        if not 0 <= self.seed < BEYOND_TABLES:
+            raise InputError(f"seed must lie in [0, 2**63); got {self.seed}. Number the seeds from 0.")
         if self.batch_size > self.buffer_size:
             raise InputError(
                 f"batch_size {self.batch_size} is larger than buffer_size {self.buffer_size}. Raise buffer_size."
@@ -80,7 +83,12 @@ class RunConfig:
                 f"env_steps {self.env_steps} does not exceed warmup_steps {self.warmup_steps}, so nothing would be "
                 "learned. Raise env_steps."
             )
-
+        updates = (self.env_steps - self.warmup_steps) * self.utd
+        if not 1 <= updates * ROUNDED_UP < BEYOND_TABLES:
+            raise InputError(
+                f"utd {self.utd} makes {updates:.3g} gradient updates of the env_steps after warmup_steps; a run takes "
+                "from 1 to 2**63. Correct one of them."
+            )
         for name in ("env_steps", "warmup_steps", "evaluation_interval"):
             value = getattr(self, name)
             if value % self.num_envs:
@@ -124,6 +132,7 @@ class BROConfig(RunConfig):
     """A run of BRO, with its authors' defaults; `hidden_width` and `depth` are width and blocks of the critics."""
 
     algorithm: ClassVar[str] = "BRO"
+    sized_by: ClassVar[tuple[str, ...]] = (*RunConfig.sized_by, "quantiles")
 
     hidden_width: int = 512
     warmup_steps: int = 2_500
@@ -211,8 +220,11 @@ ALGORITHMS: dict[str, type[RunConfig]] = {config.algorithm: config for config in
 
 
 def updates_due(env_steps: int, warmup_steps: int, utd: float) -> int:
-    """Gradient updates that must be done after `env_steps` steps: floor((env_steps - warmup_steps) utd), at least 0."""
-    return max(0, math.floor((env_steps - warmup_steps) * utd))
+    """Gradient updates that must be done after `env_steps` steps: floor((env_steps - warmup_steps) utd), at least 0.
+
+    That is of the decimal number or fraction that `utd` rounds.
+    """
+    return max(0, math.floor((env_steps - warmup_steps) * utd * ROUNDED_UP))
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -1,11 +1,11 @@
 """What the training loop asks of an algorithm, and how one is added.
 
 An algorithm is a settings class and a learner. In `config.py`, derive the settings from `RunConfig`: name the
-algorithm, give its own scalars and defaults, list in `own` what may differ between the members of an ensemble, count
-`working_floats`, make fields of `num_envs` and `n_step` if it acts in many environments or learns from returns over
-several steps, and add the class to `ALGORITHMS`. In a module named after the algorithm in lower case, write a class
-of the algorithm's name that does what `Learner` says; `sac.py` is the shortest example. Plans, ensembles, sweeps and
-tables then know it.
+algorithm, give its own scalars and defaults, list in `own` what may differ between the members of an ensemble and in
+`sized_by` what `model_size` follows from, count `working_floats`, make fields of `num_envs` and `n_step` if it acts in
+many environments or learns from returns over several steps, and add the class to `ALGORITHMS`. In a module named after
+the algorithm in lower case, write a class of the algorithm's name that does what `Learner` says; `sac.py` is the
+shortest example. Plans, ensembles, sweeps and tables then know it.
 
 It may be made of `torch.nn` and `torch.optim`. Training runs in torch's inference mode, so let `update` do its work in
 `with torch.inference_mode(False), torch.enable_grad():`, on `Batch(*(values.clone() for values in batch))`. Modules

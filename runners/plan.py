@@ -11,7 +11,7 @@ seed = [0, 1, 2, 3]
 env_steps = 10_000   # or one length per UTD: env_steps = { "0.5" = 12_000, "1" = 10_000, "2" = 8_000 }
 hidden_width = 64    # or a list of widths: the axis of model size
 action_repeat = 4    # steps of the simulator per decision; env_steps and utd count decisions. Default: 1
-depth = 2            # any further field of the algorithm's settings in bayescale.runners.config
+depth = 2            # any further field of an algorithm's settings in bayescale.runners.config
 stop_return = -150   # or one return per task: stop_return = { "Pendulum-v1" = -150 }
 stop_patience = 3    # evaluations; see bayescale.runners.stopping
 ```
@@ -30,6 +30,7 @@ from bayescale.runners.config import ALGORITHMS, RunConfig, closest
 
 LISTS = ("utd", "batch_size", "learning_rate", "seed")
 LISTS_OR_ONE = ("algorithm", "env_id", "hidden_width")
+TOLD_APART = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")  # beside `sized_by`
 GRID = ("env_id", "hidden_width", *LISTS)  # slowest first
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 REMEDIES = {
@@ -42,9 +43,22 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep: every combination of the grid, algorithm and task slowest, seed fastest."""
+    """The runs of a sweep: every combination of the grid, algorithm and task slowest, seed fastest.
+
+    Raises:
+        InputError: two runs differ in nothing that a learning-curve table has a column for.
+    """
 
     runs: tuple[RunConfig, ...]
+
+    def __post_init__(self) -> None:
+        seen = set()
+        for run in self.runs:
+            settings = tuple((name, getattr(run, name)) for name in (*TOLD_APART, *run.sized_by))
+            if settings in seen:
+                said = ", ".join(f"{name} {_shown(value)}" for name, value in settings)
+                raise InputError(f"two runs have {said}: no table could tell them apart. Make a plan of each.")
+            seen.add(settings)
 
 
 @dataclass(frozen=True)
@@ -96,16 +110,17 @@ def make_plan(content: Mapping[str, Any]) -> Plan:
         InputError: an unknown or missing key or algorithm, a wrong type, a duplicate in a list, a value that the
             algorithm's settings refuse.
     """
-    algorithms = _values("algorithm", content.get("algorithm", "SAC"), str)
-    return Plan(tuple(run for algorithm in algorithms for run in _runs(_config_class(algorithm), content)))
+    configs = [_config_class(algorithm) for algorithm in _values("algorithm", content.get("algorithm", "SAC"), str)]
+    known = dict.fromkeys(("algorithm", *(field.name for config in configs for field in fields(config))))
+    for key in content:
+        if key not in known:
+            raise InputError(f"unknown key '{key}'. {closest(key, known)}")
+    return Plan(tuple(run for config in configs for run in _runs(config, content)))
 
 
 def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunConfig]:
-    """The runs of one algorithm, in the order of the grid."""
+    """The runs of one algorithm, in the order of the grid; keys that it lacks are of another of the plan's."""
     kinds = {field.name: field.type for field in fields(config)}
-    for key in content:
-        if key not in kinds and key != "algorithm":
-            raise InputError(f"unknown key '{key}'. {closest(key, ('algorithm', *kinds))}")
     for field in fields(config):
         if field.default is MISSING and field.name not in content:
             raise InputError(f"the key '{field.name}' is missing. Add it.")
@@ -114,7 +129,7 @@ def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunCo
     shared = {
         key: _value(key, value, kinds[key])
         for key, value in content.items()
-        if key not in (*GRID, "algorithm", "env_steps", "stop_return")
+        if key in kinds and key not in (*GRID, "env_steps", "stop_return")
     }
     stops = _stop_returns(content.get("stop_return", math.inf), grid["env_id"])
     points = (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
@@ -134,7 +149,10 @@ def _value(key: str, value: Any, kind: Any) -> Any:
     """The value, of the kind that the key takes: a whole number is a number too, a truth value is none."""
     fits = type(value) is kind or (kind is float and type(value) is int)
     if not fits or value == "":
-        raise InputError(f"{key} must be {KINDS[kind]}; got {value!r}. {REMEDIES[kind]}")
+        remedy = REMEDIES[kind]
+        if isinstance(value, list):
+            remedy = "Make a plan of each suite." if key == "suite" else "Write one value, not a list."
+        raise InputError(f"{key} must be {KINDS[kind]}; got {value!r}. {remedy}")
     return float(value) if kind is float else value
 
 
@@ -166,6 +184,8 @@ def _env_steps(value: Any, utds: tuple[float, ...]) -> dict[float, int]:
             raise InputError(f"env_steps has the key '{key}', which is no UTD. Name each UTD, in quotes.") from None
         if utd not in utds or isinstance(length, Mapping):
             raise InputError(f"env_steps has the key '{key}', which utd has not. Write UTDs in quotes, as in \"0.5\".")
+        if utd in lengths:
+            raise InputError(f"env_steps has utd {utd:g} twice. Keep one of them.")
         lengths[utd] = _value("env_steps", length, int)
     for utd in utds:
         if utd not in lengths:

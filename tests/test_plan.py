@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayescale.errors import InputError
-from bayescale.runners import describe, load_plan, make_plan
+from bayescale.runners import Plan, describe, load_plan, make_plan
 
 SHIPPED = sorted((Path(__file__).parents[1] / "case_studies" / "data").glob("*.toml"))
 
@@ -42,6 +43,28 @@ def test_tasks_and_widths_may_be_lists_and_are_the_slowest_axes() -> None:
     assert make_plan(GOOD | {"algorithm": "SAC", "suite": "gym"}) == make_plan(GOOD)
 
 
+def test_a_key_goes_to_the_algorithms_that_have_it() -> None:
+    plan = make_plan(GOOD | {"algorithm": ["SAC", "BRO"], "quantiles": 5, "gamma": 0.9})
+    assert (
+        plan.runs
+        == make_plan(GOOD | {"gamma": 0.9}).runs
+        + make_plan(GOOD | {"algorithm": "BRO", "quantiles": 5, "gamma": 0.9}).runs
+    )
+
+
+def test_runs_that_a_table_cannot_tell_apart_are_refused() -> None:
+    run = make_plan(GOOD | {"algorithm": "BRO"}).runs[0]
+    said = (
+        r"two runs have algorithm BRO, suite gym, env_id Pendulum-v1, utd 0\.5, batch_size 16, learning_rate 0\.001, "
+    )
+    said += r"seed 3, hidden_width 512, depth 2, quantiles 100: no table could tell them apart\. Make a plan of each"
+    for other in ({}, {"gamma": 0.9}, {"action_repeat": 2}, {"actor_width": 8}):
+        with pytest.raises(InputError, match=said):
+            Plan((run, dataclasses.replace(run, **other)))
+    for other in ({"depth": 3}, {"quantiles": 5}, {"hidden_width": 8}, {"suite": "dmc"}):
+        assert len(Plan((run, dataclasses.replace(run, **other))).runs) == 2
+
+
 def test_lengths_per_utd_and_their_sum() -> None:
     plan = make_plan(GOOD | {"env_steps": {"0.5": 140, "2": 60}})
     assert {(run.utd, run.env_steps) for run in plan.runs} == {(0.5, 140), (2.0, 60)}
@@ -66,7 +89,7 @@ def test_shipped_plans_load(path: Path) -> None:
 
 
 @given(
-    utd=st.lists(st.floats(0.01, 64), min_size=1, max_size=3, unique=True),
+    utd=st.lists(st.floats(0.02, 64), min_size=1, max_size=3, unique=True),
     learning_rate=st.lists(st.floats(1e-6, 1), min_size=1, max_size=3, unique=True),
     seed=st.lists(st.integers(0, 2**31), min_size=1, max_size=3, unique=True),
 )
@@ -86,7 +109,7 @@ def test_no_run_comes_twice(utd: list[float], learning_rate: list[float], seed: 
         ({"algorithm": 1}, r"algorithm must be a name; got 1\. Write it in quotes"),
         ({"algorithm": ["SAC", "SAC"]}, "algorithm has SAC twice"),
         ({"suite": "gim"}, r"suite must be one of gym.*; got 'gim'\. Did you mean 'gym'\?"),
-        ({"suite": ["gym"]}, "suite must be a name; got "),
+        ({"suite": ["gym"]}, r"suite must be a name; got \['gym'\]\. Make a plan of each suite"),
         ({"utd": None}, r"the key 'utd' is missing\. Add it\."),
         ({"env_id": None}, "the key 'env_id' is missing"),
         ({"env_id": ["Pendulum-v1", 2]}, r"env_id must be a name; got 2\. Write it in quotes"),
@@ -106,7 +129,13 @@ def test_no_run_comes_twice(utd: list[float], learning_rate: list[float], seed: 
         ({"batch_size": [16, 64]}, "batch_size 64 is larger than warmup_steps 40"),
         ({"buffer_size": 20}, "batch_size 32 is larger than buffer_size 20"),
         ({"seed": [0, 1, 0]}, "seed has 0 twice"),
-        ({"seed": [-1]}, "seed must not be negative"),
+        ({"seed": [-1]}, r"seed must lie in \[0, 2\*\*63\); got -1"),
+        ({"seed": [2**63]}, r"seed must lie in \[0, 2\*\*63\); got 9223372036854775808"),
+        ({"env_steps": {"0.5": 100, "2": 60, "2.0": 70}}, r"env_steps has utd 2 twice\. Keep one of them"),
+        ({"gamma": [0.9, 0.99]}, r"gamma must be a number; got \[0\.9, 0\.99\]\. Write one value, not a list"),
+        ({"utd": [[1]]}, r"utd must be a number; got \[1\]\. Write one value, not a list"),
+        ({"algorithm": ["SAC", "BRO"], "quantile": 5}, r"unknown key 'quantile'\. Did you mean 'quantiles'\?"),
+        ({"quantiles": 5}, "unknown key 'quantiles'"),
         ({"env_steps": "many"}, "env_steps must be a whole number; got 'many'"),
         ({"env_steps": {"0.5": 100}}, r"env_steps has no length for utd 2\. Add \"2\" = "),
         ({"env_steps": {"0.5": 100, "2": 100, "4": 100}}, "env_steps has the key '4', which utd has not"),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import bayescale.runners
@@ -126,13 +126,21 @@ def test_number_of_updates(utd: float, after: list[int], monkeypatch: pytest.Mon
     assert len(done) == after[-1] == config.gradient_updates
 
 
-@given(utd=st.floats(0.01, 20), env_steps=st.integers(1, 2_000), warmup=st.integers(0, 500))
-@settings(max_examples=50)
-def test_updates_are_the_floor_of_steps_times_utd(utd: float, env_steps: int, warmup: int) -> None:
-    due = updates_due(env_steps, warmup, utd)
-    exact = (env_steps - warmup) * utd
-    assert due == 0 if exact < 1 else due <= exact < due + 1
-    assert due <= updates_due(env_steps + 1, warmup, utd)
+@given(
+    numerator=st.integers(1, 99_999),
+    denominator=st.sampled_from([1, 3, 7, 10, 100, 1_000, 4_096, 10_000]),
+    env_steps=st.integers(1, 10_000_000),
+    warmup=st.integers(0, 500),
+)
+@example(29, 100, 100, 0)
+@example(1, 3, 300, 0)
+def test_updates_are_the_floor_of_steps_times_utd(
+    numerator: int, denominator: int, env_steps: int, warmup: int
+) -> None:
+    """Of the exact fraction, which floats round; 100 * 0.29 is 28.999999999999996 to them."""
+    due = updates_due(env_steps, warmup, numerator / denominator)
+    assert due == max(0, (env_steps - warmup) * numerator // denominator)
+    assert due <= updates_due(env_steps + 1, warmup, numerator / denominator)
 
 
 def test_curve_is_a_valid_learning_curve_table() -> None:
@@ -250,7 +258,13 @@ def test_members_must_be_alike() -> None:
         ({"evaluation_episodes": 0}, "evaluation_episodes must be at least 1"),
         ({"gamma": 1.5}, r"gamma must lie in \(0, 1\]; got 1\.5"),
         ({"tau": 0.0}, "tau must lie in"),
-        ({"seed": -1}, "seed must not be negative; got -1"),
+        ({"seed": -1}, r"seed must lie in \[0, 2\*\*63\); got -1\. Number the seeds from 0"),
+        ({"seed": 2**63}, r"seed must lie in \[0, 2\*\*63\); got 9223372036854775808"),
+        (
+            {"utd": 1e-9},
+            r"utd 1e-09 makes 8e-08 gradient updates of the env_steps after warmup_steps; a run takes from 1",
+        ),
+        ({"utd": 1e308}, r"utd 1e\+308 makes inf gradient updates"),
         ({"batch_size": 101}, r"batch_size 101 is larger than buffer_size 100\. Raise buffer_size"),
         ({"batch_size": 41}, r"batch_size 41 is larger than warmup_steps 40.*Raise warmup_steps"),
         ({"env_steps": 40}, "env_steps 40 does not exceed warmup_steps 40"),
