@@ -3,7 +3,8 @@
 ```toml
 algorithm = "SAC"                            # the default; or a list
 suite = "gym"                                # the default; or "dmc", "playground"
-env_id = "Pendulum-v1"                       # or a list of tasks
+env_id = "Pendulum-v1"                       # or a list of tasks; of several suites, without the key above:
+                                             # env_id = { gym = ["Pendulum-v1"], dmc = ["cartpole-swingup"] }
 utd = [0.5, 1, 2]
 batch_size = [64, 128]
 learning_rate = [3e-4, 1e-3]
@@ -31,7 +32,7 @@ from bayescale.runners.config import ALGORITHMS, RunConfig, closest
 LISTS = ("utd", "batch_size", "learning_rate", "seed")
 LISTS_OR_ONE = ("algorithm", "env_id", "hidden_width")
 TOLD_APART = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")  # beside `sized_by`
-GRID = ("env_id", "hidden_width", *LISTS)  # slowest first
+GRID = ("hidden_width", *LISTS)  # within a task, slowest first
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 REMEDIES = {
     int: "Write it without quotes and point.",
@@ -124,18 +125,31 @@ def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunCo
     for field in fields(config):
         if field.default is MISSING and field.name not in content:
             raise InputError(f"the key '{field.name}' is missing. Add it.")
+    tasks = _tasks(content["env_id"], content.get("suite"))
     grid = {key: _values(key, content[key], kinds[key]) for key in GRID if key in content}
     lengths = _env_steps(content["env_steps"], grid["utd"])
     shared = {
         key: _value(key, value, kinds[key])
         for key, value in content.items()
-        if key in kinds and key not in (*GRID, "env_steps", "stop_return")
+        if key in kinds and key not in ("suite", "env_id", *GRID, "env_steps", "stop_return")
     }
-    stops = _stop_returns(content.get("stop_return", math.inf), grid["env_id"])
-    points = (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
-    for point in points:
-        stop_return = stops.get(point["env_id"], math.inf)
-        yield config(**point, env_steps=lengths[point["utd"]], stop_return=stop_return, **shared)
+    stops = _stop_returns(content.get("stop_return", math.inf), tuple(task["env_id"] for task in tasks))
+    for task, values in itertools.product(tasks, itertools.product(*grid.values())):
+        point = dict(zip(grid, values, strict=True))
+        stop_return = stops.get(task["env_id"], math.inf)
+        yield config(**task, **point, env_steps=lengths[point["utd"]], stop_return=stop_return, **shared)
+
+
+def _tasks(env_id: Any, suite: Any) -> list[dict[str, str]]:
+    """Task and suite of each; the suite is the default one where none is named."""
+    if not isinstance(env_id, Mapping):
+        named = {} if suite is None else {"suite": _value("suite", suite, str)}
+        return [named | {"env_id": task} for task in _values("env_id", env_id, str)]
+    if suite is not None:
+        raise InputError("suite is named by itself and within env_id. Remove the key suite.")
+    if not env_id:
+        raise InputError("env_id has no suite. Write env_id = { SUITE = [...], ... }.")
+    return [{"suite": name, "env_id": task} for name in env_id for task in _values("env_id", env_id[name], str)]
 
 
 def _config_class(algorithm: str) -> type[RunConfig]:
@@ -151,7 +165,8 @@ def _value(key: str, value: Any, kind: Any) -> Any:
     if not fits or value == "":
         remedy = REMEDIES[kind]
         if isinstance(value, list):
-            remedy = "Make a plan of each suite." if key == "suite" else "Write one value, not a list."
+            several = "Write env_id = { SUITE = [...], ... } for several."
+            remedy = several if key == "suite" else "Write one value, not a list."
         raise InputError(f"{key} must be {KINDS[kind]}; got {value!r}. {remedy}")
     return float(value) if kind is float else value
 

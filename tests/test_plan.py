@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,17 @@ def test_tasks_and_widths_may_be_lists_and_are_the_slowest_axes() -> None:
         GOOD | {"env_id": "A", "hidden_width": 8}
     )
     assert make_plan(GOOD | {"algorithm": "SAC", "suite": "gym"}) == make_plan(GOOD)
+
+
+def test_tasks_may_be_of_several_suites() -> None:
+    several = {"env_id": {"gym": ["B", "A"], "dmc": "cartpole-swingup"}, "stop_return": {"A": 5}}
+    runs = make_plan(GOOD | several | {"seed": [0]}).runs
+    assert list(dict.fromkeys((run.suite, run.env_id, run.stop_return) for run in runs)) == [
+        ("gym", "B", math.inf),
+        ("gym", "A", 5.0),
+        ("dmc", "cartpole-swingup", math.inf),
+    ]
+    assert len(runs) == 3 * 2 * 2
 
 
 def test_a_key_goes_to_the_algorithms_that_have_it() -> None:
@@ -109,7 +121,11 @@ def test_no_run_comes_twice(utd: list[float], learning_rate: list[float], seed: 
         ({"algorithm": 1}, r"algorithm must be a name; got 1\. Write it in quotes"),
         ({"algorithm": ["SAC", "SAC"]}, "algorithm has SAC twice"),
         ({"suite": "gim"}, r"suite must be one of gym.*; got 'gim'\. Did you mean 'gym'\?"),
-        ({"suite": ["gym"]}, r"suite must be a name; got \['gym'\]\. Make a plan of each suite"),
+        ({"suite": ["gym"]}, r"suite must be a name; got \['gym'\]\. Write env_id = \{ SUITE = \[\.\.\.\], "),
+        ({"suite": "gym", "env_id": {"gym": ["A"]}}, "suite is named by itself and within env_id"),
+        ({"env_id": {"gim": ["A"]}}, r"suite must be one of gym.*; got 'gim'\. Did you mean 'gym'\?"),
+        ({"env_id": {"gym": []}}, r"env_id must be a list with at least one value; got \[\]"),
+        ({"env_id": {}}, r"env_id has no suite\. Write env_id = \{ SUITE = "),
         ({"utd": None}, r"the key 'utd' is missing\. Add it\."),
         ({"env_id": None}, "the key 'env_id' is missing"),
         ({"env_id": ["Pendulum-v1", 2]}, r"env_id must be a name; got 2\. Write it in quotes"),
