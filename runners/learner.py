@@ -12,7 +12,8 @@ It may be made of `torch.nn` and `torch.optim`. Training runs in torch's inferen
 draw their first parameters from torch's global stream, so make those of each member in
 `with torch.random.fork_rng([]):`, after `torch.manual_seed(stream.initial_seed())`. Checkpoints find the state by
 themselves, as `bayescale.runners.state` says: tensors, arrays, numbers, streams, modules and optimisers, in attributes,
-lists and dicts. They refuse, before the first step, any other object without `state_dict` and `load_state_dict`.
+lists and dicts, so make all of it with the learner: what comes later is taken for scratch. Before the first step they
+refuse any other object without `state_dict` and `load_state_dict`.
 
 Its tests are those of SAC: gradients against autograd, members against runs alone, a member that holds NaN beside one
 that must not notice, and the probes of `tests/probe_environments.py`.
