@@ -245,7 +245,7 @@ class Posterior:
         for i, (group, dataset) in enumerate(self.groups().items()):
             dataset.to_netcdf(content, mode="a" if i else "w", group=group, engine="h5netcdf")
         with written(Path(path)) as partial:
-            partial.write_bytes(content.getbuffer())
+            partial.write_bytes(content.getvalue())  # of getbuffer CPython 3.12.1 crashes when a write fails
 
 
 def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
