@@ -1,11 +1,13 @@
 """Compiled code kept between processes, in the user's cache folder: a second fit of equal shapes starts at once.
 
-BAYESCALE_CACHE names another folder, or is `off`. A folder that JAX was told of before is left alone.
+BAYESCALE_CACHE names another folder, or is `off`. A folder that JAX was told of before is left alone. A cache that
+cannot be kept, for want of a home folder or of room on the disk, costs a slower start and is not spoken of.
 """
 
 import hashlib
 import os
 import platform
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +17,7 @@ VARIABLE = "BAYESCALE_CACHE"
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
-    """Where compiled code is kept, one folder for each kind of processor; None if switched off.
+    """Where compiled code is kept, one folder for each kind of processor; None if switched off or without a home.
 
     Args:
         environment: variables by name.
@@ -23,8 +25,13 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
     chosen = environment.get(VARIABLE, "")
     if chosen == "off":
         return None
-    caches = Path(environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".cache")
-    return (Path(chosen) if chosen else caches / "bayescale") / _processor()
+    folder = chosen or f"{environment.get('XDG_CACHE_HOME') or '~/.cache'}/bayescale"
+    if folder.split("/")[0] == "~":
+        home = environment.get("HOME", os.path.expanduser("~"))  # noqa: PTH111  # '~' itself for a user without a home
+        if home in ("", "~"):
+            return None
+        return Path(home, folder[2:]) / _processor()
+    return Path(folder) / _processor()
 
 
 def keep_compiled() -> None:
@@ -40,6 +47,7 @@ def keep_compiled() -> None:
     if os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # dozens of small ones add up to seconds
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")  # one for each
 
 
 def _processor() -> str:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -25,6 +28,41 @@ def test_the_folder_is_the_one_named_or_in_the_users_caches_or_none():
     assert home.parent == Path("/c/.cache/bayescale")
     assert named.name == caches.name == home.name
     assert cache_folder({"BAYESCALE_CACHE": "off", "HOME": "/c"}) is None
+
+
+def test_a_user_without_a_home_has_the_folder_named_or_none(monkeypatch):
+    for variable in ("HOME", "USERPROFILE", "HOMEPATH"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it answers for a user id without an entry
+    assert cache_folder({}) is cache_folder({"HOME": ""}) is cache_folder({"BAYESCALE_CACHE": "~/c"}) is None
+    assert cache_folder({"BAYESCALE_CACHE": "/a"}).parent == Path("/a")
+
+
+def test_the_folder_named_may_be_below_the_home():
+    assert cache_folder({"BAYESCALE_CACHE": "~/c", "HOME": "/home"}).parent == Path("/home/c")
+    assert cache_folder({"BAYESCALE_CACHE": "~", "HOME": "/home"}).parent == Path("/home")
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import jax
+from bayescale.compilation import keep_compiled
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))  # a folder that takes the first bytes of each file
+keep_compiled()
+for power in (2, 3):
+    jax.jit(lambda x: x**power)(1.0)
+assert list(Path(sys.argv[1]).glob("*/*-cache")), "nothing was kept"
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+def test_a_full_folder_is_not_spoken_of(tmp_path):
+    for _ in range(2):  # the second process reads what the first cut short
+        command = [sys.executable, "-c", FULL, str(tmp_path)]
+        environment = os.environ | {"BAYESCALE_CACHE": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+        ran = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+        assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_a_folder_that_can_be_made_is_used(told, monkeypatch, tmp_path):
