@@ -157,7 +157,8 @@ def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator)
     """The predictive probability of an earlier time than the one observed; uniform on (0, 1) for right predictions.
 
     Of a time known to lie in an interval it is drawn uniformly between the probabilities of its ends. A right-censored
-    run's interval ends at 1: it has all of what is later, and the chance never to get there.
+    run's interval ends at 1: it has all of what is later, and the chance never to get there. That of a run which is
+    there before training goes from 0 to 1: it says nothing.
 
     Args:
         posterior: of a fit that has not seen these crossings.
@@ -182,7 +183,8 @@ def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator)
         return np.asarray(times.reached_by(log_steps).mean(axis=0))
 
     low = earlier(crossings["env_steps_lower"])
-    high = np.where(crossings["censored"], 1.0, earlier(crossings["env_steps_upper"]))
+    unbounded = crossings["censored"] | (crossings["env_steps_upper"] == 0)
+    high = np.where(unbounded, 1.0, earlier(crossings["env_steps_upper"]))
     return pd.Series(low + (high - low) * rng.random(len(crossings)), crossings.index, name="pit")
 
 

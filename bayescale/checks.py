@@ -268,10 +268,13 @@ def _run_times(
 
 
 def _bounds(crossings: pd.DataFrame, times: RunTimes) -> tuple[np.ndarray, np.ndarray]:
-    """Log env steps after which each run got to each threshold, and by which it did; -inf and inf where not known."""
+    """Log env steps after which each run got to each threshold, and by which it did; -inf and inf where not known.
+
+    Of a run that is there before training neither is.
+    """
     with np.errstate(divide="ignore"):
         lower, upper = (np.log(crossings[f"env_steps_{end}"].to_numpy(float)) for end in ("lower", "upper"))
-    upper = np.where(crossings["censored"], np.inf, upper)
+    upper = np.where(crossings["censored"] | (crossings["env_steps_upper"] == 0), np.inf, upper)
     shape = times.location.shape[1:]
     return lower.reshape(shape), upper.reshape(shape)
 
@@ -289,7 +292,8 @@ def _censored(
     where none was: crossings do not say how long a run went on after its last threshold.
     """
     lower, upper = _bounds(crossings, times)
-    unseen = np.isinf(upper)
+    told = np.isfinite(lower) | np.isfinite(upper)
+    unseen = told & np.isinf(upper)
     last = np.where(unseen, lower, -np.inf).max(axis=1)
     ended = np.where(np.isfinite(last), last, last.max() if unseen.any() else np.inf)
     late = 1 - times.reached_by(ended[:, None])
@@ -299,8 +303,8 @@ def _censored(
         common = rng.standard_normal((REPLICATES, config.max() + 1))[:, config]
         score = np.sqrt(share) * common + np.sqrt(1 - share) * own
         beyond = -ndtri(np.clip(chance, EDGE, 1 - EDGE))
-        replicated.append((score[..., None] > beyond).sum(axis=(1, 2)))
-    return Censored(int(unseen.sum()), np.concatenate(replicated), unseen.size)
+        replicated.append(((score[..., None] > beyond) & told).sum(axis=(1, 2)))
+    return Censored(int(unseen.sum()), np.concatenate(replicated), max(int(told.sum()), 1))
 
 
 def _basis(columns: Float[np.ndarray, "row column"], without: tuple[np.ndarray, ...]) -> Float[np.ndarray, "row rank"]:

@@ -198,14 +198,14 @@ def _predictive_check(posterior: Posterior) -> pd.DataFrame:
     keys = setting_columns(crossings)
     predicted = posterior.predict(crossings[keys].drop_duplicates().reset_index(drop=True))
     both = crossings.merge(predicted[[*keys, "threshold", "q05", "q25", "q75", "q95"]], on=[*keys, "threshold"])
-    low, high = both["env_steps_lower"], both["env_steps_upper"]
-    # A time between two evaluations counts at the middle of its log interval, any other agrees with all it allows.
-    known = ~both["censored"] & (low > 0)
-    first, last = low.where(~known, np.sqrt(low * high)), high.where(~known, np.sqrt(low * high))
+    # As scores have it: quantiles are whole evaluations, as is the one that shows a time; a censored run, and one that
+    # is there before training, agree with all that they allow.
+    early = both["env_steps_upper"].where(both["env_steps_upper"] > 0, np.inf)
+    late = both["env_steps_upper"].where(~both["censored"], both["env_steps_lower"])
     return both.assign(
         reached=~both["censored"],
-        inside50=(both["q25"] <= last) & (both["q75"] >= first),
-        inside90=(both["q05"] <= last) & (both["q95"] >= first),
+        inside50=(both["q25"] <= early) & (both["q75"] >= late),
+        inside90=(both["q05"] <= early) & (both["q95"] >= late),
     )
 
 

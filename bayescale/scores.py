@@ -2,7 +2,8 @@
 
 All scores are in natural-log env steps and need the prediction table alone, so that every method is scored alike.
 The observed time of a run is the evaluation that first shows it at the threshold (`env_steps_upper`); a run that never
-gets there is right-censored at its last one. A quantile of inf counts as 20 times the longest observation.
+gets there is right-censored at its last one. A run that is there before training says nothing and is left out. A
+quantile of inf counts as 20 times the longest observation.
 """
 
 from typing import NamedTuple
@@ -27,7 +28,7 @@ class Scores(NamedTuple):
     """Summary over observations; lower is better for wis, male and width90, higher for log_score.
 
     Attributes:
-        observations: runs times thresholds.
+        observations: runs times thresholds, less those reached before training.
         censored: share of them that never reached the threshold.
         coverage90: share inside [q05, q95]; a censored run is inside unless q95 lies before its last evaluation.
         wis: weighted interval score, twice the mean pinball loss over the seven quantiles, an estimate of the CRPS; of
@@ -55,18 +56,21 @@ def score(predictions: pd.DataFrame, crossings: pd.DataFrame) -> Scores:
         crossings: one row per run and threshold, as `time_to_threshold` makes it.
 
     Raises:
-        InputError: an observation without a prediction, two predictions for one, or quantiles that cross.
+        InputError: no observation, one without a prediction, two predictions for one, or quantiles that cross.
     """
     return summarise(score_each(predictions, crossings))
 
 
 def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFrame:
-    """The crossings with the scores of each: `inside`, `wis`, `log_score`, `width90`, and q50 clipped where inf.
+    """The observations with the scores of each: `inside`, `wis`, `log_score`, `width90`, and q50 clipped where inf.
 
     Raises:
         InputError: as `score`.
     """
     require_crossing_columns(crossings)
+    crossings = crossings[crossings["env_steps_upper"] > 0]
+    if crossings.empty:
+        raise InputError("every run reaches every threshold before training, which scores nothing; raise them.")
     on = [name for name in (*KINDS, *SIZED, "threshold") if name in predictions and name in crossings]
     rounded_up = [name for name in ("evaluation_interval",) if name in predictions]
     levels = np.unique(crossings["threshold"].to_numpy(float))

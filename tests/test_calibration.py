@@ -214,6 +214,17 @@ def test_probabilities_of_earlier_times_are_uniform_for_the_right_spread_alone(t
     assert kstest(bs.pit(knowing(SPREAD / 2), seen, np.random.default_rng(3)), "uniform").pvalue < 1e-6
 
 
+def test_runs_that_are_there_before_training_leave_the_probabilities_uniform() -> None:
+    seen = crossings(correlation=1.0).query("threshold == 300")
+    untrained = (seen["seed"] == 0).to_numpy()
+    zero = seen.assign(
+        env_steps_lower=seen["env_steps_lower"].mask(untrained, 0.0),
+        env_steps_upper=seen["env_steps_upper"].mask(untrained, 0.0),
+        censored=seen["censored"] & ~untrained,
+    )
+    assert kstest(bs.pit(knowing(SPREAD), zero, np.random.default_rng(3)), "uniform").pvalue > FALSE_ALARM
+
+
 def test_coverage_is_nominal_for_the_right_spread_alone() -> None:
     seen = crossings(correlation=1.0)
     assert seen["env_steps_lower"].eq(0).any()

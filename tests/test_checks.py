@@ -92,6 +92,20 @@ def test_runs_that_end_unseen_more_often_than_predicted_are_flagged(posteriors):
     assert row["flagged"]
 
 
+def test_runs_that_are_there_before_training_are_not_counted_as_censored(posteriors):
+    """They say nothing, so that the others are flagged or not as without them."""
+    seen = posteriors["none"].crossings
+    untrained = (seen["env_id"] == "B") & (seen["seed"] < 2)
+    zero = seen.assign(
+        **{f"env_steps_{end}": seen[f"env_steps_{end}"].mask(untrained, 0.0) for end in ("lower", "upper")}
+    )
+    zero["censored"] &= ~untrained
+    checked = posterior_predictive_checks(posteriors["none"], np.random.default_rng(1), zero)
+    assert not checked["flagged"].any()
+    value = checked[(checked["env_id"] == "B") & (checked["statistic"] == "censored")]["value"].item()
+    assert value == seen[(seen["env_id"] == "B") & ~untrained]["censored"].mean()
+
+
 def p_values(share, departure=0.0, spread=1.0, repetitions=400):
     """Of each ratio of a task with a partner, by simulation at the truth: a draw for each repetition."""
     rng = np.random.default_rng(0)

@@ -219,8 +219,11 @@ def test_importing_the_module_loads_neither_matplotlib_nor_jinja2():
 @pytest.mark.parametrize(
     ("lower", "upper", "agrees50", "agrees90"),
     [
-        (90.0, 110.0, True, True),  # known to lie between two evaluations: about 99.5
-        (30.0, 500.0, True, True),  # known coarsely: the middle of the log interval is 122
+        (90.0, 110.0, True, True),  # seen at the evaluation at 110, as quantiles are
+        (100.0, 125.0, True, True),
+        (100.0, 200.0, False, True),
+        (150.0, 210.0, False, False),
+        (0.0, 0.0, True, True),  # before training: says nothing
         (60.0, 70.0, False, True),
         (10.0, 20.0, False, False),
         (150.0, np.inf, False, True),  # censored: agrees unless the interval ends before

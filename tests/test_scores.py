@@ -76,6 +76,14 @@ def test_the_log_score_keeps_its_digits_in_both_tails() -> None:
         assert log_density(quantiles, lower, upper)[0] == pytest.approx(density, rel=1e-3)
 
 
+def test_a_run_that_is_there_before_training_scores_nothing() -> None:
+    runs = observed(900.0, 1200.0, 1500.0)
+    untrained = observed(1.0).assign(seed=9, env_steps_lower=0.0, env_steps_upper=0.0)
+    assert bs.score(predictions(1000.0, 0.3), pd.concat([runs, untrained])) == bs.score(predictions(1000.0, 0.3), runs)
+    with pytest.raises(InputError, match="every run reaches every threshold before training"):
+        bs.score(predictions(1000.0, 0.3), untrained)
+
+
 def test_a_censored_run_counts_as_far_as_it_is_known() -> None:
     late, early = predictions(2e6, 0.3), predictions(1e5, 0.3)
     never = observed(np.inf, last=1e6)
