@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression, least_squares
 
 import bayescale as bs
-from bayescale.comparators import LAWS, fit_size_law
+from bayescale.comparators import LAWS, PublishedFit, SizeFit, fit_size_law
 from bayescale.comparators.least_squares import minimise
 from bayescale.comparators.seed_means import first_passages
 from bayescale.errors import InputError
@@ -148,6 +148,36 @@ def test_the_published_pipeline_needs_utds_and_successes(curves: pd.DataFrame) -
         bs.fit_published(curves[curves["utd"] == 1.0], THRESHOLDS)
     with pytest.raises(InputError, match="no configuration's mean reaches"):
         bs.fit_published(curves, [1e6])
+
+
+def raised_curves() -> pd.DataFrame:
+    """Curves of three tasks, of which A is at 150 before training, B below 0 but for one lucky run, and C at 0."""
+    curves = made_curves(noise=0.2).query("batch_size >= 250 or utd > 1")
+    curves = curves.assign(episode_return=curves["episode_return"] + curves["env_id"].map({"A": 150, "B": -50, "C": 0}))
+    lucky = (curves["env_id"] == "B") & (curves["utd"] == 8.0) & (curves["seed"] == 0)
+    curves.loc[lucky & (curves["env_steps"] == 0), "episode_return"] = 120.0
+    curves.loc[lucky, "episode_return"] = np.maximum(curves.loc[lucky, "episode_return"], 120.0)
+    return curves
+
+
+@pytest.mark.parametrize("fit", [
+    lambda curves, levels: bs.fit_published(curves, levels, bootstraps=10),
+    lambda curves, levels: fit_size_law(bs.time_to_threshold(curves, levels), bootstraps=10),
+])  # fmt: skip
+def test_a_threshold_reached_before_training_tells_nothing_of_the_others(
+    fit: Callable[[pd.DataFrame, list[float]], PublishedFit | SizeFit],
+) -> None:
+    curves = raised_curves()
+    configs = pd.DataFrame({"env_id": ["A", "B", "C", "new"], "utd": 2.0, "batch_size": 181, "learning_rate": 8.4e-4})
+    table = fit(curves, [100.0, 300.0, 600.0]).predict(configs)
+    low, others = table[table["threshold"] == 100.0], table[table["threshold"] > 100.0]
+    alone = fit(curves, [300.0, 600.0]).predict(configs)
+    pd.testing.assert_frame_equal(others.reset_index(drop=True), alone, rtol=1e-5)  # starts of a search differ
+    assert low["law_q50"].iloc[0] == 1.0  # of A, whose runs were there at 0 steps
+    assert (low["p_reach"] == 1.0).all()
+    assert low["q50"].iloc[1:3].between(1e3, alone["q50"].iloc[2]).all()
+    with pytest.raises(InputError, match="before training; raise them"):
+        fit(curves[curves["env_id"] == "A"], [50.0, 100.0])
 
 
 def made_crossings(noise: float = 0.0) -> pd.DataFrame:

@@ -45,8 +45,8 @@ def prediction_table(
 
 
 def log_residuals(times: Float[np.ndarray, " run"], centres: Float[np.ndarray, " run"]) -> Float[np.ndarray, " known"]:
-    """Log times over their cells' centres, of the runs where both are finite."""
-    known = np.isfinite(times) & np.isfinite(centres)
+    """Log times over their cells' centres, of the runs where both are finite and > 0."""
+    known = np.isfinite(times) & np.isfinite(centres) & (times > 0) & (centres > 0)
     logs: np.ndarray = np.log(np.maximum(times[known], 1.0) / np.maximum(centres[known], 1.0))
     return logs
 

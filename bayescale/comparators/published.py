@@ -8,11 +8,13 @@ linear space. Whatever never reaches a threshold is dropped, as published; `Publ
 
 What the method leaves open is filled in the simplest way: draws are its own bootstraps, a run scatters around the law
 as the fitted configurations' runs scatter around their mean, a run at any batch size and learning rate is predicted as
-one at the lines, and a task without runs has the median of the tasks' medians.
+one at the lines, and a task without runs has the median of the tasks' medians. A configuration above a threshold
+before training says nothing of that threshold's law; a task of which no other reaches it is predicted there at 1 env
+step, as the scores count 0.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -62,7 +64,7 @@ class PublishedFit:
         thresholds: increasing.
         batch_size, learning_rate: the rules, tasks in the order of `env_ids`.
         exponent, coefficient, floor: alpha, (beta/median)^alpha and D_min/median; NaN where nothing reached.
-        median: of D over UTD, inf where nothing reached.
+        median: of D over UTD, inf where nothing reached, 0 where all that did were above J before training.
         noise: equally likely departures of a run's log env steps from its configuration's.
         dropped: per threshold, the configurations and runs of the sweep that never reach it.
         configs: those fitted, one row each.
@@ -83,13 +85,13 @@ class PublishedFit:
     def log_env_steps(
         self, env_id: str | None, utd: Float[np.ndarray, " config"]
     ) -> Float[np.ndarray, "draw config threshold"]:
-        """log D at each UTD, inf where the method has no answer; None or a new task: at the median of the medians."""
+        """log D at each UTD, inf without an answer, 0 where D is 0; None or a new task: at the median of medians."""
         known = env_id in self.env_ids
         scale = self.median[:, self.env_ids.index(str(env_id))] if known else np.median(self.median, axis=1)
         shape = self.floor[:, None] + self.coefficient[:, None] * utd[:, None] ** -self.exponent[:, None]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             log_steps = np.log(scale[:, None] * shape)
-        return np.where(np.isfinite(log_steps), log_steps, np.inf)
+        return np.where(scale[:, None] == 0, 0.0, np.where(np.isfinite(log_steps), log_steps, np.inf))
 
     def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
         """Quantiles of the env steps until a new run reaches each threshold, in the columns of `Posterior.predict`.
@@ -127,7 +129,8 @@ class PublishedFit:
         log_utd = np.linspace(np.log(fitted.min() / 64), np.log(fitted.max() * 64), 2000)
         log_batch = self.batch_size.intercept.mean(axis=1)[:, None] - self.batch_size.slope[:, None] * log_utd
         per_step = env_step_price + FLOPS_PER_PARAMETER_AND_SAMPLE * model_size * np.exp(log_batch + log_utd)
-        log_cost = np.log(per_step)[:, :, None] + self.log_env_steps(None, np.exp(log_utd))
+        log_steps = self.log_env_steps(None, np.exp(log_utd))
+        log_cost = np.log(per_step)[:, :, None] + np.where(log_steps == 0, np.inf, log_steps)
         best = log_utd[log_cost.argmin(axis=1)]
         budget = log_cost.min(axis=1)
         lines = [_line(x[np.isfinite(x)], y[np.isfinite(x)]) for x, y in zip(budget, best, strict=True)]
@@ -153,7 +156,7 @@ def fit_published(
 
     Raises:
         InputError: a table that is not valid, several suites or algorithms, fewer than two UTDs, or no configuration
-            that reaches any threshold.
+            that reaches any threshold by training.
     """
     curves = validate_curves(curves, "curves")
     require_one_kind(curves)
@@ -165,15 +168,20 @@ def fit_published(
         raise InputError("the published law needs runs at two or more UTDs; give more.")
     if not np.isfinite(passages.means[0]).any():
         raise InputError("no configuration's mean reaches any threshold; lower the thresholds or give longer runs.")
+    trained = replace(passages, means=np.where(passages.means > 0, passages.means, np.inf))
+    if not np.isfinite(trained.means[0]).any():
+        raise InputError("every threshold that a mean reaches lies below its return before training; raise them.")
     env_ids = tuple(sorted(map(str, configs["env_id"].unique())))
     task = configs["env_id"].map({name: i for i, name in enumerate(env_ids)}).to_numpy(int)
-    rules = [_rule(passages, task, axis) for axis in ("batch_size", "learning_rate")]
+    rules = [_rule(trained, task, axis) for axis in ("batch_size", "learning_rate")]
     chosen = _nearest(configs, task, rules)
     utds = np.unique(configs["utd"].to_numpy(float))
     times = np.full((len(passages.means), len(env_ids), len(utds), len(levels)), np.nan)
     column = np.searchsorted(utds, configs["utd"].to_numpy(float))
     reached = np.where(np.isfinite(passages.means), passages.means, np.nan)
     times[:, task[chosen], column[chosen]] = reached[:, chosen]
+    before_training = (times == 0).any(axis=2)
+    times = np.where(times > 0, times, np.nan)
     median = _median(times, axis=2)
     normalised = _mean(times / median[:, :, None], axis=1)
     exponent, coefficient, floor = floor_laws(utds, normalised)
@@ -185,7 +193,7 @@ def fit_published(
         exponent=exponent,
         coefficient=coefficient,
         floor=floor,
-        median=np.where(np.isfinite(median), median, np.inf),
+        median=np.where(np.isfinite(median), median, np.where(before_training, 0.0, np.inf)),
         noise=_noise(passages, chosen),
         dropped=pd.DataFrame(
             {

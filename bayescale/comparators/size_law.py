@@ -4,7 +4,9 @@ D_J(utd, N) = D_min + (a/utd)^alpha + (b/N)^beta for each task and threshold by 
 the cells (utd, N) at the best configuration of each; cells that never reach J are dropped, as published, and counted.
 B*(utd, N) = a_B / (utd^alpha_B (1 + b_B N^-beta_B)) from the same cells' batch sizes. Axes that do not vary drop out,
 and so does D_min with fewer than three values of every axis. Draws are bootstraps over seeds; a run scatters around the
-law as the fitted runs do. A task without runs has the geometric mean of the tasks' laws.
+law as the fitted runs do. A task without runs has the geometric mean of the tasks' laws. A cell whose median run is
+above a threshold before training says nothing of that threshold's law; where fewer than two others reach it, it is
+predicted at 1 env step, as the scores count 0.
 """
 
 from dataclasses import dataclass
@@ -34,7 +36,8 @@ class SizeFit:
         thresholds: increasing.
         law: its axes that vary and whether it has a floor.
         reference: geometric mean of each axis; coefficients are the terms there.
-        parameters: by name; NaN where fewer than two cells reach the threshold.
+        parameters: by name; where fewer than two cells reach the threshold by training, 0 if another is above it before
+            training, else NaN.
         noise: equally likely departures of a run's log env steps from its cell's median.
         dropped: per threshold, the cells and the runs at them that never reach it.
         cells: the configurations fitted, one for each task, UTD and model size.
@@ -60,7 +63,7 @@ class SizeFit:
             raise InputError("configs lack the column model_size, which the law has as an axis; add it.")
         p = {name: values[:, :, None] for name, values in self.parameters.items()}
         at = {n: (configs[n].to_numpy(float) / self.reference[n])[:, None] for n in self.law.inputs}
-        law = np.log(self.law.formula(at, p))[1:]
+        law = np.log(np.maximum(self.law.formula(at, p), 1.0))[1:]
         number = {name: i for i, name in enumerate(self.env_ids)}
         chosen = np.empty((len(law), len(configs), len(self.thresholds)))
         for env_id, rows in configs.groupby("env_id").indices.items():
@@ -82,12 +85,15 @@ class SizeFit:
             env_steps: more than D_min.
 
         Raises:
-            InputError: the law lacks an axis, or env_steps is not above D_min.
+            InputError: the law lacks an axis, env_steps is not above D_min, or the task was above the threshold before
+                training.
         """
         if set(self.law.inputs) != set(AXES):
             raise InputError("the optimum needs runs that vary in utd and model_size; give more.")
         task = self.env_ids.index(env_id)
         p = {name: float(values[0, task, threshold]) for name, values in self.parameters.items()}
+        if not any(p.values()):
+            raise InputError(f"{env_id} is above threshold {threshold} before training; give a higher one.")
         gap = env_steps - p.get("floor", 0.0)
         if gap <= 0:
             raise InputError(f"env_steps must exceed D_min = {p['floor']:.4g}; got {env_steps:.4g}. Raise it.")
@@ -130,12 +136,14 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
         bootstraps: resamples of the seeds of each cell.
 
     Raises:
-        InputError: neither UTD nor model size varies, nothing is reached, or several suites or algorithms.
+        InputError: neither UTD nor model size varies, nothing is reached by training, or several suites or algorithms.
     """
     crossings = validate_crossings(crossings)
     require_one_kind(crossings)
     if crossings["censored"].all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
+    if not crossings.loc[~crossings["censored"], "env_steps_upper"].any():
+        raise InputError("every threshold that a run reaches lies below its return before training; raise them.")
     axes = tuple(axis for axis in AXES if axis in crossings and crossings[axis].nunique() > 1)
     if not axes:
         raise InputError("the law needs runs at two or more UTDs or model sizes; give more.")
@@ -192,19 +200,25 @@ def _fit_task(
     rng: np.random.Generator,
 ) -> dict[str, Float[np.ndarray, "draw threshold"]]:
     """Parameters of every bootstrap, each threshold's started from its point fit; targets in their own unit."""
-    known = np.isfinite(targets)
+    known, before_training = np.isfinite(targets) & (targets > 0), (targets == 0).any(axis=2)
+    enough = known.sum(axis=2) >= 2
+    fitted = enough[0] | ~before_training[0]
+    parameters = {name: np.zeros(targets.shape[:2]) for name in law.parameters}
+    if not fitted.any():
+        return parameters
+    known, enough, some = known[:, fitted], enough[:, fitted], targets[:, fitted]
     unit = np.exp(
-        (np.where(known, np.log(np.where(known, targets, 1.0)), 0.0)).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
+        (np.where(known, np.log(np.where(known, some, 1.0)), 0.0)).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
     )
-    scaled = np.where(known, targets, 1.0) / unit[:, :, None]
+    scaled = np.where(known, some, 1.0) / unit[:, :, None]
     weights = known.astype(float)
     point, _ = search(law, at, scaled[0], weights[0], rng)
-    start = np.tile(point, (len(targets), 1))
+    start = np.tile(point, (len(some), 1))
     found, _ = search(law, at, scaled.reshape(-1, scaled.shape[2]), weights.reshape(-1, scaled.shape[2]), rng, start)
-    parameters = {name: values.reshape(targets.shape[:2]) for name, values in constrained(law, found).items()}
-    for name in parameters:
+    otherwise = np.where(before_training[:, fitted], 0.0, np.nan)
+    for name, values in constrained(law, found).items():
         scale = 1.0 if name.startswith("exponent") else unit
-        parameters[name] = np.where(known.sum(axis=2) >= 2, scale * parameters[name], np.nan)
+        parameters[name][:, fitted] = np.where(enough, scale * values.reshape(enough.shape), otherwise)
     return parameters
 
 
