@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -280,6 +281,18 @@ def test_each_law_is_recovered_from_simulation(law: str) -> None:
     assert np.abs(predicted["law_q50"] - truth(table)).max() < 0.03 * size
     inside = (table[LAWS[law].output] >= predicted["q05"]) & (table[LAWS[law].output] <= predicted["q95"])
     assert inside.mean() > 0.75  # 0.9 nominal, 40 rows: a false alarm in 200 rows of tables
+
+
+def test_a_long_table_is_predicted_in_little_memory_as_its_rows_are() -> None:
+    table, _ = table_of("power", 0.1)
+    fitted = bs.fit_law("power", table, bootstraps=100)
+    long = pd.concat([table] * 50, ignore_index=True)
+    tracemalloc.start()
+    predicted = fitted.predict(long)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    pd.testing.assert_frame_equal(predicted, pd.concat([fitted.predict(table)] * 50, ignore_index=True))
+    assert peak < 2000 * 25 * 100 * 8  # bytes of all rows' draws at once
 
 
 @pytest.mark.parametrize(("law", "name", "value"), [

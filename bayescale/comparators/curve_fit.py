@@ -9,6 +9,7 @@ from scipy.special import ndtri
 
 from bayescale.comparators.formulas import LAWS, Law, Values
 from bayescale.comparators.least_squares import minimise
+from bayescale.comparators.predictions import CHUNK, NOISE_LEVELS
 from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
 
@@ -43,13 +44,18 @@ class LawFit:
         """
         at = _inputs(self.law, table)
         draws = {name: self.parameters[name].to_numpy()[:, None] for name in self.law.parameters}
-        law = self.law.formula({name: at[name][None] / self.reference[name] for name in at}, draws)
         inward, outward = (np.log, np.exp) if self.law.log_output else (np.asarray, np.asarray)
-        noise = self.noise * ndtri((np.arange(25) + 0.5) / 25)
-        runs = (inward(law)[:, None] + noise[:, None]).reshape(-1, len(table))
+        noise = self.noise * ndtri(NOISE_LEVELS)
+        new, alone = np.empty((len(table), len(LEVELS))), np.empty((len(table), 3))
+        for first in range(0, len(table), CHUNK):
+            rows = slice(first, first + CHUNK)
+            law = self.law.formula({name: at[name][None, rows] / self.reference[name] for name in at}, draws)
+            runs = (inward(law)[:, None] + noise[:, None]).reshape(-1, law.shape[1])
+            new[rows] = outward(np.quantile(runs, LEVELS, axis=0)).T
+            alone[rows] = np.quantile(law, [0.05, 0.5, 0.95], axis=0).T
         out = table.copy()
-        out[list(QUANTILES)] = outward(np.quantile(runs, LEVELS, axis=0)).T
-        out[["law_q05", "law_q50", "law_q95"]] = np.quantile(law, [0.05, 0.5, 0.95], axis=0).T
+        out[list(QUANTILES)] = new
+        out[["law_q05", "law_q50", "law_q95"]] = alone
         return out
 
 
