@@ -17,7 +17,7 @@ import pandas as pd
 from jaxtyping import Array, Float
 from numpyro.infer import Predictive
 
-from bayescale.configs import setting_columns
+from bayescale.configs import CONFIG_COLUMNS, setting_columns
 from bayescale.crossings import require_crossing_columns
 from bayescale.density import Model
 from bayescale.errors import InputError
@@ -25,7 +25,8 @@ from bayescale.inference import sample_each
 from bayescale.posterior import PREDICTION_DRAWS, Posterior
 from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
-from bayescale.simulate import crossings_of, simulate_runs
+from bayescale.simulate import DESIGN_COLUMNS, crossings_of, simulate_runs
+from bayescale.tables import Table, check_columns
 
 PRIOR_DRAWS = 2000  # for the prior's spread; its sd is then known to 2%
 
@@ -103,7 +104,9 @@ def replicate(
     for name, value in (("datasets", datasets), ("draws", draws), ("warmup", warmup)):
         if value < 1:
             raise InputError(f"{name} must be at least 1; got {value}. Raise it.")
-    for name, frame in (("design", design), ("at", design if at is None else at)):
+    wanted = (("design", design, DESIGN_COLUMNS), ("at", design if at is None else at, CONFIG_COLUMNS))
+    for name, frame, columns in wanted:
+        check_columns(Table(frame, name), columns)
         unknown = set(frame["env_id"]) - set(model.env_ids)
         if unknown:
             raise InputError(f"{name} has the task {min(unknown)}, which the model has not; make the model for it.")
@@ -135,7 +138,12 @@ def replicate(
 
 
 def credible_coverage(replications: Replications, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> pd.DataFrame:
-    """The share of data sets whose central credible interval holds the true value: by quantity, a column per level."""
+    """The share of data sets whose central credible interval holds the true value: by quantity, a column per level.
+
+    Raises:
+        InputError: no levels, or one outside (0, 1).
+    """
+    _check_levels(levels)
     tails = np.array([[(1 - level) / 2, (1 + level) / 2] for level in levels])
     ends = np.quantile(replications.draws, tails, axis=1)  # level, end, dataset, quantity
     true = replications.true.to_numpy()
@@ -204,7 +212,11 @@ def coverage(
         crossings: as `time_to_threshold` makes them, at thresholds that were fitted.
         rng: source of `pit`.
         levels: nominal probabilities.
+
+    Raises:
+        InputError: a threshold that was not fitted, no levels, or one outside (0, 1).
     """
+    _check_levels(levels)
     crossings = posterior.named(crossings)
     distance = abs(pit(posterior, crossings, rng) - 0.5)
     rows = []
@@ -215,6 +227,12 @@ def coverage(
         error = np.sqrt((excess**2).sum() * count / (count - 1)) / len(inside) if count > 1 else np.nan
         rows.append((level, inside.mean(), error))
     return pd.DataFrame(rows, columns=["level", "coverage", "standard_error"]).set_index("level")
+
+
+def _check_levels(levels: Sequence[float]) -> None:
+    if not (len(levels) and all(0 < level < 1 for level in levels)):
+        came = ", ".join(f"{level:g}" for level in levels) or "none"
+        raise InputError(f"levels must be one or more probabilities in (0, 1); got {came}. Correct them.")
 
 
 def _prior(model: Model, key: Array, draws: int) -> dict[str, Array]:

@@ -75,8 +75,10 @@ def rank_test(replications: Replications, rng: np.random.Generator, false_alarm:
         false_alarm: the chance to reject a right model, at most, over all quantities together.
 
     Raises:
-        InputError: too few effective draws to rank among.
+        InputError: a false alarm outside (0, 1), too few effective draws to rank among.
     """
+    if not 0 < false_alarm < 1:
+        raise InputError(f"false_alarm must lie in (0, 1); got {false_alarm:g}. Correct it.")
     datasets, draws, _ = replications.draws.shape
     with np.errstate(divide="ignore"):
         effective = np.stack([effective_sample_size(fit[None]) for fit in replications.draws])

@@ -73,10 +73,14 @@ def prior_predictive(
         seed: of the draws.
 
     Raises:
-        InputError: a configuration or count that cannot be used, an unknown prior.
+        InputError: a configuration, count or length that cannot be used, an unknown prior.
     """
     if draws < 1:
         raise InputError(f"draws must be at least 1; got {draws}. Raise it.")
+    if not 0 < every <= horizon or np.isinf(every):
+        raise InputError(
+            f"every must be finite, > 0 and at most the horizon; got {every:g} and {horizon:g}. Correct them."
+        )
     configs = checked_configs(configs).reset_index(drop=True)
     configs = with_task_names(configs, naming_columns(configs))
     model = _model(configs, thresholds, priors or {})

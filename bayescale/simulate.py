@@ -209,6 +209,8 @@ def curves_of(
         raise InputError(f"noise of {noise:g} needs a source; give rng=numpy.random.default_rng(seed).")
     env_steps = np.arange(every, _last_evaluation(every, horizon) + 1, every)
     levels = np.unique(runs["threshold"])
+    number = runs.groupby(run_columns(runs), sort=False, dropna=False).ngroup()
+    runs = runs.iloc[np.lexsort((runs["threshold"], number))]  # runs as they came, so that equal seeds give equal noise
     true = runs["true_env_steps"].to_numpy().reshape(-1, len(levels))
     curves = runs.iloc[:: len(levels)].drop(columns=["threshold", "true_env_steps"])
     returns = np.empty((len(true), len(env_steps)))

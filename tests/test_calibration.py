@@ -164,6 +164,21 @@ def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> 
         bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, parameters=["beta"])
     with pytest.raises(bs.InputError, match="datasets must be at least 1; got 0"):
         bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, datasets=0)
+    with pytest.raises(bs.InputError, match="design has no column 'env_id'; its columns are utd"):
+        bs.replicate(MODEL, DESIGN.drop(columns="env_id"), EVERY, HORIZON, rng)
+    with pytest.raises(bs.InputError, match="at has no column 'utd'; its columns are env_id"):
+        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, at=AT.drop(columns="utd"))
+
+
+def test_levels_that_are_no_probabilities_are_refused() -> None:
+    true = pd.DataFrame({"beta": np.zeros(2)})
+    made = bs.Replications(true, np.zeros((2, 3, 1)), true.std(), np.zeros(2), np.ones(2))
+    for levels, came in (([], "none"), ([0.5, 1.0], r"0\.5, 1"), ([90.0], "90"), ([np.nan], "nan")):
+        message = rf"levels must be one or more probabilities in \(0, 1\); got {came}\. Correct them"
+        with pytest.raises(bs.InputError, match=message):
+            bs.credible_coverage(made, levels)
+        with pytest.raises(bs.InputError, match=message):
+            bs.coverage(knowing(SPREAD), crossings().iloc[:2], np.random.default_rng(0), levels)
 
 
 # Predictive intervals: a posterior that knows the law, or all but the spread.

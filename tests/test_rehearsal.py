@@ -1,5 +1,7 @@
 """What priors and grids say before a run is paid for."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +64,9 @@ def test_bad_arguments_are_refused():
         bs.prior_predictive(CONFIGS, priors={"beta": PRIORS["log_alpha"]})
     with pytest.raises(InputError, match=r"draws must be at least 1; got 0\."):
         bs.prior_predictive(CONFIGS, draws=0)
+    for every, horizon in ((0.0, 1e6), (np.inf, np.inf), (1.0, np.nan), (np.nan, 1e6), (1e3, 1e2)):
+        with pytest.raises(InputError, match=re.escape(f"horizon; got {every:g} and {horizon:g}. Correct them.")):
+            bs.prior_predictive(CONFIGS, every=every, horizon=horizon)
     with pytest.raises(InputError, match=r"the table of configurations: utd must be > 0; got -1\.0"):
         bs.prior_predictive(CONFIGS.assign(utd=-1.0))
     with pytest.raises(InputError, match=r"env_steps and horizon must be finite and > 0; got -1\."):

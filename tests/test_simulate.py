@@ -37,6 +37,15 @@ def test_curves_give_back_the_crossings_that_made_them(seed, every, horizon, cor
     pd.testing.assert_frame_equal(found, bs.crossings_of(runs, every, horizon))
 
 
+def test_the_order_of_the_rows_says_nothing() -> None:
+    design = grid(2)
+    runs = bs.simulate_runs(design, THRESHOLDS, LAW.location(design), 0.4, np.random.default_rng(0), 0.9)
+    shuffled = runs.sample(frac=1.0, random_state=0)
+    curves = [bs.read_curves(bs.curves_of(rows, 1000, 2e5, -50.0)) for rows in (runs, shuffled)]
+    pd.testing.assert_frame_equal(*curves)
+    pd.testing.assert_frame_equal(*(bs.crossings_of(rows, 1000, 2e5) for rows in (runs, shuffled)))
+
+
 def test_crossings_hold_the_true_times() -> None:
     design = grid()
     runs = bs.simulate_runs(design, THRESHOLDS, LAW.location(design), 0.3, np.random.default_rng(0), p_reach=0.9)
