@@ -115,6 +115,8 @@ def _read_csv(path: Path, text_columns: Sequence[str]) -> Table:
     try:
         header = pd.read_csv(path, compression=compression, encoding="utf-8-sig", header=None, nrows=1, dtype=str)
         names = header.iloc[0].dropna().str.strip()
+        if len(names) == 1 and ";" in names.iloc[0]:
+            raise InputError(f"{path} is separated by semicolons. Write it with commas, and numbers with points.")
         if names.duplicated().any():
             repeated = names[names.duplicated()].iloc[0]
             raise InputError(f"{path} has the column '{repeated}' twice. Keep one of them.")
@@ -135,7 +137,11 @@ def _read_csv(path: Path, text_columns: Sequence[str]) -> Table:
         raise InputError(f"{path} is empty. Write it again or leave it out.") from None
     except pd.errors.ParserWarning:
         raise InputError(f"{path}: its rows have more fields than its header. Name every column.") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, EOFError, zlib.error) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not a readable CSV file ({_reason(error)}). Save it as UTF-8, or copy it again."
+        ) from None
+    except (pd.errors.ParserError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is not a readable CSV file ({_reason(error)}). Write or copy it again.") from None
     except OSError as error:
         if error.errno is not None:

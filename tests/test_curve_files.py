@@ -79,6 +79,20 @@ def test_rows_that_do_not_fit_the_header(tmp_path):
     fails("episode_return must be filled in; got nan at line 4", path)
 
 
+@pytest.mark.parametrize("decimal", [",", "."])
+def test_a_table_separated_by_semicolons(tmp_path, decimal):
+    path = tmp_path / "windows.csv"
+    table().to_csv(path, index=False, sep=";", decimal=decimal, encoding="utf-8-sig")
+    fails(f"{path} is separated by semicolons. Write it with commas, and numbers with points.", path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_text_in_another_encoding(tmp_path, encoding):
+    path = tmp_path / "windows.csv"
+    table(algorithm="Überlegen").to_csv(path, index=False, encoding=encoding)
+    fails("Save it as UTF-8, or copy it again.", path)
+
+
 def test_paths_that_hold_no_table(tmp_path):
     fails(f"{tmp_path}/none.csv was not found. Check the path.", tmp_path / "none.csv")
     fails(f"no file matches {tmp_path}/*.csv. Check the pattern", f"{tmp_path}/*.csv")
