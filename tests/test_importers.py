@@ -122,3 +122,25 @@ def test_files_that_are_no_evaluations(tmp_path):
     write_evaluations(tmp_path / "long.npz", [[1.0], [2.0]])
     with pytest.raises(InputError, match=re.escape("got shapes (3,) and (2, 1). Give an evaluations.npz")):
         read_stable_baselines3({tmp_path / "long.npz": SETTINGS})
+    write_evaluations(tmp_path / "none.npz", [[], [], []])
+    with pytest.raises(InputError, match=re.escape("got shapes (3,) and (3, 0). Give an evaluations.npz")):
+        read_stable_baselines3({tmp_path / "none.npz": SETTINGS})
+    write_evaluations(tmp_path / "text.npz", [["1"], ["2"], ["3"]])
+    with pytest.raises(InputError, match=re.escape("text.npz must hold numbers as results; got <U1. Give an")):
+        read_stable_baselines3({tmp_path / "text.npz": SETTINGS})
+    write_evaluations(tmp_path / "diverged.npz", [[np.inf, -np.inf]] * 3)
+    with pytest.raises(InputError, match=r"diverged.npz: episode_return must be filled in; got nan"):
+        read_stable_baselines3({tmp_path / "diverged.npz": {**SETTINGS, "seed": 0}})
+
+
+def test_a_damaged_byte_anywhere_is_harmless_or_a_sentence(tmp_path):
+    file = tmp_path / "evaluations.npz"
+    np.savez_compressed(file, timesteps=np.array(STEPS), results=np.random.default_rng(0).random((3, 2)))
+    whole, refused = file.read_bytes(), 0
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            read_stable_baselines3({file: {**SETTINGS, "seed": 0}})
+        except InputError:
+            refused += 1
+    assert refused > len(whole) / 2

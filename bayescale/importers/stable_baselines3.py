@@ -1,6 +1,8 @@
 """Learning curves from the evaluations.npz files that Stable-Baselines3's EvalCallback writes."""
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +14,11 @@ from bayescale.errors import InputError
 from bayescale.tables import Table
 
 Settings = Mapping[str, str | float]
+
+# What numpy.load and its arrays raise for other contents and for damage, by the part of the file that it hits.
+UNREADABLE = (
+    KeyError, TypeError, ValueError, EOFError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def read_stable_baselines3(runs: Mapping[str, Settings] | Mapping[Path, Settings]) -> pd.DataFrame:
@@ -35,13 +42,19 @@ def _evaluations(file: Path) -> pd.DataFrame:
             timesteps, results = arrays["timesteps"], arrays["results"]
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror or 'not an npz file'}). Check the path.") from None
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
+    except UNREADABLE:
         raise InputError(
             f"{file} does not hold the arrays timesteps and results. Give an evaluations.npz of EvalCallback."
         ) from None
-    if timesteps.ndim != 1 or results.ndim != 2 or len(results) != len(timesteps):
+    if timesteps.ndim != 1 or results.ndim != 2 or len(results) != len(timesteps) or results.shape[1] == 0:
         raise InputError(
             f"{file} must hold timesteps (evaluation,) and results (evaluation, episode); got shapes "
             f"{timesteps.shape} and {results.shape}. Give an evaluations.npz of EvalCallback."
         )
-    return pd.DataFrame({"env_steps": timesteps, "episode_return": results.mean(axis=1)})
+    if results.dtype.kind not in "biuf":
+        raise InputError(
+            f"{file} must hold numbers as results; got {results.dtype}. Give an evaluations.npz of EvalCallback."
+        )
+    with np.errstate(invalid="ignore"):  # the mean of inf and -inf, which the table refuses
+        returns = results.mean(axis=1)
+    return pd.DataFrame({"env_steps": timesteps, "episode_return": returns})
