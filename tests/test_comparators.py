@@ -306,8 +306,8 @@ def test_parameters_are_recovered_exactly_without_noise(law: str, name: str, val
 
 def test_the_wrong_law_does_not_fit() -> None:
     table, truth = table_of("sigmoid", 0.01)
-    wrong = bs.fit_law("power", table.rename(columns={"compute": "x"}).assign(y=table["reward"]), bootstraps=0)
-    off = wrong.predict(table.rename(columns={"compute": "x"}))["law_q50"] - truth(table)
+    rising = table.assign(x=1 / table["compute"], y=table["reward"])
+    off = bs.fit_law("power", rising, bootstraps=0).predict(rising)["law_q50"] - truth(table)
     assert np.abs(off).max() > 0.03 * np.ptp(truth(table))
 
 
@@ -332,5 +332,9 @@ def test_a_law_that_cannot_be_fitted_says_why() -> None:
         bs.fit_law("power", table.assign(y=-1.0))
     with pytest.raises(InputError, match="x must be finite and > 0"):
         bs.fit_law("power", table.assign(x=0.0))
+    with pytest.raises(InputError, match="needs y to fall as x rises; give 1/x as x if it rises"):
+        bs.fit_law("power", table.assign(y=1 / table["y"]))
+    turned = bs.fit_law("power", table.assign(y=1 / table["y"], x=1 / table["x"]), bootstraps=0)
+    assert turned.parameters["exponent_x"].iloc[0] == pytest.approx(0.35)
     with pytest.raises(InputError, match="has 2 parameters; got 1 rows"):
         bs.fit_law("power", table.iloc[:1])

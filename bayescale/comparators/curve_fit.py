@@ -14,6 +14,7 @@ from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
 
 STARTS = 24
+FLAT = 1e-6  # exponent of a power law of data that do not fall
 LONGEST = 2.0  # step of a parameter in logs: a factor of 7
 START_SPREAD = 1.0  # of positive parameters in logs, of others in spreads of the output
 
@@ -69,7 +70,8 @@ def fit_law(law: Law | str, table: pd.DataFrame, seed: int = 0, bootstraps: int 
         bootstraps: resamples of the rows, each fitted from the best parameters.
 
     Raises:
-        InputError: no such law, a missing column, a value out of range, fewer rows than parameters.
+        InputError: no such law, a missing column, a value out of range, fewer rows than parameters, or an output that
+            does not fall as the input of a power law rises.
     """
     if isinstance(law, str):
         if law not in LAWS:
@@ -85,6 +87,9 @@ def fit_law(law: Law | str, table: pd.DataFrame, seed: int = 0, bootstraps: int 
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=bootstraps).astype(float)
     found, loss = search(law, scaled, y[None], np.ones((1, len(y))), rng)
+    if len(law.inputs) == 1 and constrained(law, found).get(f"exponent_{law.inputs[0]}", np.ones(1))[0] < FLAT:
+        x = law.inputs[0]
+        raise InputError(f"the law needs {law.output} to fall as {x} rises; give 1/{x} as {x} if it rises.")
     again, _ = search(law, scaled, np.tile(y, (bootstraps, 1)), weights, rng, np.tile(found, (bootstraps, 1)))
     spread = float(np.sqrt(loss[0] / max(len(y) - len(law.parameters), 1)))
     parameters = pd.DataFrame(constrained(law, np.vstack([found, again])))
