@@ -176,9 +176,18 @@ def test_a_threshold_reached_before_training_tells_nothing_of_the_others(
     pd.testing.assert_frame_equal(others.reset_index(drop=True), alone, rtol=1e-5)  # starts of a search differ
     assert low["law_q50"].iloc[0] == 1.0  # of A, whose runs were there at 0 steps
     assert (low["p_reach"] == 1.0).all()
+    assert low["law_q50"].iloc[3] > 0.1 * alone["law_q50"].iloc[6]  # of the new task: A is left out
     assert low["q50"].iloc[1:3].between(1e3, alone["q50"].iloc[2]).all()
     with pytest.raises(InputError, match="before training; raise them"):
         fit(curves[curves["env_id"] == "A"], [50.0, 100.0])
+
+
+def test_the_size_law_of_a_task_that_reaches_nothing_is_unknown() -> None:
+    curves = made_curves(noise=0.2)
+    curves.loc[curves["env_id"] == "A", "episode_return"] *= 0.1
+    exponents = fit_size_law(bs.time_to_threshold(curves, [200.0, 400.0]), bootstraps=2).parameters["exponent_utd"]
+    assert np.isnan(exponents[:, 0]).all()
+    assert np.isfinite(exponents[:, 1:]).all()
 
 
 def made_crossings(noise: float = 0.0) -> pd.DataFrame:

@@ -5,8 +5,8 @@ the cells (utd, N) at the best configuration of each; cells that never reach J a
 B*(utd, N) = a_B / (utd^alpha_B (1 + b_B N^-beta_B)) from the same cells' batch sizes. Axes that do not vary drop out,
 and so does D_min with fewer than three values of every axis. Draws are bootstraps over seeds; a run scatters around the
 law as the fitted runs do. A task without runs has the geometric mean of the tasks' laws. A cell whose median run is
-above a threshold before training says nothing of that threshold's law; where fewer than two others reach it, it is
-predicted at 1 env step, as the scores count 0.
+above a threshold before training says nothing of that threshold's law; where fewer than two others of the task reach
+it, it is predicted at 1 env step, as the scores count 0, and left out of that mean unless all tasks are so.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class SizeFit:
         number = {name: i for i, name in enumerate(self.env_ids)}
         chosen = np.empty((len(law), len(configs), len(self.thresholds)))
         for env_id, rows in configs.groupby("env_id").indices.items():
-            mine = law[:, number[str(env_id)]] if env_id in number else law.mean(axis=1)
+            mine = law[:, number[str(env_id)]] if env_id in number else _new_task(law)
             chosen[:, rows] = mine[:, rows]
         return prediction_table(
             configs, self.thresholds, np.where(np.isfinite(chosen), chosen, np.inf), self.noise, self.cells
@@ -169,6 +169,14 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
     return SizeFit(env_ids, levels, law, reference, parameters, np.stack(noise, axis=1), pd.DataFrame(dropped), cells)
 
 
+def _new_task(law: Float[np.ndarray, "draw task config threshold"]) -> Float[np.ndarray, "draw config threshold"]:
+    """Mean over the tasks with D > 0, where some are left out no later than the thresholds above."""
+    trained = law != 0
+    mean = law.sum(axis=1) / np.maximum(trained.sum(axis=1), 1)
+    above = np.fmin.accumulate(mean[..., ::-1], axis=-1)[..., ::-1]
+    return np.where(trained.all(axis=1), mean, above)
+
+
 def _best_cells(crossings: pd.DataFrame, levels: int) -> tuple[pd.DataFrame, list[Float[np.ndarray, "run threshold"]]]:
     """For each task, UTD and model size the configuration fastest to the highest threshold, and its runs' times.
 
@@ -203,8 +211,9 @@ def _fit_task(
     known, before_training = np.isfinite(targets) & (targets > 0), (targets == 0).any(axis=2)
     enough = known.sum(axis=2) >= 2
     fitted = enough[0] | ~before_training[0]
-    parameters = {name: np.zeros(targets.shape[:2]) for name in law.parameters}
-    if not fitted.any():
+    unfitted = np.tile(np.where(before_training[0], 0.0, np.nan), (len(targets), 1))
+    parameters = {name: unfitted.copy() for name in law.parameters}
+    if not known[0][fitted].any():
         return parameters
     known, enough, some = known[:, fitted], enough[:, fitted], targets[:, fitted]
     unit = np.exp(
