@@ -10,7 +10,7 @@ What the method leaves open is filled in the simplest way: draws are its own boo
 as the fitted configurations' runs scatter around their mean, a run at any batch size and learning rate is predicted as
 one at the lines, and a task without runs has the median of the tasks' medians. A configuration above a threshold
 before training says nothing of that threshold's law; a task of which no other reaches it is predicted there at 1 env
-step, as the scores count 0.
+step.
 """
 
 from collections.abc import Sequence

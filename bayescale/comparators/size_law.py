@@ -6,7 +6,7 @@ B*(utd, N) = a_B / (utd^alpha_B (1 + b_B N^-beta_B)) from the same cells' batch 
 and so does D_min with fewer than three values of every axis. Draws are bootstraps over seeds; a run scatters around the
 law as the fitted runs do. A task without runs has the geometric mean of the tasks' laws. A cell whose median run is
 above a threshold before training says nothing of that threshold's law; where fewer than two others of the task reach
-it, it is predicted at 1 env step, as the scores count 0, and left out of that mean unless all tasks are so.
+it, it is predicted at 1 env step, and left out of that mean unless all tasks are so.
 """
 
 from dataclasses import dataclass
