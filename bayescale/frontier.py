@@ -77,9 +77,8 @@ def frontier(
             size.
     """
     at = posterior.threshold_number(threshold)
-    grid = (
-        utd_grid(posterior, env_id) if utd is None else np.asarray(pd.to_numeric(np.ravel(utd), errors="coerce"), float)
-    )
+    given = utd_grid(posterior, env_id) if utd is None else np.ravel(utd)
+    grid = np.asarray(pd.to_numeric(given, errors="coerce"), float)
     if not (len(grid) and (np.isfinite(grid) & (grid > 0)).all()):
         raise InputError("utd must be one or more numbers, finite and > 0; correct the grid.")
     size = critic_parameters(posterior, env_id, model_size)

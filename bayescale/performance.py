@@ -61,15 +61,16 @@ def performance(
     given = [name for name, value in (("env_steps", env_steps), ("budget", budget)) if value is not None]
     if len(given) + ("env_steps" in configs) != 1:
         raise InputError("performance needs the env steps of each run or a budget; give one of them.")
+    named = posterior.named(configs)
     if budget is not None:
-        per_step = flops_per_step(with_model_sizes(posterior, posterior.named(configs)))
+        per_step = flops_per_step(with_model_sizes(posterior, named))
         configs = configs.assign(env_steps=budget / prices.cost(per_step, np.ones(len(configs))))
     elif env_steps is not None:
         configs = configs.assign(env_steps=env_steps)
     lengths = configs["env_steps"].to_numpy(float)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise InputError(f"{(given or ['env_steps'])[0]} must be finite and > 0; correct it.")
-    draws, named = posterior.flat_draws(PERFORMANCE_DRAWS), posterior.named(configs)
+    draws = posterior.flat_draws(PERFORMANCE_DRAWS)
     best = ceilings(ceiling, named["env_id"], posterior.crossings)
     grid = _returns(posterior)
     quantiles, law = [], []

@@ -218,18 +218,19 @@ class Posterior:
 
         table = self.crossings.reset_index(drop=True).rename_axis("observation")
         observed = {name: ("observation", _storable(column)) for name, column in table.items() if isinstance(name, str)}
-        posterior = dataset(self.draws).assign_attrs(
+        groups = {
+            "posterior": dataset(self.draws),
+            "sample_stats": dataset(self.statistics),
+            "observed_data": xr.Dataset(observed),
+        }
+        groups["posterior"].attrs.update(
             model=json.dumps({"name": self.model.name, **asdict(self.model)}),
             format=FORMAT,
             status=self.status.name,
             provenance=json.dumps(self.provenance),
-            draws_sha256=draws_hash(self.draws, self.statistics),
+            content_sha256=content_hash(groups),
         )
-        return {
-            "posterior": posterior,
-            "sample_stats": dataset(self.statistics),
-            "observed_data": xr.Dataset(observed),
-        }
+        return groups
 
     def to_arviz(self) -> Any:
         """ArviZ's InferenceData (ArviZ before 1.0) or xarray's DataTree (from 1.0)."""
@@ -285,14 +286,11 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
         raise InputError(
             f"{path} holds no posterior that this version of bayescale reads ({type(error).__name__}); fit it again."
         ) from None
-    draws, statistics = (
-        {str(k): v.to_numpy() for k, v in groups[group].items()} for group in ("posterior", "sample_stats")
-    )
-    crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
-    found = data_hash(crossings), draws_hash(draws, statistics)
-    if found != (provenance["data_sha256"], attributes["draws_sha256"]):
+    if content_hash(groups) != attributes.get("content_sha256"):
         raise InputError(f"{path} is damaged: what it holds is not what was saved. Copy it again, or fit it again.")
-    return Posterior(model, draws, statistics, crossings, status, provenance)
+    arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
+    crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
+    return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
 
 
 def data_hash(crossings: pd.DataFrame) -> str:
@@ -302,14 +300,19 @@ def data_hash(crossings: pd.DataFrame) -> str:
     return hashlib.sha256(names + values.tobytes()).hexdigest()
 
 
-def draws_hash(*groups: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of named arrays in their order."""
+def content_hash(groups: Mapping[str, Any]) -> str:
+    """SHA-256 of the arrays of xarray datasets, as a file keeps them: numbers bit by bit, all else as text."""
     digest = hashlib.sha256()
-    for name, values in (item for group in groups for item in group.items()):
-        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
+    for name, part in (item for group in groups.values() for item in group.items()):
+        values = part.to_numpy()
+        numbers = values.dtype.kind in "biuf"
+        digest.update(f"{name} {values.dtype if numbers else 'text'} {values.shape} ".encode())
+        digest.update(values.tobytes() if numbers else "\0".join(map(str, values.ravel())).encode())
     return digest.hexdigest()
 
 
 def _storable(column: pd.Series) -> np.ndarray:
-    return column.to_numpy() if column.dtype.kind in "biuf" else column.astype(str).to_numpy(object)
+    """As a file keeps it: numbers, and all else as text, what is missing as none."""
+    if column.dtype.kind in "biuf":
+        return column.to_numpy()
+    return column.astype(object).where(column.notna(), "").astype(str).to_numpy(object)

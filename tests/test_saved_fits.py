@@ -1,5 +1,6 @@
 """A fit saved in format 2, of eight draws: it must go on meaning what it meant when it was written."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,25 @@ def test_a_fit_in_another_format_is_refused_with_the_version_that_reads_it(monke
     said = r"fit_format_2\.nc was written by bayescale 0\.1\.0 in format 2, not 3; fit it again, or read it with that"
     with pytest.raises(bs.InputError, match=said):
         bs.load(FILE)
+
+
+def test_a_fit_of_crossings_with_further_columns_is_read_back(tmp_path):
+    """Whatever their types: what has none in the file is kept as text."""
+    posterior = bs.load(FILE)
+    rows = len(posterior.crossings)
+    further = posterior.crossings.assign(
+        started=pd.Timestamp("2025-01-01", tz="UTC"),
+        note=[None] + ["é"] * (rows - 1),
+        evaluations=pd.array([None] + [3] * (rows - 1), "Int64"),
+        machine=pd.Categorical(["a"] * rows, ["b", "a"]),
+    )
+    further[7] = 1.0
+    dataclasses.replace(posterior, crossings=further).save(tmp_path / "fit.nc")
+    again = bs.load(tmp_path / "fit.nc")
+    pd.testing.assert_frame_equal(again.crossings[list(posterior.crossings)], posterior.crossings)
+    assert set(again.crossings["machine"]) == {"a"}
+    assert list(again.crossings["note"]) == ["", *["é"] * (rows - 1)]
+    pd.testing.assert_frame_equal(again.predict(CONFIGS), posterior.predict(CONFIGS))
 
 
 def test_a_damaged_fit_is_refused(tmp_path):

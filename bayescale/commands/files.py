@@ -41,6 +41,7 @@ class Design(NamedTuple):
 
 def read_design(path: Path) -> Design:
     """The design in a table of configurations or in a sweep's plan (.toml) of one algorithm and width."""
+    from bayescale.configs import CONFIG
     from bayescale.simulate import DESIGN_COLUMNS
     from bayescale.tables import check_columns, read_table
 
@@ -50,7 +51,7 @@ def read_design(path: Path) -> Design:
 
     from bayescale.runners import load_plan
 
-    names = ["env_id", "utd", "batch_size", "learning_rate"]
+    names = list(CONFIG)
     runs = load_plan(path).runs
     if len({(run.algorithm, run.hidden_width) for run in runs}) > 1:
         raise InputError(f"the plan {path} has several algorithms or widths; give a plan of one, or a table.")
