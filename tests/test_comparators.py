@@ -310,14 +310,28 @@ def test_a_long_table_is_predicted_in_little_memory_as_its_rows_are() -> None:
 ])  # fmt: skip
 def test_parameters_are_recovered_exactly_without_noise(law: str, name: str, value: float) -> None:
     table, _ = table_of(law, 0.0)
-    assert bs.fit_law(law, table, bootstraps=0).parameters[name].iloc[0] == pytest.approx(value, rel=1e-3)
+    assert bs.fit_law(law, table, bootstraps=1).parameters[name].iloc[0] == pytest.approx(value, rel=1e-3)
 
 
 def test_the_wrong_law_does_not_fit() -> None:
     table, truth = table_of("sigmoid", 0.01)
     rising = table.assign(x=1 / table["compute"], y=table["reward"])
-    off = bs.fit_law("power", rising, bootstraps=0).predict(rising)["law_q50"] - truth(table)
+    off = bs.fit_law("power", rising, bootstraps=1).predict(rising)["law_q50"] - truth(table)
     assert np.abs(off).max() > 0.03 * np.ptp(truth(table))
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"seed": -1}, r"seed must be at least 0; got -1\. Raise it"),
+    ({"bootstraps": 0}, r"bootstraps must be at least 1; got 0\. Raise it"),
+    ({"bootstraps": -1}, r"bootstraps must be at least 1; got -1\. Raise it"),
+])  # fmt: skip
+def test_seeds_and_bootstraps_out_of_range_are_refused(settings: dict[str, int], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        bs.fit_law("power", table_of("power", 0.1)[0], **settings)
+    with pytest.raises(InputError, match=said):
+        bs.fit_published(made_curves(), THRESHOLDS, **settings)
+    with pytest.raises(InputError, match=said):
+        fit_size_law(made_crossings(), **settings)
 
 
 def test_side_by_side_least_squares_equals_scipy() -> None:
@@ -343,7 +357,7 @@ def test_a_law_that_cannot_be_fitted_says_why() -> None:
         bs.fit_law("power", table.assign(x=0.0))
     with pytest.raises(InputError, match="needs y to fall as x rises; give 1/x as x if it rises"):
         bs.fit_law("power", table.assign(y=1 / table["y"]))
-    turned = bs.fit_law("power", table.assign(y=1 / table["y"], x=1 / table["x"]), bootstraps=0)
+    turned = bs.fit_law("power", table.assign(y=1 / table["y"], x=1 / table["x"]), bootstraps=1)
     assert turned.parameters["exponent_x"].iloc[0] == pytest.approx(0.35)
     with pytest.raises(InputError, match="has 2 parameters; got 1 rows"):
         bs.fit_law("power", table.iloc[:1])

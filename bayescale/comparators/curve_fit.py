@@ -9,7 +9,7 @@ from scipy.special import ndtri
 
 from bayescale.comparators.formulas import LAWS, Law, Values
 from bayescale.comparators.least_squares import minimise
-from bayescale.comparators.predictions import CHUNK, NOISE_LEVELS
+from bayescale.comparators.predictions import CHUNK, NOISE_LEVELS, check_resampling
 from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
 
@@ -66,13 +66,14 @@ def fit_law(law: Law | str, table: pd.DataFrame, seed: int = 0, bootstraps: int 
     Args:
         law: a law, or the name of one in `LAWS`.
         table: one row per observation with the law's inputs and output.
-        seed: of the starts and the bootstraps.
-        bootstraps: resamples of the rows, each fitted from the best parameters.
+        seed: of the starts and the bootstraps, at least 0.
+        bootstraps: resamples of the rows, at least 1, each fitted from the best parameters.
 
     Raises:
-        InputError: no such law, a missing column, a value out of range, fewer rows than parameters, or an output that
-            does not fall as the input of a power law rises.
+        InputError: no such law, a missing column, a value out of range, fewer rows than parameters, an output that
+            does not fall as the input of a power law rises, or a seed or number of bootstraps out of range.
     """
+    check_resampling(seed, bootstraps)
     if isinstance(law, str):
         if law not in LAWS:
             raise InputError(f"law must be one of {', '.join(LAWS)} or a Law; got '{law}'. Choose one.")

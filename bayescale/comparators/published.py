@@ -21,7 +21,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from bayescale.comparators.floor_laws import floor_laws
-from bayescale.comparators.predictions import NOISE_LEVELS, log_residuals, prediction_table, residual_levels
+from bayescale.comparators.predictions import (
+    NOISE_LEVELS,
+    check_resampling,
+    log_residuals,
+    prediction_table,
+    residual_levels,
+)
 from bayescale.comparators.seed_means import SeedMeans, seed_means
 from bayescale.configs import checked_configs
 from bayescale.curves import ReturnScale, read_return_scale, validate_curves
@@ -151,13 +157,14 @@ def fit_published(
         curves: a learning-curve table.
         thresholds: increasing returns J, as for `time_to_threshold`.
         return_scale: as for `time_to_threshold`.
-        seed: of the bootstraps.
-        bootstraps: resamples of the seeds.
+        seed: of the bootstraps, at least 0.
+        bootstraps: resamples of the seeds, at least 1.
 
     Raises:
-        InputError: a table that is not valid, several suites or algorithms, fewer than two UTDs, or no configuration
-            that reaches any threshold by training.
+        InputError: a table that is not valid, several suites or algorithms, fewer than two UTDs, no configuration that
+            reaches any threshold by training, or a seed or number of bootstraps out of range.
     """
+    check_resampling(seed, bootstraps)
     curves = validate_curves(curves, "curves")
     require_one_kind(curves)
     levels = increasing_thresholds(thresholds)

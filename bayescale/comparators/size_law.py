@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from bayescale.comparators.curve_fit import constrained, search
 from bayescale.comparators.formulas import Law, additive
-from bayescale.comparators.predictions import log_residuals, prediction_table, residual_levels
+from bayescale.comparators.predictions import check_resampling, log_residuals, prediction_table, residual_levels
 from bayescale.configs import checked_configs
 from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
@@ -132,12 +132,14 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
 
     Args:
         crossings: one row per run and threshold, as `time_to_threshold` makes it.
-        seed: of the starts and bootstraps.
-        bootstraps: resamples of the seeds of each cell.
+        seed: of the starts and bootstraps, at least 0.
+        bootstraps: resamples of the seeds of each cell, at least 1.
 
     Raises:
-        InputError: neither UTD nor model size varies, nothing is reached by training, or several suites or algorithms.
+        InputError: neither UTD nor model size varies, nothing is reached by training, several suites or algorithms, or
+            a seed or number of bootstraps out of range.
     """
+    check_resampling(seed, bootstraps)
     crossings = validate_crossings(crossings)
     require_one_kind(crossings)
     if crossings["censored"].all():
