@@ -361,3 +361,21 @@ def test_a_law_that_cannot_be_fitted_says_why() -> None:
     assert turned.parameters["exponent_x"].iloc[0] == pytest.approx(0.35)
     with pytest.raises(InputError, match="has 2 parameters; got 1 rows"):
         bs.fit_law("power", table.iloc[:1])
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.05])
+@pytest.mark.parametrize("rising", [["parameters"], ["tokens"], ["parameters", "tokens"]])
+def test_a_law_of_several_inputs_refuses_an_output_that_rises_with_one(spread: float, rising: list[str]) -> None:
+    table, _ = table_of("chinchilla", spread)
+    turned = table.assign(**{x: 1 / table[x] for x in rising})
+    with pytest.raises(InputError, match=f"needs loss to fall as {rising[0]} rises; give 1/{rising[0]} as {rising[0]}"):
+        bs.fit_law("chinchilla", turned, bootstraps=1)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.05, 0.5])
+def test_one_of_several_inputs_may_have_no_effect(spread: float) -> None:
+    table, _ = table_of("chinchilla", 0.0)
+    law = 1 + (table["tokens"] / 1e10) ** -0.28
+    for seed in range(3):
+        noise = spread * np.random.default_rng(seed).standard_normal(len(table))
+        bs.fit_law("chinchilla", table.assign(loss=law * np.exp(noise)), bootstraps=1)

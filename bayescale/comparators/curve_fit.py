@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.special import ndtri
+from scipy.stats import linregress
 
 from bayescale.comparators.formulas import LAWS, Law, Values
 from bayescale.comparators.least_squares import minimise
@@ -14,7 +15,8 @@ from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
 
 STARTS = 24
-FLAT = 1e-6  # exponent of a power law of data that do not fall
+FLAT = 1e-6  # fall of a law over its data that is none
+CHANCE = 1e-4  # of residuals that seem to rise with an input
 LONGEST = 2.0  # step of a parameter in logs: a factor of 7
 START_SPREAD = 1.0  # of positive parameters in logs, of others in spreads of the output
 
@@ -71,7 +73,7 @@ def fit_law(law: Law | str, table: pd.DataFrame, seed: int = 0, bootstraps: int 
 
     Raises:
         InputError: no such law, a missing column, a value out of range, fewer rows than parameters, an output that
-            does not fall as the input of a power law rises, or a seed or number of bootstraps out of range.
+            rises with an input where the law must fall, or a seed or number of bootstraps out of range.
     """
     check_resampling(seed, bootstraps)
     if isinstance(law, str):
@@ -88,9 +90,7 @@ def fit_law(law: Law | str, table: pd.DataFrame, seed: int = 0, bootstraps: int 
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=bootstraps).astype(float)
     found, loss = search(law, scaled, y[None], np.ones((1, len(y))), rng)
-    if len(law.inputs) == 1 and constrained(law, found).get(f"exponent_{law.inputs[0]}", np.ones(1))[0] < FLAT:
-        x = law.inputs[0]
-        raise InputError(f"the law needs {law.output} to fall as {x} rises; give 1/{x} as {x} if it rises.")
+    _check_falls(law, scaled, y, constrained(law, found))
     again, _ = search(law, scaled, np.tile(y, (bootstraps, 1)), weights, rng, np.tile(found, (bootstraps, 1)))
     spread = float(np.sqrt(loss[0] / max(len(y) - len(law.parameters), 1)))
     parameters = pd.DataFrame(constrained(law, np.vstack([found, again])))
@@ -140,6 +140,23 @@ def search(
     found, loss = minimise(residual, first, longest)
     pick = loss.reshape(problems, repeats).argmin(axis=1) + repeats * np.arange(problems)
     return found[pick], loss[pick]
+
+
+def _check_falls(law: Law, at: Values, y: Float[np.ndarray, " row"], p: Values) -> None:
+    """Nothing, if the output falls where the law must; where it rises the best fit is flat.
+
+    One of several inputs may have no effect: it is refused if the residuals rise with it by more than the law falls.
+    """
+    inward = np.log if law.log_output else np.asarray
+    fitted = inward(law.formula(at, p))
+    for x in law.inputs:
+        if f"exponent_{x}" not in p or np.ptp(at[x]) == 0:
+            continue
+        fall = np.ptp(inward(law.formula({name: at[x] if name == x else np.ones(len(y)) for name in law.inputs}, p)))
+        trend = linregress(np.log(at[x]), inward(y) - fitted, alternative="greater")
+        rise = trend.slope * np.ptp(np.log(at[x])) if trend.pvalue < CHANCE else 0.0
+        if rise > max(fall, FLAT) or np.ptp(fitted) < FLAT:
+            raise InputError(f"the law needs {law.output} to fall as {x} rises; give 1/{x} as {x} if it rises.")
 
 
 def constrained(law: Law, theta: Float[np.ndarray, "problem parameter"]) -> dict[str, Float[np.ndarray, " problem"]]:

@@ -3,7 +3,7 @@
 Inputs are divided by their geometric means before a fit, so that coefficients are the terms at the centre of the data.
 
 power        y = a x^-b, b > 0; one that rises with x falls with 1/x
-chinchilla   L = E + A N^-a + B D^-b, a, b > 0 (Hoffmann et al., NeurIPS 2022)
+chinchilla   L = E + A N^-a + B D^-b, a, b > 0, likewise (Hoffmann et al., NeurIPS 2022)
 sigmoid      R = R0 + (A - R0)/(1 + (C_mid/C)^B)           (ScaleRL: Khatri et al., 2025)
 problem_size Elo = min(c + m S + m_C log C, c' + m' S): a ramp in log compute C up to a plateau, both with a slope in
              the problem size S             (after Jones, "Scaling Scaling Laws with Board Games", 2021)
