@@ -24,16 +24,19 @@ def expected(returns, steps=STEPS, **settings):
     return pd.DataFrame({"env_steps": steps, "episode_return": returns}).assign(**SETTINGS, **settings)
 
 
-def write_scalars(folder, tag, points):
-    """Events as torch and tensorboardX write them."""
-    from tensorboard.compat.proto.event_pb2 import Event
+def write_scalars(folder, tag, points, began=0.0, purge_step=None):
+    """Events as torch and tensorboardX write them, a second per step."""
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     writer = EventFileWriter(str(folder))
+    if purge_step is not None:
+        start = SessionLog(status=SessionLog.START)
+        writer.add_event(Event(step=purge_step, wall_time=began, session_log=start))
     for step, value in points:
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value), Summary.Value(tag="loss", simple_value=1)])
-        writer.add_event(Event(step=step, wall_time=float(step), summary=summary))
+        writer.add_event(Event(step=step, wall_time=began + step, summary=summary))
     writer.close()
 
 
@@ -75,8 +78,74 @@ def test_tensorboard_without_the_series(tmp_path):
         read_tensorboard({tmp_path / "none": SETTINGS})
 
 
+def event_file(folder):
+    (file,) = folder.iterdir()
+    return file
+
+
+def test_a_damaged_event_file_is_refused_wherever_it_is_damaged(tmp_path):
+    write_scalars(tmp_path, "return", [(1, 1.0), (2, 2.0), (3, 3.0)])
+    file = event_file(tmp_path)
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        with pytest.raises(
+            InputError, match=r"is damaged at byte \d+\. Copy it again, or cut it to its first"
+        ) as raised:
+            read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+        assert str(file) in str(raised.value)
+        sound = int(re.findall(r"byte (\d+)", str(raised.value))[0])
+        assert sound <= place
+    file.write_bytes(file.read_bytes()[:sound])
+    curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+    assert list(curves["env_steps"]) == [1, 2]
+    file.write_bytes(b"no events at all")
+    with pytest.raises(InputError, match="is damaged at byte 0"):
+        read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+
+
+def test_an_event_file_that_was_cut_short_is_read_with_a_warning(tmp_path):
+    write_scalars(tmp_path, "return", [(1, 1.0), (2, 2.0), (3, 3.0)])
+    file = event_file(tmp_path)
+    whole = file.read_bytes()
+    for left_out in (1, 20, 40):
+        file.write_bytes(whole[:-left_out])
+        with pytest.warns(UserWarning, match=rf"{file.name} ends within a record"):
+            curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+        assert list(curves["env_steps"]) == [1, 2]
+
+
+def test_what_a_resumed_run_logs_again_replaces_what_was_logged_before(tmp_path):
+    write_scalars(tmp_path, "return", [(10, 1.0), (20, 2.0), (30, 3.0), (40, 4.0)])
+    write_scalars(tmp_path, "return", [(25, 2.4), (30, 3.4)], began=100.0)
+    write_scalars(tmp_path, "loss", [(10, 1.0)], began=150.0)
+    write_scalars(tmp_path, "return", [(30, 3.5), (50, 5.5)], began=200.0)
+    curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+    expected_curves = expected([1.0, 2.0, 2.4, 3.5, 5.5], [10, 20, 25, 30, 50], seed=0)
+    pd.testing.assert_frame_equal(curves, validate_curves(expected_curves), rtol=1e-6)
+
+
+def test_a_resumed_run_may_say_itself_from_where_on(tmp_path):
+    write_scalars(tmp_path, "return", [(10, 1.0), (20, 2.0), (30, 3.0)])
+    write_scalars(tmp_path, "return", [], began=100.0, purge_step=15)
+    curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+    assert list(curves["env_steps"]) == [10]
+    write_scalars(tmp_path, "return", [(12, 1.2)], began=200.0, purge_step=5)
+    curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+    assert list(curves["env_steps"]) == [12]
+
+
+def test_several_runs_in_one_folder_are_refused(tmp_path):
+    """Which of them counts, nobody knows: one starts over after the other, or both are at work at the same time."""
+    for name, began, said in [("after", 100.0, "starts over after .*Remove the one"), ("beside", 1.0, "came twice")]:
+        write_scalars(tmp_path / name, "return", [(10, 1.0), (20, 2.0)])
+        write_scalars(tmp_path / name, "return", [(10, 1.5), (20, 2.5)], began=began)
+        with pytest.raises(InputError, match=said):
+            read_tensorboard({tmp_path / name: {**SETTINGS, "seed": 0}}, tag="return")
+
+
 def test_tensorboard_not_installed(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_accumulator", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.io_wrapper", None)
     with pytest.raises(MissingExtra, match=re.escape("pip install 'bayescale[importers]'")):
         read_tensorboard({tmp_path: SETTINGS})
 
