@@ -30,14 +30,14 @@ def train_locally(tasks: Sequence[Task], workers: int | None = None) -> Generato
     """What happens to the groups of the tasks, which are begun in the order given, as it happens.
 
     Workers are spawned: a script that comes here needs the guard `if __name__ == "__main__":`. They end with the
-    iterator, and with this process, however it ends.
+    iterator, and with this process, however it ends. The group of one that is killed fails; another takes its place.
 
     Args:
         tasks: what to train.
         workers: processes; by default one per core that this process may use.
 
     Raises:
-        BayeScaleError: a worker was killed, or the script has no guard.
+        BayeScaleError: a worker ended by itself, or the script has no guard.
     """
     waiting = list(reversed(tasks))
     pool: list[_Worker] = []
@@ -52,9 +52,8 @@ def train_locally(tasks: Sequence[Task], workers: int | None = None) -> Generato
                 if isinstance(news, Trained | Failed):
                     del at_work[worker.link]
                     if waiting:
-                        worker.task = waiting.pop()
+                        worker = _next_worker(worker, waiting.pop(), pool)
                         at_work[worker.link] = worker
-                        _send(worker)
     finally:
         for worker in pool:
             worker.process.terminate()
@@ -72,6 +71,17 @@ def _start_worker(task: Task) -> _Worker:
     worker = _Worker(process, ours, task)
     _send(worker)
     return worker
+
+
+def _next_worker(worker: _Worker, task: Task, pool: list[_Worker]) -> _Worker:
+    """The worker with the task, or a new one in the pool if it is dead."""
+    if worker.process.is_alive():
+        worker.task = task
+        _send(worker)
+        return worker
+    pool.remove(worker)
+    pool.append(_start_worker(task))
+    return pool[-1]
 
 
 @contextmanager
@@ -95,17 +105,21 @@ def _send(worker: _Worker) -> None:
 
 
 def _news(worker: _Worker) -> float | Trained | Failed:
-    """The worker's next message."""
+    """The worker's next message, or that it was killed."""
     try:
         message: float | Trained | Failed = worker.link.recv()
-    except (EOFError, ConnectionError):
+    except (EOFError, OSError):  # OSError: killed within a message
         worker.process.join()
-        if worker.process.exitcode == UNGUARDED:
+        exit_code = worker.process.exitcode
+        if exit_code == UNGUARDED:
             raise BayeScaleError(
                 "workers run the script once more, which has no guard against it; put what it does under "
                 '`if __name__ == "__main__":`'
             ) from None
-        raise BayeScaleError(f"a worker process died ({_exit_reason(worker.process.exitcode)})") from None
+        reason = f"a worker process died ({_exit_reason(exit_code)})"
+        if exit_code is not None and exit_code < 0:
+            return Failed(reason)
+        raise BayeScaleError(reason) from None
     return message
 
 

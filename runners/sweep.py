@@ -59,8 +59,8 @@ def run_sweep(
     Raises:
         InputError: a bad plan, folder, engine or number of workers, or a sweep at work there, before anything runs.
         MissingExtra: a package of the extra `runners`, or ray, is not installed.
-        BayeScaleError: a worker was killed, some runs failed, of which it tells once the others are done, or none was
-            evaluated; finished runs are kept.
+        BayeScaleError: a worker ended by itself, some runs failed or were killed, of which it tells once the others are
+            done, or none was evaluated; finished runs are kept.
         SweepInterrupted: Ctrl-C; finished runs are kept.
     """
     end_unguarded_worker()

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import signal
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -123,6 +124,17 @@ class Failing(Probe):
         return Outcome(1.0, True, False)
 
 
+class Killed(Failing):
+    """Kills its process where the other raises."""
+
+    def outcome(self) -> Outcome:
+        try:
+            return super().outcome()
+        except ValueError:
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
+
+
 class Unseen(ConstantReward):
     """Observes NaN."""
 
@@ -131,7 +143,7 @@ class Unseen(ConstantReward):
 
 
 gymnasium.register("ProbeClock-v0", entry_point=f"{__name__}:Clock", max_episode_steps=5)
-for _probe in (ConstantReward, ObservedReward, DelayedReward, ActionReward, Truncated, Failing, Unseen):
+for _probe in (ConstantReward, ObservedReward, DelayedReward, ActionReward, Truncated, Failing, Killed, Unseen):
     gymnasium.register(f"Probe{_probe.__name__}-v0", entry_point=f"{__name__}:{_probe.__name__}")
 
 

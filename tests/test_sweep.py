@@ -103,6 +103,18 @@ def test_a_script_without_the_guard_is_told_of_it(tmp_path: Path) -> None:
     assert 'put what it does under `if __name__ == "__main__":`' in said.splitlines()[-1]
 
 
+def test_workers_that_cannot_start_stop_the_sweep_at_once(tmp_path: Path) -> None:
+    """Python reads the script from its standard input, which they cannot run."""
+    script = f"""
+from bayescale.runners import make_plan, run_sweep
+if __name__ == "__main__":
+    run_sweep(make_plan({CONTENT!r}), {str(tmp_path / "out")!r}, workers=1)
+"""
+    said = subprocess.run([sys.executable], input=script, check=False, capture_output=True, text=True).stderr
+    assert said.count("FileNotFoundError") == 1, "one worker, though there are four groups"
+    assert "stopped: a worker process died (exit code 1). Finished runs are kept" in said.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
