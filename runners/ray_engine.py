@@ -29,11 +29,11 @@ def check_cluster(address: str | None) -> None:
         import ray  # noqa: F401 - only whether it is there
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "ray", "ray") from None
-    if address in (None, "auto"):
+    if address in (None, "auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and "/" not in host and port.isdecimal() and 0 < int(port) < 2**16):
-        raise InputError(f"address must be HOST:PORT, ray://HOST:PORT or auto; got '{address}'. Correct it.")
+        raise InputError(f"address must be HOST:PORT, ray://HOST:PORT, auto or local; got '{address}'. Correct it.")
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
     except OSError as error:
@@ -52,8 +52,8 @@ def train_on_ray(
     Args:
         tasks: what to train; each takes one core of a node.
         workers: groups under way at once; by default as many as the cluster has cores for.
-        address: of the cluster: HOST:PORT, ray://HOST:PORT, or auto for one that was started on this machine. None: the
-            cluster that this process is connected to, or a new one on this machine.
+        address: of the cluster: HOST:PORT, ray://HOST:PORT, auto for one that was started on this machine, or local for
+            a new one there. None: the cluster that this process is connected to; else one that Ray finds, or a new one.
 
     Raises:
         InputError: Ray finds no cluster at `address`.
@@ -66,7 +66,7 @@ def train_on_ray(
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
-            place = "on this machine" if address is None else f"at '{address}'"
+            place = "on this machine" if address in (None, "local") else f"at '{address}'"
             raise InputError(f"Ray has no cluster {place} ({_first_line(error)}). Start one by ray start.") from None
     begin = ray.remote(num_cpus=1, max_retries=TRIES_MORE)(_train).remote
     waiting, under_way = list(reversed(tasks)), dict[Any, Task]()

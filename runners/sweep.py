@@ -54,7 +54,8 @@ def run_sweep(
         on_progress: called at the start, after evaluations and after each group.
         checkpoint_minutes: between checkpoints of a group that takes longer, from which it goes on after a kill; 0 for
             none. See `bayescale.runners.checkpoints`.
-        address: of the Ray cluster; None for one that this process is connected to, or a new one on this machine.
+        address: of the Ray cluster; None for one that this process is connected to or Ray finds, or a new one on this
+            machine; "local" for a new one, where this process is connected to none.
 
     Raises:
         InputError: a bad plan, folder, engine or number of workers, or a sweep at work there, before anything runs.

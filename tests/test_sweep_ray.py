@@ -88,10 +88,23 @@ def test_no_cluster_at_the_address(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_rays_own_word_for_a_new_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def started(**settings: Any) -> None:
+        asked.append(settings["address"])
+        raise ConnectionError("No room.")
+
+    monkeypatch.setattr(ray, "init", started)
+    with pytest.raises(BayeScaleError, match=r"Ray has no cluster on this machine \(No room\)"):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address="local")
+    assert asked == ["local"]
+
+
 @pytest.mark.parametrize("address", ["nonsense", "localhost:", "ray://localhost", "localhost:70000", "spark://a:1"])
 def test_what_is_no_address(address: str, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=rf"address must be HOST:PORT, ray://HOST:PORT or auto; got '{address}'\. Corr"
+        InputError, match=rf"address must be HOST:PORT, ray://HOST:PORT, auto or local; got '{address}'\. Corr"
     ):
         run_sweep(PLAN, tmp_path / "out", engine="ray", address=address)
     assert not (tmp_path / "out").exists()

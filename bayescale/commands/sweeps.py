@@ -22,7 +22,8 @@ def sweep(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs' files and the finished table.")],
     engine: Annotated[str, typer.Option(help="Where runs are trained: local or ray.")] = "local",
     address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of the Ray cluster; default: a new one on this machine.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of the Ray cluster; local: a new one; default: any, or a new one."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a sweep that was stopped.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
