@@ -225,6 +225,17 @@ def test_the_size_law_recovers_the_law_the_batch_rule_and_the_optimum() -> None:
         fitted.optimum("A", 0, 1e4)
 
 
+def test_a_configuration_above_the_threshold_before_training_is_not_the_fastest_of_its_cell() -> None:
+    table = made_crossings()
+    plain = fit_size_law(table, bootstraps=2)
+    largest = table.groupby(["utd", "model_size"])["batch_size"].transform("max")
+    lucky = (table["utd"] == 1.0) & (table["batch_size"] == largest)
+    table.loc[lucky, ["env_steps_lower", "env_steps_upper"]] = 0.0
+    fitted = fit_size_law(table, bootstraps=2)
+    pd.testing.assert_frame_equal(fitted.cells, plain.cells)
+    assert fitted.parameters["exponent_utd"] == pytest.approx(plain.parameters["exponent_utd"])
+
+
 def test_the_size_law_predicts_and_says_what_it_lacks() -> None:
     fitted = fit_size_law(made_crossings(0.1), bootstraps=10)
     config = {"env_id": ["A"], "utd": [6.0], "batch_size": [200], "learning_rate": [3e-4]}

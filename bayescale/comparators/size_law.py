@@ -182,7 +182,8 @@ def _new_task(law: Float[np.ndarray, "draw task config threshold"]) -> Float[np.
 def _best_cells(crossings: pd.DataFrame, levels: int) -> tuple[pd.DataFrame, list[Float[np.ndarray, "run threshold"]]]:
     """For each task, UTD and model size the configuration fastest to the highest threshold, and its runs' times.
 
-    Ties, such as none that gets there, go to the fastest to the next lower threshold.
+    Ties, such as none that gets there, go to the fastest to the next lower threshold. One that is there before training
+    counts as never there: its time says nothing of the law.
     """
     names = [n for n in ("env_id", "utd", "model_size", "batch_size", "learning_rate") if n in crossings]
     times = crossings["env_steps_upper"].to_numpy(float).reshape(-1, levels)
@@ -190,7 +191,8 @@ def _best_cells(crossings: pd.DataFrame, levels: int) -> tuple[pd.DataFrame, lis
     groups = [(key, times[rows]) for key, rows in runs.groupby(names).indices.items()]
     table = pd.DataFrame([key for key, _ in groups], columns=names)
     medians = np.array([np.median(rows, axis=0) for _, rows in groups])
-    order = table.assign(**{f"t{k}": medians[:, k] for k in range(levels)})
+    trained = np.where(medians > 0, medians, np.inf)
+    order = table.assign(**{f"t{k}": trained[:, k] for k in range(levels)})
     cell = [n for n in ("env_id", "utd", "model_size") if n in names]
     best = order.sort_values([*cell, *(f"t{k}" for k in reversed(range(levels)))]).drop_duplicates(cell).index
     return table.loc[best].reset_index(drop=True), [groups[i][1] for i in best]
