@@ -5,11 +5,14 @@ manipulation fetch robot models when they are first loaded. Actions are taken as
 with several parts the agents see the one called "state". An episode is truncated after the task's `episode_length`; it
 is terminated where the task is done. On a CPU the physics is MJX in JAX, elsewhere what the task chooses.
 
-Functions are compiled for a group at once, so that a group behaves to the last bit as it does alone. On a CPU that
-takes a minute or more in each process; with JAX_COMPILATION_CACHE_DIR in the environment, only in the first.
+Functions are compiled for a group at once, so that a group behaves to the last bit as it does alone; on a GPU, which
+takes about as long for one group as for all, for all at once, and to rounding. On a CPU compilation takes a minute or
+more in each process; with JAX_COMPILATION_CACHE_DIR in the environment, only in the first.
 """
 
 import difflib
+import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -22,6 +25,7 @@ from bayescale.errors import InputError, MissingExtra
 from bayescale.runners.environments import BoolArray, Environments, FloatArray, Outcome, refuse_repeats
 
 RESTARTS = 8  # calls that restart a whole group: one call restarts an eighth of it, so that few ends cost little
+PRECISION = "highest"  # of matrix products: GPUs' default, factors of 10 bits, is too coarse for physics
 State = Any  # of a group of environments: arrays with a row per environment
 
 
@@ -33,7 +37,7 @@ class Task(NamedTuple):
     episode_steps: int
     state_shapes: Any  # of one environment
     step: Callable[[State, FloatArray], State]
-    restart: Callable[[State, jax.Array, NDArray[np.int32], NDArray[np.int32]], State]
+    restart: Callable[[State, NDArray[np.uint32], NDArray[np.int32], NDArray[np.int32]], State]
 
 
 class PlaygroundEnvironments:
@@ -42,9 +46,12 @@ class PlaygroundEnvironments:
     def __init__(self, env_id: str, groups: int, each: int) -> None:
         self._task = _load(env_id)
         self.observation_size, self.action_size = self._task.observation_size, self._task.action_size
-        self._groups, self._each = groups, each
+        self._per_seed = each
+        if jax.default_backend() == "gpu":
+            groups, each = 1, groups * each
+        self._groups, self._each = groups, each  # as they are stepped
         self._states: list[State] = []
-        self._keys: list[jax.Array] = []
+        self._keys = np.zeros((groups, each, 2), np.uint32)
         self._begun = np.zeros((groups, each), np.int32)  # episodes
         self._steps = np.zeros((groups, each), np.int32)
         self._observation = np.zeros((groups, each, self.observation_size), np.float32)
@@ -55,7 +62,8 @@ class PlaygroundEnvironments:
         self._states = [blank] * self._groups
         self._begun[:] = 0
         with jax.enable_x64(False):
-            self._keys = [jax.random.split(jax.random.PRNGKey(np.uint32(seed % 2**32)), self._each) for seed in seeds]
+            keys = [jax.random.split(jax.random.PRNGKey(np.uint32(seed % 2**32)), self._per_seed) for seed in seeds]
+            self._keys = np.concatenate(keys).reshape(self._keys.shape)
             self._restart(np.ones((self._groups, self._each), np.bool_))
         return self._flat(self._observation.copy())
 
@@ -111,6 +119,8 @@ def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -
 
 @cache
 def _load(env_id: str) -> Task:
+    # Else JAX, when it first meets a GPU, takes three quarters of its memory, and torch needs some.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         from mujoco_playground import registry
     except ModuleNotFoundError as error:
@@ -123,7 +133,7 @@ def _load(env_id: str) -> Task:
         raise InputError(f"env_id '{env_id}' is not a task of MuJoCo Playground. {remedy}")
     with jax.enable_x64(False):
         config = registry.get_default_config(env_id)
-        if jax.default_backend() == "cpu":
+        if jax.default_backend() != "gpu" or importlib.util.find_spec("warp") is None:
             config.impl = "jax"
         env = registry.load(env_id, config)
         shapes = jax.eval_shape(env.reset, jax.random.PRNGKey(0))
@@ -131,13 +141,16 @@ def _load(env_id: str) -> Task:
         if len(observed) != 1:
             raise InputError(f"env_id '{env_id}' observes {shapes.obs}; agents need a vector. Choose another task.")
 
+    def step(state: State, action: jax.Array) -> State:
+        with jax.default_matmul_precision(PRECISION):
+            return jax.vmap(env.step)(state, action)
+
     def restart(state: State, keys: jax.Array, begun: jax.Array, rows: jax.Array) -> State:
-        fresh = jax.vmap(env.reset)(jax.vmap(jax.random.fold_in)(keys[rows], begun[rows]))
+        with jax.default_matmul_precision(PRECISION):
+            fresh = jax.vmap(env.reset)(jax.vmap(jax.random.fold_in)(keys[rows], begun[rows]))
         return jax.tree.map(lambda old, new: old.at[rows].set(new, mode="drop"), state, fresh)
 
-    return Task(
-        observed[0], env.action_size, config.episode_length, shapes, jax.jit(jax.vmap(env.step)), jax.jit(restart)
-    )
+    return Task(observed[0], env.action_size, config.episode_length, shapes, jax.jit(step), jax.jit(restart))
 
 
 def _part(observation: Any) -> Any:

@@ -104,7 +104,12 @@ def test_an_episode_whose_physics_break_down_is_cut_off(stand_in: None) -> None:
     assert broken.observation[:, 1].tolist() == [0.0, 2.0]
 
 
-def test_equal_seeds_give_equal_environments_and_groups_share_nothing(stand_in: None) -> None:
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])  # a group at a time, and all at once
+def test_equal_seeds_give_equal_environments_and_groups_share_nothing(
+    stand_in: None, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setitem(sys.modules, "warp", None)
     rng = np.random.default_rng(0)
     actions = rng.uniform(-0.4, 1.0, (30, 40, 1)).astype(np.float32)
     both, alone = (make_environments("playground", "Clock", groups, each=20) for groups in (2, 1))
@@ -150,6 +155,43 @@ def test_agents_train_on_playground(stand_in: None) -> None:
     assert first.curve["episode_return"].between(0, 15).all()  # 1 + 2 + 3 + 4 + 5 in a whole episode
     (alone,) = run_ensemble([config])
     pd.testing.assert_frame_equal(alone.curve, first.curve)
+
+
+@pytest.mark.parametrize(
+    ("backend", "warp_installed", "physics"), [("cpu", True, "jax"), ("gpu", False, "jax"), ("gpu", True, "warp")]
+)
+def test_physics_of_the_tasks_choice_only_where_it_runs(
+    stand_in: None, monkeypatch: pytest.MonkeyPatch, backend: str, warp_installed: bool, physics: str
+) -> None:
+    chosen = []
+
+    def load(env_id: str, config: SimpleNamespace) -> Clock:
+        chosen.append(config.impl)
+        return Clock()
+
+    monkeypatch.setattr(sys.modules["mujoco_playground"].registry, "load", load)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setitem(sys.modules, "warp", np if warp_installed else None)  # any module: it is looked for, not used
+    make_environments("playground", "Clock", groups=1, each=1)
+    assert chosen == [physics]
+
+
+def test_matrix_products_of_the_physics_are_precise(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    precisions = []
+
+    def noting(call: Any) -> Any:
+        def noted(*args: Any) -> Any:
+            precisions.append(jax.config.jax_default_matmul_precision)
+            return call(*args)
+
+        return noted
+
+    clocks = make_environments("playground", "Clock", groups=1, each=1)
+    monkeypatch.setattr(Clock, "reset", noting(Clock.reset))
+    monkeypatch.setattr(Clock, "step", noting(Clock.step))
+    clocks.reset([0])
+    clocks.step(np.zeros((1, 1), np.float32), everyone(1))
+    assert precisions == ["highest", "highest"]
 
 
 def test_a_missing_playground_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
