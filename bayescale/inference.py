@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float
 
 from bayescale.arviz_versions import arviz
 from bayescale.chains import Advanced, Chain, Tuning, compile_chain, kernel, run_chains
+from bayescale.compilation import on_cpu
 from bayescale.density import Density, Model, density_of
 from bayescale.errors import InputError
 from bayescale.mode import Laplace, laplace
@@ -81,6 +82,7 @@ class EachDraws(NamedTuple):
     diverging: Bool[np.ndarray, "table draw"]
 
 
+@on_cpu()
 def sample(
     model: Model,
     crossings: pd.DataFrame,
@@ -147,15 +149,16 @@ def sample(
             short = drawn(chain, key_fast, FAST_DRAWS)
             if _approximate(short, chains):
                 return replace(short, status=Status.APPROXIMATE, method="fast")
-            warnings.warn("the fast chains disagree: sampling in full.", stacklevel=3)
+            warnings.warn("the fast chains disagree: sampling in full.", stacklevel=4)
             chain = compile_chain(density, observations, usual, pool)
         result = drawn(chain, key_run, draws, most_draws // draws)
         if result.status is Status.DIVERGED and most_draws > draws:
-            warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=3)
+            warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=4)
             result = drawn(compile_chain(density, observations, careful, pool), key_run, draws, most_draws // draws)
         return result
 
 
+@on_cpu()
 def sample_each(
     model: Model, observations: Sequence[Any], seed: int = 0, draws: int = 500, warmup: int = 300
 ) -> EachDraws:

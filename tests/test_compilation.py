@@ -81,3 +81,36 @@ def test_a_folder_that_cannot_be_made_is_no_error_and_one_told_of_before_stays(t
     monkeypatch.setenv("BAYESCALE_CACHE", str(tmp_path / "other"))
     keep_compiled()
     assert told() == str(tmp_path)
+
+
+OTHER_DEVICE = """
+import jax
+import bayescale as bs
+from bayescale import inference
+from tests.simulated_curves import simulated_crossings
+
+jax.config.update("jax_default_device", jax.devices()[1])  # stands for a GPU
+diagnose, used = inference.diagnose, set()
+
+
+def noting(sites):
+    used.update(device for array in jax.live_arrays() for device in array.devices() if array.size > 100)
+    return diagnose(sites)
+
+
+inference.diagnose = noting
+posterior = bs.fit(simulated_crossings(), chains=1, draws=40, warmup=50, require_convergence=False)
+assert used == {jax.devices()[0]}, used
+assert jax.numpy.zeros(3).devices() == {jax.devices()[1]}, "the user's own arrays stay where they were"
+print(posterior.predict(posterior.crossings[["env_id", "utd", "batch_size", "learning_rate"]][:1])["q50"].iloc[0])
+"""
+
+
+def test_chains_run_on_the_cpu_whatever_jax_would_choose():
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_DEVICE], env=environment, cwd=root, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0
