@@ -62,13 +62,18 @@ class EnergyMeter:
             return None
 
 
-def machine() -> dict[str, str | int | None]:
-    """Versions of Python and of the packages that decide a curve (None: not installed), platform, processor, cores."""
+def machine(device: str = "cpu") -> dict[str, str | int | None]:
+    """Versions of Python and of the packages that decide a curve (None: not installed), and hardware; `gpu` if used."""
     versions: dict[str, str | int | None] = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
-    return versions | {"platform": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
+    hardware: dict[str, str | int | None] = {"processor": processor(), "cores": os.cpu_count(), "gpu": None}
+    if device != "cpu":
+        from bayescale.runners.devices import gpu_name
+
+        hardware["gpu"] = gpu_name(device)
+    return versions | {"platform": platform.platform()} | hardware
 
 
 def _is_package(zone: Path) -> bool:

@@ -25,11 +25,13 @@ from bayescale.runners.bronet import (
     shapes,
 )
 from bayescale.runners.config import BROConfig
+from bayescale.runners.graphs import recorded
 from bayescale.runners.learner import Losses
 from bayescale.runners.optimism import OptimisticActor
 from bayescale.runners.policy import Sampled, output_gradients, sample
 from bayescale.runners.quantiles import huber_gradients
 from bayescale.runners.replay import Batch
+from bayescale.runners.streams import normal
 
 LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
 LOG_STD_HEAD_GAIN = 1.0
@@ -95,9 +97,11 @@ class BRO:
         if self._updates and self._updates % self._shared.reset_interval == 0:
             self._start()
         self._updates += 1
+        return self._update(batch, streams)
+
+    def _updated(self, batch: Batch, streams: Sequence[torch.Generator]) -> Losses:
         critic_loss = self._update_critics(batch, self._sample_actions(batch.next_observation, streams))
-        for target, critic, tau in self._targets:
-            target.lerp_(critic, tau)
+        self._target_rows.lerp_(self._critic_rows, self._taus)
         now = self._sample_actions(batch.observation, streams)
         actor_loss = self._update_actor(batch, now)
         if self.optimist is not None:
@@ -108,7 +112,7 @@ class BRO:
     def explore(self, observations: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
         """Actions to train on, (member, 1, action), in one observation of each member, (member, 1, observation)."""
         mean, std = self._policy(self._acting_in(observations))
-        noise = torch.stack([torch.randn(1, self._sizes[1], generator=stream) for stream in streams])
+        noise = normal((1, self._sizes[1]), streams, observations.device)
         if self.optimist is not None:
             return self.optimist.explore(observations, mean, std, noise)
         return torch.tanh(mean + std * noise)
@@ -156,7 +160,8 @@ class BRO:
             init_layers([layer[2 * i : 2 * i + 2] for layer in self.critics], stream)
         target_rows = critic_rows.clone()
         self.target_critics = self._critics_in(target_rows)
-        self._targets = list(zip(target_rows, critic_rows, (config.tau for config in self._configs), strict=True))
+        self._target_rows, self._critic_rows = target_rows, critic_rows
+        self._taus = torch.tensor([[config.tau] for config in self._configs])
         self.log_temperature = torch.zeros(members, 1)
         self._actor_adam = Adam(actor_rows, learning_rates, weight_decay=shared.weight_decay)
         self._critic_adam = Adam(critic_rows, learning_rates, weight_decay=shared.weight_decay)
@@ -176,6 +181,7 @@ class BRO:
             if shared.optimistic
             else None
         )
+        self._update = recorded(self._updated, torch.device(shared.device))  # anew, for the new tensors
 
     def _sample_actions(self, observation: Tensor, streams: Sequence[torch.Generator]) -> Sampled:
         self._actor_pass.inputs[:] = observation.mT
@@ -247,8 +253,7 @@ class BRO:
 
     def _noise(self, streams: Sequence[torch.Generator]) -> Tensor:
         """Standard normal, (member, batch, action)."""
-        size = self._shared.batch_size, self._sizes[1]
-        return torch.stack([torch.randn(size, generator=stream) for stream in streams])
+        return normal((self._shared.batch_size, self._sizes[1]), streams, self._mean_gradients.device)
 
     def _critics_in(self, rows: Tensor) -> Layers:
         """The layers of all critics, both of one member side by side: (2 member, in, out)."""

@@ -69,7 +69,8 @@ def init_layers(layers: Layers, generator: torch.Generator, head_gains: Sequence
         extra, gains = (1, head_gains) if head else (EXTRA_ROWS, (GAIN,))
         for network in layer:
             for weights, gain in zip(network[:-extra].chunk(len(gains), 1), gains, strict=True):
-                torch.nn.init.orthogonal_(weights, gain, generator)
+                drawn = torch.empty(weights.shape, device=generator.device)
+                weights.copy_(torch.nn.init.orthogonal_(drawn, gain, generator))
         layer[:, -extra:] = 0.0
         if not head:
             layer[:, -2] = 1.0

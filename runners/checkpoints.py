@@ -50,11 +50,13 @@ class Checkpoints:
     def read(self, configs: Sequence[RunConfig]) -> dict[str, Any] | None:
         """The state that was written last; None if there is none of these runs under these versions."""
         try:
-            saved = torch.load(self.path, weights_only=True)
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError):  # none, or damaged
             return None
         return saved if isinstance(saved, dict) and saved.get("of") == _identity(configs) else None
 
 
 def _identity(configs: Sequence[RunConfig]) -> str:
-    return json.dumps([machine(), *({"algorithm": config.algorithm, **asdict(config)} for config in configs)])
+    return json.dumps(
+        [machine(configs[0].device), *({"algorithm": config.algorithm, **asdict(config)} for config in configs)]
+    )

@@ -5,6 +5,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -12,6 +13,7 @@ from typing import ClassVar
 from bayescale.errors import InputError
 
 SUITES = ("gym", "dmc", "playground")
+DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 BEYOND_TABLES = 2**63  # whole numbers from here on
 ROUNDED_UP = 1 + 2**-50  # 0.29 is stored as a little less, and 100 steps make 29 updates all the same
 
@@ -49,12 +51,15 @@ class RunConfig:
     evaluation_episodes: int = 10
     stop_return: float = math.inf  # end the run once this return is safely reached; see `bayescale.runners.stopping`
     stop_patience: int = 3  # evaluations
+    device: str = "cpu"  # of networks and replay: "cpu", "cuda" or "cuda:NUMBER"; environments choose their own
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
             raise InputError(
                 f"suite must be one of {', '.join(SUITES)}; got '{self.suite}'. {closest(self.suite, SUITES)}"
             )
+        if not DEVICE.fullmatch(self.device):
+            raise InputError(f"device must be cpu, cuda or cuda:NUMBER; got '{self.device}'. Leave it out for cpu.")
         for name in ("utd", "learning_rate"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

@@ -13,6 +13,10 @@ Ensemble = tuple[RunConfig, ...]
 # operation to the next. A constant, not this machine's cache: a plan must give the same ensembles everywhere.
 CACHE_BYTES = 8 * 2**20
 MOST_MEMBERS = 16
+# On a GPU more members also keep more of it busy, until memory bandwidth or arithmetic runs out: at some dozens of
+# width 256, some hundreds of width 64.
+GPU_BYTES = 2 * 2**30
+MOST_ON_GPU = 256
 
 
 def shared_settings(config: RunConfig) -> RunConfig:
@@ -38,5 +42,6 @@ def make_ensembles(runs: Sequence[RunConfig]) -> list[Ensemble]:
 
 
 def members_at_most(config: RunConfig) -> int:
-    """Members whose working sets fit the cache, at least 1."""
-    return min(max(1, CACHE_BYTES // (4 * config.working_floats)), MOST_MEMBERS)
+    """Members whose working sets fit the cache, or a share of the GPU's memory; at least 1."""
+    room, most = (CACHE_BYTES, MOST_MEMBERS) if config.device == "cpu" else (GPU_BYTES, MOST_ON_GPU)
+    return min(max(1, room // (4 * config.working_floats)), most)

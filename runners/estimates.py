@@ -16,7 +16,7 @@ from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble, make_ensembles, shared_settings
 from bayescale.runners.local_engine import usable_cores
 from bayescale.runners.plan import Plan
-from bayescale.runners.sweep import check_tasks
+from bayescale.runners.sweep import check_devices, check_tasks
 from bayescale.runners.sweep_folder import groups_in, read_group
 
 TRIAL_UPDATES = 100
@@ -60,9 +60,10 @@ def estimate(plan: Plan, out: Path | None = None, workers: int | None = None) ->
         workers: processes; by default one per core that this process may use.
 
     Raises:
-        InputError: `out` holds a sweep of another plan, or a task cannot be made.
+        InputError: `out` holds a sweep of another plan, a task cannot be made, or a device is not here.
     """
     check_tasks(plan.runs)
+    check_devices(plan.runs)
     begun = None if out is None else groups_in(out, plan.runs)
     groups = begun or make_ensembles(plan.runs)
     finished = {}

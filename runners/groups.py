@@ -70,7 +70,7 @@ def train_group(
         **{f"{part}_seconds": round(spent, 3) for part, spent in seconds.items()},
         "machine_joules": results[0].machine_joules,
         "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **machine(),
+        **machine(group[0].device),
     }
     curves = pd.concat([result.curve.assign(status=result.status.value) for result in results], ignore_index=True)
     return Trained(curves, tuple(_record(run, result) | shared for run, result in zip(group, results, strict=True)))
@@ -88,6 +88,9 @@ def try_group(task: Task, on_progress: Callable[[float], None]) -> Trained | Fai
     except BayeScaleError as error:
         return Failed(str(error).rstrip("."))
     except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+            runs = f"{len(task.group)} runs of batch size {task.group[0].batch_size}"
+            return Failed(f"the GPU has too little memory for {runs}; lower buffer_size, or use fewer workers")
         return Failed(f"a run failed with {type(error).__name__}: {error}")
 
 

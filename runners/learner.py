@@ -15,6 +15,10 @@ themselves, as `bayescale.runners.state` says: tensors, arrays, numbers, streams
 lists and dicts, so make all of it with the learner: what comes later is taken for scratch. Before the first step they
 refuse any other object without `state_dict` and `load_state_dict`.
 
+On a GPU all is made and run under `torch.device(...)`, so tensors come to lie there by themselves; only the generators
+that are handed over decide where they draw. `bayescale.runners.streams` draws for all members at once, and
+`bayescale.runners.graphs` records an update that always does the same: without it small networks are slow there.
+
 Its tests are those of SAC: gradients against autograd, members against runs alone, a member that holds NaN beside one
 that must not notice, and the probes of `tests/probe_environments.py`.
 """

@@ -45,7 +45,8 @@ def init_layers(layers: Layers, generator: torch.Generator) -> None:
     """Draws weights and biases uniform in +-1/sqrt(fan_in)."""
     for layer in layers:
         bound = 1.0 / math.sqrt(layer.shape[2] - 1)
-        layer.mT.copy_(torch.empty(layer.mT.shape).uniform_(-bound, bound, generator=generator))
+        drawn = torch.empty(layer.mT.shape, device=generator.device).uniform_(-bound, bound, generator=generator)
+        layer.mT.copy_(drawn)
 
 
 class Perceptrons:

@@ -54,6 +54,7 @@ class OptimisticActor:
         self._gradients = layers_of(self._adam.gradients, layer_shapes)
         first = torch.tensor([FIRST_OPTIMISM, FIRST_WEIGHT]).log()
         self._raw = torch.atanh(2.0 * (first - LOG_MIN) / (LOG_MAX - LOG_MIN) - 1.0).repeat(members, 1)
+        self._signs = torch.tensor([1.0, -1.0])
         self._raw_adam = Adam(self._raw, [ADJUSTMENT_RATE] * members, ADJUSTMENT_BETA_1)
         self._acting = BroNets(layer_shapes, members, 1)
         self._learning = BroNets(layer_shapes, members, batch_size)
@@ -90,7 +91,7 @@ class OptimisticActor:
         self._learning.parameter_gradients(self.layers, gradient, self._gradients)
         self._gradients[-1][:, -1:] = 0.0  # the authors' head has no bias
         self._adam.step()
-        excess = (divergence - DIVERGENCE)[:, None] * torch.tensor([1.0, -1.0])
+        excess = (divergence - DIVERGENCE)[:, None] * self._signs
         slope = adjusted * (0.5 * (LOG_MAX - LOG_MIN)) * (1.0 - torch.tanh(self._raw).square())
         torch.mul(excess, slope, out=self._raw_adam.gradients)
         self._raw_adam.step()

@@ -15,6 +15,7 @@ action_repeat = 4    # steps of the simulator per decision; env_steps and utd co
 depth = 2            # any further field of an algorithm's settings in bayescale.runners.config
 stop_return = -150   # or one return per task: stop_return = { "Pendulum-v1" = -150 }
 stop_patience = 3    # evaluations; see bayescale.runners.stopping
+device = "cuda"      # train on a GPU; groups are larger there. Default: "cpu"
 ```
 """
 

@@ -21,10 +21,12 @@ from torch import Tensor
 from bayescale.runners.adam import Adam
 from bayescale.runners.config import PQLConfig
 from bayescale.runners.flops import forward_flops, input_gradient_flops, parameter_gradient_flops
+from bayescale.runners.graphs import recorded
 from bayescale.runners.learner import Losses
 from bayescale.runners.networks import Layers, Perceptrons, init_layers, layers_of, parameter_count, stored_count
 from bayescale.runners.normalization import Normalizer
 from bayescale.runners.replay import Batch
+from bayescale.runners.streams import normal, normal_
 
 
 class Agent(NamedTuple):
@@ -84,7 +86,8 @@ class PQL:
             init_layers([layer[2 * i : 2 * i + 2] for layer in self.critics], stream)
         target_rows = critic_rows.clone()
         self.target_critics = self._critics_in(target_rows)
-        self._targets = list(zip(target_rows, critic_rows, (config.tau for config in configs), strict=True))
+        self._target_rows, self._critic_rows = target_rows, critic_rows
+        self._taus = torch.tensor([[config.tau] for config in configs])
         self.normalizer = Normalizer(members, observation_size)
 
         learning_rates = [config.learning_rate for config in configs]
@@ -102,6 +105,7 @@ class PQL:
         self._exploration = torch.linspace(self._shared.noise_low, self._shared.noise_high, self._shared.num_envs)
         self._updates = 0
         self._actor_loss = torch.zeros(members)
+        self._update = recorded(self._updated, torch.device(self._shared.device))
 
     def update(self, batch: Batch, streams: Sequence[torch.Generator]) -> Losses:
         """Losses of one critic update of every member, which changes parameters in place, and of its last actor update.
@@ -113,9 +117,12 @@ class PQL:
             batch: transitions from the replay buffer.
             streams: of each member, for the noise of its target's actions.
         """
+        self._updates += 1
+        return self._update(batch, streams, self._updates % self._shared.critic_actor_ratio == 0)
+
+    def _updated(self, batch: Batch, streams: Sequence[torch.Generator], with_actor: bool) -> Losses:
         observation, next_observation = self.normalizer(batch.observation), self.normalizer(batch.next_observation)
-        for noise, stream in zip(self._noise, streams, strict=True):
-            noise.normal_(generator=stream)
+        normal_(self._noise, streams)
         bound = self._shared.target_noise_bound
         noise = (self._noise * self._shared.target_noise).clamp_(-bound, bound)
         next_action = (self._act(next_observation) + noise).clamp_(-1.0, 1.0)
@@ -125,11 +132,9 @@ class PQL:
         q_gradients = error * (2.0 / error.shape[-1])
         self._critic_pass.parameter_gradients(self.critics, _per_critic(q_gradients), self._critic_gradients)
         self._step(self._critic_adam)
-        for target_row, row, tau in self._targets:
-            target_row.lerp_(row, tau)
-        self._updates += 1
-        if self._updates % self._shared.critic_actor_ratio == 0:
-            self._actor_loss = self._update_actor(observation)
+        self._target_rows.lerp_(self._critic_rows, self._taus)
+        if with_actor:
+            self._actor_loss.copy_(self._update_actor(observation))
         return Losses(error.square().mean(-1).sum(-1), self._actor_loss)
 
     def explore(self, observations: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
@@ -139,7 +144,7 @@ class PQL:
         """
         self.normalizer.see(observations)
         actions = self.greedy(observations)
-        noise = torch.stack([torch.randn(actions.shape[1:], generator=stream) for stream in streams])
+        noise = normal(actions.shape[1:], streams, observations.device)
         return (actions + self._exploration[:, None] * noise).clamp_(-1.0, 1.0)
 
     def greedy(self, observations: Tensor) -> Tensor:

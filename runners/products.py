@@ -44,13 +44,13 @@ def multiply(
         scratch: room for as much as `out` in one block, to be given where the networks of `out` lie apart: into such
             ones torch.bmm does one product at a time.
     """
-    if BY_NUMPY:
+    if BY_NUMPY and not a.is_cuda:
         with np.errstate(over="ignore", invalid="ignore"):  # a member may diverge: that is seen in its losses
             np.matmul(a.numpy(), b.numpy(), out=out.numpy())
         if bias is not None:
             out += bias
         return out.clamp_min_(0.0) if relu else out
-    if _onednn is None or a.dtype != torch.float32 or a.shape[1] * a.shape[2] * b.shape[2] < LARGE:
+    if a.is_cuda or _onednn is None or a.dtype != torch.float32 or a.shape[1] * a.shape[2] * b.shape[2] < LARGE:
         block = out if scratch is None else scratch
         if bias is None:
             torch.bmm(a, b, out=block)

@@ -15,6 +15,7 @@ from bayescale.runners.groups import Failed, Task, Trained, try_group
 from bayescale.runners.local_engine import Event
 
 SECONDS_TO_ANSWER = 10.0
+GPU_SHARE = 1 / 8  # of a GPU, for a group of runs on one: each keeps it busy while others step environments
 TRIES_MORE = 5  # of a group whose worker or node dies, before the sweep stops
 
 
@@ -50,13 +51,13 @@ def train_on_ray(
     """What comes of the groups of the tasks, which are begun in the order given, as it comes.
 
     Args:
-        tasks: what to train; each takes one core of a node.
+        tasks: what to train; each takes one core of a node, and of a GPU, if it is for one, `GPU_SHARE`.
         workers: groups under way at once; by default as many as the cluster has cores for.
         address: of the cluster: HOST:PORT, ray://HOST:PORT, auto for one that was started on this machine, or local for
             a new one there. None: the cluster that this process is connected to; else one that Ray finds, or a new one.
 
     Raises:
-        InputError: Ray finds no cluster at `address`.
+        InputError: Ray finds no cluster at `address`, or it has no GPU and some runs need one.
         BayeScaleError: a group's nodes died time and again.
     """
     import ray
@@ -68,13 +69,16 @@ def train_on_ray(
         except (OSError, RuntimeError, ValueError) as error:
             place = "on this machine" if address in (None, "local") else f"at '{address}'"
             raise InputError(f"Ray has no cluster {place} ({_first_line(error)}). Start one by ray start.") from None
-    begin = ray.remote(num_cpus=1, max_retries=TRIES_MORE)(_train).remote
+    on_cpu = ray.remote(num_cpus=1, max_retries=TRIES_MORE)(_train)
+    on_gpu = on_cpu.options(num_gpus=GPU_SHARE)
     waiting, under_way = list(reversed(tasks)), dict[Any, Task]()
     try:
+        if any(task.group[0].device != "cpu" for task in tasks) and not ray.cluster_resources().get("GPU"):  # type: ignore[no-untyped-call]
+            raise InputError("device 'cuda' is on no node of the Ray cluster. Add one with a GPU, or leave device out.")
         while waiting or under_way:
             while waiting and (workers is None or len(under_way) < workers):
                 task = waiting.pop()
-                under_way[begin(task)] = task
+                under_way[(on_cpu if task.group[0].device == "cpu" else on_gpu).remote(task)] = task
             (ended,), _ = ray.wait(list(under_way), num_returns=1)
             task = under_way.pop(ended)
             try:

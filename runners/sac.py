@@ -13,6 +13,7 @@ from torch import Tensor
 from bayescale.runners.adam import Adam
 from bayescale.runners.config import SACConfig
 from bayescale.runners.flops import forward_flops, input_gradient_flops, parameter_gradient_flops
+from bayescale.runners.graphs import recorded
 from bayescale.runners.learner import Losses
 from bayescale.runners.networks import (
     ALIGNMENT,
@@ -25,6 +26,7 @@ from bayescale.runners.networks import (
 )
 from bayescale.runners.policy import Sampled, explore, greedy, output_gradients, sample
 from bayescale.runners.replay import Batch
+from bayescale.runners.streams import normal, normal_
 
 
 class Agent(NamedTuple):
@@ -94,6 +96,7 @@ class SAC:
         self._critic_pass = Perceptrons(self._critic_sizes, 2 * members, batch_size)
         self._critic_inputs = self._critic_pass.inputs.view(members, 2, -1, batch_size)
         self._acting: dict[int, Perceptrons] = {}  # by number of observations
+        self._update = recorded(self._updated, torch.device(configs[0].device))
 
     def update(self, batch: Batch, streams: Sequence[torch.Generator]) -> Losses:
         """Losses of one gradient update of every member, which changes all parameters in place.
@@ -106,6 +109,9 @@ class SAC:
             batch: transitions from the replay buffer.
             streams: of each member, for the noise of its actions.
         """
+        return self._update(batch, streams)
+
+    def _updated(self, batch: Batch, streams: Sequence[torch.Generator]) -> Losses:
         now, then = self._sample_actions(batch, streams)
         temperature = self.log_temperature.exp()
         critic_loss = self._update_critics(batch, then, temperature)
@@ -116,7 +122,7 @@ class SAC:
     def explore(self, observations: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
         """Sampled actions, (member, n, action), in n observations of each member, (member, n, observation)."""
         shape = (self._action_size, observations.shape[1])
-        noise = torch.stack([torch.randn(shape, generator=stream) for stream in streams])
+        noise = normal(shape, streams, observations.device)
         return explore(self._actor_outputs(observations), noise).mT
 
     def greedy(self, observations: Tensor) -> Tensor:
@@ -135,8 +141,7 @@ class SAC:
 
     def _sample_actions(self, batch: Batch, streams: Sequence[torch.Generator]) -> tuple[Sampled, Sampled]:
         """Actions in s and in s', drawn at once: the actor does not change in between."""
-        for noise, stream in zip(self._noise, streams, strict=True):
-            noise.normal_(generator=stream)
+        normal_(self._noise, streams)
         size = batch.reward.shape[-1]
         self._now_pass.inputs[:] = batch.observation
         self._then_pass.inputs[:] = batch.next_observation

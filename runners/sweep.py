@@ -77,6 +77,8 @@ def run_sweep(
         check_cluster(address)
     runs = (plan if isinstance(plan, Plan) else load_plan(plan)).runs
     check_tasks(runs)
+    if engine == "local":
+        check_devices(runs)
     out = Path(out)
     with open_folder(out, runs, resume) as groups:
         finished = {number for number in range(len(groups)) if read_group(out, number)}
@@ -161,3 +163,11 @@ def check_tasks(runs: Sequence[RunConfig]) -> None:
         for each in (run.num_envs, run.evaluation_episodes)
     ):
         check_task(*task)
+
+
+def check_devices(runs: Sequence[RunConfig]) -> None:
+    """Nothing, if this machine has every device of the runs; InputError otherwise."""
+    from bayescale.runners.devices import find_device
+
+    for device in dict.fromkeys(run.device for run in runs):
+        find_device(device)

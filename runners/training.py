@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -17,6 +17,7 @@ from bayescale.errors import InputError
 from bayescale.runners.accounting import EnergyMeter, Stopwatch
 from bayescale.runners.checkpoints import Checkpoints
 from bayescale.runners.config import RunConfig, updates_due
+from bayescale.runners.devices import find_device
 from bayescale.runners.ensembles import shared_settings
 from bayescale.runners.environments import FloatArray, make_environments
 from bayescale.runners.evaluation import Evaluator
@@ -26,6 +27,7 @@ from bayescale.runners.replay import ReplayBuffer
 from bayescale.runners.returns import Returns
 from bayescale.runners.state import set_state, state_of
 from bayescale.runners.stopping import safely_reached
+from bayescale.runners.streams import BlockStreams, advance
 
 FLOPS_PER_PARAMETER_AND_SAMPLE = 10  # forward target 2, forward critic 2, backward 4, forward in the actor's loss 2
 
@@ -89,7 +91,8 @@ def run_ensemble(
             f"the members of an ensemble may differ in {', '.join(configs[0].own)} only; got {list(configs)}. "
             "Train them apart."
         )
-    with _one_thread():
+    device = find_device(configs[0].device)
+    with _one_thread(), nullcontext() if device.type == "cpu" else device:  # where tensors are made
         training = _resumed(configs, checkpoints) or _Training(configs, checkpoints)
         try:
             with torch.inference_mode():  # 5% more updates than under no_grad: 4 members, width 64
@@ -139,6 +142,7 @@ class _Training:
     def __init__(self, configs: Sequence[RunConfig], checkpoints: Checkpoints | None) -> None:
         self._configs, self._shared, self._checkpoints = configs, configs[0], checkpoints
         members, shared = len(configs), self._shared
+        self._device = device = torch.device(shared.device)
         environments = make_environments(shared.suite, shared.env_id, members, shared.num_envs, shared.action_repeat)
         self._log = None if checkpoints is None else LoggedEnvironments(environments)
         self._environments = self._log or environments
@@ -146,14 +150,18 @@ class _Training:
             shared.suite, shared.env_id, members, shared.evaluation_episodes, shared.action_repeat
         )
         sizes = self._environments.observation_size, self._environments.action_size
-        seeds = [[int(word) for word in np.random.SeedSequence(config.seed).generate_state(4)] for config in configs]
+        seeds = [[int(word) for word in np.random.SeedSequence(config.seed).generate_state(5)] for config in configs]
         self._env_seeds, *stream_seeds = zip(*seeds, strict=True)
-        init_streams, self._action_streams, self._update_streams = (
-            [torch.Generator().manual_seed(seed) for seed in column] for column in stream_seeds
+        init_streams, self._action_streams, update_streams = (
+            [torch.Generator("cpu").manual_seed(seed) for seed in column] for column in stream_seeds[:3]
         )
+        self._update_streams: Sequence[torch.Generator] = update_streams
+        self._replay_streams: Sequence[torch.Generator] = update_streams
+        if device.type == "cuda":
+            self._update_streams, self._replay_streams = (BlockStreams(column, device) for column in stream_seeds[2:])
         self._learner = make_learner(configs, *sizes, init_streams)
         self._returns = Returns([config.gamma for config in configs], shared.n_step)
-        self._buffer = ReplayBuffer(members, min(shared.buffer_size, shared.env_steps), *sizes)
+        self._buffer = ReplayBuffer(members, min(shared.buffer_size, shared.env_steps), *sizes, device)
         self._env_steps = self._updates = 0
         self._alive = np.ones(members, np.bool_)
         self._ends: dict[int, tuple[RunStatus, int, int]] = {}  # of members: how, after which env steps and updates
@@ -173,12 +181,7 @@ class _Training:
         while self._env_steps < shared.env_steps and self._alive.any():
             self._observations = self._step(self._observations)
             lap("environment")
-            while self._updates < updates_due(self._env_steps, shared.warmup_steps, shared.utd) and self._alive.any():
-                losses = self._learner.update(
-                    self._buffer.sample(shared.batch_size, self._update_streams), self._update_streams
-                )
-                self._updates += 1
-                self._keep_alive((losses.critic + losses.actor).numpy())
+            self._learn()
             lap("learning")
             if self._env_steps % shared.evaluation_interval == 0 or self._env_steps == shared.env_steps:
                 self._evaluate()
@@ -226,12 +229,16 @@ class _Training:
         """(member, environment, ...) from (member environment, ...)."""
         return rows.reshape(len(self._alive), self._shared.num_envs, -1)
 
+    def _tensor(self, values: FloatArray) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._device)
+
     def _learned(self) -> dict[str, object]:
         return {
             "learner": self._learner,
             "replay": self._buffer,
             "action_streams": self._action_streams,
             "update_streams": self._update_streams,
+            "replay_streams": self._replay_streams,
         }
 
     def _write_checkpoint(self) -> None:
@@ -265,7 +272,7 @@ class _Training:
         if self._env_steps < self._shared.warmup_steps:
             actions = self._uniform_actions()
         else:
-            actions = self._learner.explore(torch.from_numpy(by_member), self._action_streams).numpy()
+            actions = self._learner.explore(self._tensor(by_member), self._action_streams).cpu().numpy()
             self._keep_alive(actions)
         acting = np.repeat(self._alive, self._shared.num_envs)
         outcome = self._environments.step(actions.reshape(len(acting), -1), acting)
@@ -276,14 +283,31 @@ class _Training:
             self._env_steps += self._shared.num_envs
         return outcome.observation
 
+    def _learn(self) -> None:
+        """The updates that are due; a member whose losses are not finite ended with the update that gave them."""
+        due = updates_due(self._env_steps, self._shared.warmup_steps, self._shared.utd)
+        if self._updates >= due or not self._alive.any():
+            return
+        losses = []
+        for _ in range(self._updates, due):
+            advance(self._replay_streams, self._update_streams)
+            batch = self._buffer.sample(self._shared.batch_size, self._replay_streams)
+            of_update = self._learner.update(batch, self._update_streams)
+            losses.append(of_update.critic + of_update.actor)
+        for values in torch.stack(losses).cpu().numpy():  # seen together: to ask a GPU each time would make it wait
+            self._updates += 1
+            self._keep_alive(values)
+
     def _uniform_actions(self) -> FloatArray:
         shape = (self._shared.num_envs, self._environments.action_size)
-        drawn = [torch.empty(shape).uniform_(-1.0, 1.0, generator=stream) for stream in self._action_streams]
+        drawn = [
+            torch.empty(shape, device="cpu").uniform_(-1.0, 1.0, generator=stream) for stream in self._action_streams
+        ]
         return torch.stack(drawn).numpy()
 
     def _evaluate(self) -> None:
         returns = self._evaluator.mean_returns(
-            lambda observations: self._learner.greedy(torch.from_numpy(observations)).numpy(), self._alive
+            lambda observations: self._learner.greedy(self._tensor(observations)).cpu().numpy(), self._alive
         )
         self._keep_alive(returns)
         flops = training_flops(self._learner.model_size, self._shared.batch_size, self._updates)

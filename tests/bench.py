@@ -4,20 +4,19 @@ Peers of the runners live in an environment of their own, whose Python is BENCH_
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import bench_fits
 import numpy as np
 import pandas as pd
+from bench_sides import PEERS_PYTHON, Side, ask, result, side
 from scipy.optimize import isotonic_regression
 
 import bayescale as bs
@@ -25,7 +24,6 @@ from bayescale.runners import make_plan, run_sweep
 
 REPEATS = 5
 CORES = 2  # processes of each side, one thread each
-PEERS_PYTHON = os.environ.get("BENCH_PEERS", ".venv-bench/bin/python")
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -70,7 +68,7 @@ def crossings(runs: int, evaluations: int) -> dict[str, object]:
     seconds, peer_seconds = _in_turn(
         lambda: bs.time_to_threshold(curves, THRESHOLDS), lambda: _scipy_run_by_run(curves)
     )
-    return _line("crossings", len(curves) / seconds, len(curves) / peer_seconds, "rows/s", "scipy run by run")
+    return result("crossings", len(curves) / seconds, len(curves) / peer_seconds, "rows/s", "scipy run by run")
 
 
 def _scipy_run_by_run(curves: pd.DataFrame) -> np.ndarray:
@@ -84,10 +82,10 @@ def _scipy_run_by_run(curves: pd.DataFrame) -> np.ndarray:
 
 def fits() -> Iterator[dict[str, object]]:
     """Each measured once: a fit takes long enough to be its own median. For fit-seeds lower is better."""
-    yield _line("fit-gym", *bench_fits.fit_gym(), "effective draws/s", "numpyro, one term a run, trees of 256 steps")
-    yield _line("fit-seeds", *bench_fits.fit_seeds(), "s", "an eighth of the seeds")
-    yield _line("fit-pipeline", *bench_fits.fit_pipeline(), "fits/s", "published pipeline")
-    yield _line("predict", *bench_fits.predict(), "configurations/s", "scipy, quantile by quantile")
+    yield result("fit-gym", *bench_fits.fit_gym(), "effective draws/s", "numpyro, one term a run, trees of 256 steps")
+    yield result("fit-seeds", *bench_fits.fit_seeds(), "s", "an eighth of the seeds")
+    yield result("fit-pipeline", *bench_fits.fit_pipeline(), "fits/s", "published pipeline")
+    yield result("predict", *bench_fits.predict(), "configurations/s", "scipy, quantile by quantile")
 
 
 def training(width: int) -> Iterator[dict[str, object]]:
@@ -102,12 +100,12 @@ def training(width: int) -> Iterator[dict[str, object]]:
             except (OSError, RuntimeError) as error:
                 yield {"bench": bench, "peer": peer, "error": f"the peer does not run: {error}"}
                 continue
-            yield _line(bench, *_rates_in_turn(ours, theirs), "agent-updates/s", peer)
+            yield result(bench, *_rates_in_turn(ours, theirs), "agent-updates/s", peer)
         if width == 256:
             limit = stack.enter_context(_side(sys.executable, "products", width))
             rate, flops_per_second = _rates_in_turn(ours, limit)
             achieved = rate * flops_per_update(width)
-            yield _line("runner-limit-h256", achieved, flops_per_second, "flop/s", "products of 512 x 512")
+            yield result("runner-limit-h256", achieved, flops_per_second, "flop/s", "products of 512 x 512")
 
 
 def bro(width: int) -> dict[str, object]:
@@ -119,7 +117,7 @@ def bro(width: int) -> dict[str, object]:
         _side(sys.executable, "bayescale-bro", width) as ours,
         _side(sys.executable, "plain-torch-bro", width) as plain,
     ):
-        return _line("runner-bro", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
+        return result("runner-bro", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
 
 
 def pql(width: int) -> dict[str, object]:
@@ -132,7 +130,7 @@ def pql(width: int) -> dict[str, object]:
         _side(sys.executable, "bayescale-pql", width) as ours,
         _side(sys.executable, "plain-torch-pql", width) as plain,
     ):
-        return _line("runner-pql", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
+        return result("runner-pql", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
 
 
 def flops_per_update(width: int, batch_size: int = 256) -> float:
@@ -144,48 +142,14 @@ def flops_per_update(width: int, batch_size: int = 256) -> float:
     return 2.0 * batch_size * (actor_passes + critic_passes + 2 * width)  # last: the gradient by the action
 
 
-Side = list[subprocess.Popen[str]]
+def _side(python: str, name: str, width: int) -> AbstractContextManager[Side]:
+    return side(python, name, width, ONE_THREAD, CORES)
 
 
-@contextmanager
-def _side(python: str, name: str, width: int) -> Iterator[Side]:
-    """Processes that have warmed up and wait, see bench_training.py."""
-    script = str(Path(__file__).with_name("bench_training.py"))
-    with ExitStack() as stack:
-        side = []
-        for _ in range(CORES):
-            process = subprocess.Popen(
-                [python, script, name, str(width)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=os.environ | ONE_THREAD,
-            )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            side.append(process)
-        for process in side:
-            if _answer(process) != "ready":
-                assert process.stderr is not None
-                raise RuntimeError(process.stderr.read().strip().rpartition("\n")[2])
-        yield side
-
-
-def _answer(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def _rate(side: Side) -> float:
+def _rate(processes: Side) -> float:
     """Work per second of all processes together."""
-    start = time.perf_counter()
-    for process in side:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    done = sum(float(_answer(process)) for process in side)
-    return done / (time.perf_counter() - start)
+    done = ask(processes)
+    return done.amount / done.seconds
 
 
 def _rates_in_turn(ours: Side, theirs: Side) -> tuple[float, float]:
@@ -214,7 +178,7 @@ def sweep_scaling() -> dict[str, object]:
 
     updates = sum(run.gradient_updates for run in plan.runs)
     seconds, one_worker_seconds = _in_turn(lambda: sweep(2), lambda: sweep(1))
-    return _line("sweep-scaling", updates / seconds, updates / one_worker_seconds, "agent-updates/s", "one worker")
+    return result("sweep-scaling", updates / seconds, updates / one_worker_seconds, "agent-updates/s", "one worker")
 
 
 def _in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
@@ -225,11 +189,6 @@ def _in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[
             work()
             times.append(time.perf_counter() - start)
     return statistics.median(seconds[0]), statistics.median(seconds[1])
-
-
-def _line(bench: str, ours: float, theirs: float, unit: str, peer: str) -> dict[str, object]:
-    values = {"bench": bench, "ours": float(f"{ours:.4g}"), "peer": peer, "theirs": float(f"{theirs:.4g}")}
-    return {**values, "unit": unit, "ratio": float(f"{ours / theirs:.3g}")}
 
 
 if __name__ == "__main__":

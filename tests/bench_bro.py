@@ -40,19 +40,19 @@ class BroNet(nn.Module):
 class PlainBRO:
     """One agent on Pendulum-v1 and what it needs to train."""
 
-    def __init__(self, width: int, batch_size: int, warmup_steps: int) -> None:
-        self.env, self.batch_size = gymnasium.make("Pendulum-v1"), batch_size
-        self.actor = BroNet(3, 256, 1, 2)
-        self.critics = nn.ModuleList(BroNet(4, width, 2, QUANTILES) for _ in range(2))
+    def __init__(self, width: int, batch_size: int, warmup_steps: int, device: str = "cpu") -> None:
+        self.env, self.batch_size, self.device = gymnasium.make("Pendulum-v1"), batch_size, device
+        self.actor = BroNet(3, 256, 1, 2).to(device)
+        self.critics = nn.ModuleList(BroNet(4, width, 2, QUANTILES) for _ in range(2)).to(device)
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
-        self.explorer = BroNet(4, 256, 1, 1)
-        self.log_temperature = torch.zeros((), requires_grad=True)
+        self.explorer = BroNet(4, 256, 1, 1).to(device)
+        self.log_temperature = torch.zeros((), requires_grad=True, device=device)
         self.of_critics, self.of_actor, self.of_explorer = (
             torch.optim.AdamW(learned.parameters(), lr=3e-4, weight_decay=1e-4)
             for learned in (self.critics, self.actor, self.explorer)
         )
         self.of_temperature = torch.optim.Adam([self.log_temperature], lr=3e-4, betas=(0.5, 0.999))
-        self.levels = ((torch.arange(QUANTILES) + 0.5) / QUANTILES)[:, None]
+        self.levels = ((torch.arange(QUANTILES, device=device) + 0.5) / QUANTILES)[:, None]
         self.table = np.zeros((100_000, 9), np.float32)
         self.rows, self.rng = 0, np.random.default_rng(0)
         self.observation, _ = self.env.reset(seed=0)
@@ -63,11 +63,11 @@ class PlainBRO:
         """So many environment steps and updates."""
         for _ in range(updates):
             with torch.no_grad():
-                observation = torch.as_tensor(self.observation)[None]
+                observation = torch.as_tensor(self.observation, device=self.device)[None]
                 mean, std = self.policy(observation)
                 shift = self.explorer(torch.cat((observation, mean), -1))
-                action = torch.tanh(mean + shift + 0.75 * std * torch.randn(1, 1))
-            self.step(2.0 * action[0].numpy())
+                action = torch.tanh(mean + shift + 0.75 * std * torch.randn(1, 1, device=self.device))
+            self.step(2.0 * action[0].cpu().numpy())
             self.update()
         return updates
 
@@ -100,7 +100,7 @@ class PlainBRO:
 
     def update(self) -> None:
         chosen = self.rng.integers(min(self.rows, len(self.table)), size=self.batch_size)
-        rows = torch.as_tensor(self.table[chosen])
+        rows = torch.as_tensor(self.table[chosen], device=self.device)
         s, a, reward, s_next, terminated = rows.split((3, 1, 1, 3, 1), dim=1)
         with torch.no_grad():
             temperature = self.log_temperature.exp()

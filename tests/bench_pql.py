@@ -25,19 +25,19 @@ def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
 class PlainPQL:
     """One agent on 64 environments of Pendulum-v1 and what it needs to train."""
 
-    def __init__(self, width: int, batch_size: int) -> None:
+    def __init__(self, width: int, batch_size: int, device: str = "cpu") -> None:
         mode = gymnasium.vector.AutoresetMode.SAME_STEP
         self.envs = gymnasium.make_vec("Pendulum-v1", ENVS, "sync", vector_kwargs={"autoreset_mode": mode})
-        self.batch_size = batch_size
-        self.actor = perceptron(3, width, 1)
-        self.critics = nn.ModuleList(perceptron(4, width, 1) for _ in range(2))
+        self.batch_size, self.device = batch_size, device
+        self.actor = perceptron(3, width, 1).to(device)
+        self.critics = nn.ModuleList(perceptron(4, width, 1) for _ in range(2)).to(device)
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         self.of_critics, self.of_actor = (
             torch.optim.AdamW(learned.parameters(), lr=5e-4) for learned in (self.critics, self.actor)
         )
-        self.noise = torch.linspace(0.05, 0.8, ENVS)[:, None]
+        self.noise = torch.linspace(0.05, 0.8, ENVS, device=device)[:, None]
         self.count, self.mean, self.squares = 1e-4, np.zeros(3), np.ones(3)
-        self.table = torch.zeros(100_000, 9)
+        self.table = torch.zeros(100_000, 9, device=device)
         self.rows, self.updates = 0, 0
         self.window: deque[tuple[np.ndarray, ...]] = deque(maxlen=N_STEP)
         self.observation, _ = self.envs.reset(seed=0)
@@ -49,9 +49,9 @@ class PlainPQL:
         for _ in range(updates // RATIO):
             self.see(self.observation)
             with torch.no_grad():
-                greedy = torch.tanh(self.actor(self.scaled(torch.as_tensor(self.observation))))
+                greedy = torch.tanh(self.actor(self.scaled(torch.as_tensor(self.observation, device=self.device))))
                 actions = (greedy + self.noise * torch.randn_like(greedy)).clamp(-1.0, 1.0)
-            self.step(actions.numpy())
+            self.step(actions.cpu().numpy())
             for _ in range(RATIO):
                 self.update()
         return updates // RATIO * RATIO
@@ -61,8 +61,8 @@ class PlainPQL:
         self.squares += observation.var(0) * ENVS + shift**2 * self.count * ENVS / total
         self.mean += shift * ENVS / total
         self.count = total
-        self.scale = torch.as_tensor(np.sqrt(self.squares / total + 1e-5), dtype=torch.float32)
-        self.centre = torch.as_tensor(self.mean, dtype=torch.float32)
+        self.scale = torch.as_tensor(np.sqrt(self.squares / total + 1e-5), dtype=torch.float32, device=self.device)
+        self.centre = torch.as_tensor(self.mean, dtype=torch.float32, device=self.device)
 
     def scaled(self, observation: Tensor) -> Tensor:
         return (observation - self.centre) / self.scale
@@ -86,7 +86,7 @@ class PlainPQL:
         first, acted = self.window[0][:2]
         columns = (first, acted, gathered[:, None], following, discount[:, None])
         at = self.rows % (len(self.table) - ENVS)
-        self.table[at : at + ENVS] = torch.as_tensor(np.concatenate(columns, axis=1))
+        self.table[at : at + ENVS] = torch.as_tensor(np.concatenate(columns, axis=1), device=self.device)
         self.rows += ENVS
 
     def q(self, critics: nn.ModuleList, observation: Tensor, action: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class PlainPQL:
         return torch.cat([critic(inputs) for critic in critics], -1)
 
     def update(self) -> None:
-        chosen = torch.randint(min(self.rows, len(self.table) - ENVS), (self.batch_size,))
+        chosen = torch.randint(min(self.rows, len(self.table) - ENVS), (self.batch_size,), device=self.device)
         s, a, reward, s_next, discount = self.table[chosen].split((3, 1, 1, 3, 1), dim=1)
         s, s_next = self.scaled(s), self.scaled(s_next)
         with torch.no_grad():

@@ -57,6 +57,7 @@ def test_sac_against_sb3(tmp_path: Path) -> None:
 
 def test_pql_parallel(tmp_path: Path) -> None:
     said = smoke("pql_parallel.py", tmp_path)
+    assert said.count("before its runs are read") == said.count("coverage90") == 2
     assert said.index("before its runs are read") < said.index("coverage90")
     assert list(tmp_path.iterdir()) == []
 

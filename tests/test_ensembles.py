@@ -58,3 +58,18 @@ def test_larger_runs_share_with_fewer(name: str) -> None:
     ]
     assert sizes == sorted(sizes, reverse=True)
     assert MOST_MEMBERS >= sizes[0] > sizes[-1] >= 1
+
+
+def test_ensembles_are_larger_on_a_gpu_and_of_one_device() -> None:
+    seeds = list(range(300))
+    on_cpu, on_gpu = (
+        make_plan(
+            CONTENT | {"utd": [1], "batch_size": [64], "learning_rate": [1e-3], "seed": seeds, "device": device}
+        ).runs
+        for device in ("cpu", "cuda")
+    )
+    assert [len(ensemble) for ensemble in make_ensembles(on_gpu)] == [150, 150]
+    assert len(make_ensembles(on_cpu)) > 10
+    assert len(make_ensembles([on_cpu[0], on_gpu[0]])) == 2
+    wide = dataclasses.replace(on_gpu[0], hidden_width=4096)
+    assert 1 <= members_at_most(wide) < members_at_most(on_gpu[0])

@@ -120,6 +120,8 @@ def test_no_run_comes_twice(utd: list[float], learning_rate: list[float], seed: 
         ({"algorithm": "sca"}, r"algorithm must be one of SAC.*; got 'sca'\. Did you mean 'SAC'\?"),
         ({"algorithm": 1}, r"algorithm must be a name; got 1\. Write it in quotes"),
         ({"algorithm": ["SAC", "SAC"]}, "algorithm has SAC twice"),
+        ({"device": "gpu"}, r"device must be cpu, cuda or cuda:NUMBER; got 'gpu'\. Leave it out for cpu"),
+        ({"device": ["cuda"]}, r"device must be a name; got \['cuda'\]\. Write one value, not a list"),
         ({"suite": "gim"}, r"suite must be one of gym.*; got 'gim'\. Did you mean 'gym'\?"),
         ({"suite": ["gym"]}, r"suite must be a name; got \['gym'\]\. Write env_id = \{ SUITE = \[\.\.\.\], "),
         ({"suite": "gym", "env_id": {"gym": ["A"]}}, "suite is named by itself and within env_id"),

@@ -122,6 +122,10 @@ if __name__ == "__main__":
         ({"workers": 0}, "workers must be at least 1; got 0"),
         ({"checkpoint_minutes": -1.0}, "checkpoint_minutes must be 0 or more; got -1"),
         ({"plan": make_plan(CONTENT | {"env_id": "Pendulum-v9"})}, "'Pendulum-v9' is not a registered Gymnasium task"),
+        (
+            {"plan": make_plan(CONTENT | {"device": "cuda:99"})},
+            r"device 'cuda:99' is not here: torch .* sees \d+ GPUs of",
+        ),
         ({"plan": "nowhere.toml"}, r"the plan nowhere\.toml cannot be read"),
     ],
 )

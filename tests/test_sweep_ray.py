@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
-from bayescale.runners import Progress, make_plan, run_sweep
+from bayescale.runners import Plan, Progress, make_plan, run_sweep
 from bayescale.runners.groups import Failed, Task, Trained
 from bayescale.runners.ray_engine import train_on_ray
 
@@ -79,6 +79,13 @@ def test_a_cluster_makes_the_same_table_though_a_node_is_killed(cluster: Any, lo
     assert table.read_bytes() == local
     records = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert [record["status"] for record in records] == ["finished"] * 8
+    assert not ray.is_initialized()
+
+
+def test_a_cluster_without_a_gpu(cluster: Any, tmp_path: Path) -> None:
+    on_gpu = Plan(tuple(dataclasses.replace(run, device="cuda") for run in PLAN.runs))
+    with pytest.raises(BayeScaleError, match=r"device 'cuda' is on no node of the Ray cluster\. Add one"):
+        run_sweep(on_gpu, tmp_path / "out", engine="ray", address=cluster.address)
     assert not ray.is_initialized()
 
 
