@@ -1,10 +1,12 @@
 """Do few gradient updates per env step, on many environments at once, scale as predictably as many on one?
 
-Data: case_studies/data/pql_pendulum.parquet, PQL on 64 environments of Pendulum-v1 at UTD 0.02 to 0.08, made with
-`bayescale sweep case_studies/data/pql_pendulum.toml`, and runs at half the lowest and twice the highest UTD, made with
-pql_pendulum_heldout.toml, which no fit sees. Run time: half a minute on two cores. Expected: predictions for the
-held-out runs, printed before they are read; how the runs turned out; coverage and errors. A small sweep, 36 runs of
-which half use a rate that turned out too low: the bands are wide.
+Data: two sweeps of PQL, each made from the plan of the same name in case_studies/data, and runs at half the lowest and
+twice the highest UTD, made with the plans *_heldout.toml, which no fit sees. pql_pendulum: 64 environments of
+Pendulum-v1, UTD 0.02 to 0.08, a small sweep of which half the runs use a rate that turned out too low.
+pql_playground: 1,024 environments of MuJoCo Playground's CartpoleSwingup, UTD 0.004 to 0.016, networks and physics on a
+GPU; its returns rise slowly from 80 to 200 and then fast, and the thresholds lie above that. Run time: a minute on two
+cores. Expected, of each: the setting to choose, predictions for the held-out runs, printed before they are read, how
+the runs turned out, coverage and errors.
 """
 
 import argparse
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bayescale as bs
-from held_out import predict_then_look
+from held_out import predict_then_look, state
 
 DATA = Path(__file__).parent / "data"
 
@@ -21,20 +23,22 @@ DATA = Path(__file__).parent / "data"
 class Config:
     """What the study reads and asks."""
 
-    curves: Path = DATA / "pql_pendulum.parquet"
-    held_out: Path = DATA / "pql_pendulum_heldout.parquet"
-    thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -200.0)
+    thresholds: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("pql_pendulum", (-1000.0, -800.0, -600.0, -400.0, -200.0)),
+        ("pql_playground", (250.0, 350.0, 450.0, 550.0, 650.0, 750.0)),
+    )  # by the name of the sweep
     warmup: int = 500
     draws: int = 1000
 
 
 def main(config: Config, smoke: bool) -> None:
-    """Fits, chooses, predicts the held-out runs, and then looks."""
-    crossings = bs.time_to_threshold(bs.read_curves(config.curves), thresholds=config.thresholds)
-    posterior = bs.fit(crossings, warmup=config.warmup, draws=config.draws, require_convergence=not smoke)
-    choice = bs.allocate(posterior, posterior.tasks[0], threshold=config.thresholds[-1])
-    print(choice.to_json())
-    predict_then_look(posterior, [config.held_out])
+    """Of each sweep: fits, chooses, predicts the held-out runs, and then looks."""
+    for name, thresholds in config.thresholds:
+        crossings = bs.time_to_threshold(bs.read_curves(DATA / f"{name}.parquet"), thresholds=thresholds)
+        posterior = bs.fit(crossings, warmup=config.warmup, draws=config.draws, require_convergence=not smoke)
+        print(f"\n{name}: {state(posterior)}")
+        print(bs.allocate(posterior, posterior.tasks[0], threshold=thresholds[-1]).to_json())
+        predict_then_look(posterior, [DATA / f"{name}_heldout.parquet"])
 
 
 if __name__ == "__main__":
