@@ -16,7 +16,7 @@ from bayescale.runners.ensembles import Ensemble
 
 if TYPE_CHECKING:
     from bayescale.runners.checkpoints import Checkpoints
-    from bayescale.runners.training import RunResult
+    from bayescale.runners.results import RunResult
 
 FLOATS_PER_ENV_STEP = 50_000  # touched by an update in the time of a step of a cheap task, acting included
 

@@ -21,8 +21,8 @@ _TOP = 2**63
 class BlockStreams(Sequence[Generator]):
     """Streams of the updates on a GPU: numbers of an update depend on the member's seed and the update alone.
 
-    As a sequence it is torch's generators on that device, one per member, for algorithms that do not draw through
-    `normal_` and `integers`.
+    As a sequence it is torch's generators on that device, one per member, for algorithms that draw by
+    themselves.
 
     Args:
         seeds: of each member, in [0, 2**63).

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -24,34 +22,11 @@ from bayescale.runners.evaluation import Evaluator
 from bayescale.runners.learner import make_learner
 from bayescale.runners.logged_environments import LoggedEnvironments
 from bayescale.runners.replay import ReplayBuffer
+from bayescale.runners.results import RunResult, RunStatus, run_key, training_flops
 from bayescale.runners.returns import Returns
 from bayescale.runners.state import set_state, state_of
 from bayescale.runners.stopping import safely_reached
 from bayescale.runners.streams import BlockStreams, advance
-
-FLOPS_PER_PARAMETER_AND_SAMPLE = 10  # forward target 2, forward critic 2, backward 4, forward in the actor's loss 2
-
-
-class RunStatus(Enum):
-    """How a run ended; the value is the word in the manifest."""
-
-    FINISHED = "finished"
-    DIVERGED = "diverged"
-    STOPPED = "stopped early"
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """The learning curve of one run, its agent, and how and where it ended."""
-
-    curve: pd.DataFrame
-    agent: Any  # what the algorithm's learner gives
-    status: RunStatus
-    env_steps: int
-    gradient_updates: int
-    update_flops: int  # of one update, in matrix products
-    seconds: dict[str, float]  # of the whole ensemble, by what they went to, see `accounting.PARTS`
-    machine_joules: float | None  # of all that ran on the machine meanwhile; None where it does not report them
 
 
 def train(config: RunConfig) -> pd.DataFrame:
@@ -100,28 +75,6 @@ def run_ensemble(
         finally:
             training.close()
         return [training.result(i) for i in range(len(configs))]
-
-
-def training_flops(model_size: int, batch_size: int, gradient_updates: int) -> float:
-    """Training flops C = 10 N B u, for N = `model_size` critic parameters, batch size B and u updates.
-
-    The count of Rybkin et al. (2025): critics and target only, without the actor's own network, acting and evaluation.
-    """
-    return float(FLOPS_PER_PARAMETER_AND_SAMPLE * model_size * batch_size * gradient_updates)
-
-
-def run_key(config: RunConfig, model_size: int) -> dict[str, str | float | int]:
-    """The columns that tell this run from others, in the order of a learning-curve table."""
-    return {
-        "suite": config.suite,
-        "algorithm": config.algorithm,
-        "env_id": config.env_id,
-        "utd": float(config.utd),
-        "batch_size": config.batch_size,
-        "learning_rate": float(config.learning_rate),
-        "model_size": model_size,
-        "seed": config.seed,
-    }
 
 
 def _resumed(configs: Sequence[RunConfig], checkpoints: Checkpoints | None) -> "_Training | None":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bayescale.runners import run_ensemble
 from bayescale.runners.config import RunConfig
-from bayescale.runners.training import RunStatus
+from bayescale.runners.results import RunStatus
 
 Observation = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ import torch
 from bayescale.errors import InputError
 from bayescale.runners import BROConfig, make_plan, run_ensemble, train
 from bayescale.runners.bro import Agent
-from bayescale.runners.training import RunStatus
+from bayescale.runners.results import RunStatus
 from tests.bro_twins import CONFIG, slow_forward
 from tests.learner_twins import entropy
 from tests.probe_environments import trained_on

@@ -19,8 +19,8 @@ from bayescale.runners.checkpoints import Checkpoints
 from bayescale.runners.learner import Losses
 from bayescale.runners.logged_environments import LoggedEnvironments
 from bayescale.runners.replay import Batch
+from bayescale.runners.results import RunResult
 from bayescale.runners.state import set_state, state_of
-from bayescale.runners.training import RunResult
 from tests.probe_environments import Probe
 
 SMALL: dict[str, Any] = {

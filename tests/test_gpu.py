@@ -11,8 +11,8 @@ import torch
 from bayescale.runners import BROConfig, PQLConfig, RunConfig, SACConfig, make_plan, run_ensemble, run_sweep
 from bayescale.runners.graphs import recorded
 from bayescale.runners.learner import make_learner
+from bayescale.runners.results import RunStatus
 from bayescale.runners.streams import BlockStreams
-from bayescale.runners.training import RunStatus
 from tests.learner_twins import ACTION, OBSERVATION, batch_of, stream
 from tests.test_checkpoints import assert_same, whole_and_resumed
 

@@ -18,7 +18,7 @@ import pytest
 from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import PQLConfig, playground, run_ensemble
 from bayescale.runners.environments import check_task, make_environments
-from bayescale.runners.training import RunStatus
+from bayescale.runners.results import RunStatus
 
 needs_playground = pytest.mark.skipif(
     importlib.util.find_spec("mujoco_playground") is None, reason="MuJoCo Playground is not installed"

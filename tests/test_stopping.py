@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from bayescale.crossings import time_to_threshold
 from bayescale.errors import InputError
 from bayescale.runners import SACConfig, make_plan, run_ensemble
+from bayescale.runners.results import RunStatus
 from bayescale.runners.stopping import safely_reached
-from bayescale.runners.training import RunStatus
 
 LEVELS = [-3.0, -1.0, 0.0]  # up to the return at which runs stop
 RUN = {"algorithm": "SAC", "env_id": "Task-v0", "utd": 1.0, "batch_size": 8, "learning_rate": 1e-3, "seed": 0}

@@ -19,8 +19,8 @@ from bayescale.runners import SACConfig, evaluation, run_ensemble, train
 from bayescale.runners.config import updates_due
 from bayescale.runners.environments import make_environments
 from bayescale.runners.evaluation import FIRST_SEED, Evaluator
+from bayescale.runners.results import RunStatus
 from bayescale.runners.sac import SAC, Agent
-from bayescale.runners.training import RunStatus
 from tests.learner_twins import entropy, slow_forward
 from tests.probe_environments import ActionReward, trained_on
 
