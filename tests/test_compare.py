@@ -8,6 +8,7 @@ import pytest
 
 import bayescale as bs
 from bayescale import cli
+from bayescale.commands.comparisons import comparison_table
 from bayescale.comparators import pooling
 from bayescale.compare import METHODS, Training, _folds
 from bayescale.errors import InputError
@@ -236,3 +237,11 @@ def test_every_method_is_listed_in_the_help(capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["compare", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert all(method in said for method in METHODS)
+
+
+def test_the_printed_table_keeps_its_columns_apart_however_bad_a_method_is():
+    scores = {"coverage90": 0.5, "wis": 0.342, "male": 0.434, "log_score": -949437752909828992.0, "width90": 0.832}
+    table = pd.DataFrame([{"method": "size-law", "observations": 225, **scores, "weight": float("nan"), "note": ""}])
+    head, row = comparison_table(table).splitlines()
+    assert row.split() == ["size-law", "225", "0.500", "0.342", "0.434", "-9.49e+17", "0.832", "nan"]
+    assert len(row) == len(head)

@@ -56,15 +56,19 @@ def compare(
         bs.read_curves(*curves), leave_out, levels, return_scale, chosen, give_back, reset_period,
         seed, chains, draws, warmup, say,
     )  # fmt: skip
-    print(_comparison_table(table))
+    print(comparison_table(table))
     write_csv(table, out)
 
 
-def _comparison_table(table: "pd.DataFrame") -> str:
+LONG = 1e5  # the log score of runs where a method has nearly no probability has no end
+
+
+def comparison_table(table: "pd.DataFrame") -> str:
+    """The scores as they are printed, a line per method."""
     names = ("coverage90", "wis", "male", "log_score", "width90", "weight")
     lines = [f"{'method':18}{'observations':>13}" + "".join(f"{name:>11}" for name in names)]
     for row in table.to_dict("records"):
-        numbers = "".join(f"{row[name]:>11.3f}" for name in names)
+        numbers = "".join(f"{row[name]:>11.3{'f' if abs(row[name]) < LONG else 'g'}}" for name in names)
         note = f"  ({row['note']})" if row["note"] else ""
         lines.append(f"{row['method']:18}{row['observations']:>13}{numbers}{note}")
     return "\n".join(lines)
