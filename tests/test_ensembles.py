@@ -60,6 +60,19 @@ def test_larger_runs_share_with_fewer(name: str) -> None:
     assert MOST_MEMBERS >= sizes[0] > sizes[-1] >= 1
 
 
+@pytest.mark.parametrize(
+    ("device", "width", "members"),
+    [
+        ("cpu", 64, 12),  # 8 MiB for members of 4 (7 64 + 14 65) 128 = 695,296 bytes
+        ("cpu", 8, 16),  # no more, however small
+        ("cuda", 512, 68),  # 2 GiB for members of 4 (7 64 + 14 513) 1,024 = 31,252,480 bytes
+    ],
+)
+def test_members_that_fit_by_hand(device: str, width: int, members: int) -> None:
+    run = make_plan(CONTENT | {"batch_size": [64], "hidden_width": width, "device": device}).runs[0]
+    assert members_at_most(run) == members
+
+
 def test_ensembles_are_larger_on_a_gpu_and_of_one_device() -> None:
     seeds = list(range(300))
     on_cpu, on_gpu = (
