@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from bayescale.runners.streams import BLOCK, BlockStreams, random_words
+from bayescale.runners.streams import BLOCK, BlockStreams, advance, normal, normal_, normal_numbers, random_words
 
 CPU = torch.device("cpu")
 SEEDS = [5, 6, 2**32 - 1]
@@ -44,6 +44,17 @@ def test_numbers_depend_on_the_member_and_the_update_alone() -> None:
     assert len(together.flatten().unique()) == together.numel(), "no number comes twice"
 
 
+def test_calls_of_an_update_get_numbers_of_their_own_from_the_whole_range() -> None:
+    streams, drawn = BlockStreams(SEEDS, CPU), []
+    for _ in range(2 * BLOCK + 3):
+        streams.advance()
+        drawn += [streams.draw((4,), normal=False) for _ in range(3)]
+    numbers = torch.stack(drawn)
+    assert len(numbers.flatten().unique()) == numbers.numel(), "no number comes twice"
+    assert 0 <= numbers.min() < 2**60
+    assert numbers.max() > 2**63 - 2**60
+
+
 @pytest.mark.parametrize("normal", [True, False])
 def test_streams_go_on_where_a_checkpoint_was_written(normal: bool) -> None:
     streams = BlockStreams(SEEDS, CPU)
@@ -55,10 +66,26 @@ def test_streams_go_on_where_a_checkpoint_was_written(normal: bool) -> None:
         assert torch.equal(streams.draw((4,), normal), whole[done])
 
 
-def test_a_large_block_is_drawn_in_parts_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = draws(SEEDS, 5, (3, 7), normal=True)
-    monkeypatch.setattr("bayescale.runners.streams._AT_ONCE", 200)
-    assert torch.equal(draws(SEEDS, 5, (3, 7), normal=True), whole)
+@pytest.mark.parametrize("words", [20, 200])  # those of one update, of six
+def test_a_large_block_is_drawn_in_parts_that_do_not_show(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = draws(SEEDS, 2 * BLOCK, (3, 7), normal=True)
+    monkeypatch.setattr("bayescale.runners.streams._AT_ONCE", words)
+    assert torch.equal(draws(SEEDS, 2 * BLOCK, (3, 7), normal=True), whole)
+
+
+def test_learners_draw_from_them_as_from_generators() -> None:
+    streams, same = BlockStreams(SEEDS, CPU), BlockStreams(SEEDS, CPU)
+    for _ in range(3):
+        advance([torch.Generator()], streams)
+        same.advance()
+        out = torch.empty(3, 2, 5)
+        assert normal_(out, streams) is out
+        assert torch.equal(out, same.draw((2, 5), normal=True))
+        assert torch.equal(normal((4,), streams, CPU), same.draw((4,), normal=True))
+
+
+def test_every_word_makes_finite_normal_numbers() -> None:
+    assert normal_numbers(torch.tensor([0, -1, 0xFFFFFFFF, -(2**32)])).isfinite().all()
 
 
 def test_normal_numbers_are_normal_and_independent() -> None:
