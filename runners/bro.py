@@ -27,6 +27,7 @@ from bayescale.runners.bronet import (
 from bayescale.runners.config import BROConfig
 from bayescale.runners.graphs import recorded
 from bayescale.runners.learner import Losses
+from bayescale.runners.networks import copied
 from bayescale.runners.optimism import OptimisticActor
 from bayescale.runners.policy import Sampled, output_gradients, sample
 from bayescale.runners.quantiles import huber_gradients
@@ -126,9 +127,9 @@ class BRO:
         """A copy of one member's parameters."""
         both = slice(2 * member, 2 * member + 2)
         return Agent(
-            actor=[layer[member : member + 1].clone() for layer in self.actor],
-            critics=[layer[both].clone() for layer in self.critics],
-            target_critics=[layer[both].clone() for layer in self.target_critics],
+            actor=copied(self.actor, slice(member, member + 1)),
+            critics=copied(self.critics, both),
+            target_critics=copied(self.target_critics, both),
             log_temperature=self.log_temperature[member].item(),
         )
 

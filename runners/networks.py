@@ -49,6 +49,11 @@ def init_layers(layers: Layers, generator: torch.Generator) -> None:
         layer.mT.copy_(drawn)
 
 
+def copied(layers: Layers, networks: slice) -> Layers:
+    """Copies of some networks of a stack."""
+    return [layer[networks].clone() for layer in layers]
+
+
 class Perceptrons:
     """The activations of `networks` perceptrons of one shape, ReLU between layers, on batches of one size.
 

@@ -23,7 +23,15 @@ from bayescale.runners.config import PQLConfig
 from bayescale.runners.flops import forward_flops, input_gradient_flops, parameter_gradient_flops
 from bayescale.runners.graphs import recorded
 from bayescale.runners.learner import Losses
-from bayescale.runners.networks import Layers, Perceptrons, init_layers, layers_of, parameter_count, stored_count
+from bayescale.runners.networks import (
+    Layers,
+    Perceptrons,
+    copied,
+    init_layers,
+    layers_of,
+    parameter_count,
+    stored_count,
+)
 from bayescale.runners.normalization import Normalizer
 from bayescale.runners.replay import Batch
 from bayescale.runners.streams import normal, normal_
@@ -159,9 +167,9 @@ class PQL:
         """A copy of one member's parameters."""
         both = slice(2 * member, 2 * member + 2)
         return Agent(
-            actor=[layer[member : member + 1].clone() for layer in self.actor],
-            critics=[layer[both].clone() for layer in self.critics],
-            target_critics=[layer[both].clone() for layer in self.target_critics],
+            actor=copied(self.actor, slice(member, member + 1)),
+            critics=copied(self.critics, both),
+            target_critics=copied(self.target_critics, both),
             mean=self.normalizer.mean[member].clone(),
             std=self.normalizer.std[member].clone(),
         )

@@ -19,6 +19,7 @@ from bayescale.runners.networks import (
     ALIGNMENT,
     Layers,
     Perceptrons,
+    copied,
     init_layers,
     layers_of,
     parameter_count,
@@ -133,9 +134,9 @@ class SAC:
         """A copy of one member's parameters."""
         both = slice(2 * member, 2 * member + 2)
         return Agent(
-            actor=[layer[member : member + 1].clone() for layer in self.actor],
-            critics=[layer[both].clone() for layer in self.critics],
-            target_critics=[layer[both].clone() for layer in self.target_critics],
+            actor=copied(self.actor, slice(member, member + 1)),
+            critics=copied(self.critics, both),
+            target_critics=copied(self.target_critics, both),
             log_temperature=self.log_temperature[member].item(),
         )
 

@@ -1,6 +1,6 @@
 """What the learners' twins share: random streams, batches and updates on them, first parameters, plain torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,27 @@ def after_updates(learner: Any, configs: Sequence[RunConfig], updates: int) -> A
     for i in range(updates):
         learner.update(batch_of([config.seed + 1000 * i for config in configs]), streams)
     return learner
+
+
+def assert_members_are_apart(new: Callable[[], Any], tensors: Callable[[Any, int], list[Tensor]]) -> None:
+    """All that two of three members read of the one between them is set to NaN, which would spread."""
+    sound, streams = new(), [stream(i) for i in range(3)]
+    spoilt, spoilt_streams = new(), [stream(i) for i in range(3)]
+    for layer in spoilt.actor:
+        layer[1] = torch.nan
+    for i in range(3):
+        batch = batch_of([i, i + 10, i + 20])
+        losses = sound.update(batch, streams)
+        broken = Batch(*(column.clone() for column in batch))
+        for column in broken:
+            column[1] = torch.nan
+        spoilt_losses = spoilt.update(broken, spoilt_streams)
+    for member in (0, 2):
+        assert losses.critic[member] == spoilt_losses.critic[member]
+        for ours, theirs in zip(tensors(sound, member), tensors(spoilt, member), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=0.0, rtol=0.0)
+    assert torch.isnan(spoilt_losses.critic[1])
+    assert torch.isnan(tensors(spoilt, 1)[0]).any()
 
 
 def entropy(mean: Tensor, std: Tensor) -> float:
