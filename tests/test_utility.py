@@ -37,14 +37,23 @@ def test_a_budget_of_the_size_of_prob_suffices_for_that_share_of_the_draws_and_a
 
 def test_cost_adds_compute_and_data() -> None:
     assert Prices(flop=2.0, env_step=3.0).cost(np.array([5.0]), np.array([7.0])) == pytest.approx([31.0])
+    assert Prices().cost(np.array([5e9]), np.array([7.0])) == pytest.approx([33e9])
 
 
-@pytest.mark.parametrize("text", ["median", "cvar", "cvar:1.5", "prob:x"])
+@pytest.mark.parametrize("text", ["median", "median:0.5", "mean:0.5", "cvar", "cvar:1", "prob:0", "prob:x"])
 def test_a_bad_risk_names_the_choices(text: str) -> None:
     with pytest.raises(InputError, match="risk must be mean, cvar:LEVEL or prob:LEVEL"):
         parse_risk(text)
 
 
-def test_bad_prices_are_refused() -> None:
-    with pytest.raises(InputError, match="prices must be finite"):
-        Prices(flop=-1.0)
+@pytest.mark.parametrize(
+    ("flop", "env_step"), [(-1.0, 4e9), (1.0, -1.0), (np.inf, 1.0), (1.0, np.inf), (np.nan, 1.0), (1.0, np.nan), (0, 0)]
+)
+def test_bad_prices_are_refused(flop: float, env_step: float) -> None:
+    with pytest.raises(InputError, match="prices must be finite, >= 0 and not both 0; got flop="):
+        Prices(flop, env_step)
+
+
+def test_either_price_may_be_zero() -> None:
+    assert Prices(flop=0.0, env_step=2.0).cost(np.array([5.0]), np.array([7.0])) == 14.0
+    assert Prices(flop=2.0, env_step=0.0).cost(np.array([5.0]), np.array([7.0])) == 10.0
