@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from bayescale.runners.environments import Outcome
 from bayescale.runners.replay import ReplayBuffer
 from bayescale.runners.returns import Returns, Transitions
+from bayescale.runners.streams import BlockStreams
 from tests.learner_twins import stream
 
 GAMMAS = [0.9, 0.5]
@@ -19,12 +21,24 @@ def numbered(first: int, count: int) -> Transitions:
     return Transitions(pairs, pairs[..., :1] / 10, -number, pairs + 1, (number < 104).astype(np.float64))
 
 
+def streams_of(seeds: list[int], gpu: bool) -> Sequence[torch.Generator]:
+    """As a run on that device has them, here on the CPU."""
+    if not gpu:
+        return [stream(seed) for seed in seeds]
+    streams = BlockStreams(seeds, torch.device("cpu"))
+    streams.advance()
+    return streams
+
+
+@pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("at_once", [1, 2, 3])
-def test_replay_buffer_keeps_the_newest_and_its_columns_and_members_apart(at_once: int) -> None:
-    buffer = ReplayBuffer(2, 3, 2, 1)
+def test_replay_buffer_keeps_the_newest_and_its_columns_and_members_apart(at_once: int, gpu: bool) -> None:
+    buffer, streams = ReplayBuffer(2, 3, 2, 1), streams_of([0, 1], gpu)
+    if gpu:
+        buffer._rows = None  # what it writes through on the CPU alone
     for first in range(0, 6, at_once):
         buffer.add(numbered(first, at_once))
-    batch = buffer.sample(200, [stream(0), stream(1)])
+    batch = buffer.sample(200, streams)
     assert buffer.size == 3
     stored = batch.observation[:, 0]
     assert [set(member.tolist()) for member in stored] == [{3.0, 4.0, 5.0}, {103.0, 104.0, 105.0}]
@@ -35,15 +49,17 @@ def test_replay_buffer_keeps_the_newest_and_its_columns_and_members_apart(at_onc
     torch.testing.assert_close(batch.discount, (stored < 104.0).float())
 
 
-def test_members_draw_batches_from_their_own_streams() -> None:
+@pytest.mark.parametrize("gpu", [False, True])
+def test_members_draw_batches_from_their_own_streams_among_what_is_stored(gpu: bool) -> None:
     def drawn(seeds: list[int]) -> Any:
-        buffer = ReplayBuffer(2, 50, 2, 1)
-        buffer.add(numbered(0, 50))
-        return buffer.sample(20, [stream(seed) for seed in seeds]).observation[:, 0]
+        buffer = ReplayBuffer(2, 80, 2, 1)
+        buffer.add(numbered(1, 50))
+        return buffer.sample(400, streams_of(seeds, gpu)).observation[:, 0]
 
     together = drawn([5, 6])
     assert torch.equal(together[1:] - 100, drawn([6, 6])[:1])
     assert not torch.equal(together[0], together[1] - 100)
+    assert set(together[0].tolist()) == set(range(1, 51)), "each of them comes, and no empty row"
 
 
 def random_steps(count: int, each: int, seed: int) -> list[tuple[np.ndarray, np.ndarray, Outcome]]:
