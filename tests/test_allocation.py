@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayescale.allocation import allocate, allocations
+from bayescale.allocation import allocate, allocations, budget_path
 from bayescale.errors import InputError
 from bayescale.inference import Status
 from bayescale.posterior import Posterior
@@ -79,6 +79,7 @@ def test_the_choice_for_a_threshold_is_that_of_least_risk(risk, batch_size, mean
     assert choice.budget["mean"] == pytest.approx(mean)
     assert choice.env_steps == pytest.approx(choice.budget)
     assert choice.regret["mean"] == pytest.approx(np.mean(regret))  # of the ratios draw by draw, not of the means
+    assert choice.regret["q05"] == pytest.approx(np.quantile(regret, 0.05))
     assert choice.regret["q50"] == pytest.approx(np.median(regret))
     assert choice.regret["q95"] == pytest.approx(np.quantile(regret, 0.95))
     assert choice.p_success == pytest.approx(0.8)  # nothing but failing for good stops a run without a budget
@@ -125,3 +126,56 @@ def test_prices_of_compute_count_the_flops_of_the_setting():
     flops = 10 * 7 * SURE * 1.0 * 16  # per parameter and sample, at UTD 1
     assert choice.flops["q50"] == pytest.approx(flops)
     assert choice.budget["q50"] == pytest.approx(2 * flops + 3 * 16)
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, np.inf, np.nan])
+def test_a_budget_that_is_none_is_refused(budget):
+    with pytest.raises(InputError, match=f"budget must be finite and > 0; got {budget}"):
+        allocate(two_settings(), "Known-v0", budget, model_size=1)
+
+
+def test_a_budget_or_a_threshold_is_needed():
+    with pytest.raises(InputError, match="allocate needs a budget or a threshold"):
+        allocate(two_settings(), "Known-v0", model_size=1)
+
+
+BEST = {  # env steps of three draws at the best settings of UTD 1 and 2, by model size
+    100: [[10.0, 20.0], [10.0, 20.0], [90.0, 20.0]],
+    200: [[8.0, 30.0], [30.0, 30.0], [30.0, 30.0]],
+}
+
+
+@pytest.fixture
+def two_utds_and_sizes(monkeypatch):
+    """Of a batch size of 5; twice as many env steps to the upper threshold."""
+
+    def optima(_posterior, _env_id, _utds, size):
+        steps = np.array(BEST[size])[..., None] * [1.0, 2.0]
+        return np.full_like(steps, 5.0), np.ones_like(steps), steps, np.ones_like(steps)
+
+    monkeypatch.setattr("bayescale.allocation.optima", optima)
+    monkeypatch.setattr("bayescale.allocation.swept_utds", lambda *_: np.array([1.0, 2.0]))
+    monkeypatch.setattr("bayescale.allocation.swept_sizes", lambda *_: np.array([100.0, 200.0]))
+
+
+@pytest.mark.usefixtures("two_utds_and_sizes")
+def test_the_budget_path_by_hand():
+    path = budget_path(two_settings(), "Known-v0", COUNT)
+    assert path.thresholds.tolist() == [1.0, 2.0]
+    assert path.utd.tolist() == [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]
+    assert path.model_size.tolist() == [[200, 200], [100, 100], [100, 100]]
+    assert path.budget.tolist() == [[8.0, 16.0], [10.0, 20.0], [20.0, 40.0]]
+    # The means are 36.7, 20, 22.7 and 30: neither each draw's own optimum nor that of the median, UTD 1 at size 100.
+    assert (path.utd_chosen.tolist(), path.model_size_chosen.tolist()) == ([2.0, 2.0], [100, 100])
+    row = path.table().iloc[0]
+    assert row[["budget_q05", "budget_q50", "budget_q95"]].tolist() == pytest.approx([8.2, 10.0, 19.0])
+    assert row[["utd_q05", "utd_q50", "utd_q95", "model_size_q50"]].tolist() == pytest.approx([1.0, 1.0, 1.9, 100.0])
+    assert row[["threshold", "utd_chosen", "model_size_chosen"]].tolist() == [1.0, 2.0, 100.0]
+
+
+@pytest.mark.usefixtures("two_utds_and_sizes")
+def test_the_budget_path_pays_for_flops_of_each_utd_batch_and_size():
+    path = budget_path(two_settings(), "Known-v0", Prices(flop=1.0, env_step=3.0))
+    # 10 x size x batch x UTD flops a step: 5,003 in all at UTD 1 and size 100, and 10,003 at UTD 2
+    assert path.budget[:, 0].tolist() == [10 * 5_003, 10 * 5_003, 20 * 10_003]
+    assert path.utd_chosen.tolist() == [1.0, 1.0]  # 183,443 on average against 200,060
