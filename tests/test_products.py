@@ -2,18 +2,21 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from bayescale.runners import SACConfig, products
-from bayescale.runners.products import LARGE, multiply, numpy_is_faster
+from bayescale.runners.products import LARGE, MOST_CUTS, SMALL, SMALL_RESULT, multiply, numpy_is_faster, pieces
 from bayescale.runners.replay import Batch
 from bayescale.runners.sac import SAC
 from tests.learner_twins import stream
 
 torch.set_num_threads(1)
-SMALL_SIDES, LARGE_SIDES = (24, 17, 33), (160, 161, 170)
+SMALL_SIDES, CUT_SIDES, LARGE_SIDES = (24, 17, 33), (64, 257, 65), (160, 161, 170)
 
 
 def laid(values: Tensor, how: str) -> Tensor:
@@ -26,7 +29,7 @@ def laid(values: Tensor, how: str) -> Tensor:
 
 
 @pytest.mark.parametrize("by_numpy", [False, True])
-@pytest.mark.parametrize("sides", [SMALL_SIDES, LARGE_SIDES])
+@pytest.mark.parametrize("sides", [SMALL_SIDES, CUT_SIDES, LARGE_SIDES])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("biased", [False, True])
 def test_products_equal_plain_ones_wherever_the_operands_lie(
@@ -86,6 +89,32 @@ def test_large_products_are_of_one_network_each(monkeypatch: pytest.MonkeyPatch)
 )
 def test_numpy_multiplies_where_torch_leaves_avx512_unused(name: str, kernels: list[str], faster: bool) -> None:
     assert numpy_is_faster(name, kernels) is faster
+
+
+@given(rows=st.integers(1, 300), inner=st.integers(1, 600), columns=st.integers(1, 600), transposed=st.booleans())
+@example(rows=64, inner=65, columns=256, transposed=False)
+@example(rows=64, inner=256, columns=65, transposed=True)
+@example(rows=256, inner=257, columns=256, transposed=False)
+def test_pieces_make_up_the_product_and_are_small_if_there_are_several(
+    rows: int, inner: int, columns: int, transposed: bool
+) -> None:
+    covered, cut = np.zeros((rows, columns), int), pieces(rows, inner, columns, transposed)
+    for piece in cut:
+        covered[piece] += 1
+        size = covered[piece].size
+        if len(cut) > 1:
+            assert size * inner <= 2 * SMALL, "halves of an odd number differ by one"
+            assert not transposed or size <= 2 * SMALL_RESULT
+    assert (covered == 1).all()
+    assert len(cut) <= MOST_CUTS[transposed]
+
+
+def test_products_just_too_large_are_cut_and_others_are_not() -> None:
+    assert [len(pieces(64, 65, columns, False)) for columns in (128, 256, 512, 1024)] == [1, 2, 4, 1]
+    assert pieces(64, 65, 256, False)[1] == (slice(None), slice(128, 256))
+    assert [len(pieces(width, 256, width + 1, True)) for width in (32, 64, 96, 128)] == [1, 4, 8, 1]
+    assert pieces(64, 256, 65, True)[1] == (slice(16, 32), slice(None))
+    assert len(pieces(64, 16, 65, False)) == 1 < len(pieces(64, 16, 65, True))
 
 
 def test_an_update_is_the_same_by_either_library_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
