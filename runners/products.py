@@ -55,7 +55,10 @@ def multiply(
     if BY_NUMPY and not a.is_cuda:
         with np.errstate(over="ignore", invalid="ignore"):  # a member may diverge: that is seen in its losses
             x, y, into = a.numpy(), b.numpy(), out.numpy()
-            for rows, columns in pieces(a.shape[1], a.shape[2], b.shape[2], b.stride(2) != 1):
+            cut = pieces(a.shape[1], a.shape[2], b.shape[2], b.stride(2) != 1)
+            if not cut:
+                np.matmul(x, y, out=into)
+            for rows, columns in cut:
                 np.matmul(x[:, rows], y[:, :, columns], out=into[:, rows, columns])
         if bias is not None:
             out += bias
@@ -79,7 +82,7 @@ def multiply(
 
 @cache
 def pieces(rows: int, inner: int, columns: int, transposed: bool) -> list[tuple[slice, slice]]:
-    """Rows and columns of the pieces of a product that OpenBLAS does fastest, all of it if that is one piece.
+    """Rows and columns of the pieces in which OpenBLAS does a product fastest; none if that is as a whole.
 
     Args:
         rows: of the first factor.
@@ -90,8 +93,8 @@ def pieces(rows: int, inner: int, columns: int, transposed: bool) -> list[tuple[
     size, cuts = rows if transposed else columns, 1
     while cuts < size and not _small(rows, inner, columns, cuts, transposed):
         cuts *= 2
-    if cuts > MOST_CUTS[transposed]:
-        cuts = 1
+    if not 1 < cuts <= MOST_CUTS[transposed]:
+        return []
     ends = [size * i // cuts for i in range(cuts + 1)]
     parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
     return [(part, slice(None)) if transposed else (slice(None), part) for part in parts]
