@@ -5,6 +5,8 @@ One that has a vector environment of its own is stepped by that where a group ha
 
 import copy
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -28,9 +30,26 @@ def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -
     spec.max_episode_steps, spec.order_enforce = None, False
 
     def make() -> gymnasium.Env[Any, Any]:
-        return gymnasium.make(spec, disable_env_checker=True)
+        with _quiet_compiler(spec):
+            return gymnasium.make(spec, disable_env_checker=True)
 
     return SingleEnvironments(env_id, make, groups, each, episode_steps, action_repeat)
+
+
+@contextmanager
+def _quiet_compiler(spec: EnvSpec) -> Iterator[None]:
+    """Drops what MuJoCo would print of the model files that come with Gymnasium, and log to a file here."""
+    if not str(spec.entry_point).startswith("gymnasium.envs.mujoco"):
+        yield
+        return
+    import mujoco
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda _: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
 
 
 def _registered(env_id: str) -> EnvSpec:

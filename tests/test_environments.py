@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -250,6 +251,13 @@ def test_importing_deepmind_control_needs_no_display_and_leaves_the_choice_of_a_
         [sys.executable, "-W", "error", "-c", code], check=False, capture_output=True, text=True, env=clean
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_mujoco_says_of_the_models_of_gymnasium_is_neither_printed_nor_logged(tmp_path: Path) -> None:
+    code = "from bayescale.runners.environments import check_task; check_task('gym', 'HalfCheetah-v5')"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("action_repeat", [1, 8])
