@@ -110,6 +110,9 @@ def test_a_threshold_beyond_the_budget_is_infeasible_and_keeps_its_cheapest_choi
     choice = allocate(two_settings(), "Known-v0", 29.9, 2.0, **options)
     assert (choice.threshold, choice.batch_size, choice.feasible) == (2.0, SHAKY, False)
     assert allocate(two_settings(), "Known-v0", 30.1, 2.0, **options).feasible
+    sure = allocate(two_settings(), "Known-v0", threshold=2.0, risk="prob:0.9", **options)
+    exact = sure.budget["q50"]  # that of every draw
+    assert allocate(two_settings(), "Known-v0", exact, 2.0, risk="prob:0.9", **options).feasible
 
 
 def test_swapping_good_and_bad_draws_swaps_the_choice():
