@@ -31,6 +31,11 @@ def test_a_mapping_a_frame_and_a_file_say_the_same_and_a_number_holds_for_all(tm
     assert of(None) == [np.inf] * 3
 
 
+def test_a_task_named_by_digits_keeps_its_name_in_a_file(tmp_path):
+    (tmp_path / "ceilings.csv").write_text("env_id,ceiling\n007,5\n")
+    assert of(tmp_path / "ceilings.csv", pd.Series(["007"])) == [5.0]
+
+
 def test_a_task_goes_by_its_environment_or_by_its_name_in_the_fit_which_comes_first():
     assert of({**STATED, "SAC/Pendulum-v1": -100.0})[1] == -100.0
     assert of(STATED, pd.Series(["Hopper-v5"])) == [np.inf]
@@ -43,6 +48,8 @@ def test_a_ceiling_may_lie_below_thresholds_that_no_run_has_reached_and_not_belo
     low = {**STATED, "dm_control/cartpole-balance-v0": 499.0}
     with pytest.raises(bs.InputError, match=r"cartpole-balance-v0 is 499, and fitted runs have reached 500\. Raise it"):
         of(low)
+    with pytest.raises(bs.InputError, match="Pendulum-v1 is -300, and fitted runs have reached -200"):
+        of(-300.0, TASKS[1:2])
     assert of(low, TASKS[1:2]) == [0.0]  # of tasks that nobody asks about nothing is said
     assert of(-5.0, pd.Series(["New-v0"])) == [-5.0]
 
