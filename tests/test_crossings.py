@@ -209,6 +209,8 @@ def test_crossings_in_another_order_are_put_back_and_ordered_ones_left_alone():
         (lambda table: table.assign(env_steps_lower=1e9), "env_steps_lower <= env_steps_upper"),
         (lambda table: table.assign(utd=-1.0), "crossings: utd must be > 0; got -1.0"),
         (lambda table: table.assign(env_steps_lower=np.inf), "crossings: env_steps_lower must be finite; got inf"),
+        (lambda table: table.assign(env_steps_lower=-1.0), "crossings: env_steps_lower must be >= 0; got -1.0"),
+        (lambda table: table.assign(env_steps_upper=-1.0), "crossings: env_steps_upper must be >= 0; got -1.0"),
         (lambda _: run([1, 3, 5]), "crossings has no column 'threshold'"),
     ],
 )
