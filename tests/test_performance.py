@@ -78,6 +78,28 @@ def test_the_return_within_a_length_inverts_the_time_to_a_return(posterior: Post
     assert (short[["q05", "q50", "q95"]] == -np.inf).all(axis=None)
 
 
+def test_configurations_have_their_own_lengths_and_ceilings_however_many_are_worked_out_at_once(
+    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = pd.concat([CONFIG] * 5, ignore_index=True)
+    configs = configs.assign(utd=[1.0, 2.0, 4.0, 2.0, 1.0], env_steps=[5e4, 5e4, 1e5, 2e5, 1e9])
+    names, best = ["a", "b", "c", "d", "e"], [900.0, 620.0, 630.0, 640.0, 650.0]
+    configs["env_id"] = names  # tasks without runs, all alike
+    monkeypatch.setitem(bs.performance.__globals__, "AT_ONCE", 2)
+    together = bs.performance(posterior, configs, ceiling=dict(zip(names, best, strict=True)))
+    returns = [500.0, 635.0]
+    monkeypatch.setattr("bayescale.predictive.CHUNK", 2)
+    chances = posterior.predict(configs.drop(columns="env_steps"), returns, dict(zip(names, best, strict=True)))
+    for i, ceiling in enumerate(best):
+        one = configs.iloc[[i]].reset_index(drop=True)
+        alone = bs.performance(posterior, one, ceiling=ceiling)
+        pd.testing.assert_frame_equal(together.iloc[[i]].reset_index(drop=True), alone)
+        alone = posterior.predict(one.drop(columns="env_steps"), returns, ceiling)
+        pd.testing.assert_frame_equal(chances.iloc[2 * i : 2 * i + 2].reset_index(drop=True), alone)
+    assert (together["q95"] <= best).all()
+    assert chances["p_reach"][1::2].gt(0.0).tolist() == [True, False, False, True, True]
+
+
 def test_a_budget_buys_its_length(posterior: Posterior) -> None:
     prices = bs.Prices(flop=1.0, env_step=4e9)
     per_step = 10 * 1e5 * 256 * 2.0 + 4e9
@@ -92,8 +114,11 @@ def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
         bs.performance(posterior, CONFIG)
     with pytest.raises(bs.InputError, match="give one of them"):
         bs.performance(posterior, CONFIG.assign(env_steps=5), env_steps=5.0)
-    with pytest.raises(bs.InputError, match="env_steps must be finite and > 0"):
-        bs.performance(posterior, CONFIG, env_steps=-1.0)
+    for length in (-1.0, 0.0, np.inf, np.nan):
+        with pytest.raises(bs.InputError, match="env_steps must be finite and > 0"):
+            bs.performance(posterior, CONFIG, env_steps=length)
+    with pytest.raises(bs.InputError, match="budget must be finite and > 0"):
+        bs.performance(posterior, CONFIG, budget=0.0)
     with pytest.raises(bs.InputError, match="configurations: env_steps must be a number; got 10,000 at row 0"):
         bs.performance(posterior, CONFIG.assign(env_steps="10,000"))
     with pytest.raises(bs.InputError, match=r"need at least 3 fitted thresholds; got 2\. Fit more"):
