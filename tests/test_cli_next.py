@@ -34,13 +34,24 @@ def test_next_writes_the_runs_to_buy(
     out = tmp_path / "next.csv"
     assert run(fit_file, configs, out, "--n", "4") == 0
     progress = [f"run {i} of at most 4: 3 candidates within the budget's rest" for i in (1, 2, 3, 4)]
-    assert capsys.readouterr().err.splitlines() == progress
+    assert capsys.readouterr().err.splitlines()[:4] == progress
     chosen = pd.read_csv(out)
     expected = ["env_id", "utd", "batch_size", "learning_rate", "note", "score", "cost", "rank"]
     assert chosen.columns.tolist() == expected
     assert chosen["rank"].tolist() == [1, 2, 3, 4]
     assert chosen["cost"].sum() <= 1e19
     assert (chosen["score"] >= 0).all()
+
+
+def test_runs_that_are_worth_nothing_get_a_note(
+    fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.read_csv(configs).assign(env_steps=1).to_csv(configs, index=False)  # too short to show anything
+    out = tmp_path / "next.csv"
+    assert run(fit_file, configs, out, "--n", "2") == 0
+    assert pd.read_csv(out)["score"].tolist() == [0, 0]
+    note = "note: rank 1, 2: score 0, the cheapest run, as none that the budget holds is expected to change the choice"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(note)
 
 
 def test_a_budget_below_every_candidate_is_exit_code_4_and_no_file(

@@ -86,7 +86,14 @@ def next_runs(
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit)
     note_new_tasks(posterior, [env] if env else posterior.named(table)["env_id"].unique())
-    write_csv(bs.next_experiments(posterior, table, budget, n, env, threshold, prices, model_size, seed, say), out)
+    plan = bs.next_experiments(posterior, table, budget, n, env, threshold, prices, model_size, seed, say)
+    write_csv(plan, out)
+    worthless = plan.loc[plan["score"] == 0, "rank"]
+    if len(worthless):
+        say(
+            f"note: rank {', '.join(map(str, worthless))}: score 0, the cheapest run, as none that the budget holds is "
+            "expected to change the choice among the swept settings."
+        )
 
 
 def _allocation_table(choice: "Allocation") -> str:
