@@ -27,6 +27,7 @@ from bayescale.inference import MIN_ESS_PER_CHAIN
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.outputs import written
 from bayescale.posterior import Posterior
+from bayescale.settings import at_edge
 from bayescale.utility import Prices
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def report(
     template = files("bayescale").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         sections=[_section(posterior, env_id, scaled, prices, model_size, checked) for env_id in tasks],
+        edges=lambda choice: at_edge(posterior, choice),
         steps=_steps,
         rate=scientific,
         prices=prices,

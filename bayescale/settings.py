@@ -1,5 +1,7 @@
 """Candidate settings: what could be run, within the ranges that were swept."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -9,9 +11,14 @@ from bayescale.laws import flops
 from bayescale.posterior import Posterior
 from bayescale.tasks import require_task_name
 
+if TYPE_CHECKING:
+    from bayescale.allocation import Allocation
+
 COUNTS = {"utd": 17, "batch_size": 9, "learning_rate": 9}
 COUNTS_BY_SIZE = {"utd": 9, "batch_size": 7, "learning_rate": 7}  # for each of several model sizes
 SIZES = 5
+AXES = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "critic parameters"}
+EDGE = 1e-6  # share by which a value may miss the end of its range that it lies at
 
 
 def swept_settings(posterior: Posterior, env_id: str, model_size: int | None = None) -> pd.DataFrame:
@@ -62,6 +69,17 @@ def with_model_sizes(posterior: Posterior, configs: pd.DataFrame, model_size: in
         return configs
     of_task = {env_id: critic_parameters(posterior, env_id, model_size) for env_id in configs["env_id"].unique()}
     return configs.assign(model_size=configs["env_id"].map(of_task))
+
+
+def at_edge(posterior: Posterior, choice: "Allocation") -> tuple[str, ...]:
+    """The axes, named in words, on which the choice lies at an end of a swept range that has two."""
+    rows = _own_rows(posterior, choice.env_id)
+    ends = {name: (rows[name].min(), rows[name].max()) for name in AXES if name in rows}
+    return tuple(
+        AXES[name]
+        for name, (low, high) in ends.items()
+        if low < high and not low * (1 + EDGE) < getattr(choice, name) < high * (1 - EDGE)
+    )
 
 
 def flops_per_step(settings: pd.DataFrame) -> Float[np.ndarray, " setting"]:

@@ -1,6 +1,6 @@
 """Allocations against numbers worked by hand, on a model of two settings and four draws."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +11,7 @@ from bayescale.allocation import allocate, allocations, budget_path
 from bayescale.errors import InputError
 from bayescale.inference import Status
 from bayescale.posterior import Posterior
+from bayescale.settings import at_edge
 from bayescale.utility import Prices
 from tests.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 
@@ -32,6 +33,14 @@ def test_choices_for_several_thresholds_are_those_of_each_alone(posterior):
 def test_a_threshold_that_was_not_fitted_is_refused_among_several_too(posterior):
     with pytest.raises(InputError, match=r"threshold 500 was not fitted; choose one of 321, 654"):
         allocations(posterior, TASKS[0], (321.0, 500.0))
+
+
+def test_the_axes_at_whose_ends_a_choice_lies_are_named(posterior):
+    choice = allocate(posterior, TASKS[0], threshold=THRESHOLDS[0], model_size=1000)
+    inside = replace(choice, utd=2.0, batch_size=200, learning_rate=2e-4)
+    assert at_edge(posterior, inside) == ()  # all runs have one model size
+    assert at_edge(posterior, replace(inside, utd=4 * (1 - 1e-9))) == ("UTD",)
+    assert at_edge(posterior, replace(inside, batch_size=128, learning_rate=3e-4)) == ("batch size", "learning rate")
 
 
 COUNT = Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps

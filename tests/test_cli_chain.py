@@ -118,7 +118,10 @@ def test_allocate_prints_the_choice_and_writes_it(
     assert choice["threshold"] == 500
     assert choice["feasible"] is True
     assert choice["regret"]["q05"] >= 0
-    assert f"UTD {choice['utd']:.3g}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"UTD {choice['utd']:.3g}" in said
+    utds = simulated_curves()["utd"]
+    assert ("At the edge of the sweep: UTD" in said) == (choice["utd"] in (utds.min(), utds.max()))
 
 
 def test_an_infeasible_budget_is_exit_code_4_and_still_written(

@@ -40,13 +40,17 @@ def allocate(
     if out is not None:
         check_output(out, ".json")
     import bayescale as bs
+    from bayescale.settings import at_edge
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
-    choice = bs.allocate(load_posterior(fit, env), env, budget, threshold, prices, risk, model_size)
+    posterior = load_posterior(fit, env)
+    choice = bs.allocate(posterior, env, budget, threshold, prices, risk, model_size)
     if out is not None:
         with written(out) as partial:
             partial.write_text(choice.to_json() + "\n", encoding="utf-8")
     print(_allocation_table(choice))
+    if axes := at_edge(posterior, choice):
+        print(f"At the edge of the sweep: {', '.join(axes)}. The best may lie beyond; a wider sweep would tell.")
     if out is not None:
         print(f"wrote {out}")
     if not choice.feasible:
