@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Int, Num
 
 from bayescale.axes import BLUE, ORANGE, finish, log_axis, ordered_colours, own_axes, pieces, plain, scientific, si
 from bayescale.curves import run_columns
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HOLLOW: dict[str, Any] = {"markersize": 5, "fillstyle": "none", "markeredgewidth": 0.9}
 UTD_LABEL = "UTD (gradient updates per env step)"
+NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 8.0  # of a digit beside a mark, in points
 MIN_ESS = 4 * MIN_ESS_PER_CHAIN  # of the usual four chains
 
 
@@ -117,8 +118,9 @@ def plot_data(table: pd.DataFrame, observed: pd.DataFrame, threshold: float, ax:
 def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) -> Axes:
     """Axes with the data-compute frontier of one or several thresholds, both axes logarithmic.
 
-    UTD varies along a curve; its octaves are marked. The band joins, UTD by UTD, the 5% quantiles of data and compute
-    on one side and their 95% quantiles on the other: at a given UTD compute grows with data, so both err alike.
+    UTD varies along a curve; its octaves are marked, with numbers on the last curve and on those whose numbers do not
+    meet others. The band joins, UTD by UTD, the 5% quantiles of data and compute on one side and their 95% quantiles on
+    the other: at a given UTD compute grows with data, so both err alike.
 
     Args:
         front: one Frontier or several, as `frontier` gives them.
@@ -132,6 +134,7 @@ def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) 
         raise InputError("front must hold at least one Frontier; got none. Make one with frontier(posterior, ...).")
     ax = own_axes(ax)
     one_task = len({each.env_id for each in fronts}) == 1
+    marked = []
     for each, colour in zip(fronts, ordered_colours(len(fronts)), strict=True):
         table = each.table()
         for part, extrapolated in pieces(table["extrapolated"]):
@@ -147,13 +150,30 @@ def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) 
         octaves = table[np.isclose(np.log2(table["utd"]), np.log2(table["utd"]).round())]
         label = f"J = {plain(each.threshold)}" if one_task else f"{each.env_id}, J = {plain(each.threshold)}"
         ax.plot(octaves["flops_q50"], octaves["env_steps_q50"], "o", color=colour, markersize=4, label=label)
-        for utd, x, y in octaves[["utd", "flops_q50", "env_steps_q50"]].to_numpy():
-            ax.annotate(plain(utd), (x, y), (4, 3), textcoords="offset points", fontsize=8, color="0.2")
+        marked.append(octaves[["utd", "flops_q50", "env_steps_q50"]].to_numpy())
     ax.plot([], [], color="0.3", linestyle="--", label="extrapolated")
     log_axis(ax, "x", "compute (flops)", scientific)
     log_axis(ax, "y", "data (env steps)", si)
+    _number_curves(ax, marked)
     note = "numbers along a curve: UTD; band: 90% interval"
     return finish(ax, f"{fronts[0].env_id} ({note})" if one_task else note)
+
+
+def _number_curves(ax: Axes, marked: Sequence[Num[np.ndarray, "octave 3"]]) -> None:
+    """UTDs beside marked points (UTD, x, y): of the last curve, and of those before it whose numbers meet no others."""
+    taken: list[tuple[float, float, float]] = []
+    for points in reversed(marked):
+        places = ax.transData.transform(points[:, 1:]) * 72 / ax.figure.dpi  # in points, as are sizes of letters
+        own = [(x, y, NUMBER_WIDTH * len(plain(utd))) for utd, (x, y) in zip(points[:, 0], places, strict=True)]
+        if any(
+            -width < x - x_taken < width_taken and abs(y - y_taken) < NUMBER_HEIGHT
+            for x, y, width in own
+            for x_taken, y_taken, width_taken in taken
+        ):
+            continue
+        taken += own
+        for utd, x, y in points:
+            ax.annotate(plain(utd), (x, y), (4, 3), textcoords="offset points", fontsize=8, color="0.2")
 
 
 def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, ax: Axes | None = None) -> Axes:

@@ -183,6 +183,14 @@ def test_frontier_bands_join_both_intervals_and_octaves_carry_their_utd(table):
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
 
+@pytest.mark.parametrize(("times", "numbered"), [(1.02, 1), (2.0, 2)])
+def test_curves_whose_numbers_would_meet_those_of_a_later_one_have_none(table, times, numbered):
+    later = table.assign(env_steps_q50=table["env_steps_q50"] * times)
+    ax = plots.plot_frontier([Front(table, 500.0), Front(later, 800.0)])
+    assert [text.get_text() for text in ax.texts] == ["0.5", "1", "2", "4", "8"] * numbered
+    assert ax.texts[0].xy[1] == later["env_steps_q50"][0]
+
+
 def test_one_frontier_is_the_same_as_a_list_of_it_and_tasks_are_named(table):
     alone, listed = plots.plot_frontier(Front(table)), plots.plot_frontier([Front(table)])
     assert labels(alone) == labels(listed)
