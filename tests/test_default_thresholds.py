@@ -46,6 +46,8 @@ def test_default_thresholds_start_above_the_task_that_starts_highest_and_stay_be
 def test_default_thresholds_start_above_what_untrained_runs_show(starts, lowest):
     runs = [run([start, 100], seed=seed) for seed, start in enumerate(starts)]
     assert default_thresholds(pd.concat(runs))[[0, -1]].tolist() == [lowest, 100]
+    other = [run([0, 100], seed=seed, env_id="B") for seed in range(40)]  # a task that shows nothing hides nothing
+    assert default_thresholds(pd.concat(runs + other))[[0, -1]].tolist() == [lowest, 100]
 
 
 def test_default_thresholds_are_normalised_by_the_return_scale():

@@ -33,6 +33,16 @@ def test_a_reset_before_recovery_still_waits_for_the_return_before_the_first():
     assert intervals(crossings) == [(0, 10), (10, 50), (50, 60)]
 
 
+def test_several_resets_between_two_evaluations_count_as_one():
+    # Resets at 40 and 80, nothing seen between: the 1 of step 90 lies below the 5 before them.
+    assert intervals(time_to_threshold(run([5, 1, 6], [10, 90, 100]), [4, 6], reset_period=40)) == [(0, 10), (10, 100)]
+
+
+def test_the_last_return_before_a_reset_is_to_be_regained_and_not_the_highest():
+    # Reset at step 40: the 5 of step 50 regains the 4 and is kept, so that 6 is reached after it.
+    assert intervals(time_to_threshold(run([2, 6, 4, 1, 5, 9]), [5, 6], reset_period=40)) == [(10, 20), (50, 60)]
+
+
 def test_resets_follow_the_updates_not_the_steps():
     curves = pd.concat([run(WITH_RESETS, utd=1.0), run(WITH_RESETS, np.arange(1, 10) * 5, utd=2.0)])
     slow, fast = (frame for _, frame in time_to_threshold(curves, [3, 5, 6, 7], reset_period=40).groupby("utd"))
