@@ -1,5 +1,7 @@
 """Returns beyond the fitted thresholds and within a length: against laws that are known, with controls that fail."""
 
+import importlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import bayescale as bs
 from bayescale import cli
 from bayescale.extrapolation import at_thresholds
+from bayescale.performance import _reached, _returns, _where_falls
 from bayescale.posterior import Posterior
 from bayescale.run_times import RunTimes
 from tests.prior_posterior import prior_posterior
@@ -85,7 +88,8 @@ def test_configurations_have_their_own_lengths_and_ceilings_however_many_are_wor
     configs = configs.assign(utd=[1.0, 2.0, 4.0, 2.0, 1.0], env_steps=[5e4, 5e4, 1e5, 2e5, 1e9])
     names, best = ["a", "b", "c", "d", "e"], [900.0, 620.0, 630.0, 640.0, 650.0]
     configs["env_id"] = names  # tasks without runs, all alike
-    monkeypatch.setitem(bs.performance.__globals__, "AT_ONCE", 2)
+    # The module: in the package the function has its name.
+    monkeypatch.setattr(importlib.import_module("bayescale.performance"), "AT_ONCE", 2)
     together = bs.performance(posterior, configs, ceiling=dict(zip(names, best, strict=True)))
     returns = [500.0, 635.0]
     monkeypatch.setattr("bayescale.predictive.CHUNK", 2)
@@ -97,7 +101,32 @@ def test_configurations_have_their_own_lengths_and_ceilings_however_many_are_wor
         alone = posterior.predict(one.drop(columns="env_steps"), returns, ceiling)
         pd.testing.assert_frame_equal(chances.iloc[2 * i : 2 * i + 2].reset_index(drop=True), alone)
     assert (together["q95"] <= best).all()
+    assert together["extrapolated"].all()
+    assert (together["q50"] < LEVELS[-1]).any()
     assert chances["p_reach"][1::2].gt(0.0).tolist() == [True, False, False, True, True]
+
+
+def test_the_return_at_which_a_chance_falls_by_hand() -> None:
+    chance = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.8], [0.6, 0.5, 0.1], [0.9, 0.8, 0.7]])
+    falls = _where_falls(chance, np.array([0.0, 10.0, 30.0]), 0.6)
+    assert falls.tolist() == pytest.approx([7.5, 7.5, -np.inf, np.inf])  # three quarters of the way from 0.9 to 0.5
+
+
+def test_the_return_that_a_median_run_reaches_by_hand() -> None:
+    location = np.tile([1.0, 2.0, 4.0], (1, 6, 1))
+    p_reach = np.full((1, 6, 3), 0.9)
+    p_reach[0, 4, 1], p_reach[0, 5, 2] = 0.4, 0.5
+    times = RunTimes(location, np.ones_like(location), np.zeros_like(location), p_reach)
+    reached = _reached(times, np.array([[0.5], [1.0], [3.0], [5.0], [5.0], [5.0]]), np.array([0.0, 10.0, 30.0]))
+    # Not the lowest; that one just so; half the way between two; all; no further than what half of the runs reach.
+    assert reached.tolist() == [[-np.inf, 0.0, 20.0, np.inf, 10.0, 30.0]]
+
+
+def test_chances_are_worked_out_at_all_thresholds_and_far_beyond(posterior: Posterior) -> None:
+    grid = _returns(posterior)
+    assert set(LEVELS) <= set(grid)
+    assert (grid[0], grid[-1]) == (300.0, 600.0 + 20.0 * 300.0)
+    assert (np.diff(grid) > 0).all()
 
 
 def test_a_budget_buys_its_length(posterior: Posterior) -> None:
