@@ -103,7 +103,7 @@ def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFra
 def summarise(seen: pd.DataFrame) -> Scores:
     """The summary of what `score_each` returns, or of several of them together."""
     on = [name for name in (*KINDS, *SIZED, "threshold") if name in seen]
-    steps = np.log(seen["env_steps_upper"].where(~seen["censored"], np.inf).clip(lower=1.0))
+    steps = np.log(seen["env_steps_upper"].clip(lower=1.0))
     cells = seen.assign(log_steps=steps).groupby(on).agg(log_steps=("log_steps", "median"), q50=("q50", "first"))
     cells = cells[np.isfinite(cells["log_steps"])]
     error = np.abs(np.log(cells["q50"]) - cells["log_steps"])

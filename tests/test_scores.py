@@ -6,7 +6,7 @@ from scipy.stats import norm
 import bayescale as bs
 from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
-from bayescale.scores import log_density, score_each, stacking_weights
+from bayescale.scores import _between_evaluations, log_density, score_each, stacking_weights
 
 
 def predictions(median: float, spread: float, utd: float = 1.0) -> pd.DataFrame:
@@ -57,7 +57,27 @@ def test_scores_of_one_run_worked_by_hand() -> None:
     pinball = np.where(excess > 0, LEVELS * excess, (LEVELS - 1) * excess)
     assert seen.wis == pytest.approx(2 * pinball.mean())
     assert seen.male == pytest.approx(np.log(2.0))
+    assert bs.score(predictions(100.0, 1.0), observed(200.0)).wis == pytest.approx(seen.wis)
     assert (seen.observations, seen.censored, seen.coverage90) == (1, 0.0, 1.0)
+
+
+def test_the_error_of_medians_is_a_mean_over_cells_in_which_a_censored_run_is_later_than_any() -> None:
+    runs = [observed(1000.0), observed(1000.0, utd=2.0), observed(500.0, 8000.0, np.inf, utd=4.0)]
+    table = pd.concat([predictions(1000.0, 0.3, utd) for utd in (1.0, 2.0, 4.0)])
+    assert bs.score(table, pd.concat(runs)).male == pytest.approx(np.log(8.0) / 3)
+
+
+def test_quantiles_rounded_up_to_an_evaluation_are_spread_over_the_interval_by_hand() -> None:
+    steps = np.array([[100.0, 200.0, 200.0, 200.0, 300.0, 300.0, np.inf], [100.0] * 7])
+    spread = _between_evaluations(steps, pd.Series([100.0, 1e5]))
+    assert spread[0].tolist() == pytest.approx([50.0, 350 / 3, 150.0, 550 / 3, 225.0, 275.0, np.inf])
+    assert spread[1].tolist() == [1.0] * 7  # never before the first step
+
+
+def test_a_prediction_of_one_number_has_tails() -> None:
+    quantiles = np.full((1, len(LEVELS)), np.log(1000.0))
+    later = log_density(quantiles, np.zeros(1), np.array([2000.0]))
+    assert later[0] == pytest.approx(norm.logcdf(norm.ppf(0.05) + np.log(2.0)))
 
 
 def test_the_log_score_averages_the_density_over_the_interval() -> None:
@@ -130,5 +150,7 @@ def test_stacking_finds_the_shares_of_a_mixture() -> None:
 
 
 def test_settings_that_went_through_a_file_still_match() -> None:
-    shifted = predictions(1e3, 0.3).assign(learning_rate=1e-3 * (1 + 1e-9))
+    shifted = predictions(1e3, 0.3).assign(learning_rate=1e-3 * (1 + 1e-6))
     assert bs.score(shifted, observed(1e3)).observations == 1
+    with pytest.raises(InputError, match="predictions lack 1 of 1"):
+        bs.score(predictions(1e3, 0.3, utd=1.001), observed(1e3))
