@@ -57,9 +57,11 @@ def test_default_thresholds_are_normalised_by_the_return_scale():
 
 
 def test_default_thresholds_stay_apart_where_four_digits_cannot_tell_them():
-    levels = default_thresholds(run([100_000.0, 100_001.0]))
-    assert (np.diff(levels) > 0).all()
-    assert levels[-1] == 100_001
+    for top in (100_001.0, 100_400.0):
+        levels = default_thresholds(run([100_000.0, top]))
+        assert len(levels) == 10
+        assert (np.diff(levels) > 0).all()
+        assert (levels[0] > 100_000, levels[-1]) == (True, top)
 
 
 def test_no_default_thresholds_without_learning():
