@@ -46,6 +46,13 @@ def test_scores_solve_the_quadratic_and_never_fall(skew: float) -> None:
     np.testing.assert_allclose(score[solved] + skew * score[solved] ** 2, steps[solved], atol=1e-9)
 
 
+@pytest.mark.parametrize("skew", [-0.4, -0.1, 0.1, 0.4])
+def test_scores_bend_without_a_kink(skew: float) -> None:
+    bend, step = (0.04 - 1) / (4 * skew), 1e-5
+    before, at, after = normal_score(np.array([bend - step, bend, bend + step]), skew)
+    assert after - at == pytest.approx(at - before, rel=1e-2)
+
+
 def simulated(skew: float, seeds: int) -> pd.DataFrame:
     grid = itertools.product(["Known-v0"], [1.0, 2.0, 4.0, 8.0], 2 ** np.arange(4, 12), [1e-4, 2e-4, 4e-4, 8e-4])
     design = pd.DataFrame(grid, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=seeds)
