@@ -12,6 +12,8 @@ from typing import overload
 import torch
 from torch import Generator, Tensor
 
+from bayescale.errors import BayeScaleError
+
 BLOCK = 32  # updates whose numbers are drawn before the first of them, by a few calls for all
 _AT_ONCE = 2**24  # words, for which those calls need some hundred megabytes
 _MOST_CALLS = 16  # of one update
@@ -49,10 +51,12 @@ class BlockStreams(Sequence[Generator]):
     def draw(self, shape: Sequence[int], normal: bool) -> Tensor:
         """Numbers of this update, (member, *shape): standard normal, or whole ones uniform in [0, 2**63).
 
-        An update must make the same calls in the same order as those before it.
+        An update must make the same calls in the same order as those before it, no more than 16.
         """
         call, self._calls = self._calls, self._calls + 1
         if call == len(self._blocks):
+            if call == _MOST_CALLS:  # its numbers would be those of the next block
+                raise BayeScaleError(f"an update draws more than {_MOST_CALLS} times. Draw more at once.")
             kind = torch.float32 if normal else torch.int64
             block = torch.empty(BLOCK, len(self), *shape, dtype=kind, device=self._at.device)
             self._blocks.append(block)

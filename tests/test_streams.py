@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from bayescale.errors import BayeScaleError
 from bayescale.runners.streams import BLOCK, BlockStreams, advance, normal, normal_, normal_numbers, random_words
 
 CPU = torch.device("cpu")
@@ -120,3 +121,12 @@ def test_whole_numbers_are_uniform(size: int) -> None:
 def test_as_a_sequence_they_are_generators() -> None:
     streams = BlockStreams(SEEDS, CPU)
     assert [stream.initial_seed() for stream in streams] == SEEDS
+
+
+def test_an_update_that_draws_too_often_is_refused() -> None:
+    streams = BlockStreams(SEEDS, CPU)
+    streams.advance()
+    for _ in range(16):
+        streams.draw((2,), normal=True)
+    with pytest.raises(BayeScaleError, match="draws more than 16 times"):
+        streams.draw((2,), normal=True)

@@ -65,6 +65,6 @@ def _fit_summary(posterior: "Posterior") -> str:
     crossings, levels = posterior.crossings, posterior.thresholds
     runs = len(crossings) // len(levels)
     return (
-        f"{runs} runs of {len(posterior.tasks)} tasks, {len(levels)} thresholds from {levels[0]:g} to {levels[-1]:g}, "
+        f"runs: {runs}, tasks: {len(posterior.tasks)}, thresholds: {len(levels)} from {levels[0]:g} to {levels[-1]:g}, "
         f"{crossings['censored'].mean():.0%} of the crossings censored\n{posterior.status.value}"
     )
