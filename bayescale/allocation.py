@@ -20,11 +20,13 @@ from bayescale.laws import flops
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
-from bayescale.settings import flops_per_step, swept_settings, swept_sizes, swept_utds
+from bayescale.settings import flops_per_step, own_rows, swept_settings, swept_sizes, swept_utds
 from bayescale.utility import Prices, Risk, parse_risk
 
 ALLOCATION_DRAWS = 400
 DEFAULT_PRICES = Prices()
+AXES = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "critic parameters"}
+EDGE = 1e-6  # share by which a value may miss the end of its range that it lies at
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,17 @@ def allocations(
     """
     measure, outcomes = parse_risk("mean"), _outcomes(posterior, env_id, model_size)
     return {J: _choose(outcomes, [posterior.threshold_number(J)], prices, measure) for J in thresholds}
+
+
+def at_edge(posterior: Posterior, choice: Allocation) -> tuple[str, ...]:
+    """The axes, named in words, on which the choice lies at an end of a swept range that has two."""
+    rows = own_rows(posterior, choice.env_id)
+    ends = {name: (rows[name].min(), rows[name].max()) for name in AXES if name in rows}
+    return tuple(
+        AXES[name]
+        for name, (low, high) in ends.items()
+        if low < high and not low * (1 + EDGE) < getattr(choice, name) < high * (1 - EDGE)
+    )
 
 
 def _outcomes(posterior: Posterior, env_id: str, model_size: int | None) -> _Outcomes:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from bayescale import plots
-from bayescale.allocation import DEFAULT_PRICES, Allocation, allocations, budget_path
+from bayescale.allocation import DEFAULT_PRICES, Allocation, allocations, at_edge, budget_path
 from bayescale.axes import plain, scientific, si
 from bayescale.checks import OVERALL, posterior_predictive_checks
 from bayescale.configs import setting_columns
@@ -27,7 +27,6 @@ from bayescale.inference import MIN_ESS_PER_CHAIN
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.outputs import written
 from bayescale.posterior import Posterior
-from bayescale.settings import at_edge
 from bayescale.utility import Prices
 
 if TYPE_CHECKING:

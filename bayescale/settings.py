@@ -1,7 +1,5 @@
 """Candidate settings: what could be run, within the ranges that were swept."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -11,14 +9,9 @@ from bayescale.laws import flops
 from bayescale.posterior import Posterior
 from bayescale.tasks import require_task_name
 
-if TYPE_CHECKING:
-    from bayescale.allocation import Allocation
-
 COUNTS = {"utd": 17, "batch_size": 9, "learning_rate": 9}
 COUNTS_BY_SIZE = {"utd": 9, "batch_size": 7, "learning_rate": 7}  # for each of several model sizes
 SIZES = 5
-AXES = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "critic parameters"}
-EDGE = 1e-6  # share by which a value may miss the end of its range that it lies at
 
 
 def swept_settings(posterior: Posterior, env_id: str, model_size: int | None = None) -> pd.DataFrame:
@@ -30,7 +23,7 @@ def swept_settings(posterior: Posterior, env_id: str, model_size: int | None = N
     Raises:
         InputError: no model size, given or in the data, or a task's name cut short.
     """
-    rows, sizes = _own_rows(posterior, env_id), swept_sizes(posterior, env_id, model_size)
+    rows, sizes = own_rows(posterior, env_id), swept_sizes(posterior, env_id, model_size)
     axes = [
         np.unique(np.geomspace(rows[axis].min(), rows[axis].max(), count))
         for axis, count in (COUNTS_BY_SIZE if len(sizes) > 1 else COUNTS).items()
@@ -48,14 +41,14 @@ def swept_sizes(posterior: Posterior, env_id: str, model_size: int | None = None
         InputError: no model size, given or in the data.
     """
     if model_size is None and "model_size" in posterior.model.varying:
-        swept = _own_rows(posterior, env_id)["model_size"]
+        swept = own_rows(posterior, env_id)["model_size"]
         return np.unique(np.geomspace(swept.min(), swept.max(), SIZES).round())
     return np.array([critic_parameters(posterior, env_id, model_size)], float)
 
 
 def swept_utds(posterior: Posterior, env_id: str) -> Float[np.ndarray, " utd"]:
     """UTDs evenly spaced in logs over the range that was swept."""
-    swept = _own_rows(posterior, env_id)["utd"]
+    swept = own_rows(posterior, env_id)["utd"]
     return np.unique(np.geomspace(swept.min(), swept.max(), 33))
 
 
@@ -71,23 +64,13 @@ def with_model_sizes(posterior: Posterior, configs: pd.DataFrame, model_size: in
     return configs.assign(model_size=configs["env_id"].map(of_task))
 
 
-def at_edge(posterior: Posterior, choice: "Allocation") -> tuple[str, ...]:
-    """The axes, named in words, on which the choice lies at an end of a swept range that has two."""
-    rows = _own_rows(posterior, choice.env_id)
-    ends = {name: (rows[name].min(), rows[name].max()) for name in AXES if name in rows}
-    return tuple(
-        AXES[name]
-        for name, (low, high) in ends.items()
-        if low < high and not low * (1 + EDGE) < getattr(choice, name) < high * (1 - EDGE)
-    )
-
-
 def flops_per_step(settings: pd.DataFrame) -> Float[np.ndarray, " setting"]:
     """Training flops per env step of settings with model_size, batch_size and utd."""
     size, batch, utd = (settings[name].to_numpy(float) for name in ("model_size", "batch_size", "utd"))
     return np.asarray(flops(size, batch, utd, 1.0))
 
 
-def _own_rows(posterior: Posterior, env_id: str) -> pd.DataFrame:
+def own_rows(posterior: Posterior, env_id: str) -> pd.DataFrame:
+    """The fitted crossings of the task; those of all for one without runs."""
     require_task_name(env_id, posterior.tasks)
     return posterior.of_task(env_id)

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayescale.allocation import allocate, allocations, budget_path
+from bayescale.allocation import allocate, allocations, at_edge, budget_path
 from bayescale.errors import InputError
 from bayescale.inference import Status
 from bayescale.posterior import Posterior
-from bayescale.settings import at_edge
 from bayescale.utility import Prices
 from tests.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 

@@ -40,7 +40,7 @@ def allocate(
     if out is not None:
         check_output(out, ".json")
     import bayescale as bs
-    from bayescale.settings import at_edge
+    from bayescale.allocation import at_edge
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit, env)
