@@ -107,6 +107,27 @@ def test_frontier_writes_a_row_per_utd(fit_file: Path, tmp_path: Path) -> None:
     assert table["env_steps_q50"].is_monotonic_decreasing
 
 
+def test_frontier_says_where_the_best_setting_lies_outside_the_sweep(
+    fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, curves = tmp_path / "frontier.csv", simulated_curves()
+    told = []
+    for grid in ("1:8:4", "1000:100000:3"):
+        options = ["--env", "Ant-v4", "--threshold", "500", "--utd", grid, "--out", str(out)]
+        assert cli.main(["frontier", str(fit_file), *options]) == 0
+        said, table = capsys.readouterr().err, pd.read_csv(out)
+        for axis in ("batch_size", "learning_rate"):
+            low, high = curves[axis].min(), curves[axis].max()
+            outside = (~table[f"{axis}_q50"].between(low, high)).sum()
+            note = (
+                f"the best {axis} lies outside the {low:g} to {high:g} of the sweep at {outside} of {len(table)} UTDs"
+            )
+            assert (note in said) == (outside > 0) == (f"best {axis}" in said)
+            told.append(outside > 0)
+    assert True in told
+    assert False in told
+
+
 def test_allocate_prints_the_choice_and_writes_it(
     fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,7 +201,9 @@ def test_a_task_without_runs_gets_the_population_and_a_note(
     out = tmp_path / "frontier.csv"
     options = ["--env", "Ent-v4", "--threshold", "500", "--out", str(out)]
     assert cli.main(["frontier", str(fit_file), *options]) == 0
-    assert capsys.readouterr().err == "note: no run of Ent-v4 was fitted; this is the prediction for a new task.\n"
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "note: no run of Ent-v4 was fitted; this is the prediction for a new task."
+    assert all("outside" in line for line in others), "of the sweep, as at the ends of this grid"
     assert len(pd.read_csv(out)) > 1
 
 

@@ -17,6 +17,7 @@ from bayescale.commands.options import (
     parse_thresholds,
     parse_utd,
 )
+from bayescale.commands.progress import say
 from bayescale.outputs import check_output
 
 
@@ -83,6 +84,16 @@ def frontier(
     check_output(out, ".csv")
     grid = parse_utd(utd)
     import bayescale as bs
+    from bayescale.settings import own_rows
 
     posterior = load_posterior(fit, env)
-    write_csv(bs.frontier(posterior, env, threshold, grid, model_size).table(), out)
+    table = bs.frontier(posterior, env, threshold, grid, model_size).table()
+    write_csv(table, out)
+    for axis in ("batch_size", "learning_rate"):
+        best, swept = table[f"{axis}_q50"], own_rows(posterior, env)[axis]
+        outside = int((~best.between(swept.min(), swept.max())).sum())
+        if swept.nunique() > 1 and outside:
+            say(
+                f"note: the best {axis} lies outside the {swept.min():g} to {swept.max():g} of the sweep at {outside} "
+                f"of {len(table)} UTDs; there the frontier leans on the law. allocate keeps to the sweep."
+            )
