@@ -11,6 +11,8 @@ from bayescale.runners.graphs import recorded
 from bayescale.runners.returns import Transitions
 from bayescale.runners.streams import BlockStreams
 
+CPU = torch.device("cpu")
+
 
 class Batch(NamedTuple):
     """Transitions of every member."""
@@ -34,7 +36,7 @@ class ReplayBuffer:
         capacity: int,
         observation_size: int,
         action_size: int,
-        device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
+        device: torch.device = CPU,
     ) -> None:
         self.capacity = capacity
         self.size = 0

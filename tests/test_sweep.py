@@ -15,7 +15,7 @@ from bayescale.curves import read_curves
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners import make_plan, run_ensemble, run_sweep, train
 from bayescale.runners.accounting import PARTS
-from bayescale.runners.groups import Trained, train_group
+from bayescale.runners.groups import Failed, Task, Trained, train_group, try_group
 from bayescale.runners.sweep_folder import open_folder, read_group, write_group
 from tests.small_sweep import CONTENT, GROUPS, PLAN, names
 
@@ -200,3 +200,17 @@ def test_tasks_of_ones_own_module(tmp_path: Path) -> None:
         "own_tasks:Countdown-v0": [3.0, 3.0],
         "own_tasks:Countdowns-v0": [3.0, 3.0],
     }
+
+
+def test_a_gpu_without_room_says_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OutOfMemoryError(RuntimeError):
+        """As torch names it."""
+
+    def too_large(*_arguments: Any) -> None:
+        raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("bayescale.runners.groups.train_group", too_large)
+    told = try_group(Task(0, PLAN.runs[:2], None, 0.0), lambda _share: None)
+    assert isinstance(told, Failed)
+    assert told.reason.startswith("the GPU has too little memory for 2 runs of batch size ")
+    assert "lower buffer_size, or use fewer workers" in told.reason

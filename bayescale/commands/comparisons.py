@@ -23,6 +23,8 @@ from bayescale.outputs import check_output
 if TYPE_CHECKING:
     import pandas as pd
 
+LONG = 1e5  # the log score of runs where a method has nearly no probability has no end
+
 
 def compare(
     curves: CurveFiles,
@@ -58,9 +60,6 @@ def compare(
     )  # fmt: skip
     print(comparison_table(table))
     write_csv(table, out)
-
-
-LONG = 1e5  # the log score of runs where a method has nearly no probability has no end
 
 
 def comparison_table(table: "pd.DataFrame") -> str:
