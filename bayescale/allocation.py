@@ -1,8 +1,8 @@
 """What to run: the setting of least expected cost for a return, or the highest return within a budget.
 
-Costs are those of the median run at the setting, under every posterior draw; seed noise enters `p_success`. A setting
-is one (UTD, batch size, learning rate, and model size where that varies) for all draws: the Bayes action, not each
-draw's own optimum.
+Costs are those of the median run at the setting, under every posterior draw; the luck of a seed enters `p_success`, and
+the choice too where the risk is that of one run. A setting is one (UTD, batch size, learning rate, and model size where
+it varies) for all draws: the Bayes action, not each draw's own optimum.
 """
 
 import json
@@ -18,7 +18,7 @@ from bayescale.errors import InputError
 from bayescale.frontier import optima
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
-from bayescale.predictive import runs
+from bayescale.predictive import predict, runs
 from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step, own_rows, swept_settings, swept_sizes, swept_utds
 from bayescale.utility import Prices, Risk, parse_risk
@@ -34,8 +34,9 @@ class Allocation:
     """The chosen setting and what it costs.
 
     `env_steps`, `flops` and `budget` (the cost, in the unit of the prices) are of the median run over draws. `regret`
-    is this setting's cost over the least cost under the same draw, minus 1: a mean of ratios. `p_success` is the
-    chance that one new run reaches the threshold; within the budget where one was given.
+    is this setting's cost over the least cost under the same draw, minus 1: a mean of ratios. `risk` is what the choice
+    minimises, one number for all draws; inf (null in JSON) where no budget holds it. `p_success` is the chance that one
+    new run reaches the threshold; within the budget where one was given.
     """
 
     env_id: str
@@ -45,6 +46,7 @@ class Allocation:
     learning_rate: float
     model_size: int
     feasible: bool
+    risk: float
     p_success: float
     env_steps: dict[str, float]
     flops: dict[str, float]
@@ -53,7 +55,8 @@ class Allocation:
 
     def to_json(self) -> str:
         """The allocation as a JSON object."""
-        return json.dumps(asdict(self), indent=2)
+        finite = {"risk": self.risk if np.isfinite(self.risk) else None}
+        return json.dumps({**asdict(self), **finite}, indent=2, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class _Outcomes(NamedTuple):
     thresholds: Float[np.ndarray, " threshold"]
     settings: pd.DataFrame
     times: RunTimes  # draw, setting, threshold
+    late: Float[np.ndarray, "setting threshold"] | None  # env steps that hold one run, for a risk of that
 
 
 def budget_path(
@@ -130,12 +134,13 @@ def allocate(
         budget: in the unit of the prices, > 0.
         threshold: one of `posterior.thresholds`.
         prices: of a flop and an env step.
-        risk: mean, cvar:LEVEL (upper tail of cost) or prob:LEVEL (cost stays within with that probability).
+        risk: of the median run's cost mean, cvar:LEVEL (upper tail) or prob:LEVEL (the cost stays within with that
+            probability); or run:LEVEL: one new run, whatever its seed, gets there within with that probability.
         model_size: critic parameters; default those of the fitted runs, to be chosen from where they vary.
 
     Returns:
         The allocation; `feasible` is False where even the lowest threshold exceeds the budget, and the choice shown
-        is then the cheapest.
+        is then the cheapest; or where so many runs never get there that no cost is enough, and it is the likeliest.
 
     Raises:
         InputError: neither budget nor threshold, or a value out of range.
@@ -146,7 +151,7 @@ def allocate(
         raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
     measure = parse_risk(risk)
     wanted = [posterior.threshold_number(threshold)] if threshold is not None else range(len(posterior.thresholds))
-    return _choose(_outcomes(posterior, env_id, model_size), wanted, prices, measure, budget)
+    return _choose(_outcomes(posterior, env_id, model_size, measure), wanted, prices, measure, budget)
 
 
 def allocations(
@@ -161,7 +166,8 @@ def allocations(
     Raises:
         InputError: a threshold that was not fitted, or no model size.
     """
-    measure, outcomes = parse_risk("mean"), _outcomes(posterior, env_id, model_size)
+    measure = parse_risk("mean")
+    outcomes = _outcomes(posterior, env_id, model_size, measure)
     return {J: _choose(outcomes, [posterior.threshold_number(J)], prices, measure) for J in thresholds}
 
 
@@ -176,10 +182,12 @@ def at_edge(posterior: Posterior, choice: Allocation) -> tuple[str, ...]:
     )
 
 
-def _outcomes(posterior: Posterior, env_id: str, model_size: int | None) -> _Outcomes:
-    settings = swept_settings(posterior, env_id, model_size)
-    times = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
-    return _Outcomes(env_id, posterior.thresholds, settings, times)
+def _outcomes(posterior: Posterior, env_id: str, model_size: int | None, measure: Risk) -> _Outcomes:
+    settings, draws = swept_settings(posterior, env_id, model_size), posterior.flat_draws(ALLOCATION_DRAWS)
+    late = None
+    if measure.one_run:
+        late = predict(posterior.model, draws, settings, np.array([measure.level])).quantiles[..., 0]
+    return _Outcomes(env_id, posterior.thresholds, settings, runs(posterior.model, draws, settings), late)
 
 
 def _choose(
@@ -191,23 +199,25 @@ def _choose(
 ) -> Allocation:
     """The choice for the last of the wanted thresholds that the budget affords, or for the first if it affords none."""
     settings, location, per_step = outcomes.settings, outcomes.times.location, flops_per_step(outcomes.settings)
+    price = prices.cost(per_step, np.ones(len(per_step)))  # of an env step
     best = None
     for k in wanted:
         env_steps = np.exp(location[:, :, k])
-        cost = prices.cost(per_step * env_steps, env_steps)
-        risks = measure(cost)
-        choice = int(risks.argmin())
-        affordable = budget is None or bool(risks[choice] <= budget)
+        cost = price * env_steps
+        risks = measure(cost) if outcomes.late is None else price * outcomes.late[:, k]
+        possible = np.isfinite(risks).any()
+        choice = int(risks.argmin() if possible else outcomes.times.p_reach[:, :, k].mean(axis=0).argmax())
+        affordable = bool(possible and (budget is None or risks[choice] <= budget))
         if best is not None and not affordable:
             break
-        best = (k, choice, affordable, env_steps[:, choice], cost)
+        best = (k, choice, affordable, float(risks[choice]), env_steps[:, choice], cost)
         if not affordable:
             break
     assert best is not None  # there is at least one threshold
-    k, choice, affordable, env_steps, cost = best
+    k, choice, affordable, risk, env_steps, cost = best
     setting, mine = settings.iloc[choice], cost[:, choice]
     # Where no budget bounds the run, only failing for good does.
-    longest = np.inf if budget is None else np.log(budget * env_steps / mine)
+    longest = np.inf if budget is None else float(np.log(budget / price[choice]))
     chosen = RunTimes(*(part[:, choice, k] for part in outcomes.times))
     return Allocation(
         env_id=outcomes.env_id,
@@ -217,6 +227,7 @@ def _choose(
         learning_rate=float(setting["learning_rate"]),
         model_size=int(setting["model_size"]),
         feasible=affordable,
+        risk=risk,
         p_success=float(chosen.reached_by(longest).mean()),
         env_steps=_summary(env_steps),
         flops=_summary(per_step[choice] * env_steps),

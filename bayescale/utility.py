@@ -36,11 +36,13 @@ class Risk:
 
     mean: the expectation.  cvar: the mean of the worst share 1 - level of the draws (conditional value at risk), at
     least the mean.  prob: the least number that a share level of the draws does not exceed (value at risk), so that a
-    budget of this size suffices with that probability.
+    budget of this size suffices with that probability. The cost is that of the median run; with `one_run`, of one new
+    run, whatever its seed.
     """
 
     kind: str = "mean"
     level: float = 0.0
+    one_run: bool = False
 
     def __call__(self, cost: Float[np.ndarray, "draw *rest"]) -> Float[np.ndarray, "*rest"]:
         """The risk over the draw axis, which comes first."""
@@ -54,7 +56,7 @@ class Risk:
 
 
 def parse_risk(text: str) -> Risk:
-    """The risk measure that a word names: mean, cvar:LEVEL or prob:LEVEL, 0 < LEVEL < 1.
+    """The risk measure that a word names: mean, cvar:LEVEL, prob:LEVEL or run:LEVEL (prob of one run), 0 < LEVEL < 1.
 
     Raises:
         InputError: anything else.
@@ -66,6 +68,8 @@ def parse_risk(text: str) -> Risk:
         number = float(level)
     except ValueError:
         number = np.nan
-    if kind in ("cvar", "prob") and 0 < number < 1:
-        return Risk(kind, number)
-    raise InputError(f"risk must be mean, cvar:LEVEL or prob:LEVEL with 0 < LEVEL < 1; got '{text}'. Try cvar:0.9.")
+    if kind in ("cvar", "prob", "run") and 0 < number < 1:
+        return Risk("prob", number, one_run=True) if kind == "run" else Risk(kind, number)
+    raise InputError(
+        f"risk must be mean, cvar:LEVEL, prob:LEVEL or run:LEVEL with 0 < LEVEL < 1; got '{text}'. Try cvar:0.9."
+    )

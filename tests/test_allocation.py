@@ -1,5 +1,6 @@
 """Allocations against numbers worked by hand, on a model of two settings and four draws."""
 
+import json
 from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from bayescale.allocation import allocate, allocations, at_edge, budget_path
 from bayescale.errors import InputError
 from bayescale.inference import Status
 from bayescale.posterior import Posterior
+from bayescale.run_times import RunTimes
 from bayescale.utility import Prices
 from tests.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 
@@ -90,6 +92,7 @@ def test_the_choice_for_a_threshold_is_that_of_least_risk(risk, batch_size, mean
     assert choice.regret["q05"] == pytest.approx(np.quantile(regret, 0.05))
     assert choice.regret["q50"] == pytest.approx(np.median(regret))
     assert choice.regret["q95"] == pytest.approx(np.quantile(regret, 0.95))
+    assert choice.risk == pytest.approx({"cvar:0.1": 56 / 3.6, "prob:0.75": 10.0}.get(risk, mean))
     assert choice.p_success == pytest.approx(0.8)  # nothing but failing for good stops a run without a budget
 
 
@@ -121,6 +124,57 @@ def test_a_threshold_beyond_the_budget_is_infeasible_and_keeps_its_cheapest_choi
     sure = allocate(two_settings(), "Known-v0", threshold=2.0, risk="prob:0.9", **options)
     exact = sure.budget["q50"]  # that of every draw
     assert allocate(two_settings(), "Known-v0", exact, 2.0, risk="prob:0.9", **options).feasible
+
+
+@dataclass(frozen=True)
+class LuckyRuns(TwoSettings):
+    """One setting's median run needs 10 env steps and its luck is large, the other's needs 16, and it always does."""
+
+    p_reach: tuple[float, float] = (1.0, 1.0)
+
+    def runs(self, sites, points):
+        lucky = (points == SHAKY)[:, None] & jnp.ones(2, bool)
+        location = jnp.log(jnp.where(lucky, 10.0, 16.0) * jnp.array([1.0, 2.0])) + 0 * sites["shaky"]
+        scale = jnp.where(lucky, 0.5, 1e-3)
+        return RunTimes(location, scale, jnp.zeros_like(location), jnp.where(lucky, *self.p_reach))
+
+
+def lucky_runs(*p_reach):
+    return replace(two_settings(), model=LuckyRuns(p_reach=p_reach))
+
+
+@pytest.mark.parametrize(
+    ("risk", "batch_size", "cost"),
+    [
+        ("prob:0.9", SHAKY, 10.0),  # the median run is known, so that its cost has no risk
+        ("run:0.6", SHAKY, 10 * np.exp(0.5 * 0.2533471)),  # 11.4; the standard normal has 60% below 0.2533
+        ("run:0.9", SURE, 16.0),  # 10 e^(0.5 x 1.2816) = 19
+    ],
+)
+def test_a_risk_of_one_run_counts_the_luck_of_its_seed(risk, batch_size, cost):
+    choice = allocate(lucky_runs(1.0, 1.0), "Known-v0", threshold=1.0, prices=COUNT, risk=risk, model_size=1)
+    assert (choice.batch_size, choice.feasible) == (batch_size, True)
+    assert choice.risk == pytest.approx(cost, rel=2e-3)
+
+
+def test_a_budget_for_one_run_holds_it_with_the_chance_that_was_asked_for():
+    options = {"prices": COUNT, "risk": "run:0.6", "model_size": 1}
+    choice = allocate(lucky_runs(1.0, 1.0), "Known-v0", 11.36, **options)
+    assert (choice.threshold, choice.feasible) == (1.0, True)
+    assert choice.p_success == pytest.approx(0.6, abs=0.01)
+    assert not allocate(lucky_runs(1.0, 1.0), "Known-v0", 11.33, **options).feasible
+
+
+def test_runs_that_may_never_get_there_count_in_the_risk_of_one_run():
+    """Of the lucky ones 60% ever do, of the others 40%: no budget holds either in 0.7 of all cases."""
+    options = {"threshold": 1.0, "prices": COUNT, "model_size": 1}
+    choice = allocate(lucky_runs(0.6, 0.4), "Known-v0", risk="run:0.3", **options)
+    assert choice.risk == pytest.approx(10.0, rel=2e-3)  # half of those that get there
+    never = allocate(lucky_runs(0.6, 0.4), "Known-v0", risk="run:0.7", **options)
+    assert (never.batch_size, never.feasible, never.risk) == (SHAKY, False, np.inf)
+    assert json.loads(never.to_json())["risk"] is None
+    assert allocate(lucky_runs(0.4, 0.6), "Known-v0", risk="run:0.7", **options).batch_size == SURE
+    assert allocate(lucky_runs(0.6, 0.4), "Known-v0", risk="prob:0.7", **options).feasible  # of the median run's cost
 
 
 def test_swapping_good_and_bad_draws_swaps_the_choice():

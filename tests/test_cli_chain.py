@@ -156,6 +156,22 @@ def test_an_infeasible_budget_is_exit_code_4_and_still_written(
     assert "UTD" in said.out
 
 
+def test_allocate_takes_the_luck_of_one_run_into_its_choice(
+    fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "choice.json"
+    options = ["allocate", str(fit_file), "--env", "Ant-v4", "--threshold", "500", "--out", str(out)]
+    risks = {}
+    for risk in ("prob:0.9", "run:0.9"):
+        assert cli.main([*options, "--risk", risk]) == 0
+        risks[risk] = json.loads(out.read_text())["risk"]
+        assert re.search(rf"^{risk} +{re.escape(f'{risks[risk]:.3g}')}$", capsys.readouterr().out, re.MULTILINE)
+    assert risks["run:0.9"] > risks["prob:0.9"]
+    assert cli.main([*options, "--risk", "run:0.99999"]) == 4
+    assert json.loads(out.read_text())["risk"] is None
+    assert re.fullmatch(r"error: [^\n]+with the chance of run:0\.99999[^\n]+\n", capsys.readouterr().err)
+
+
 def test_report_writes_one_page(fit_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     assert cli.main(["report", str(fit_file), "--out", str(out)]) == 0

@@ -42,7 +42,7 @@ def test_cost_adds_compute_and_data() -> None:
 
 @pytest.mark.parametrize("text", ["median", "median:0.5", "mean:0.5", "cvar", "cvar:1", "prob:0", "prob:x"])
 def test_a_bad_risk_names_the_choices(text: str) -> None:
-    with pytest.raises(InputError, match="risk must be mean, cvar:LEVEL or prob:LEVEL"):
+    with pytest.raises(InputError, match="risk must be mean, cvar:LEVEL, prob:LEVEL or run:LEVEL"):
         parse_risk(text)
 
 

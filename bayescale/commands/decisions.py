@@ -27,7 +27,10 @@ def allocate(
     flop_price: FlopPrice = 1.0,
     risk: Annotated[
         str,
-        typer.Option(metavar="mean|cvar:A|prob:A", help="What counts over draws: mean, cvar:0.9, prob:0.9."),
+        typer.Option(
+            metavar="mean|cvar:A|prob:A|run:A",
+            help="What counts: mean, cvar:0.9, prob:0.9 of the median run's cost; run:0.9, of any one run's.",
+        ),
     ] = "mean",
     model_size: ModelSize = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choice here too.")] = None,
@@ -48,15 +51,20 @@ def allocate(
     if out is not None:
         with written(out) as partial:
             partial.write_text(choice.to_json() + "\n", encoding="utf-8")
-    print(_allocation_table(choice))
+    print(_allocation_table(choice, risk))
     if axes := at_edge(posterior, choice):
         print(f"At the edge of the sweep: {', '.join(axes)}. The best may lie beyond; a wider sweep would tell.")
     if out is not None:
         print(f"wrote {out}")
+    if not math.isfinite(choice.risk):
+        raise Infeasible(
+            f"at no setting of the sweep does a run reach return {choice.threshold:g} on {env} with the chance of "
+            f"{risk}; at the likeliest, shown, it is {choice.p_success:.0%}."
+        )
     if not choice.feasible:
         raise Infeasible(
             f"the budget {budget:g} does not reach even return {choice.threshold:g} on {env}; "
-            f"the cheapest choice, shown, costs {choice.budget['mean']:.3g} on average."
+            f"the cheapest choice, shown, costs {choice.risk:.3g} ({risk})."
         )
 
 
@@ -100,7 +108,7 @@ def next_runs(
         )
 
 
-def _allocation_table(choice: "Allocation") -> str:
+def _allocation_table(choice: "Allocation", risk: str) -> str:
     setting = f"UTD {choice.utd:.3g}, batch size {choice.batch_size:.4g}, learning rate {choice.learning_rate:.3g}"
     setting += f", {choice.model_size:,} critic parameters" if choice.model_size else ""
     lines = [
@@ -110,4 +118,6 @@ def _allocation_table(choice: "Allocation") -> str:
     for name in ("env_steps", "flops", "budget", "regret"):
         summary = getattr(choice, name)
         lines.append(f"{name:10}" + "".join(f"{summary[key]:>11.3g}" for key in ("mean", "q05", "q50", "q95")))
+    if risk != "mean":
+        lines.append(f"{risk:10}{choice.risk:>11.3g}")
     return "\n".join(lines)
