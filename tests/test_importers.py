@@ -59,6 +59,26 @@ def test_tensorboard_series_become_curves(tmp_path, write):
     pd.testing.assert_frame_equal(curves, validate_curves(pd.concat(parts)))
 
 
+def test_tensorboard_series_that_hold_no_numbers_are_not_offered(tmp_path):
+    """Histograms, images and texts, as torch or as TensorFlow 2 writes them; one may have the name of a return."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    values = [Summary.Value(tag="old histogram", histo=HistogramProto(min=1.0))]
+    arrays = {"histogram": np.ones((3, 3)), "text": np.array("words", object), "texts": np.array(["words"], object)}
+    values += [Summary.Value(tag=tag, tensor=make_tensor_proto(array)) for tag, array in arrays.items()]
+    values += [Summary.Value(tag="return", tensor=make_tensor_proto(np.array([7.5])))]
+    writer = EventFileWriter(str(tmp_path))
+    writer.add_event(Event(step=1, wall_time=1.0, summary=Summary(value=values)))
+    writer.close()
+    for tag in ("old histogram", *arrays):
+        with pytest.raises(InputError, match=rf"has no series '{tag}'; it has return\. Give one of them"):
+            read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag=tag)
+    assert read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")["episode_return"].tolist() == [7.5]
+
+
 def test_tensorboard_keeps_every_point_of_a_long_series(tmp_path):
     write_scalars(tmp_path, "return", ((step, step) for step in range(12_000)))
     curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
@@ -108,7 +128,7 @@ def test_an_event_file_that_was_cut_short_is_read_with_a_warning(tmp_path):
     write_scalars(tmp_path, "return", [(1, 1.0), (2, 2.0), (3, 3.0)])
     file = event_file(tmp_path)
     whole = file.read_bytes()
-    for left_out in (1, 20, 40):
+    for left_out in range(1, 57, 5):  # of the 57 bytes of the last record, 12 of them its head
         file.write_bytes(whole[:-left_out])
         with pytest.warns(UserWarning, match=rf"{file.name} ends within a record"):
             curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
@@ -133,6 +153,33 @@ def test_a_resumed_run_may_say_itself_from_where_on(tmp_path):
     write_scalars(tmp_path, "return", [(12, 1.2)], began=200.0, purge_step=5)
     curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
     assert list(curves["env_steps"]) == [12]
+
+
+def test_a_resumed_run_that_goes_on_in_the_same_file_may_say_so_too(tmp_path):
+    write_scalars(tmp_path / "a", "return", [(10, 1.0), (20, 2.0), (30, 3.0)])
+    write_scalars(tmp_path / "b", "return", [(25, 2.5)], began=100.0, purge_step=20)
+    with event_file(tmp_path / "a").open("ab") as file:
+        file.write(event_file(tmp_path / "b").read_bytes())
+    curves = read_tensorboard({tmp_path / "a": {**SETTINGS, "seed": 0}}, tag="return")
+    assert list(curves["env_steps"]) == [10, 25]
+
+
+def test_a_run_that_was_killed_before_its_first_point_is_followed_by_another(tmp_path):
+    write_scalars(tmp_path, "return", [], purge_step=0)
+    write_scalars(tmp_path, "return", [(10, 1.0), (20, 2.0)], began=100.0)
+    curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+    assert list(curves["env_steps"]) == [10, 20]
+
+
+@pytest.mark.parametrize("logs", [
+    {0.0: [10, 20, 30, 40], 1.5: [14, 16], 11.5: [25, 35]},  # the second ends first, and the first goes on
+    {0.0: [10, 20], 100.0: [30, 40, 90], 105.0: [35, 45]},  # the third begins when the first has ended, not the second
+])  # fmt: skip
+def test_files_that_are_written_at_the_same_time_add_up(tmp_path, logs):
+    for began, steps in logs.items():
+        write_scalars(tmp_path, "return", [(step, 1.0) for step in steps], began=began)
+    curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
+    assert list(curves["env_steps"]) == sorted(step for steps in logs.values() for step in steps)
 
 
 def test_several_runs_in_one_folder_are_refused(tmp_path):
@@ -191,6 +238,10 @@ def test_files_that_are_no_evaluations(tmp_path):
     write_evaluations(tmp_path / "long.npz", [[1.0], [2.0]])
     with pytest.raises(InputError, match=re.escape("got shapes (3,) and (2, 1). Give an evaluations.npz")):
         read_stable_baselines3({tmp_path / "long.npz": SETTINGS})
+    for results, steps, shapes in (([1.0] * 3, STEPS, "(3,) and (3,)"), ([[1.0]] * 3, [[1]] * 3, "(3, 1) and (3, 1)")):
+        write_evaluations(tmp_path / "flat.npz", results, steps)
+        with pytest.raises(InputError, match=re.escape(f"got shapes {shapes}. Give an evaluations.npz")):
+            read_stable_baselines3({tmp_path / "flat.npz": SETTINGS})
     write_evaluations(tmp_path / "none.npz", [[], [], []])
     with pytest.raises(InputError, match=re.escape("got shapes (3,) and (3, 0). Give an evaluations.npz")):
         read_stable_baselines3({tmp_path / "none.npz": SETTINGS})

@@ -75,6 +75,8 @@ def test_steps_and_updates_are_counted_over_all_environments() -> None:
     assert result.curve["gradient_updates"].tolist() == [0, 0, 20, 40]
     assert (result.env_steps, result.gradient_updates) == (120, CONFIG.gradient_updates)
     assert set(result.curve["algorithm"]) == {"PQL"}
+    # both critics of 3 + 1 inputs, 16, 16, 1: 2 (4*16 + 16 + 16*16 + 16 + 16 + 1)
+    assert set(result.curve["model_size"]) == {738}
 
 
 def test_members_follow_the_runs_trained_alone() -> None:

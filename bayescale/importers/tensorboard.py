@@ -4,6 +4,7 @@ A training that is resumed writes another file, with the steps since its checkpo
 file that was begun after another had ended replaces it from its own first step on, or from its `purge_step`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,8 +79,12 @@ def _tags(files: list[Path]) -> set[str]:
 
 
 def _holds_number(value: Any) -> bool:
-    """As torch and tensorboardX write it, or as TensorFlow 2 does."""
-    return bool(value.HasField("simple_value") or value.HasField("tensor"))
+    """As torch and tensorboardX write it, or as TensorFlow 2 does, whose histograms and texts are tensors too."""
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+    sizes = [axis.size for axis in value.tensor.tensor_shape.dim]
+    one = value.HasField("tensor") and value.tensor.dtype != DT_STRING and math.prod(sizes) == 1
+    return bool(one or value.HasField("simple_value"))
 
 
 def _log(file: Path, tag: str) -> _Log | None:
