@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bayescale.frontier import Frontier, frontier
     from bayescale.performance import performance
     from bayescale.plots import plot_frontier
+    from bayescale.portfolio import Portfolio, portfolio
     from bayescale.posterior import Posterior
     from bayescale.ranks import RankHistogram, RankTest, rank_histogram, rank_test
     from bayescale.rehearsal import DesignCheck, check_design, prior_predictive
@@ -60,6 +61,7 @@ __all__ = [
     "KnownLaw",
     "MissingExtra",
     "NotConverged",
+    "Portfolio",
     "Posterior",
     "Prices",
     "RankHistogram",
@@ -89,6 +91,7 @@ __all__ = [
     "pit",
     "plot_frontier",
     "plot_ranks",
+    "portfolio",
     "posterior_predictive_checks",
     "prior_predictive",
     "rank_histogram",
@@ -124,6 +127,7 @@ _HOMES = {
     "frontier": ("Frontier", "frontier"),
     "performance": ("performance",),
     "plots": ("plot_frontier",),
+    "portfolio": ("Portfolio", "portfolio"),
     "posterior": ("Posterior",),
     "ranks": ("RankHistogram", "RankTest", "rank_histogram", "rank_test"),
     "rehearsal": ("DesignCheck", "check_design", "prior_predictive"),

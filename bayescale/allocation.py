@@ -229,13 +229,14 @@ def _choose(
         feasible=affordable,
         risk=risk,
         p_success=float(chosen.reached_by(longest).mean()),
-        env_steps=_summary(env_steps),
-        flops=_summary(per_step[choice] * env_steps),
-        budget=_summary(mine),
-        regret=_summary(mine / cost.min(axis=1) - 1),
+        env_steps=summary(env_steps),
+        flops=summary(per_step[choice] * env_steps),
+        budget=summary(mine),
+        regret=summary(mine / cost.min(axis=1) - 1),
     )
 
 
-def _summary(values: Float[np.ndarray, " draw"]) -> dict[str, float]:
+def summary(values: Float[np.ndarray, " draw"]) -> dict[str, float]:
+    """Mean and quantiles over draws."""
     q05, q50, q95 = np.quantile(values, [0.05, 0.5, 0.95])
     return {"mean": float(values.mean()), "q05": float(q05), "q50": float(q50), "q95": float(q95)}

@@ -12,7 +12,7 @@ from typing import Annotated, cast
 import typer
 
 from bayescale.commands.comparisons import compare
-from bayescale.commands.decisions import allocate, next_runs
+from bayescale.commands.decisions import allocate, next_runs, portfolio
 from bayescale.commands.designs import check_design
 from bayescale.commands.fits import fit
 from bayescale.commands.predictions import frontier, performance, predict
@@ -92,6 +92,7 @@ app.command()(predict)
 app.command()(performance)
 app.command()(frontier)
 app.command()(allocate)
+app.command()(portfolio)
 app.command("next")(next_runs)
 app.command("check-design")(check_design)
 app.command()(compare)

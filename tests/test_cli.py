@@ -8,7 +8,19 @@ import pytest
 
 from bayescale import cli
 
-COMMANDS = ("sweep", "fit", "predict", "performance", "frontier", "allocate", "next", "compare", "report", "demo")
+COMMANDS = (
+    "sweep",
+    "fit",
+    "predict",
+    "performance",
+    "frontier",
+    "allocate",
+    "portfolio",
+    "next",
+    "compare",
+    "report",
+    "demo",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

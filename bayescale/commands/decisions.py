@@ -14,6 +14,7 @@ from bayescale.outputs import check_output, written
 
 if TYPE_CHECKING:
     from bayescale.allocation import Allocation
+    from bayescale.portfolio import Portfolio
 
 
 def allocate(
@@ -65,6 +66,38 @@ def allocate(
         raise Infeasible(
             f"the budget {budget:g} does not reach even return {choice.threshold:g} on {env}; "
             f"the cheapest choice, shown, costs {choice.risk:.3g} ({risk})."
+        )
+
+
+def portfolio(
+    fit: FitFile,
+    budget: Annotated[float, typer.Option(metavar="F", help="For one run of each task together.")],
+    env: Annotated[list[str] | None, typer.Option(metavar="ENV", help="A task, again for each; default: all.")] = None,
+    env_step_price: EnvStepPrice = 4e9,
+    flop_price: FlopPrice = 1.0,
+    model_size: ModelSize = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choices here too.")] = None,
+) -> None:
+    """Split a budget over several tasks, so that the returns they reach add up to most."""
+    if not 0 < budget < math.inf:
+        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
+    if out is not None:
+        check_output(out, ".json")
+    import bayescale as bs
+
+    prices = bs.Prices(flop=flop_price, env_step=env_step_price)
+    posterior = load_posterior(fit, *(env or ()))
+    split = bs.portfolio(posterior, budget, env, prices, model_size)
+    if out is not None:
+        with written(out) as partial:
+            partial.write_text(split.to_json() + "\n", encoding="utf-8")
+    print(_portfolio_table(split))
+    if out is not None:
+        print(f"wrote {out}")
+    if not split.feasible:
+        raise Infeasible(
+            f"the budget {budget:g} does not reach even return {posterior.thresholds[0]:g} on all of the tasks; the "
+            f"cheapest choices, shown, cost {split.budget['mean']:.3g} together."
         )
 
 
@@ -120,4 +153,33 @@ def _allocation_table(choice: "Allocation", risk: str) -> str:
         lines.append(f"{name:10}" + "".join(f"{summary[key]:>11.3g}" for key in ("mean", "q05", "q50", "q95")))
     if risk != "mean":
         lines.append(f"{risk:10}{choice.risk:>11.3g}")
+    return "\n".join(lines)
+
+
+def _portfolio_table(split: "Portfolio") -> str:
+    sized = any(choice.model_size for choice in split.choices)
+    head = ["task", "return", "UTD", "batch size", "learning rate", *["critic"][:sized], "env steps", "cost", "reached"]
+    rows = [
+        [
+            choice.env_id,
+            f"{choice.threshold:g}",
+            f"{choice.utd:.3g}",
+            f"{choice.batch_size}",
+            f"{choice.learning_rate:.3g}",
+            *[f"{choice.model_size:,}"][:sized],
+            f"{choice.env_steps['q50']:.3g}",
+            f"{choice.budget['mean']:.3g}",
+            f"{choice.p_success:.0%}",
+        ]
+        for choice in split.choices
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "  ".join(f"{cell:{'<' if i == 0 else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in (head, *rows)
+    ]
+    total = split.budget
+    lines.append(
+        f"together {total['mean']:.3g} (90%: {total['q05']:.3g} to {total['q95']:.3g}); within the budget with "
+        f"probability {split.p_within:.0%}"
+    )
     return "\n".join(lines)
