@@ -17,6 +17,7 @@ from scipy.stats import rankdata
 from bayescale import plots
 from bayescale.allocation import DEFAULT_PRICES, Allocation, allocations, at_edge, budget_path
 from bayescale.axes import plain, scientific, si
+from bayescale.calibration import coverage
 from bayescale.checks import OVERALL, posterior_predictive_checks
 from bayescale.configs import setting_columns
 from bayescale.crossings import NORMALISED_RANGE
@@ -134,6 +135,7 @@ def report(
         priors=priors,
         sized="model_size" in posterior.model.varying,
         inside=checked[["inside50", "inside90"]].mean(),
+        exact=coverage(posterior, posterior.crossings, np.random.default_rng(0), (0.5, 0.9))["coverage"],
         checks=_law_checks(posterior, tasks),
         statistics=STATISTICS,
         overall=OVERALL,

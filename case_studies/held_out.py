@@ -34,7 +34,22 @@ def predict_then_look(
     if len(tables) > 1:
         scores.append({"runs": "all", **bs.score(*every)._asdict()})
     print(f"\n{pd.DataFrame(scores).round(3).to_string(index=False)}")
+    print(by_probability(posterior, every[1]))
     return every[1]
+
+
+def by_probability(posterior: bs.Posterior, crossings: pd.DataFrame) -> str:
+    """The share of times inside their intervals if one that an evaluation bounds counts by its probability, in words.
+
+    Scores take a time for that of the evaluation that shows it, and quantiles for whole evaluations too: such intervals
+    hold more than they say, the more the rarer evaluations are.
+    """
+    shares = bs.coverage(posterior, crossings.reset_index(drop=True), np.random.default_rng(0), (0.5, 0.9))
+    told = ", ".join(
+        f"{row.coverage:.1%} (standard error {row.standard_error:.1%}) inside {level:.0%} intervals"
+        for level, row in shares.iterrows()
+    )
+    return f"with times between evaluations counted by their probability: {told}"
 
 
 def state(posterior: bs.Posterior) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 import bayescale as bs
+from held_out import by_probability
 
 RUN = ["suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed"]
 SETTING = ["env_id", "utd", "batch_size", "learning_rate", "model_size"]
@@ -68,7 +69,8 @@ def main(config: Config, data: Path) -> None:
             print(
                 f"{algorithm}, {split.axis} {split.value:g} of {split.table}: {posterior.status.name}, "
                 f"R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}; "
-                + ", ".join(f"{name} {value:.3f}" for name, value in scores._asdict().items()),
+                + ", ".join(f"{name} {value:.3f}" for name, value in scores._asdict().items())
+                + f"; {by_probability(posterior, crossings[unseen])}",
                 flush=True,
             )
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from bayescale.allocation import allocate
+from bayescale.calibration import coverage
 from bayescale.checks import posterior_predictive_checks
 from bayescale.errors import InputError, MissingExtra
 from bayescale.inference import Status
@@ -156,7 +157,8 @@ def test_tasks_that_do_not_follow_the_law_are_named(page, posterior, tmp_path, m
 @pytest.fixture(scope="module")
 def poor_page(posterior, tmp_path_factory):
     """One task of a fit that did not converge, where all runs missed the upper threshold."""
-    missed = posterior.crossings.assign(censored=posterior.crossings["threshold"] == 654)
+    upper = posterior.crossings["threshold"] == 654
+    missed = posterior.crossings.assign(censored=upper, env_steps_upper=np.where(upper, np.inf, 5e4))
     poor = dataclasses.replace(posterior, status=Status.NOT_MIXED, crossings=missed)
     path = report(poor, tmp_path_factory.mktemp("poor") / "page.html", env_ids=TASKS[:1])
     return path.read_text(encoding="utf-8")
@@ -239,6 +241,22 @@ def test_a_crossing_agrees_with_the_intervals_that_hold_its_time(lower, upper, a
     fake = SimpleNamespace(crossings=crossings, predict=lambda configs: configs.assign(**quantiles))
     (checked,) = MODULE._predictive_check(fake).itertuples()
     assert (checked.inside50, checked.inside90) == (agrees50, agrees90)
+
+
+def test_the_page_says_both_ways_to_count_what_lies_in_its_intervals(page, posterior):
+    """Each time lies between two evaluations, at four settings in one cell: to count it in full or by its share."""
+    exact = coverage(posterior, posterior.crossings, np.random.default_rng(0), (0.5, 0.9))["coverage"]
+    whole = MODULE._predictive_check(posterior)[["inside50", "inside90"]].mean()
+    said = re.findall(r"(\d+%)", re.search(r"Agreement with the data\.(.*?)Held-out", Elements(page).text)[1])
+    assert said == [
+        f"{whole.inside50:.0%}",
+        "50%",
+        f"{whole.inside90:.0%}",
+        "90%",
+        f"{exact[0.5]:.0%}",
+        f"{exact[0.9]:.0%}",
+    ]
+    assert said[4:] != [said[0], said[2]]
 
 
 def test_the_nearest_swept_setting_is_nearest_in_logs():
