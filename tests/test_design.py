@@ -25,7 +25,10 @@ COUNT = bs.Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps
 
 @dataclass(frozen=True)
 class TwoSettings:
-    """UTD 1 needs SURE env steps, UTD 2 an unknown number; batch size 1 shows an unknown that no decision needs."""
+    """UTD 1 needs SURE env steps, UTD 2 an unknown number; batch size 1 shows an unknown that no decision needs.
+
+    Times are those times the threshold.
+    """
 
     env_ids: tuple[str, ...] = ("Known-v0",)
     thresholds: tuple[float, ...] = (1.0,)
@@ -40,7 +43,7 @@ class TwoSettings:
     def runs(self, sites, points):
         utd, batch_size = points.T
         decisive = jnp.where(utd > 1.5, sites["unknown"], jnp.log(SURE))
-        location = jnp.where(batch_size > 1, decisive, sites["idle"])[:, None] * jnp.ones(len(self.thresholds))
+        location = jnp.where(batch_size > 1, decisive, sites["idle"])[:, None] + jnp.log(jnp.asarray(self.thresholds))
         return RunTimes(location, *(jnp.full_like(location, value) for value in (NOISE, 0.0, self.p_reach)))
 
 
@@ -153,11 +156,13 @@ def test_the_cost_of_a_run_without_a_length_is_its_expected_time_up_to_the_longe
     assert chosen["cost"].iloc[0] == pytest.approx(0.5 * times.mean() + 0.5 * 1000, rel=2e-3)
 
 
-def test_the_return_to_decide_about_is_the_highest_that_is_likely() -> None:
-    crossed = TwoSettings(thresholds=(1.0, 2.0), p_reach=0.4)
-    posterior = stand_in(np.log(SURE), model=crossed)
-    unlikely, lowest = following(posterior, candidates()), following(posterior, candidates(), threshold=1.0)
-    pd.testing.assert_frame_equal(unlikely, lowest)
+@pytest.mark.parametrize(("p_reach", "decided"), [(0.4, 1.0), (0.6, 2.0)])
+def test_the_return_to_decide_about_is_the_highest_that_is_likely(p_reach: float, decided: float) -> None:
+    posterior = stand_in(np.log(SURE), model=TwoSettings(thresholds=(1.0, 2.0), p_reach=p_reach))
+    lower, upper = (following(posterior, candidates(), threshold=threshold) for threshold in (1.0, 2.0))
+    expected = lower if decided == 1.0 else upper
+    pd.testing.assert_frame_equal(following(posterior, candidates()), expected, check_exact=True)
+    assert upper["score"].item() == pytest.approx(2 * lower["score"].item())  # there all times are twice as long
     with pytest.raises(bs.InputError, match="threshold 3 was not fitted; choose one of 1, 2"):
         following(posterior, candidates(), threshold=3.0)
 
