@@ -11,7 +11,8 @@ from scipy.optimize import isotonic_regression, least_squares
 import bayescale as bs
 from bayescale.comparators import LAWS, PublishedFit, SizeFit, fit_size_law
 from bayescale.comparators.least_squares import minimise
-from bayescale.comparators.seed_means import first_passages
+from bayescale.comparators.published import _rule
+from bayescale.comparators.seed_means import SeedMeans, first_passages
 from bayescale.errors import InputError
 from bayescale.posterior import QUANTILES
 
@@ -77,6 +78,24 @@ def test_the_published_pipeline_recovers_the_laws_that_made_the_curves() -> None
     assert (fitted.dropped[["configurations", "runs"]] == 0).all(axis=None)
 
 
+def test_the_rule_of_the_fastest_settings_by_hand() -> None:
+    """Of two bootstraps, at the highest threshold that is reached; task B reaches none."""
+    settings = [("A", 1.0, 128), ("A", 1.0, 256), ("A", 2.0, 64), ("A", 2.0, 256), ("B", 1.0, 64)]
+    configs = pd.DataFrame(settings, columns=["env_id", "utd", "batch_size"])
+    never = np.inf
+    means = np.full((3, 5, 3), never)
+    means[:, :, 0] = [9, 8, 9, 8, never]  # a lower threshold, which has no say
+    means[:, :, 1] = [
+        [5, 6, 7, 8, never],  # of all seeds, which the estimate takes no winners from
+        [5, 6, 7, 8, never],
+        [6, 5, never, never, never],
+    ]
+    passages = SeedMeans(configs, means, np.empty((0, 3)), np.empty(0, int))
+    rule = _rule(passages, np.array([0, 0, 0, 0, 1]), "batch_size")
+    assert rule.slope == pytest.approx([np.log2(192 / 64), np.log2(128 / 64), 0.0])  # 192 = (128 + 256) / 2
+    assert np.exp(rule.intercept) == pytest.approx(np.array([[192] * 2, [128] * 2, [256] * 2]))
+
+
 def test_a_law_without_a_floor_is_not_that_of_the_curves() -> None:
     """The control of the test above: two UTDs leave no room for the floor, and the extrapolation is off."""
     some = made_curves()
@@ -119,17 +138,17 @@ def test_a_return_scale_rescales_the_thresholds(curves: pd.DataFrame) -> None:
 
 
 def test_what_never_reaches_is_dropped_and_counted() -> None:
-    short = made_curves(longest=6e4)
-    fitted = bs.fit_published(short, THRESHOLDS, bootstraps=10)
-    crossings = bs.time_to_threshold(short, THRESHOLDS)
+    short, levels = made_curves(longest=6e4), [*THRESHOLDS, 2000.0]
+    fitted = bs.fit_published(short, levels, bootstraps=10)
+    crossings = bs.time_to_threshold(short, levels)
     assert fitted.dropped["runs"].tolist() == crossings.groupby("threshold")["censored"].sum().tolist()
     assert fitted.dropped["runs"].iloc[-1] > 0
     config = pd.DataFrame({"env_id": ["C"], "utd": [1.0], "batch_size": [256], "learning_rate": [1e-3]})
-    last = fitted.predict(config).iloc[-1]
-    reached = crossings[(crossings["env_id"] == "C") & ~crossings["censored"]]
-    assert 800.0 not in reached["threshold"].to_numpy()
-    assert last["q05"] == np.inf
-    assert last["p_reach"] == 0
+    last = fitted.predict(config).iloc[1:]  # no run of C reaches 400, and no run at all 2000
+    reached = crossings[~crossings["censored"]].groupby("env_id")["threshold"].max()
+    assert reached.to_dict() == {"A": 800.0, "B": 400.0, "C": 200.0}
+    assert (last[[*QUANTILES, "law_q05"]] == np.inf).all(axis=None)
+    assert (last["p_reach"] == 0).all()
 
 
 def test_the_budget_line_goes_through_each_thresholds_best_utd() -> None:
@@ -142,6 +161,27 @@ def test_the_budget_line_goes_through_each_thresholds_best_utd() -> None:
         assert line.utd(cost.min())[0] == pytest.approx(utd[cost.argmin()], rel=0.05)
     with pytest.raises(InputError, match="two or more thresholds"):
         bs.fit_published(made_curves(), THRESHOLDS[:1]).budget_line()
+
+
+def test_a_threshold_that_one_lucky_run_reaches_is_fitted_however_its_bootstraps_fall() -> None:
+    curves = made_curves(seeds=2).query("env_id == 'A' and utd <= 2")
+    lucky = (curves["batch_size"] == 256) & (curves["learning_rate"] == 1e-3) & (curves["seed"] == 0)
+    curves["episode_return"] /= np.where(lucky, 1.0, 100.0)
+    few, many = (bs.fit_published(curves, [300.0, 450.0], seed=3, bootstraps=count) for count in (1, 20))
+    for fitted in (few, many):
+        assert np.exp(fitted.batch_size.intercept[0]) == pytest.approx(256)
+        without = np.isinf(fitted.median[:, 0, 1])  # the bootstraps that left the run out
+        assert without.any()
+        assert (np.isnan(fitted.budget_line().exponent) == without).all()
+    assert not without.all()
+
+
+def test_a_threshold_that_most_tasks_pass_before_training_has_no_part_in_the_budget_line() -> None:
+    curves = made_curves()
+    curves["episode_return"] += 150.0 * (curves["env_id"] != "C")
+    line, alone = (bs.fit_published(curves, J, bootstraps=2).budget_line() for J in ([100, 400, 800], [400, 800]))
+    assert line.exponent == pytest.approx(alone.exponent)
+    assert line.log_coefficient == pytest.approx(alone.log_coefficient)
 
 
 def test_the_published_pipeline_needs_utds_and_successes(curves: pd.DataFrame) -> None:
@@ -161,10 +201,13 @@ def raised_curves() -> pd.DataFrame:
     return curves
 
 
-@pytest.mark.parametrize("fit", [
+FITS = [
     lambda curves, levels: bs.fit_published(curves, levels, bootstraps=10),
     lambda curves, levels: fit_size_law(bs.time_to_threshold(curves, levels), bootstraps=10),
-])  # fmt: skip
+]
+
+
+@pytest.mark.parametrize("fit", FITS)
 def test_a_threshold_reached_before_training_tells_nothing_of_the_others(
     fit: Callable[[pd.DataFrame, list[float]], PublishedFit | SizeFit],
 ) -> None:
@@ -180,6 +223,18 @@ def test_a_threshold_reached_before_training_tells_nothing_of_the_others(
     assert low["q50"].iloc[1:3].between(1e3, alone["q50"].iloc[2]).all()
     with pytest.raises(InputError, match="before training; raise them"):
         fit(curves[curves["env_id"] == "A"], [50.0, 100.0])
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_rows_are_predicted_in_their_order_whatever_their_index(
+    fit: Callable[[pd.DataFrame, list[float]], PublishedFit | SizeFit],
+) -> None:
+    fitted = fit(made_curves(noise=0.2), [300.0, 600.0])
+    configs = pd.DataFrame(
+        {"env_id": ["C", "A", "C"], "utd": [1.0, 2.0, 3.0], "batch_size": 181, "learning_rate": 8e-4}
+    )
+    expected = pd.concat([fitted.predict(configs.iloc[[i]]) for i in range(3)], ignore_index=True)
+    pd.testing.assert_frame_equal(fitted.predict(configs.set_axis([5, 5, 0])), expected)
 
 
 def test_the_size_law_of_a_task_that_reaches_nothing_is_unknown() -> None:

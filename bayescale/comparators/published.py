@@ -225,12 +225,15 @@ def _rule(passages: SeedMeans, task: Int[np.ndarray, " config"], axis: str) -> R
     for g, members in enumerate(groups.values()):
         times = top[:, members]
         winners[:, g] = np.where(np.isfinite(times.min(axis=1)), value[members[times.argmin(axis=1)]], np.nan)
-    winners[0] = np.log(_mean(np.exp(winners[1:]), axis=0))
+    if np.isfinite(winners[1:]).any():
+        winners[0] = np.log(_mean(np.exp(winners[1:]), axis=0))
     first = np.array([members[0] for members in groups.values()])
     group_task, log_utd = task[first], np.log(utd[first])
     slopes, intercepts = np.zeros(len(top)), np.full((len(top), task.max() + 1), np.nan)
     for draw, won in enumerate(winners):
         known = np.isfinite(won)
+        if not known.any():
+            continue  # a bootstrap whose means never get there
         x, y = log_utd[known], won[known]
         one_hot = group_task[known, None] == np.arange(task.max() + 1)
         count = np.maximum(one_hot.sum(axis=0), 1)
