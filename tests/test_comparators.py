@@ -11,7 +11,7 @@ from scipy.optimize import isotonic_regression, least_squares
 import bayescale as bs
 from bayescale.comparators import LAWS, PublishedFit, SizeFit, fit_size_law
 from bayescale.comparators.least_squares import minimise
-from bayescale.comparators.published import _rule
+from bayescale.comparators.published import _line, _rule
 from bayescale.comparators.seed_means import SeedMeans, first_passages
 from bayescale.errors import InputError
 from bayescale.posterior import QUANTILES
@@ -94,6 +94,11 @@ def test_the_rule_of_the_fastest_settings_by_hand() -> None:
     rule = _rule(passages, np.array([0, 0, 0, 0, 1]), "batch_size")
     assert rule.slope == pytest.approx([np.log2(192 / 64), np.log2(128 / 64), 0.0])  # 192 = (128 + 256) / 2
     assert np.exp(rule.intercept) == pytest.approx(np.array([[192] * 2, [128] * 2, [256] * 2]))
+
+
+def test_a_budget_line_by_hand() -> None:
+    assert _line(np.array([1.0, 2.0, 4.0]), np.array([1.0, 4.0, 7.0])) == pytest.approx((27 / 14, -0.5))
+    assert np.isnan(_line(np.ones(1), np.ones(1))).all()
 
 
 def test_a_law_without_a_floor_is_not_that_of_the_curves() -> None:
@@ -270,6 +275,7 @@ def test_the_size_law_recovers_the_law_the_batch_rule_and_the_optimum() -> None:
     assert point["exponent_model_size"] == pytest.approx(0.6, rel=1e-3)
     rule = fitted.batch_rule()
     assert rule("A", 3.0, 3e6) == pytest.approx(600 / (3**0.4 * (1 + 3**-0.5)), rel=0.02)
+    assert rule("A", 3.0) == pytest.approx(rule("A", 3.0, 1e6))  # the geometric mean of the sizes
     utd, size = fitted.optimum("A", 0, 5e4)
     grid = np.geomspace(0.1, 100, 200_001)
     left = 5e4 - 2e4 - 5e4 * grid**-0.9
@@ -278,6 +284,24 @@ def test_the_size_law_recovers_the_law_the_batch_rule_and_the_optimum() -> None:
     assert (utd, size) == (pytest.approx(grid[best], rel=0.01), pytest.approx(sizes[best], rel=0.01))
     with pytest.raises(InputError, match="must exceed D_min"):
         fitted.optimum("A", 0, 1e4)
+
+
+def test_an_optimum_that_is_not_there_says_why() -> None:
+    table = made_crossings()
+    there, never = table.assign(threshold=600.0), table.assign(threshold=800.0, censored=True)
+    there[["env_steps_lower", "env_steps_upper"]], never["env_steps_upper"] = 0.0, np.inf
+    whole = pd.concat([there, table, never]).sort_values([*table.columns[:7], "threshold"], ignore_index=True)
+    fitted = fit_size_law(whole, bootstraps=1)
+    assert np.isfinite(fitted.optimum("A", 1, 5e4)).all()
+    with pytest.raises(InputError, match="A is above threshold 0 before training; give a higher one"):
+        fitted.optimum("A", 0, 5e4)
+    with pytest.raises(InputError, match="A does not reach threshold 2; give a lower one"):
+        fitted.optimum("A", 2, 5e4)
+    few = table.query("utd in [1, 16] and model_size in [250_000, 4_000_000]")
+    with pytest.raises(InputError, match=r"env_steps must exceed D_min = 0; got 0\. Raise it"):
+        fit_size_law(few, bootstraps=1).optimum("A", 0, 0.0)  # two values of each axis leave no floor
+    with pytest.raises(InputError, match="needs runs that vary in utd and model_size"):
+        fit_size_law(table.query("utd == 1"), bootstraps=1).optimum("A", 0, 5e4)
 
 
 def test_a_configuration_above_the_threshold_before_training_is_not_the_fastest_of_its_cell() -> None:

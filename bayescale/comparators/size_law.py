@@ -85,8 +85,8 @@ class SizeFit:
             env_steps: more than D_min.
 
         Raises:
-            InputError: the law lacks an axis, env_steps is not above D_min, or the task was above the threshold before
-                training.
+            InputError: the law lacks an axis, env_steps is not above D_min, or the task never reached the threshold or
+                was above it before training.
         """
         if set(self.law.inputs) != set(AXES):
             raise InputError("the optimum needs runs that vary in utd and model_size; give more.")
@@ -94,9 +94,12 @@ class SizeFit:
         p = {name: float(values[0, task, threshold]) for name, values in self.parameters.items()}
         if not any(p.values()):
             raise InputError(f"{env_id} is above threshold {threshold} before training; give a higher one.")
-        gap = env_steps - p.get("floor", 0.0)
+        if np.isnan(list(p.values())).any():
+            raise InputError(f"{env_id} does not reach threshold {threshold}; give a lower one.")
+        floor = p.get("floor", 0.0)
+        gap = env_steps - floor
         if gap <= 0:
-            raise InputError(f"env_steps must exceed D_min = {p['floor']:.4g}; got {env_steps:.4g}. Raise it.")
+            raise InputError(f"env_steps must exceed D_min = {floor:.4g}; got {env_steps:.4g}. Raise it.")
         alpha, beta = p["exponent_utd"], p["exponent_model_size"]
         shares = {"utd": beta / (alpha + beta), "model_size": alpha / (alpha + beta)}
         best = [
