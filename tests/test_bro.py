@@ -107,6 +107,21 @@ def test_updates_equal_their_slow_twin() -> None:
 
 
 @pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("divergence", [0.04, 0.06])
+def test_the_optimist_starts_beside_the_policy_and_grows_bolder_below_a_divergence_alone(divergence: float) -> None:
+    optimist = new_bro(MEMBERS).optimist
+    assert optimist is not None
+    observations = torch.randn(3, 16, OBSERVATION, generator=stream())
+    zero = torch.zeros(3, 16, ACTION)
+    shift = torch.atanh(optimist.propose(observations, zero, zero, zero))
+    assert shift.abs().max() < 0.1
+    optimist.propose(observations, zero, shift.abs() / math.sqrt(2 * divergence), zero)  # shift^2/(2 std^2) each
+    optimist.learn(zero)
+    optimism, weight = optimist.adjustments().T
+    assert (optimism > 1.0).tolist() == (weight < 0.25).tolist() == [divergence < 0.05] * 3
+
+
+@pytest.mark.usefixtures("doubles")
 def test_without_the_optimist_the_rest_learns_alike_but_for_its_noise() -> None:
     plain = updated([dataclasses.replace(CONFIG, optimistic=False)], updates=1)
     assert plain.optimist is None

@@ -5,11 +5,17 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import f as ratio_of_squares
 
 import bayescale as bs
 from bayescale.checks import (
     OVERALL,
+    Censored,
     Squares,
+    TaskSquares,
+    _overall,
+    _rows,
+    _shares,
     holm,
     normal_scores,
     posterior_predictive_checks,
@@ -86,6 +92,7 @@ def test_runs_that_end_unseen_more_often_than_predicted_are_flagged(posteriors):
         env_steps_upper=seen["env_steps_upper"].where(~cut, np.inf),
     )
     checked = posterior_predictive_checks(posteriors["none"], np.random.default_rng(1), late)
+    assert checked["env_id"].unique().tolist() == ["A", "B", "Odd", OVERALL]
     row = checked[(checked["env_id"] == "B") & (checked["statistic"] == "censored")].squeeze()
     assert row["value"] == pytest.approx(0.4)
     assert row["expected"] < 0.05
@@ -176,8 +183,48 @@ def test_scores_are_standard_normal_whether_times_are_seen_or_not():
 
 def test_a_design_without_twins_or_partners_is_checked_for_what_it_can_tell(posteriors):
     lone = posteriors["none"].crossings.query("env_id == 'A' and seed == 0")
-    found = set(posterior_predictive_checks(posteriors["none"], np.random.default_rng(0), lone)["statistic"])
-    assert found == {"utd", "batch_size", "censored"}
+    found = posterior_predictive_checks(posteriors["none"], np.random.default_rng(0), lone)
+    assert set(found["statistic"]) == {"utd", "batch_size", "censored"}
+    assert set(found["env_id"]) == {"A"}, "one task is not checked again as all of them"
+
+
+def test_ratios_of_a_task_and_of_all_by_hand():
+    def task(structure, *others):
+        """Numerators of one draw, and their degrees of freedom."""
+        squares = [Squares(np.array([total]), freedom) for total, freedom in others]
+        return TaskSquares({axis: Squares(np.array([a]), b) for axis, (a, b) in structure.items()}, *squares)
+
+    squares = {
+        "A": task({"utd": (6.0, 2), "batch_size": (5.0, 1)}, (8.0, 4), (9.0, 6), (10.0, 9), (4.0, 2), (3.0, 3)),
+        "B": task({"utd": (9.0, 1)}, (7.0, 1), (1.0, 2), (6.0, 3), (2.0, 1), (9.0, 1)),
+    }
+    censored = {"A": Censored(3, np.array([0, 1, 2, 3]), 10), "B": Censored(1, np.array([1, 1, 0, 0]), 5)}
+    mine = {name: value for name, value, *_ in _rows("A", squares, censored)}
+    assert mine == pytest.approx(
+        {
+            "utd": (6 / 2) / (15 / 5),
+            "batch_size": 5 / (15 / 5),
+            "scatter": (9 / 6) / (1 / 2),
+            "surface": (9 / 6) / (10 / 9),
+            "spread": (4 / 2) / (3 / 3),
+            "censored": 3 / 10,
+        }
+    )
+    found = {name: found for name, *found in _overall(squares, censored)}
+    value = {name: found[0] for name, found in found.items()}
+    assert value == pytest.approx(
+        {
+            "utd": (15 / 3) / (15 / 5),
+            "batch_size": 5 / (15 / 5),
+            "surface": (10 / 8) / (16 / 12),
+            "spread": (6 / 3) / (12 / 4),
+            "censored": 4 / 15,
+        }
+    )
+    chance = ratio_of_squares.sf(2 / 3, 3, 4)
+    assert found["spread"][2] == pytest.approx(2 * min(chance, 1 - chance))
+    assert found["censored"][1:] == pytest.approx([2 / 15, 2 * (1 + 0) / (1 + 4)])  # replicated: 1, 2, 2, 3
+    assert _shares(Censored(2, np.array([2, 2]), 5)) == (0.4, 0.4, 1.0)
 
 
 def test_model_sizes_are_configurations_of_their_own():
@@ -196,7 +243,8 @@ def test_ratio_by_hand():
     assert value == pytest.approx(6 / 2 / (8 / 4))
     assert chance == pytest.approx((1 + 2 * value / 4) ** -2)  # the survival function of F(2, 4)
     assert expected == pytest.approx(4 / 2 * (np.sqrt(2) - 1))
-    assert ratio(Squares(np.array([6.0]), 2), Squares(np.array([0.0]), 0)) is None
+    some, none = Squares(np.array([6.0]), 2), Squares(np.array([0.0]), 0)
+    assert ratio(some, none) is ratio(none, some) is None
 
 
 def test_holm_by_hand():
@@ -207,8 +255,9 @@ def test_holm_by_hand():
 
 def test_bad_arguments_are_refused(posteriors):
     posterior, rng = posteriors["none"], np.random.default_rng(0)
-    with pytest.raises(InputError, match=r"false_alarm must lie in \(0, 1\); got 1\."):
-        posterior_predictive_checks(posterior, rng, false_alarm=1)
+    for outside in (0, 1):
+        with pytest.raises(InputError, match=rf"false_alarm must lie in \(0, 1\); got {outside}\."):
+            posterior_predictive_checks(posterior, rng, false_alarm=outside)
     other = posterior.crossings.query("env_id == @posterior.tasks[0]").assign(env_id="Z")
     with pytest.raises(InputError, match=r"crossings have the task Z, which was not fitted"):
         posterior_predictive_checks(posterior, rng, other)
