@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtri
 from scipy.stats import f as ratio_of_squares
+from scipy.stats import multivariate_normal
 
 import bayescale as bs
 from bayescale.checks import (
@@ -13,8 +15,11 @@ from bayescale.checks import (
     Censored,
     Squares,
     TaskSquares,
+    _bounds,
+    _censored,
     _overall,
     _rows,
+    _run_times,
     _shares,
     holm,
     normal_scores,
@@ -27,6 +32,7 @@ from bayescale.inference import Status, sample_each
 from bayescale.models import JointModel
 from bayescale.posterior import Posterior
 from bayescale.run_times import RunTimes
+from tests.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 
 GRID = pd.DataFrame(
     itertools.product(["A", "B", "Odd"], [1.0, 2.0, 4.0, 8.0], [64, 128, 256, 512], [3e-4], [5], ["SAC"]),
@@ -236,6 +242,52 @@ def test_model_sizes_are_configurations_of_their_own():
     assert set(squares.structure) == {"utd", "model_size"}
     assert ratio(squares.structure["model_size"], squares.left)[2] < 1e-6
     assert ratio(squares.structure["utd"], squares.left)[2] > 0.01
+
+
+def test_the_censored_are_counted_and_replicated_as_long_as_runs_were_watched():
+    """Three runs whose times are all but certain; the last is above the lower threshold before training."""
+    seen = pd.DataFrame(
+        {
+            "env_steps_lower": [8e4, 9e4, 4e4, 1e5, 0.0, 2e5],
+            "env_steps_upper": [9e4, 1e5, 5e4, np.inf, 0.0, np.inf],
+            "censored": [False, False, False, True, False, True],
+        }
+    )
+    location = np.log([[[1e5, 3e5], [5e4, 1.5e5], [2.5e5, 1.9e5]]])
+    times = RunTimes(location, *(np.full_like(location, value) for value in (1e-3, 0.0, 1.0)))
+    lower, upper = _bounds(seen, times)
+    assert (lower[2, 0], upper[2, 0]) == (-np.inf, np.inf)
+    counted = _censored(seen, times, np.arange(3), np.array([0.5]), np.random.default_rng(0))
+    assert (counted.observed, counted.times) == (2, 5)
+    # later than the longest of them, 2e5, than its own end, and what nobody would have seen
+    assert (counted.replicated == 2).all()
+
+
+def test_replicated_seeds_share_their_luck():
+    seen = pd.DataFrame({"env_steps_lower": [1e5, 1e5], "env_steps_upper": np.inf, "censored": True})
+    shape = (100, 2, 1)
+    times = RunTimes(*(np.full(shape, value) for value in (np.log(1e5), 0.5, 0.0, 0.6)))  # late with a chance of 0.7
+    counted = _censored(seen, times, np.zeros(2, int), np.full(100, 0.5), np.random.default_rng(0))
+    both = multivariate_normal(cov=[[1.0, 0.5], [0.5, 1.0]]).cdf([ndtri(0.7)] * 2)
+    error = 3.3 / np.sqrt(len(counted.replicated))  # false alarm 0.1% each, at most
+    assert counted.replicated.mean() == pytest.approx(2 * 0.7, abs=error * np.sqrt(2 * 0.7 * 0.3 * 1.5))
+    assert (counted.replicated == 2).mean() == pytest.approx(both, abs=error * np.sqrt(both * (1 - both)))
+
+
+def test_every_run_has_the_times_of_its_configuration_and_thresholds():
+    posterior = prior_posterior()
+    table = posterior.crossings
+    every = table[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates().sample(frac=1, random_state=0)
+    every = every.reset_index(drop=True)
+    predicted = RunTimes(*np.random.default_rng(0).random((4, 3, len(every), 2)))
+    for thresholds in ([0, 1], [1]):
+        own = table[(table["env_id"] == TASKS[1]) & table["threshold"].isin([THRESHOLDS[k] for k in thresholds])]
+        configs, config, times = _run_times(posterior, predicted, every, own)
+        for run, first in enumerate(own[:: len(thresholds)].itertuples()):
+            row = every.index[(every == [getattr(first, name) for name in every]).all(axis=1)].item()
+            assert configs.index[config[run]] == row
+            np.testing.assert_array_equal(times.location[:, run], predicted.location[:, row, thresholds])
+            np.testing.assert_array_equal(times.p_reach[:, run], predicted.p_reach[:, row, thresholds])
 
 
 def test_ratio_by_hand():

@@ -79,6 +79,9 @@ def test_updates_against_autograd(ratio: int) -> None:
     pql = new_pql(members)
     pql.normalizer.see(3 + 2 * torch.randn(3, 50, OBSERVATION, generator=stream()))
     before = [pql.agent(i) for i in range(3)]
+    for agent in before:
+        for layer, target in zip(agent.critics, agent.target_critics, strict=True):
+            assert torch.equal(layer, target)
     noise = [stream(config.seed + 10) for config in members]
     for i in range(7):
         losses = pql.update(batch_of([config.seed + 1000 * i for config in members]), noise)
