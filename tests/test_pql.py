@@ -36,15 +36,17 @@ def tensors(pql: PQL, member: int) -> list[Tensor]:
     return [*agent.actor, *agent.critics, *agent.target_critics, agent.mean, agent.std]
 
 
-def slow_updates(agent: Agent, config: PQLConfig, updates: int) -> tuple[Layers, Layers, Layers, list[float]]:
-    """Actor, critics, targets and gradient norms of one agent after updates by autograd and torch's own optimiser."""
+def slow_updates(
+    agent: Agent, config: PQLConfig, updates: int
+) -> tuple[Layers, Layers, Layers, list[float], dict[int, float]]:
+    """Actor, critics, targets, gradient norms and last losses of one agent by autograd and torch's own optimiser."""
     generator = stream(config.seed + 10)
     actor, critics = ([layer.clone().requires_grad_() for layer in part] for part in (agent.actor, agent.critics))
     targets = [layer.clone() for layer in agent.target_critics]
     optimizers = [
         torch.optim.AdamW(layers, config.learning_rate, weight_decay=config.weight_decay) for layers in (critics, actor)
     ]
-    norms = []
+    norms, losses = [], {}
 
     def act(observation: Tensor) -> Tensor:
         return torch.tanh(slow_forward(actor, observation[None])[0])
@@ -57,6 +59,7 @@ def slow_updates(agent: Agent, config: PQLConfig, updates: int) -> tuple[Layers,
         torch.autograd.backward(loss)
         norms.append(torch.nn.utils.clip_grad_norm_(layers, config.gradient_norm).item())
         optimizer.step()
+        losses[optimizers.index(optimizer)] = loss.item()
 
     for i in range(updates):
         batch = Batch(*(column[0] for column in batch_of([config.seed + 1000 * i])))
@@ -69,13 +72,13 @@ def slow_updates(agent: Agent, config: PQLConfig, updates: int) -> tuple[Layers,
             old.copy_((1 - config.tau) * old + config.tau * new.detach())
         if (i + 1) % config.critic_actor_ratio == 0:
             descend(-q(critics, s, act(s)).amin(0).mean(), optimizers[1], actor)
-    return actor, critics, targets, norms
+    return actor, critics, targets, norms, losses
 
 
 @pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("ratio", [1, 2, 3])
 def test_updates_against_autograd(ratio: int) -> None:
-    members = [dataclasses.replace(config, critic_actor_ratio=ratio) for config in MEMBERS]
+    members = [dataclasses.replace(config, critic_actor_ratio=ratio, target_noise_bound=1.2) for config in MEMBERS]
     pql = new_pql(members)
     pql.normalizer.see(3 + 2 * torch.randn(3, 50, OBSERVATION, generator=stream()))
     before = [pql.agent(i) for i in range(3)]
@@ -85,15 +88,15 @@ def test_updates_against_autograd(ratio: int) -> None:
     noise = [stream(config.seed + 10) for config in members]
     for i in range(7):
         losses = pql.update(batch_of([config.seed + 1000 * i for config in members]), noise)
-    assert losses.critic.shape == losses.actor.shape == (3,)
     cut = []
     for i, config in enumerate(members):
         with torch.enable_grad():
-            *expected, norms = slow_updates(before[i], config, 7)
+            *expected, norms, slow_losses = slow_updates(before[i], config, 7)
         ours = pql.agent(i)
         for part, layers in zip((ours.actor, ours.critics, ours.target_critics), expected, strict=True):
             for layer, twin in zip(part, layers, strict=True):
                 torch.testing.assert_close(layer, twin.detach(), rtol=1e-6, atol=1e-9)
+        assert (losses.critic[i].item(), losses.actor[i].item()) == pytest.approx((slow_losses[0], slow_losses[1]))
         cut += [norm > config.gradient_norm for norm in norms]
     assert any(cut)
     assert not all(cut)
@@ -118,6 +121,17 @@ def test_no_member_sees_another() -> None:
             torch.testing.assert_close(ours, theirs, atol=0.0, rtol=0.0)
     assert torch.isnan(losses.critic[1])
     assert torch.isnan(tensors(spoilt, 1)[0]).any()
+
+
+def test_observations_that_are_acted_on_scale_those_that_come_and_evaluations_do_not() -> None:
+    pql, expected = new_pql(MEMBERS), new_pql(MEMBERS).normalizer
+    seen = 3 + 2 * torch.randn(3, CONFIG.num_envs, OBSERVATION, generator=stream())
+    pql.explore(seen, [stream(i) for i in range(3)])
+    pql.greedy(seen + 5)
+    expected.see(seen)
+    assert (pql.normalizer.mean > 1).any()
+    assert torch.equal(pql.normalizer.mean, expected.mean)
+    assert torch.equal(pql.normalizer.std, expected.std)
 
 
 def test_exploration_grows_from_environment_to_environment() -> None:

@@ -73,3 +73,7 @@ def test_a_chunk_of_configurations_predicts_as_each_by_itself(monkeypatch):
     assert len(together) == 22
     assert (together.drop(columns=together.columns[5:]) == alone.drop(columns=alone.columns[5:])).all(axis=None)
     np.testing.assert_allclose(together.iloc[:, 5:15].to_numpy(float), alone.iloc[:, 5:15].to_numpy(float), rtol=1e-5)
+    times = predictive.runs(posterior.model, posterior.flat_draws(), configs)
+    law = np.exp(np.quantile(times.location, [0.05, 0.5, 0.95], axis=0)).reshape(3, -1).T
+    np.testing.assert_allclose(together[["law_q05", "law_q50", "law_q95"]], law)
+    np.testing.assert_allclose(together["p_reach"], times.p_reach.mean(axis=0).ravel())
