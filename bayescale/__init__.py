@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bayescale.design import next_experiments
     from bayescale.errors import BayeScaleError, Infeasible, InputError, MissingExtra, NotConverged
     from bayescale.frontier import Frontier, frontier
+    from bayescale.leave_one_out import leave_one_out
     from bayescale.performance import performance
     from bayescale.plots import plot_frontier
     from bayescale.portfolio import Portfolio, portfolio
@@ -85,6 +86,7 @@ __all__ = [
     "fit_published",
     "fit_size_law",
     "frontier",
+    "leave_one_out",
     "load",
     "next_experiments",
     "performance",
@@ -125,6 +127,7 @@ _HOMES = {
     "design": ("next_experiments",),
     "errors": ("BayeScaleError", "Infeasible", "InputError", "MissingExtra", "NotConverged"),
     "frontier": ("Frontier", "frontier"),
+    "leave_one_out": ("leave_one_out",),
     "performance": ("performance",),
     "plots": ("plot_frontier",),
     "portfolio": ("Portfolio", "portfolio"),

@@ -20,6 +20,7 @@ from bayescale.crossings import time_to_threshold
 from bayescale.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.inference import ROUNDS, WARMUP
+from bayescale.leave_one_out import RELIABLE, leave_one_out
 from bayescale.posterior import Posterior
 from bayescale.scores import Scores, score_each, stacking_weights, summarise
 from bayescale.tasks import one_kind
@@ -81,8 +82,10 @@ def compare(
     warmup: int = WARMUP,
     report: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """One row per method: held-out scores (see `bayescale.scores.Scores`), stacking weight, seconds, and a note.
+    """One row per method: held-out scores (see `bayescale.scores.Scores`), stacking weight, LOO, seconds, and a note.
 
+    `loo` is the mean log score of the observations that were fitted, when the configuration of each is left out (see
+    `bayescale.leave_one_out`), of Bayesian methods; NaN where its weights cannot be trusted, which the note says.
     `weight` is the method's share in the mixture of the Bayesian methods that makes the held-out runs most likely; the
     mixture's own score needs other runs. A method that cannot be fitted, or cannot predict the runs held out, has NaN
     scores and says why in `note`.
@@ -122,6 +125,7 @@ def compare(
     log_scores: dict[str, Float[np.ndarray, " observation"]] = {}
     for method in methods:
         seen: list[pd.DataFrame] = []
+        alone: list[pd.DataFrame] = []
         seconds, notes = 0.0, []
         for number, held in enumerate(folds, start=1):
             if report is not None:
@@ -140,14 +144,25 @@ def compare(
                 break
             seconds += time.perf_counter() - began
             notes += _trouble(forecaster)
-        scores = Scores(0, *[np.nan] * 6)
+            alone += [leave_one_out(posterior) for posterior in _posteriors(forecaster)]
+        scores, loo = Scores(0, *[np.nan] * 6), np.nan
         if len(seen) == len(folds):
             together = pd.concat(seen)
             scores = summarise(together)
             if method in BAYESIAN:
                 log_scores[method] = together["log_score"].to_numpy()
+                loo, doubt = _loo(pd.concat(alone))
+                notes += doubt
         note = "; ".join(dict.fromkeys(notes))
-        rows.append({"method": method, "leave_out": leave_out, **scores._asdict(), "seconds": seconds, "note": note})
+        row = {
+            "method": method,
+            "leave_out": leave_out,
+            **scores._asdict(),
+            "loo": loo,
+            "seconds": seconds,
+            "note": note,
+        }
+        rows.append(row)
     weights: dict[str, float] = {}
     if log_scores:
         stacked = stacking_weights(np.column_stack(list(log_scores.values())))
@@ -198,10 +213,20 @@ def _folds(
     return [held]
 
 
+def _posteriors(forecaster: Forecaster) -> tuple[Posterior, ...]:
+    if isinstance(forecaster, NoPooling):
+        return tuple(forecaster.posteriors.values())
+    return (forecaster,) if isinstance(forecaster, Posterior) else ()
+
+
 def _trouble(forecaster: Forecaster) -> list[str]:
-    statuses: tuple[str, ...] = ()
-    if isinstance(forecaster, Posterior):
-        statuses = (forecaster.status.value,)
-    elif isinstance(forecaster, NoPooling):
-        statuses = forecaster.statuses
-    return [status for status in statuses if status.startswith("not")]
+    return [one.status.value for one in _posteriors(forecaster) if not one.status.usable]
+
+
+def _loo(configs: pd.DataFrame) -> tuple[float, list[str]]:
+    """The mean log score of all observations, each left out, or NaN and why."""
+    doubtful = int((configs["pareto_k"] > RELIABLE).sum())
+    if doubtful:
+        return np.nan, [f"no LOO: Pareto k above {RELIABLE} at {doubtful} of {len(configs)} configurations"]
+    told = configs[configs["observations"] > 0]
+    return float(np.average(told["log_score"], weights=told["observations"])), []

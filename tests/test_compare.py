@@ -1,3 +1,4 @@
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,33 @@ def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: 
         separate.predict(configs.assign(env_id="new"))
 
 
+@pytest.mark.parametrize(("worst", "loo"), [(0.69, (10 * 1.0 + 20 * 4.0) / 30), (0.71, np.nan)])
+def test_loo_weighs_observations_and_is_told_where_its_weights_can_be_trusted(
+    curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, worst: float, loo: float
+) -> None:
+    """Of no pooling it is that of all its tasks together; the other methods have none."""
+
+    class Median(Posterior):
+        def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
+            return bs.fit_size_law(self.crossings).predict(configs)
+
+    def alone(posterior: Posterior) -> pd.DataFrame:
+        (env_id,) = posterior.crossings["env_id"].unique()
+        told = {"A": (10, 1.0, 0.1), "B": (20, 4.0, worst)}[env_id]
+        nothing = (0, np.nan, 0.0)
+        return pd.DataFrame([told, nothing], columns=["observations", "log_score", "pareto_k"])
+
+    def fit(crossings: pd.DataFrame, *_: Any, **__: Any) -> Median:
+        return Median(None, {}, {}, crossings, Status.CONVERGED, {})
+
+    monkeypatch.setattr(pooling, "fit", fit)
+    monkeypatch.setattr(import_module("bayescale.compare"), "leave_one_out", alone)
+    table = bs.compare(curves, "utd-max", [500.0], methods=("no-pooling", "size-law")).set_index("method")
+    assert table["loo"].tolist() == pytest.approx([loo, np.nan], nan_ok=True)
+    doubt = "no LOO: Pareto k above 0.7 at 1 of 4 configurations" if np.isnan(loo) else ""
+    assert table["note"].tolist() == [doubt, ""]
+
+
 def test_every_method_is_listed_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -241,7 +269,8 @@ def test_every_method_is_listed_in_the_help(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_printed_table_keeps_its_columns_apart_however_bad_a_method_is():
     scores = {"coverage90": 0.5, "wis": 0.342, "male": 0.434, "log_score": -949437752909828992.0, "width90": 0.832}
+    scores["loo"] = -0.25
     table = pd.DataFrame([{"method": "size-law", "observations": 225, **scores, "weight": float("nan"), "note": ""}])
     head, row = comparison_table(table).splitlines()
-    assert row.split() == ["size-law", "225", "0.500", "0.342", "0.434", "-9.49e+17", "0.832", "nan"]
+    assert row.split() == ["size-law", "225", "0.500", "0.342", "0.434", "-9.49e+17", "-0.250", "0.832", "nan"]
     assert len(row) == len(head)

@@ -64,7 +64,7 @@ def compare(
 
 def comparison_table(table: "pd.DataFrame") -> str:
     """The scores as they are printed, a line per method."""
-    names = ("coverage90", "wis", "male", "log_score", "width90", "weight")
+    names = ("coverage90", "wis", "male", "log_score", "loo", "width90", "weight")
     lines = [f"{'method':18}{'observations':>13}" + "".join(f"{name:>11}" for name in names)]
     for row in table.to_dict("records"):
         numbers = "".join(f"{row[name]:>11.3{'f' if abs(row[name]) < LONG else 'g'}}" for name in names)

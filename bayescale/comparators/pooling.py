@@ -24,11 +24,6 @@ class NoPooling:
 
     posteriors: dict[str, Posterior]
 
-    @property
-    def statuses(self) -> tuple[str, ...]:
-        """What became of each task's sampling."""
-        return tuple(posterior.status.value for posterior in self.posteriors.values())
-
     def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
         """As `Posterior.predict`, each task from its own posterior; rows in the order of `configs`.
 
