@@ -156,4 +156,4 @@ def _weight(residual: Float[np.ndarray, "run threshold"]) -> float:
     levels = residual.shape[1]
     spread = residual.std(axis=0) if len(residual) else np.zeros(levels)
     correlation = np.corrcoef(residual.T).mean() if len(residual) > 2 and (spread > 0).all() else 1.0
-    return float(np.clip((levels * correlation) ** COMPROMISE, levels**COMPROMISE, 1.0))
+    return float(np.clip(levels * correlation, 1.0, levels) ** COMPROMISE)

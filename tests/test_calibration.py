@@ -98,6 +98,13 @@ def test_a_design_tells_the_level_and_not_what_it_never_varies(right: bs.Replica
     assert told["log_alpha"] > 0.8
 
 
+def test_a_contraction_is_of_root_mean_squares() -> None:
+    true = pd.DataFrame({"beta": np.zeros(2)})
+    draws = np.array([[-1.0, 1.0], [-7.0, 7.0]])[..., None]  # standard deviations of 1 and 7
+    told = bs.contraction(bs.Replications(true, draws, pd.Series({"beta": 10.0}), np.zeros(2), np.ones(2)))
+    assert told.loc["beta"].tolist() == pytest.approx([10.0, 5.0, 0.5])
+
+
 class MeanAndSpread:
     """The mean and log sd of normal observations: a model that compiles at once."""
 
@@ -173,7 +180,7 @@ def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> 
 def test_levels_that_are_no_probabilities_are_refused() -> None:
     true = pd.DataFrame({"beta": np.zeros(2)})
     made = bs.Replications(true, np.zeros((2, 3, 1)), true.std(), np.zeros(2), np.ones(2))
-    for levels, came in (([], "none"), ([0.5, 1.0], r"0\.5, 1"), ([90.0], "90"), ([np.nan], "nan")):
+    for levels, came in (([], "none"), ([0.5, 1.0], r"0\.5, 1"), ([0.0], "0"), ([90.0], "90"), ([np.nan], "nan")):
         message = rf"levels must be one or more probabilities in \(0, 1\); got {came}\. Correct them"
         with pytest.raises(bs.InputError, match=message):
             bs.credible_coverage(made, levels)
@@ -254,6 +261,9 @@ def test_the_standard_error_takes_a_configuration_as_one_observation() -> None:
     seen = crossings(correlation=1.0)
     error = bs.coverage(knowing(SPREAD), seen, np.random.default_rng(3), levels=[0.9])["standard_error"].iloc[0]
     assert error > np.sqrt(0.9 * 0.1 / len(seen))  # correlated thresholds say less than as many independent times
+    inside = (abs(bs.pit(knowing(SPREAD), seen, np.random.default_rng(3)) - 0.5) <= 0.45).astype(float)
+    totals = (inside - inside.mean()).groupby([seen[name] for name in ("utd", "batch_size")]).sum()
+    assert error == pytest.approx(totals.std(ddof=1) * np.sqrt(len(totals)) / len(seen))
     one = bs.coverage(knowing(SPREAD), seen.iloc[:2], np.random.default_rng(3))
     assert one["standard_error"].isna().all()
 
