@@ -5,7 +5,7 @@ runs; nothing else of those held out is seen.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,7 +85,8 @@ def compare(
     """One row per method: held-out scores (see `bayescale.scores.Scores`), stacking weight, LOO, seconds, and a note.
 
     `loo` is the mean log score of the observations that were fitted, when the configuration of each is left out (see
-    `bayescale.leave_one_out`), of Bayesian methods; NaN where its weights cannot be trusted, which the note says.
+    `bayescale.leave_one_out`), of Bayesian methods. It is that of the configurations whose weights can be trusted with
+    all of them; of how many, the note says if it is not of all.
     `weight` is the method's share in the mixture of the Bayesian methods that makes the held-out runs most likely; the
     mixture's own score needs other runs. A method that cannot be fitted, or cannot predict the runs held out, has NaN
     scores and says why in `note`.
@@ -123,9 +124,10 @@ def compare(
     run_of_row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(curves))))
     rows = []
     log_scores: dict[str, Float[np.ndarray, " observation"]] = {}
+    alone: dict[str, pd.DataFrame] = {}
     for method in methods:
         seen: list[pd.DataFrame] = []
-        alone: list[pd.DataFrame] = []
+        left_out: list[pd.DataFrame] = []
         seconds, notes = 0.0, []
         for number, held in enumerate(folds, start=1):
             if report is not None:
@@ -144,30 +146,25 @@ def compare(
                 break
             seconds += time.perf_counter() - began
             notes += _trouble(forecaster)
-            alone += [leave_one_out(posterior) for posterior in _posteriors(forecaster)]
-        scores, loo = Scores(0, *[np.nan] * 6), np.nan
+            left_out += [leave_one_out(posterior).assign(fold=number) for posterior in _posteriors(forecaster)]
+        scores = Scores(0, *[np.nan] * 6)
         if len(seen) == len(folds):
             together = pd.concat(seen)
             scores = summarise(together)
             if method in BAYESIAN:
                 log_scores[method] = together["log_score"].to_numpy()
-                loo, doubt = _loo(pd.concat(alone))
-                notes += doubt
+                alone[method] = pd.concat(left_out)
         note = "; ".join(dict.fromkeys(notes))
-        row = {
-            "method": method,
-            "leave_out": leave_out,
-            **scores._asdict(),
-            "loo": loo,
-            "seconds": seconds,
-            "note": note,
-        }
-        rows.append(row)
+        rows.append({"method": method, "leave_out": leave_out, **scores._asdict(), "seconds": seconds, "note": note})
     weights: dict[str, float] = {}
     if log_scores:
         stacked = stacking_weights(np.column_stack(list(log_scores.values())))
         weights = dict(zip(log_scores, stacked.tolist(), strict=True))
-    return pd.DataFrame(rows).assign(weight=[weights.get(row["method"], np.nan) for row in rows])
+    loo, doubt = _loo(alone)
+    for row in rows:
+        row["loo"], row["weight"] = (of.get(row["method"], np.nan) for of in (loo, weights))
+        row["note"] = "; ".join(filter(None, (row["note"], doubt if row["method"] in loo else "")))
+    return pd.DataFrame(rows)
 
 
 def _check_choice(leave_out: str, methods: Sequence[str], give_back: int) -> None:
@@ -223,10 +220,20 @@ def _trouble(forecaster: Forecaster) -> list[str]:
     return [one.status.value for one in _posteriors(forecaster) if not one.status.usable]
 
 
-def _loo(configs: pd.DataFrame) -> tuple[float, list[str]]:
-    """The mean log score of all observations, each left out, or NaN and why."""
-    doubtful = int((configs["pareto_k"] > RELIABLE).sum())
-    if doubtful:
-        return np.nan, [f"no LOO: Pareto k above {RELIABLE} at {doubtful} of {len(configs)} configurations"]
-    told = configs[configs["observations"] > 0]
-    return float(np.average(told["log_score"], weights=told["observations"])), []
+def _loo(alone: Mapping[str, pd.DataFrame]) -> tuple[dict[str, float], str]:
+    """By method, the mean log score of observations that are left out, and of how many configurations if not of all."""
+    if not alone:
+        return {}, ""
+    every = pd.concat(alone.values())
+    keys = ["fold", *setting_columns(every)]
+    trusted = (every["pareto_k"] <= RELIABLE).groupby([every[name] for name in keys]).all()
+    means = {}
+    for method, table in alone.items():
+        told = table[
+            trusted.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy(bool) & (table["observations"] > 0)
+        ]
+        weights = told["observations"].to_numpy(float)
+        means[method] = float(told["log_score"] @ weights / weights.sum()) if len(told) else np.nan
+    if trusted.all():
+        return means, ""
+    return means, f"loo is of {trusted.sum()} of {len(trusted)} configurations; at others Pareto k is above {RELIABLE}"

@@ -234,31 +234,42 @@ def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: 
         separate.predict(configs.assign(env_id="new"))
 
 
-@pytest.mark.parametrize(("worst", "loo"), [(0.69, (10 * 1.0 + 20 * 4.0) / 30), (0.71, np.nan)])
-def test_loo_weighs_observations_and_is_told_where_its_weights_can_be_trusted(
-    curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, worst: float, loo: float
+@pytest.mark.parametrize(
+    ("unsure", "loo", "note"),
+    [
+        (0.69, (2 * 10 * 1.0 + 2 * 20 * 2.0 + 2 * 20 * 8.0) / 100, ""),
+        (0.71, (2 * 10 * 1.0 + 20 * 2.0 + 2 * 20 * 8.0) / 80, "loo is of 7 of 8 configurations; at others Pareto k is"),
+        (np.nan, (2 * 10 * 1.0 + 20 * 2.0 + 2 * 20 * 8.0) / 80, "loo is of 7 of 8 configurations; at others"),
+    ],
+)
+def test_loo_is_of_the_configurations_that_all_methods_can_be_trusted_with(
+    curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, unsure: float, loo: float, note: str
 ) -> None:
-    """Of no pooling it is that of all its tasks together; the other methods have none."""
+    """UTD 1 to 8 of tasks A and B: no pooling, the tasks by themselves, may not say what task B needs at UTD 2."""
 
     class Median(Posterior):
         def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
             return bs.fit_size_law(self.crossings).predict(configs)
 
     def alone(posterior: Posterior) -> pd.DataFrame:
-        (env_id,) = posterior.crossings["env_id"].unique()
-        told = {"A": (10, 1.0, 0.1), "B": (20, 4.0, worst)}[env_id]
-        nothing = (0, np.nan, 0.0)
-        return pd.DataFrame([told, nothing], columns=["observations", "log_score", "pareto_k"])
+        table = posterior.crossings[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates()
+        own = posterior.crossings["env_id"].nunique() == 1
+        table = table.assign(observations=np.where(table["utd"] == 1, 10, 20), pareto_k=0.69)
+        table["log_score"] = table["utd"] + np.where(own, 1.0, 0.0)
+        table.loc[table["utd"] == 4, ["observations", "log_score"]] = 0, np.nan
+        table.loc[(table["utd"] == 2) & (table["env_id"] == "B"), "pareto_k"] = unsure if own else 0.0
+        return table
 
     def fit(crossings: pd.DataFrame, *_: Any, **__: Any) -> Median:
         return Median(None, {}, {}, crossings, Status.CONVERGED, {})
 
     monkeypatch.setattr(pooling, "fit", fit)
     monkeypatch.setattr(import_module("bayescale.compare"), "leave_one_out", alone)
-    table = bs.compare(curves, "utd-max", [500.0], methods=("no-pooling", "size-law")).set_index("method")
-    assert table["loo"].tolist() == pytest.approx([loo, np.nan], nan_ok=True)
-    doubt = "no LOO: Pareto k above 0.7 at 1 of 4 configurations" if np.isnan(loo) else ""
-    assert table["note"].tolist() == [doubt, ""]
+    methods = ("no-pooling", "complete-pooling", "size-law")
+    table = bs.compare(curves, "utd-max", [500.0], methods=methods).set_index("method")
+    assert table["loo"].tolist() == pytest.approx([loo + 1, loo, np.nan], nan_ok=True)
+    assert table.loc["size-law", "note"] == ""
+    assert all(said.startswith(note) and bool(said) == bool(note) for said in table["note"].iloc[:2])
 
 
 def test_every_method_is_listed_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
