@@ -11,8 +11,10 @@ from scipy.optimize import isotonic_regression, least_squares
 import bayescale as bs
 from bayescale.comparators import LAWS, PublishedFit, SizeFit, fit_size_law
 from bayescale.comparators.least_squares import minimise
+from bayescale.comparators.predictions import prediction_table, residual_levels
 from bayescale.comparators.published import _line, _rule
-from bayescale.comparators.seed_means import SeedMeans, first_passages
+from bayescale.comparators.seed_means import SeedMeans, first_passages, seed_means
+from bayescale.curves import validate_curves
 from bayescale.errors import InputError
 from bayescale.posterior import QUANTILES
 
@@ -63,6 +65,30 @@ def test_first_passage_equals_that_of_the_isotonic_regression(returns: list[int]
     reached = np.flatnonzero(isotonic_regression(values).x >= exact)
     expected = steps[reached[0]] if len(reached) else np.inf
     assert first_passages(values[None], steps, np.array([exact]))[0, 0] == expected
+
+
+def test_seeds_are_averaged_over_the_steps_that_all_of_them_have() -> None:
+    runs = [{"seed": 0, "env_steps": [0, 10, 20], "episode_return": [0, 10, 20]}]
+    runs += [{"seed": 1, "env_steps": [0, 20, 40], "episode_return": [0, 40, 80]}]
+    config = {"algorithm": "SAC", "env_id": "A", "utd": 1.0, "batch_size": 64, "learning_rate": 1e-3}
+    curves = validate_curves(pd.concat([pd.DataFrame(config | run) for run in runs]), "curves")
+    found = seed_means(curves, np.array([12.0, 25.0, 45.0]), None, np.random.default_rng(0), bootstraps=30)
+    assert found.runs.tolist() == [[20, np.inf, np.inf], [20, 20, 40]]
+    assert found.means[0, 0].tolist() == [10, 20, np.inf]  # of returns 0, 15, 30 at 0, 10, 20
+    # both, either twice; the second has returned 20 by interpolation after 10 steps, and after 20 the first has ended
+    assert {tuple(draw) for draw in found.means[1:, 0]} == {(10, 20, np.inf), (20, np.inf, np.inf)}
+
+
+def test_a_comparators_table_by_hand() -> None:
+    configs = pd.DataFrame({"env_id": ["A"], "utd": [1.0], "batch_size": [64], "learning_rate": [1e-3]})
+    noise = np.zeros((25, 3))
+    noise[:, 2] = residual_levels(np.linspace(0.0, 1.0, 101))
+    assert noise[[0, 12, 24], 2] == pytest.approx([0.02, 0.5, 0.98])
+    table = prediction_table(configs, np.array([1.0, 2.0, 3.0]), np.array([[[2.0, 1.0, 5.0]]]), noise, configs)
+    quantiles = np.log(table[list(QUANTILES)].to_numpy())
+    np.testing.assert_allclose(quantiles[:2], 2.0)  # later thresholds are not reached sooner
+    np.testing.assert_allclose(quantiles[2], 5 + np.array([0.06, 0.1, 0.26, 0.5, 0.74, 0.9, 0.94]))
+    assert np.log(table["law_q50"]).tolist() == pytest.approx([2.0, 1.0, 5.0])
 
 
 def test_the_published_pipeline_recovers_the_laws_that_made_the_curves() -> None:
