@@ -22,6 +22,7 @@ from bayescale.utility import Prices
 
 PERFORMANCE_DRAWS = 400
 AT_ONCE = 64  # configurations
+NEAREST = 1e-4  # of the way from a ceiling down to the highest threshold: below it by less is the ceiling
 FARTHEST = 20.0  # times the fitted range of returns: beyond the highest threshold by more is inf
 
 
@@ -72,30 +73,32 @@ def performance(
         raise InputError(f"{(given or ['env_steps'])[0]} must be finite and > 0; correct it.")
     draws = posterior.flat_draws(PERFORMANCE_DRAWS)
     best = ceilings(ceiling, named["env_id"], posterior.crossings)
-    grid = _returns(posterior)
-    quantiles, law = [], []
-    for first in range(0, len(configs), AT_ONCE):
-        rows = slice(first, first + AT_ONCE)
+    quantiles, law = np.empty((len(configs), len(LEVELS))), np.empty((len(configs), len(LAW_LEVELS)))
+    alike = [np.flatnonzero(best == each) for each in np.unique(best)]  # of one ceiling, and so of one grid
+    for rows in (each[first : first + AT_ONCE] for each in alike for first in range(0, len(each), AT_ONCE)):
+        grid = _returns(posterior, best[rows[0]])
         times = runs(posterior.model, draws, named.iloc[rows])
         times = at_thresholds(times, posterior.thresholds, grid, best[rows])
         within = np.log(lengths[rows])[:, None]
         reached = times.reached_by(within).mean(axis=0)
         exact = _reached(times, within, grid)
-        quantiles.append(np.stack([_where_falls(reached, grid, 1 - level) for level in LEVELS], axis=1))
-        law.append(np.quantile(exact, LAW_LEVELS, axis=0, method="nearest").T)
+        quantiles[rows] = np.stack([_where_falls(reached, grid, 1 - level) for level in LEVELS], axis=1)
+        law[rows] = np.quantile(exact, LAW_LEVELS, axis=0, method="nearest").T
     table = configs.copy()
-    table[list(QUANTILES)] = np.minimum(np.concatenate(quantiles), best[:, None])
-    table[["law_q05", "law_q50", "law_q95"]] = np.minimum(np.concatenate(law), best[:, None])
+    table[list(QUANTILES)] = np.minimum(quantiles, best[:, None])
+    table[["law_q05", "law_q50", "law_q95"]] = np.minimum(law, best[:, None])
     beyond = table["q50"] > posterior.thresholds[-1]
     return table.assign(extrapolated=posterior.extrapolated(named) | beyond.to_numpy())
 
 
-def _returns(posterior: Posterior) -> Float[np.ndarray, " return"]:
-    """Where the chance is worked out: between the thresholds evenly, and beyond ever farther apart."""
+def _returns(posterior: Posterior, ceiling: float) -> Float[np.ndarray, " return"]:
+    """Where the chance is known: between thresholds evenly, beyond ever farther apart, below a ceiling ever closer."""
     fitted = posterior.thresholds
     span = fitted[-1] - fitted[0]
     beyond = fitted[-1] + span * np.geomspace(0.02, FARTHEST, 60)
-    return np.unique([*fitted, *np.linspace(fitted[0], fitted[-1], 25), *beyond])
+    room = ceiling - fitted[-1]
+    near = ceiling - room * np.array([0, *np.geomspace(NEAREST, 1, 20)]) if 0 < room < np.inf else ()
+    return np.unique([*fitted, *np.linspace(fitted[0], fitted[-1], 25), *beyond, *near])
 
 
 def _where_falls(

@@ -123,9 +123,11 @@ def test_the_return_that_a_median_run_reaches_by_hand() -> None:
 
 
 def test_chances_are_worked_out_at_all_thresholds_and_far_beyond(posterior: Posterior) -> None:
-    grid = _returns(posterior)
+    grid = _returns(posterior, np.inf)
     assert set(LEVELS) <= set(grid)
     assert (grid[0], grid[-1]) == (300.0, 600.0 + 20.0 * 300.0)
+    assert set(_returns(posterior, TOP)) > {*grid, TOP}
+    assert (_returns(posterior, 100.0) == grid).all()
     assert (np.diff(grid) > 0).all()
 
 
@@ -184,6 +186,12 @@ def test_no_run_gets_beyond_a_ceiling_and_without_one_runs_do(posterior: Posteri
     assert bounded.loc[950.0, "p_reach"] == 0.0
     assert np.isinf(bounded.loc[950.0, quantiles].to_numpy(float)).all()
     pd.testing.assert_frame_equal(bounded.loc[LEVELS], free.loc[LEVELS])
+
+
+def test_just_below_a_ceiling_single_runs_and_the_median_run_agree(posterior: Posterior) -> None:
+    said = bs.performance(posterior, CONFIG, env_steps=1e12, ceiling=TOP).iloc[0]
+    assert TOP - 0.1 < said["law_q50"] <= said["law_q95"] <= TOP
+    assert TOP - 0.1 < said["q50"] < TOP
 
 
 def test_a_ceiling_that_is_known_sharpens_what_is_predicted_below_it(posterior: Posterior) -> None:
