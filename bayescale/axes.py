@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import groupby
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, told apart under the common kinds of colour blindness.
 BLUE, ORANGE = "#0072B2", "#D55E00"
+LINE = 64  # letters of a title that fit the width of a figure
 
 
 def own_axes(ax: Axes | None) -> Axes:
@@ -38,11 +40,25 @@ def own_axes(ax: Axes | None) -> Axes:
 def finish(ax: Axes, title: str | None = None) -> Axes:
     """The axes with their legend above them, where it covers no data, under `title`."""
     ax.spines[["top", "right"]].set_visible(False)
-    widest = max(len(label) for label in ax.get_legend_handles_labels()[1])
-    columns = 2 if widest > 20 else 3 if widest > 10 else 5
+    marks, labels = ax.get_legend_handles_labels()
+    widest = max(map(len, labels))
+    columns = 1 if widest > 40 else 2 if widest > 20 else 3 if widest > 10 else 5
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0.0}
-    plain_title = title and title.replace("$", r"\$")  # a dollar sign in a name would start a formula
-    ax.legend(title=plain_title, ncols=columns, alignment="left", frameon=False, fontsize=9, title_fontsize=9, **above)
+    title, *labels = (
+        fill(text, width).replace("$", r"\$")  # which would start a formula
+        for text, width in ((title or "", LINE), *((label, LINE - 10) for label in labels))  # beside their marks
+    )
+    ax.legend(
+        marks,
+        labels,
+        title=title or None,
+        ncols=columns,
+        alignment="left",
+        frameon=False,
+        fontsize=9,
+        title_fontsize=9,
+        **above,
+    )
     return ax
 
 

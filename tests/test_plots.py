@@ -255,9 +255,27 @@ def test_importing_the_module_loads_no_matplotlib_and_drawing_no_pyplot():
     assert done.returncode == 0, done.stderr
 
 
-def test_a_name_with_dollar_signs_is_no_formula():
-    ax = plots.plot_chain_ranks(np.ones((2, 3), int), r"$\nonsense$")
-    ax.get_figure().savefig("/dev/null", format="png")
+def test_a_name_with_dollar_signs_is_no_formula(table):
+    odd = r"$\nonsense$"
+    ranks = plots.plot_chain_ranks(np.ones((2, 3), int), odd)
+    tasks = plots.plot_frontier([Front(table, env_id=odd), Front(table, env_id="Ant-v4")])
+    for ax in (ranks, tasks):
+        ax.get_figure().savefig("/dev/null", format="png")
+
+
+def test_long_names_take_lines_and_leave_the_picture_its_width(table, crossings):
+    names = ["a" * 100, "A task whose name is a sentence of its own / and then some " * 2]
+    named = crossings.assign(env_id=crossings["env_id"].map(dict(zip(("Ant-v4", "Hopper-v4"), names, strict=True))))
+    drawn = [
+        plots.plot_frontier([Front(table, env_id=name) for name in names]),
+        plots.plot_frontier(Front(table, env_id=names[0])),
+        *(plots.plot_learning_curves(named, name) for name in names),
+    ]
+    for ax in drawn:
+        figure = ax.get_figure()
+        figure.savefig("/dev/null", format="png")  # warns where nothing is left of the axes
+        assert ax.get_position().width > 0.75  # of 0.88
+        assert ax.get_legend().get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_errors_name_the_argument_and_the_remedy(table, crossings, monkeypatch):
