@@ -144,7 +144,9 @@ def critic_parameters(posterior: Posterior, env_id: str, model_size: int | None 
     """
     size = posterior.model_size(env_id) if model_size is None else model_size
     if size is None:
-        raise InputError("the fitted runs have no model_size, which flops need; give model_size= (critic parameters).")
+        raise InputError(
+            "the fitted runs have no model_size, which flops need; give the critic parameters as model_size."
+        )
     if size <= 0:
         raise InputError(f"model_size must be > 0; got {size}. Give the number of critic parameters.")
     return int(size)

@@ -63,6 +63,11 @@ class Status(Enum):
         """Whether the draws may be used without further ado."""
         return self in (Status.CONVERGED, Status.APPROXIMATE)
 
+    @property
+    def limits(self) -> tuple[float, int]:
+        """The largest R-hat and the fewest effective draws of a chain that the draws are held to."""
+        return (FAST_R_HAT, FAST_ESS_PER_CHAIN) if self is Status.APPROXIMATE else (MAX_R_HAT, MIN_ESS_PER_CHAIN)
+
 
 @dataclass(frozen=True)
 class Draws:

@@ -208,21 +208,24 @@ def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, ax: Axes | Non
     return finish(ax)
 
 
-def plot_diagnostics(diagnostics: pd.DataFrame, ax: Axes | None = None, min_ess: float = MIN_ESS) -> Axes:
+def plot_diagnostics(
+    diagnostics: pd.DataFrame, ax: Axes | None = None, min_ess: float = MIN_ESS, max_r_hat: float = MAX_R_HAT
+) -> Axes:
     """Axes with a point per parameter: its smaller effective sample size against its R-hat; the worst are named.
 
     Args:
         diagnostics: `Posterior.diagnostics()`: indexed by parameter; columns r_hat, ess_bulk, ess_tail.
         ax: where to draw; None makes a figure.
         min_ess: the least effective sample size that will do, in draws.
+        max_r_hat: the largest R-hat that will do.
     """
     ax = own_axes(ax)
     ess, r_hat = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1), diagnostics["r_hat"]
-    outside = (r_hat > MAX_R_HAT) | (ess < min_ess)
+    outside = (r_hat > max_r_hat) | (ess < min_ess)
     for group, colour, label in ((~outside, BLUE, "within the limits"), (outside, ORANGE, "outside the limits")):
         if group.any():
             ax.plot(ess[group], r_hat[group], "o", color=colour, markersize=4, alpha=0.6, label=label)
-    ax.axhline(MAX_R_HAT, color="0.4", linestyle=":", label=f"limits: R-hat {MAX_R_HAT}, ESS {min_ess}")
+    ax.axhline(max_r_hat, color="0.4", linestyle=":", label=f"limits: R-hat {max_r_hat}, ESS {min_ess}")
     ax.axvline(min_ess, color="0.4", linestyle=":")
     for worst in {int(r_hat.argmax()), int(ess.argmin())}:
         point = (ess.iloc[worst], r_hat.iloc[worst])

@@ -24,7 +24,6 @@ from bayescale.crossings import NORMALISED_RANGE
 from bayescale.curves import ReturnScale, read_return_scale, run_columns
 from bayescale.errors import InputError, MissingExtra
 from bayescale.frontier import critic_parameters, frontier
-from bayescale.inference import MIN_ESS_PER_CHAIN
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.outputs import written
 from bayescale.posterior import Posterior
@@ -134,6 +133,7 @@ def report(
         exponents=_exponents(diagnostics, priors),
         priors=priors,
         sized="model_size" in posterior.model.varying,
+        over_utd="utd" in posterior.model.varying,
         inside=checked[["inside50", "inside90"]].mean(),
         exact=coverage(posterior, posterior.crossings, np.random.default_rng(0), (0.5, 0.9))["coverage"],
         checks=_law_checks(posterior, tasks),
@@ -161,21 +161,22 @@ def _section(
     headline = float(often.max()) if len(often) else thresholds[0]
     utd = _utd_grid(rows["utd"])
     shown = sorted({thresholds[i] for i in np.linspace(0, len(thresholds) - 1, LEVELS_SHOWN).round().astype(int)})
-    fronts = [frontier(posterior, env_id, threshold, utd, model_size) for threshold in shown]
     table = frontier(posterior, env_id, headline, utd, model_size).table()
     rows = rows.assign(near_optimum=_near_optimum(rows, table))
     drawn = rows
     if "model_size" in posterior.model.varying:  # the pictures are of one size
         distance = abs(np.log(rows["model_size"] / critic_parameters(posterior, env_id, model_size)))
         drawn = rows[distance == distance.min()]
-    path = budget_path(posterior, env_id, prices, model_size).table()
-    pictures = {
-        "learning_curves": _svg(plots.plot_learning_curves(drawn[drawn["near_optimum"]], env_id, curves)),
-        "data": _svg(plots.plot_data(table, drawn, headline)),
-        **{name: _svg(plots.plot_rule(table, name, drawn)) for name in RULES if drawn[name].nunique() > 1},
-        "frontier": _svg(plots.plot_frontier(fronts)),
-        "budget_path": _svg(plots.plot_budget_path(path, drawn)),
-    }
+    pictures = {"learning_curves": _svg(plots.plot_learning_curves(drawn[drawn["near_optimum"]], env_id, curves))}
+    if "utd" in posterior.model.varying:  # a fit of one UTD tells nothing of others
+        fronts = [frontier(posterior, env_id, threshold, utd, model_size) for threshold in shown]
+        path = budget_path(posterior, env_id, prices, model_size).table()
+        pictures |= {
+            "data": _svg(plots.plot_data(table, drawn, headline)),
+            **{name: _svg(plots.plot_rule(table, name, drawn)) for name in RULES if drawn[name].nunique() > 1},
+            "frontier": _svg(plots.plot_frontier(fronts)),
+            "budget_path": _svg(plots.plot_budget_path(path, drawn)),
+        }
     choices = allocations(posterior, env_id, sorted({*shown, headline}), prices, model_size)
     return Section(env_id, rows, levels, choices, headline, pictures)
 
@@ -228,16 +229,18 @@ def _exponents(diagnostics: pd.DataFrame, priors: dict[str, dict[str, Any]]) -> 
     """By exponent: its posterior mean and sd, its prior sd, and the share of the prior's width that is left."""
     rows = diagnostics.loc[[name for name in EXPONENTS if name in diagnostics.index], ["mean", "sd"]]
     prior = pd.Series({name: priors[name]["scale"] for name in rows.index}, dtype=float)
-    return rows.assign(meaning=pd.Series(EXPONENTS), prior_sd=prior, left=rows["sd"] / prior)
+    return rows.assign(meaning=rows.index.map(EXPONENTS), prior_sd=prior, left=rows["sd"] / prior)
 
 
 def _diagnostic_pictures(posterior: Posterior, diagnostics: pd.DataFrame) -> dict[str, str]:
     """Convergence of all parameters, then rank plots of those with the largest R-hat and the fewest draws."""
     fewest = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1).idxmin()
-    min_ess = MIN_ESS_PER_CHAIN * len(next(iter(posterior.draws.values())))
+    max_r_hat, per_chain = posterior.status.limits
+    min_ess = per_chain * len(next(iter(posterior.draws.values())))
     worst = dict.fromkeys((str(diagnostics["r_hat"].idxmax()), str(fewest)))
     ranks = {name: _svg(plots.plot_chain_ranks(_rank_counts(posterior, name), name)) for name in worst}
-    return {"convergence": _svg(plots.plot_diagnostics(diagnostics, min_ess=min_ess)), **ranks}
+    convergence = plots.plot_diagnostics(diagnostics, min_ess=min_ess, max_r_hat=max_r_hat)
+    return {"convergence": _svg(convergence), **ranks}
 
 
 def _rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"]:

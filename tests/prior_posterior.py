@@ -31,10 +31,10 @@ def sweep():
     return frame.assign(algorithm="SAC", model_size=150_000)
 
 
-def prior_posterior():
-    """Two chains of forty draws."""
-    crossings = sweep()
+def prior_posterior(crossings=None, status=Status.CONVERGED):
+    """Two chains of forty draws; by default of the sweep."""
+    crossings = sweep() if crossings is None else crossings
     model = JointModel.for_crossings(crossings)
     prior = Predictive(model.sites, num_samples=80)(jax.random.PRNGKey(3))
     sites = {name: np.asarray(values).reshape(2, 40, *values.shape[1:]) for name, values in prior.items()}
-    return Posterior.from_draws(model, Draws(sites, {}, diagnose(sites), Status.CONVERGED), crossings, seed=7)
+    return Posterior.from_draws(model, Draws(sites, {}, diagnose(sites), status), crossings, seed=7)

@@ -177,6 +177,34 @@ def test_an_unconverged_posterior_is_marked(page, poor_page):
     assert warning in Elements(poor_page).text
 
 
+def test_a_sweep_of_one_utd_gets_no_picture_and_no_exponent_over_utd(posterior, tmp_path, monkeypatch):
+    one = prior_posterior(sweep().query("utd == 4").reset_index(drop=True))
+    checks = MODULE._law_checks(posterior, TASKS)
+    monkeypatch.setattr(MODULE, "_law_checks", lambda *_: checks)  # those of draws of a prior divide by zero
+    page = Elements(report(one, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "nan" not in page.text.split()
+    assert "driven by" not in page.text
+    assert "It has one UTD, and tells nothing of others." in page.text
+    captions = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert [caption[:8] for caption in captions[:2]] == ["Runs who", "Runs who"]  # a picture for each task
+    assert not any("outside the sweep" in caption for caption in captions)
+
+
+def test_a_fast_fit_is_held_to_its_own_limits_in_words_and_picture(tmp_path, monkeypatch):
+    held = {}
+
+    def drawn(diagnostics, **limits):
+        held.update(limits)
+        return plot(diagnostics, **limits)
+
+    plot = MODULE.plots.plot_diagnostics
+    monkeypatch.setattr(MODULE.plots, "plot_diagnostics", drawn)
+    fast = prior_posterior(status=Status.APPROXIMATE)
+    page = Elements(report(fast, tmp_path / "page.html", env_ids=TASKS[:1]).read_text(encoding="utf-8"))
+    assert "The draws are approximate, by short chains: R-hat at most 1.05" in page.text
+    assert held == {"min_ess": 2 * 25, "max_r_hat": 1.05}
+
+
 def test_equal_numbers_give_equal_drawings(page, poor_page):
     """The two fits differ in what runs reached: not in the draws, so not in the frontier nor in the diagnostics."""
     drawings, poor = (re.findall(r'<img src="(.*?)"', text) for text in (page, poor_page))
@@ -204,7 +232,7 @@ def test_errors_name_the_argument_and_the_remedy(posterior, curves, tmp_path, mo
         with pytest.raises(InputError, match="curves hold no run of the fit; give the learning curves"):
             report(posterior, tmp_path / "page.html", wrong)
     bare = dataclasses.replace(posterior, crossings=posterior.crossings.drop(columns="model_size"))
-    with pytest.raises(InputError, match="give model_size="):
+    with pytest.raises(InputError, match="give the critic parameters as model_size"):
         report(bare, tmp_path / "page.html")
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtra, match=r"'jinja2'; install it with: pip install 'bayescale\[report\]'"):
