@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from bayescale.tables import Column, Table, check_columns
+from bayescale.tables import Column, Table, check_columns, columns_from_index
 
 CONFIG = ("env_id", "utd", "batch_size", "learning_rate")
 SIZED = (*CONFIG, "model_size")
@@ -24,11 +24,13 @@ def setting_columns(table: pd.DataFrame) -> list[str]:
 def checked_configs(configs: pd.DataFrame, *further: Column) -> pd.DataFrame:
     """The configurations, if each has a task, settings that are finite and > 0 and what `further` asks for.
 
+    Named levels of their index become columns.
+
     Raises:
         InputError: naming the column, the rows and the remedy.
     """
     check_columns(Table(configs, "the table of configurations"), (*CONFIG_COLUMNS, *further))
-    return configs
+    return columns_from_index(configs)
 
 
 def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:

@@ -93,6 +93,8 @@ def next_experiments(
         raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
     if n < 1:
         raise InputError(f"n must be at least 1; got {n}. Raise it.")
+    if seed < 0:
+        raise InputError(f"seed must be at least 0; got {seed}. Raise it.")
     tasks = [env_id] if env_id is not None else list(checked["env_id"].unique())
     fresh = sorted({*tasks, *checked["env_id"]} - set(posterior.tasks))
     if len(fresh) > 1:

@@ -107,7 +107,7 @@ def _read_parquet(path: Path) -> Table:
         frame = pd.read_parquet(path, engine="pyarrow")
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} is a damaged Parquet file ({_reason(error)}). Write or copy it again.") from None
-    return Table(_columns_from_index(frame).reset_index(drop=True), str(path))
+    return Table(columns_from_index(frame).reset_index(drop=True), str(path))
 
 
 def _read_csv(path: Path, text_columns: Sequence[str]) -> Table:
@@ -115,8 +115,9 @@ def _read_csv(path: Path, text_columns: Sequence[str]) -> Table:
     try:
         header = pd.read_csv(path, compression=compression, encoding="utf-8-sig", header=None, nrows=1, dtype=str)
         names = header.iloc[0].dropna().str.strip()
-        if len(names) == 1 and ";" in names.iloc[0]:
-            raise InputError(f"{path} is separated by semicolons. Write it with commas, and numbers with points.")
+        for separator, separators in ((";", "semicolons"), ("\t", "tabs")):
+            if len(names) == 1 and separator in names.iloc[0]:
+                raise InputError(f"{path} is separated by {separators}. Write it with commas, and numbers with points.")
         if names.duplicated().any():
             repeated = names[names.duplicated()].iloc[0]
             raise InputError(f"{path} has the column '{repeated}' twice. Keep one of them.")
@@ -156,7 +157,8 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _columns_from_index(frame: pd.DataFrame) -> pd.DataFrame:
+def columns_from_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the named levels of its index as columns."""
     named = [name for name in frame.index.names if name is not None and name not in frame.columns]
     return frame.reset_index(level=named) if named else frame
 
@@ -167,7 +169,7 @@ def check_columns(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     Raises:
         InputError: naming the source, the column, the rows and the remedy, for the first column that is not as told.
     """
-    frame = _columns_from_index(table.frame)
+    frame = columns_from_index(table.frame)
     table = Table(frame, table.source, table.place)
     if frame.columns.nlevels > 1:
         raise InputError(f"{table.source} has column names of several levels. Give each column one name.")

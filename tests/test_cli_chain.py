@@ -1,5 +1,6 @@
 """The commands from a fit to a report, on small simulated curves."""
 
+import dataclasses
 import inspect
 import json
 import re
@@ -105,6 +106,30 @@ def test_frontier_writes_a_row_per_utd(fit_file: Path, tmp_path: Path) -> None:
         assert (table[f"{name}_q05"] < table[f"{name}_q50"]).all()
         assert (table[f"{name}_q50"] < table[f"{name}_q95"]).all()
     assert table["env_steps_q50"].is_monotonic_decreasing
+
+
+def test_settings_that_all_runs_share_get_a_note_where_others_are_asked_about(
+    fit_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted = bs.load(fit_file)
+    one = dataclasses.replace(
+        fitted,
+        crossings=fitted.crossings.assign(utd=2.0),
+        model=dataclasses.replace(fitted.model, varying=("batch_size", "learning_rate")),
+    )
+    monkeypatch.setattr("bayescale.load", lambda _: one)
+    configs, out = tmp_path / "configs.csv", tmp_path / "out.csv"
+    at = ["--at", str(configs), "--out", str(out)]
+    note = "note: all fitted runs have utd 2; what is said of other values is what holds at 2.\n"
+    for utd in (2.0, 4.0):
+        table = pd.DataFrame({"env_id": ["Ant-v4"], "utd": utd, "batch_size": 256, "learning_rate": 3e-4})
+        table.to_csv(configs, index=False)
+        for command in (["predict", *at], ["performance", *at, "--env-steps", "1e5"]):
+            assert cli.main([command[0], "f.nc", *command[1:]]) == 0
+            assert capsys.readouterr().err == (note if utd == 4 else "")
+    options = ["--env", "Ant-v4", "--threshold", "500", "--out", str(out)]
+    assert cli.main(["frontier", "f.nc", *options]) == 0
+    assert note in capsys.readouterr().err
 
 
 def test_frontier_says_where_the_best_setting_lies_outside_the_sweep(

@@ -52,6 +52,14 @@ def test_a_table_without_a_column_or_with_two_rows_of_names_is_refused() -> None
         checked_configs(nested)
 
 
+def test_a_named_index_is_columns(posterior: bs.Posterior) -> None:
+    configs = pd.DataFrame({"env_id": ["Hopper"], "utd": [2.0], "batch_size": [256], "learning_rate": [3e-4]})
+    configs = configs.assign(model_size=100_000)
+    at = configs.set_index(["env_id", "utd"])
+    pd.testing.assert_frame_equal(posterior.predict(at), posterior.predict(configs), check_like=True)
+    assert list(at.columns) == ["batch_size", "learning_rate", "model_size"]
+
+
 def test_decimals_are_numbers() -> None:
     checked_configs(CONFIG.assign(utd=[Decimal("0.5"), Decimal(2)]))
     with pytest.raises(bs.InputError, match="utd must be > 0; got -2"):

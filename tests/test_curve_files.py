@@ -79,11 +79,13 @@ def test_rows_that_do_not_fit_the_header(tmp_path):
     fails("episode_return must be filled in; got nan at line 4", path)
 
 
-@pytest.mark.parametrize("decimal", [",", "."])
-def test_a_table_separated_by_semicolons(tmp_path, decimal):
+@pytest.mark.parametrize(
+    ("separator", "decimal", "said"), [(";", ",", "semicolons"), (";", ".", "semicolons"), ("\t", ".", "tabs")]
+)
+def test_a_table_separated_by_semicolons_or_tabs(tmp_path, separator, decimal, said):
     path = tmp_path / "windows.csv"
-    table().to_csv(path, index=False, sep=";", decimal=decimal, encoding="utf-8-sig")
-    fails(f"{path} is separated by semicolons. Write it with commas, and numbers with points.", path)
+    table().to_csv(path, index=False, sep=separator, decimal=decimal, encoding="utf-8-sig")
+    fails(f"{path} is separated by {said}. Write it with commas, and numbers with points.", path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])

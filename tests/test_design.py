@@ -238,6 +238,7 @@ def test_one_task_without_runs_can_be_planned_for_and_two_cannot() -> None:
         (candidates(), {"budget": -1.0}, "budget must be finite and > 0; got -1.0"),
         (candidates(), {"budget": np.nan}, "budget must be finite and > 0; got nan"),
         (candidates(), {"n": 0}, "n must be at least 1; got 0"),
+        (candidates(), {"seed": -1}, "seed must be at least 0; got -1"),
         (candidates(), {"model_size": 0}, "model_size must be > 0; got 0"),
     ],
 )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bayescale.tables import Column
 
 
+ROUNDING = 1e-9  # share by which a setting may miss the one that was fitted
+
+
 def read_candidates(path: Path) -> "pd.DataFrame":
     """The candidate runs of a file, checked, one row each."""
     from bayescale.design import CANDIDATE_COLUMNS
@@ -74,6 +77,20 @@ def note_new_tasks(posterior: "Posterior", env_ids: Iterable[str]) -> None:
     for env_id in env_ids:
         if env_id not in posterior.tasks:
             print(f"note: no run of {env_id} was fitted; this is the prediction for a new task.", file=sys.stderr)
+
+
+def note_shared_settings(posterior: "Posterior", configs: "pd.DataFrame") -> None:
+    """A fit tells nothing of a setting that its runs share, so standard error says where configurations have others."""
+    from bayescale.configs import SIZED
+
+    fitted = posterior.crossings
+    for axis in (name for name in SIZED[1:] if name in configs and name in fitted):
+        if axis not in posterior.model.varying and (abs(configs[axis] / fitted[axis].iloc[0] - 1) > ROUNDING).any():
+            shared = f"{fitted[axis].iloc[0]:g}"
+            print(
+                f"note: all fitted runs have {axis} {shared}; what is said of other values is what holds at {shared}.",
+                file=sys.stderr,
+            )
 
 
 def write_csv(table: "pd.DataFrame", path: Path) -> None:

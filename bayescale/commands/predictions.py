@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from bayescale.commands.files import load_posterior, note_new_tasks, read_configs, write_csv
+from bayescale.commands.files import (
+    load_posterior,
+    note_new_tasks,
+    note_shared_settings,
+    read_configs,
+    write_csv,
+)
 from bayescale.commands.options import (
     CeilingOption,
     EnvStepPrice,
@@ -37,6 +43,7 @@ def predict(
     configs = read_configs(at)
     posterior = load_posterior(fit)
     note_new_tasks(posterior, posterior.named(configs)["env_id"].unique())
+    note_shared_settings(posterior, configs)
     write_csv(posterior.predict(configs, parse_thresholds(thresholds), parse_ceiling(ceiling)), out)
 
 
@@ -67,6 +74,7 @@ def performance(
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit)
     note_new_tasks(posterior, posterior.named(configs)["env_id"].unique())
+    note_shared_settings(posterior, configs)
     write_csv(bs.performance(posterior, configs, env_steps, budget, prices, parse_ceiling(ceiling)), out)
 
 
@@ -89,6 +97,7 @@ def frontier(
     posterior = load_posterior(fit, env)
     table = bs.frontier(posterior, env, threshold, grid, model_size).table()
     write_csv(table, out)
+    note_shared_settings(posterior, table)
     for axis in ("batch_size", "learning_rate"):
         best, swept = table[f"{axis}_q50"], own_rows(posterior, env)[axis]
         outside = int((~best.between(swept.min(), swept.max())).sum())
