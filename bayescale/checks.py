@@ -14,7 +14,7 @@ scale that all m_c share cancels.
   they leave.
 - `scatter`: the m_c around straight lines, over those of the other tasks.
 - `surface`: the m_c around straight lines, over what seeds and the fitted misfit explain.
-- `spread`: seeds around their m_c at the UTDs above the median over those below, either way.
+- `spread`: seeds around their m_c at the UTDs above the median over those at and below it, either way.
 - `censored`: the share of times never observed, either way, against simulated ones.
 
 The surface was fitted to the same runs: right models are flagged less often than stated.

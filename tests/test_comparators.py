@@ -310,6 +310,9 @@ def test_the_size_law_recovers_the_law_the_batch_rule_and_the_optimum() -> None:
     assert (utd, size) == (pytest.approx(grid[best], rel=0.01), pytest.approx(sizes[best], rel=0.01))
     with pytest.raises(InputError, match="must exceed D_min"):
         fitted.optimum("A", 0, 1e4)
+    for of_new_task in (lambda: fitted.optimum("C", 0, 5e4), lambda: rule("C", 2.0)):
+        with pytest.raises(InputError, match=r"C was not fitted; name one of A"):
+            of_new_task()
 
 
 def test_an_optimum_that_is_not_there_says_why() -> None:

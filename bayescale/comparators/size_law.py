@@ -85,12 +85,12 @@ class SizeFit:
             env_steps: more than D_min.
 
         Raises:
-            InputError: the law lacks an axis, env_steps is not above D_min, or the task never reached the threshold or
-                was above it before training.
+            InputError: the law lacks an axis, env_steps is not above D_min, or the task was not fitted, never reached
+                the threshold or was above it before training.
         """
         if set(self.law.inputs) != set(AXES):
             raise InputError("the optimum needs runs that vary in utd and model_size; give more.")
-        task = self.env_ids.index(env_id)
+        task = _task_number(self.env_ids, env_id)
         p = {name: float(values[0, task, threshold]) for name, values in self.parameters.items()}
         if not any(p.values()):
             raise InputError(f"{env_id} is above threshold {threshold} before training; give a higher one.")
@@ -124,10 +124,20 @@ class BatchRule:
     model_size_ref: float
 
     def __call__(self, env_id: str, utd: float, model_size: float | None = None) -> float:
-        """The batch size at a UTD and model size; None: the fitted runs' (geometric) mean size."""
+        """The batch size at a UTD and model size; None: the fitted runs' (geometric) mean size.
+
+        Raises:
+            InputError: a task that was not fitted.
+        """
         relative = 1.0 if model_size is None else model_size / self.model_size_ref
         capacity = 1 + self.size_term * relative**-self.exponent_size
-        return float(self.coefficient[self.env_ids.index(env_id)] / (utd**self.exponent_utd * capacity))
+        return float(self.coefficient[_task_number(self.env_ids, env_id)] / (utd**self.exponent_utd * capacity))
+
+
+def _task_number(env_ids: tuple[str, ...], env_id: str) -> int:
+    if env_id not in env_ids:
+        raise InputError(f"{env_id} was not fitted; name one of {', '.join(env_ids)}.")
+    return env_ids.index(env_id)
 
 
 def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTSTRAPS) -> SizeFit:
