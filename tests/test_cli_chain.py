@@ -114,15 +114,17 @@ def test_settings_that_all_runs_share_get_a_note_where_others_are_asked_about(
     fitted = bs.load(fit_file)
     one = dataclasses.replace(
         fitted,
-        crossings=fitted.crossings.assign(utd=2.0),
+        crossings=fitted.crossings.assign(utd=np.where(fitted.crossings["env_id"] == "Ant-v4", 2.0, 3.0)),
         model=dataclasses.replace(fitted.model, varying=("batch_size", "learning_rate")),
     )
     monkeypatch.setattr("bayescale.load", lambda _: one)
     configs, out = tmp_path / "configs.csv", tmp_path / "out.csv"
     at = ["--at", str(configs), "--out", str(out)]
-    note = "note: all fitted runs have utd 2; what is said of other values is what holds at 2.\n"
+    note = "note: all fitted runs for Ant-v4 have utd 2; what is said of other values is what holds at 2.\n"
     for utd in (2.0, 4.0):
-        table = pd.DataFrame({"env_id": ["Ant-v4"], "utd": utd, "batch_size": 256, "learning_rate": 3e-4})
+        table = pd.DataFrame(
+            {"env_id": ["Ant-v4", "Hopper-v4"], "utd": [utd, 3], "batch_size": 256, "learning_rate": 3e-4}
+        )
         table.to_csv(configs, index=False)
         for command in (["predict", *at], ["performance", *at, "--env-steps", "1e5"]):
             assert cli.main([command[0], "f.nc", *command[1:]]) == 0

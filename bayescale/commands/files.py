@@ -80,15 +80,20 @@ def note_new_tasks(posterior: "Posterior", env_ids: Iterable[str]) -> None:
 
 
 def note_shared_settings(posterior: "Posterior", configs: "pd.DataFrame") -> None:
-    """A fit tells nothing of a setting that its runs share, so standard error says where configurations have others."""
+    """A fit tells nothing of a setting that a task's runs share; standard error says where others are asked about."""
     from bayescale.configs import SIZED
 
-    fitted = posterior.crossings
-    for axis in (name for name in SIZED[1:] if name in configs and name in fitted):
-        if axis not in posterior.model.varying and (abs(configs[axis] / fitted[axis].iloc[0] - 1) > ROUNDING).any():
-            shared = f"{fitted[axis].iloc[0]:g}"
+    shared_axes = [name for name in SIZED[1:] if name in posterior.crossings and name not in posterior.model.varying]
+    for axis in (name for name in shared_axes if name in configs):
+        asked_of: dict[float, list[str]] = {}
+        for env_id, values in configs[axis].groupby(configs["env_id"], sort=False):
+            own = posterior.of_task(str(env_id))[axis].unique()
+            if len(own) == 1 and (abs(values / own[0] - 1) > ROUNDING).any():
+                asked_of.setdefault(float(own[0]), []).append(str(env_id))
+        for shared, env_ids in asked_of.items():
             print(
-                f"note: all fitted runs have {axis} {shared}; what is said of other values is what holds at {shared}.",
+                f"note: all fitted runs for {', '.join(env_ids)} have {axis} {shared:g}; what is said of other values "
+                f"is what holds at {shared:g}.",
                 file=sys.stderr,
             )
 

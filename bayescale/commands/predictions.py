@@ -43,7 +43,7 @@ def predict(
     configs = read_configs(at)
     posterior = load_posterior(fit)
     note_new_tasks(posterior, posterior.named(configs)["env_id"].unique())
-    note_shared_settings(posterior, configs)
+    note_shared_settings(posterior, posterior.named(configs))
     write_csv(posterior.predict(configs, parse_thresholds(thresholds), parse_ceiling(ceiling)), out)
 
 
@@ -74,7 +74,7 @@ def performance(
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit)
     note_new_tasks(posterior, posterior.named(configs)["env_id"].unique())
-    note_shared_settings(posterior, configs)
+    note_shared_settings(posterior, posterior.named(configs))
     write_csv(bs.performance(posterior, configs, env_steps, budget, prices, parse_ceiling(ceiling)), out)
 
 
@@ -97,7 +97,7 @@ def frontier(
     posterior = load_posterior(fit, env)
     table = bs.frontier(posterior, env, threshold, grid, model_size).table()
     write_csv(table, out)
-    note_shared_settings(posterior, table)
+    note_shared_settings(posterior, table.assign(env_id=env))
     for axis in ("batch_size", "learning_rate"):
         best, swept = table[f"{axis}_q50"], own_rows(posterior, env)[axis]
         outside = int((~best.between(swept.min(), swept.max())).sum())
