@@ -21,7 +21,7 @@ from bayescale.posterior import Posterior
 from bayescale.predictive import predict, runs
 from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step, own_rows, swept_settings, swept_sizes, swept_utds
-from bayescale.utility import Prices, Risk, parse_risk
+from bayescale.utility import Prices, Risk, parse_risk, require_budget
 
 ALLOCATION_DRAWS = 400
 DEFAULT_PRICES = Prices()
@@ -147,8 +147,8 @@ def allocate(
     """
     if budget is None and threshold is None:
         raise InputError("allocate needs a budget or a threshold; give at least one.")
-    if budget is not None and not 0 < budget < np.inf:
-        raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
+    if budget is not None:
+        require_budget(budget)
     measure = parse_risk(risk)
     wanted = [posterior.threshold_number(threshold)] if threshold is not None else range(len(posterior.thresholds))
     return _choose(_outcomes(posterior, env_id, model_size, measure), wanted, prices, measure, budget)

@@ -21,7 +21,7 @@ def arviz() -> ModuleType:
 def inference_data(groups: Mapping[str, Any]) -> Any:
     """The groups' datasets as the InferenceData (ArviZ before 1.0) or DataTree (from 1.0) that ArviZ reads."""
     az = arviz()
-    if int(az.__version__.partition(".")[0]) < 1:
+    if _before_1(az):
         return az.InferenceData(**groups)
     import xarray as xr
 
@@ -38,9 +38,13 @@ def smoothed_weights(log_ratios: Float[np.ndarray, "*rest draw"]) -> tuple[np.nd
         log_ratios: of the density that is wanted to that of the draws, up to a constant.
     """
     az = arviz()
-    if int(az.__version__.partition(".")[0]) < 1:
+    if _before_1(az):
         logs, pareto_k = az.psislw(log_ratios)
     else:
         stats = import_module("arviz_stats.base").array_stats  # comes with ArviZ 1.x
         logs, pareto_k = stats.psislw(-log_ratios)  # it takes log likelihoods, of what is left out
     return np.exp(logs), np.asarray(pareto_k)
+
+
+def _before_1(az: ModuleType) -> bool:
+    return int(az.__version__.partition(".")[0]) < 1

@@ -26,7 +26,7 @@ from bayescale.posterior import Posterior
 from bayescale.predictive import runs
 from bayescale.settings import flops_per_step, swept_settings, with_model_sizes
 from bayescale.tables import Column, Table, check_columns
-from bayescale.utility import Prices
+from bayescale.utility import Prices, require_budget
 
 DESIGN_DRAWS = 600  # time and memory grow with its square
 ROUNDING = 1e-9  # by which a sum of costs may miss the budget that it was meant to fill
@@ -89,8 +89,7 @@ def next_experiments(
     """
     table = check_columns(Table(candidates, "candidates"), CANDIDATE_COLUMNS).reset_index(drop=True)
     checked = posterior.named(table)
-    if not 0 < budget < np.inf:
-        raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
+    require_budget(budget)
     if n < 1:
         raise InputError(f"n must be at least 1; got {n}. Raise it.")
     if seed < 0:

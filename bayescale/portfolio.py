@@ -19,7 +19,7 @@ from bayescale.errors import InputError
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
 from bayescale.settings import flops_per_step
-from bayescale.utility import Prices
+from bayescale.utility import Prices, require_budget
 
 THRIFT = 1e-3  # of the smallest step between thresholds is the whole budget worth: of equal sums the cheapest is taken
 
@@ -61,8 +61,7 @@ def portfolio(
     Raises:
         InputError: a budget out of range, no tasks, one named twice, or no model size.
     """
-    if not 0 < budget < np.inf:
-        raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
+    require_budget(budget)
     tasks = posterior.tasks if env_ids is None else tuple(env_ids)
     if not tasks or len(set(tasks)) < len(tasks):
         raise InputError(

@@ -73,3 +73,9 @@ def parse_risk(text: str) -> Risk:
     raise InputError(
         f"risk must be mean, cvar:LEVEL, prob:LEVEL or run:LEVEL with 0 < LEVEL < 1; got '{text}'. Try cvar:0.9."
     )
+
+
+def require_budget(budget: float) -> None:
+    """Nothing, if the budget is finite and > 0; InputError otherwise."""
+    if not 0 < budget < np.inf:
+        raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")

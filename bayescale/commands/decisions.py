@@ -39,8 +39,8 @@ def allocate(
     """Choose what to run for a budget or for a return."""
     if (budget is None) == (threshold is None):
         raise InputError("allocate needs one of --budget and --threshold; give exactly one.")
-    if budget is not None and not 0 < budget < math.inf:
-        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
+    if budget is not None:
+        _check_budget(budget)
     if out is not None:
         check_output(out, ".json")
     import bayescale as bs
@@ -49,9 +49,7 @@ def allocate(
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit, env)
     choice = bs.allocate(posterior, env, budget, threshold, prices, risk, model_size)
-    if out is not None:
-        with written(out) as partial:
-            partial.write_text(choice.to_json() + "\n", encoding="utf-8")
+    _write_json(choice, out)
     print(_allocation_table(choice, risk))
     if axes := at_edge(posterior, choice):
         print(f"At the edge of the sweep: {', '.join(axes)}. The best may lie beyond; a wider sweep would tell.")
@@ -79,8 +77,7 @@ def portfolio(
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choices here too.")] = None,
 ) -> None:
     """Split a budget over several tasks, so that the returns they reach add up to most."""
-    if not 0 < budget < math.inf:
-        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
+    _check_budget(budget)
     if out is not None:
         check_output(out, ".json")
     import bayescale as bs
@@ -88,9 +85,7 @@ def portfolio(
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit, *(env or ()))
     split = bs.portfolio(posterior, budget, env, prices, model_size)
-    if out is not None:
-        with written(out) as partial:
-            partial.write_text(split.to_json() + "\n", encoding="utf-8")
+    _write_json(split, out)
     print(_portfolio_table(split))
     if out is not None:
         print(f"wrote {out}")
@@ -122,8 +117,7 @@ def next_runs(
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the simulated results.")] = 0,
 ) -> None:
     """Choose the runs that teach most for their cost."""
-    if not 0 < budget < math.inf:
-        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
+    _check_budget(budget)
     check_output(out, ".csv")
     table = read_candidates(candidates)
     import bayescale as bs
@@ -141,9 +135,21 @@ def next_runs(
         )
 
 
+def _check_budget(budget: float) -> None:
+    """Before the fit is read, with the name of the option."""
+    if not 0 < budget < math.inf:
+        raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
+
+
+def _write_json(decision: "Allocation | Portfolio", out: Path | None) -> None:
+    if out is not None:
+        with written(out) as partial:
+            partial.write_text(decision.to_json() + "\n", encoding="utf-8")
+
+
 def _allocation_table(choice: "Allocation", risk: str) -> str:
     setting = f"UTD {choice.utd:.3g}, batch size {choice.batch_size:.4g}, learning rate {choice.learning_rate:.3g}"
-    setting += f", {choice.model_size:,} critic parameters" if choice.model_size else ""
+    setting += f", {choice.model_size:,} critic parameters"
     lines = [
         f"{choice.env_id}, return {choice.threshold:g}: {setting}; chance of success {choice.p_success:.0%}",
         f"{'':10}{'mean':>11}{'5%':>11}{'50%':>11}{'95%':>11}",
@@ -157,8 +163,7 @@ def _allocation_table(choice: "Allocation", risk: str) -> str:
 
 
 def _portfolio_table(split: "Portfolio") -> str:
-    sized = any(choice.model_size for choice in split.choices)
-    head = ["task", "return", "UTD", "batch size", "learning rate", *["critic"][:sized], "env steps", "cost", "reached"]
+    head = ["task", "return", "UTD", "batch size", "learning rate", "critic", "env steps", "cost", "reached"]
     rows = [
         [
             choice.env_id,
@@ -166,7 +171,7 @@ def _portfolio_table(split: "Portfolio") -> str:
             f"{choice.utd:.3g}",
             f"{choice.batch_size}",
             f"{choice.learning_rate:.3g}",
-            *[f"{choice.model_size:,}"][:sized],
+            f"{choice.model_size:,}",
             f"{choice.env_steps['q50']:.3g}",
             f"{choice.budget['mean']:.3g}",
             f"{choice.p_success:.0%}",

@@ -1,10 +1,10 @@
 """The files between commands: tables of configurations in, posteriors in, tables out."""
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bayescale.commands.progress import say
 from bayescale.errors import InputError
 from bayescale.outputs import written
 
@@ -76,7 +76,7 @@ def note_new_tasks(posterior: "Posterior", env_ids: Iterable[str]) -> None:
     """A mistyped task would get the answer for a new one, so standard error says so."""
     for env_id in env_ids:
         if env_id not in posterior.tasks:
-            print(f"note: no run of {env_id} was fitted; this is the prediction for a new task.", file=sys.stderr)
+            say(f"note: no run of {env_id} was fitted; this is the prediction for a new task.")
 
 
 def note_shared_settings(posterior: "Posterior", configs: "pd.DataFrame") -> None:
@@ -91,10 +91,9 @@ def note_shared_settings(posterior: "Posterior", configs: "pd.DataFrame") -> Non
             if len(own) == 1 and (abs(values / own[0] - 1) > ROUNDING).any():
                 asked_of.setdefault(float(own[0]), []).append(str(env_id))
         for shared, env_ids in asked_of.items():
-            print(
+            say(
                 f"note: all fitted runs for {', '.join(env_ids)} have {axis} {shared:g}; what is said of other values "
-                f"is what holds at {shared:g}.",
-                file=sys.stderr,
+                f"is what holds at {shared:g}."
             )
 
 

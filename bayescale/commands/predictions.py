@@ -5,13 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bayescale.commands.files import (
-    load_posterior,
-    note_new_tasks,
-    note_shared_settings,
-    read_configs,
-    write_csv,
-)
+from bayescale.commands.files import load_posterior, note_new_tasks, note_shared_settings, read_configs, write_csv
 from bayescale.commands.options import (
     CeilingOption,
     EnvStepPrice,
@@ -42,8 +36,9 @@ def predict(
     check_output(out, ".csv")
     configs = read_configs(at)
     posterior = load_posterior(fit)
-    note_new_tasks(posterior, posterior.named(configs)["env_id"].unique())
-    note_shared_settings(posterior, posterior.named(configs))
+    named = posterior.named(configs)
+    note_new_tasks(posterior, named["env_id"].unique())
+    note_shared_settings(posterior, named)
     write_csv(posterior.predict(configs, parse_thresholds(thresholds), parse_ceiling(ceiling)), out)
 
 
@@ -73,8 +68,9 @@ def performance(
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit)
-    note_new_tasks(posterior, posterior.named(configs)["env_id"].unique())
-    note_shared_settings(posterior, posterior.named(configs))
+    named = posterior.named(configs)
+    note_new_tasks(posterior, named["env_id"].unique())
+    note_shared_settings(posterior, named)
     write_csv(bs.performance(posterior, configs, env_steps, budget, prices, parse_ceiling(ceiling)), out)
 
 
