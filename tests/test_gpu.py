@@ -13,8 +13,8 @@ from bayescale.runners.graphs import recorded
 from bayescale.runners.learner import make_learner
 from bayescale.runners.results import RunStatus
 from bayescale.runners.streams import BlockStreams
+from tests.interrupted_runs import assert_same, whole_and_resumed
 from tests.learner_twins import ACTION, OBSERVATION, batch_of, stream
-from tests.test_checkpoints import assert_same, whole_and_resumed
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
