@@ -8,17 +8,18 @@ it varies) for all draws: the Bayes action, not each draw's own optimum.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from bayescale.ceilings import Ceiling, ceilings
 from bayescale.errors import InputError
-from bayescale.frontier import optima
+from bayescale.frontier import optima, quantile
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
-from bayescale.predictive import predict, runs
+from bayescale.predictive import predict, predict_at, runs, runs_at
 from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step, own_rows, swept_settings, swept_sizes, swept_utds
 from bayescale.utility import Prices, Risk, parse_risk, require_budget
@@ -35,7 +36,8 @@ class Allocation:
 
     `env_steps`, `flops` and `budget` (the cost, in the unit of the prices) are of the median run over draws. `regret`
     is this setting's cost over the least cost under the same draw, minus 1: a mean of ratios. `risk` is what the choice
-    minimises, one number for all draws; inf (null in JSON) where no budget holds it. `p_success` is the chance that one
+    minimises, one number for all draws; inf where no budget holds it. Draws under which the median run never gets
+    there, as may be beyond the fitted thresholds, cost inf; JSON has null for inf. `p_success` is the chance that one
     new run reaches the threshold; within the budget where one was given.
     """
 
@@ -55,8 +57,13 @@ class Allocation:
 
     def to_json(self) -> str:
         """The allocation as a JSON object."""
-        finite = {"risk": self.risk if np.isfinite(self.risk) else None}
-        return json.dumps({**asdict(self), **finite}, indent=2, allow_nan=False)
+
+        def finite(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: finite(part) for name, part in value.items()}
+            return None if value == np.inf else value
+
+        return json.dumps(finite(asdict(self)), indent=2, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ def allocate(
     prices: Prices = DEFAULT_PRICES,
     risk: str = "mean",
     model_size: int | None = None,
+    ceiling: Ceiling | None = None,
 ) -> Allocation:
     """The setting to run, among those inside the swept ranges.
 
@@ -132,11 +140,13 @@ def allocate(
         posterior: a fit.
         env_id: task.
         budget: in the unit of the prices, > 0.
-        threshold: one of `posterior.thresholds`.
+        threshold: the return, from the lowest of `posterior.thresholds` on; beyond the highest, the law of
+            `bayescale.extrapolation` takes over, by which some draws never get there: prob:LEVEL bears that.
         prices: of a flop and an env step.
         risk: of the median run's cost mean, cvar:LEVEL (upper tail) or prob:LEVEL (the cost stays within with that
             probability); or run:LEVEL: one new run, whatever its seed, gets there within with that probability.
         model_size: critic parameters; default those of the fitted runs, to be chosen from where they vary.
+        ceiling: the best return there is, in units of the thresholds, see `bayescale.ceilings`.
 
     Returns:
         The allocation; `feasible` is False where even the lowest threshold exceeds the budget, and the choice shown
@@ -150,8 +160,9 @@ def allocate(
     if budget is not None:
         require_budget(budget)
     measure = parse_risk(risk)
-    wanted = [posterior.threshold_number(threshold)] if threshold is not None else range(len(posterior.thresholds))
-    return _choose(_outcomes(posterior, env_id, model_size, measure), wanted, prices, measure, budget)
+    wanted = None if threshold is None else np.array([posterior.as_fitted(threshold)])
+    outcomes = _outcomes(posterior, env_id, model_size, measure, wanted, ceiling)
+    return _choose(outcomes, range(len(outcomes.thresholds)), prices, measure, budget)
 
 
 def allocations(
@@ -182,12 +193,27 @@ def at_edge(posterior: Posterior, choice: Allocation) -> tuple[str, ...]:
     )
 
 
-def _outcomes(posterior: Posterior, env_id: str, model_size: int | None, measure: Risk) -> _Outcomes:
+def _outcomes(
+    posterior: Posterior,
+    env_id: str,
+    model_size: int | None,
+    measure: Risk,
+    wanted: Float[np.ndarray, " threshold"] | None = None,
+    ceiling: Ceiling | None = None,
+) -> _Outcomes:
+    """At the fitted thresholds, or at the returns wanted."""
     settings, draws = swept_settings(posterior, env_id, model_size), posterior.flat_draws(ALLOCATION_DRAWS)
-    late = None
-    if measure.one_run:
-        late = predict(posterior.model, draws, settings, np.array([measure.level])).quantiles[..., 0]
-    return _Outcomes(env_id, posterior.thresholds, settings, runs(posterior.model, draws, settings), late)
+    fitted, model = posterior.thresholds, posterior.model
+    late = np.array([measure.level])
+    if wanted is None:
+        times = runs(model, draws, settings)
+        one_run = predict(model, draws, settings, late) if measure.one_run else None
+    else:
+        best = ceilings(ceiling, settings["env_id"], posterior.crossings)
+        times = runs_at(model, draws, settings, fitted, wanted, best)
+        one_run = predict_at(model, draws, settings, late, fitted, wanted, best) if measure.one_run else None
+    held = None if one_run is None else one_run.quantiles[..., 0]
+    return _Outcomes(env_id, fitted if wanted is None else wanted, settings, times, held)
 
 
 def _choose(
@@ -202,7 +228,7 @@ def _choose(
     price = prices.cost(per_step, np.ones(len(per_step)))  # of an env step
     best = None
     for k in wanted:
-        env_steps = np.exp(location[:, :, k])
+        env_steps = np.where(outcomes.times.p_reach[:, :, k] > 0, np.exp(location[:, :, k]), np.inf)
         cost = price * env_steps
         risks = measure(cost) if outcomes.late is None else price * outcomes.late[:, k]
         possible = np.isfinite(risks).any()
@@ -215,7 +241,7 @@ def _choose(
             break
     assert best is not None  # there is at least one threshold
     k, choice, affordable, risk, env_steps, cost = best
-    setting, mine = settings.iloc[choice], cost[:, choice]
+    setting, mine, least = settings.iloc[choice], cost[:, choice], cost.min(axis=1)
     # Where no budget bounds the run, only failing for good does.
     longest = np.inf if budget is None else float(np.log(budget / price[choice]))
     chosen = RunTimes(*(part[:, choice, k] for part in outcomes.times))
@@ -232,11 +258,11 @@ def _choose(
         env_steps=summary(env_steps),
         flops=summary(per_step[choice] * env_steps),
         budget=summary(mine),
-        regret=summary(mine / cost.min(axis=1) - 1),
+        regret=summary(np.where(np.isinf(least), 0.0, mine / np.where(np.isinf(least), 1.0, least) - 1)),
     )
 
 
 def summary(values: Float[np.ndarray, " draw"]) -> dict[str, float]:
     """Mean and quantiles over draws."""
-    q05, q50, q95 = np.quantile(values, [0.05, 0.5, 0.95])
-    return {"mean": float(values.mean()), "q05": float(q05), "q50": float(q50), "q95": float(q95)}
+    quantiles = {f"q{level:02d}": float(quantile(values, level / 100)) for level in (5, 50, 95)}
+    return {"mean": float(values.mean()), **quantiles}

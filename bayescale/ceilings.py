@@ -28,6 +28,8 @@ def ceilings(ceiling: Ceiling | None, env_ids: pd.Series, crossings: pd.DataFram
     Raises:
         InputError: a ceiling that is no number, below a threshold that runs have reached, or lacking for a task.
     """
+    if ceiling is None:
+        return np.full(len(env_ids), np.inf)
     tasks = [str(task) for task in env_ids.unique()]
     known = _by_task(ceiling, tasks)
     reached = crossings[~crossings["censored"]].groupby("env_id")["threshold"].max()
@@ -39,9 +41,7 @@ def ceilings(ceiling: Ceiling | None, env_ids: pd.Series, crossings: pd.DataFram
     return np.array([known[task] for task in env_ids])
 
 
-def _by_task(ceiling: Ceiling | None, tasks: Sequence[str]) -> dict[str, float]:
-    if ceiling is None:
-        return dict.fromkeys(tasks, np.inf)
+def _by_task(ceiling: Ceiling, tasks: Sequence[str]) -> dict[str, float]:
     if isinstance(ceiling, int | float | np.number):
         if np.isnan(ceiling):
             raise InputError("ceiling must be a number; got nan. Leave it out if there is none.")

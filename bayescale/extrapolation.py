@@ -52,7 +52,7 @@ def at_thresholds(
     if levels[0] < fitted[0] * (1 - np.sign(fitted[0]) * 1e-9):
         raise InputError(f"thresholds must be at least the lowest fitted, {fitted[0]:g}; got {levels[0]:g}. Raise it.")
     within = np.minimum(levels, fitted[-1])
-    parts = RunTimes(*(_interpolated(np.asarray(part, float), fitted, within) for part in times))
+    parts = RunTimes(*(between_thresholds(np.asarray(part, float), fitted, within) for part in times))
     parts = parts._replace(p_reach=np.where(levels > best[:, None], 0.0, parts.p_reach))
     beyond = np.flatnonzero(levels > fitted[-1])
     if not len(beyond):
@@ -98,11 +98,12 @@ def _rise(
     return np.asarray(np.where(left > 0, steep * short, np.inf))
 
 
-def _interpolated(
+def between_thresholds(
     part: Float[np.ndarray, "*shape threshold"],
     fitted: Float[np.ndarray, " threshold"],
     within: Float[np.ndarray, " wanted"],
 ) -> Float[np.ndarray, "*shape wanted"]:
+    """What is known at the fitted thresholds, linear in the return between them."""
     if len(fitted) == 1:
         return np.repeat(part, len(within), axis=-1)
     right = np.clip(np.searchsorted(fitted, within), 1, len(fitted) - 1)

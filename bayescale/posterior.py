@@ -124,11 +124,16 @@ class Posterior:
         Raises:
             InputError: it was not fitted.
         """
-        at = int(np.argmin(abs(self.thresholds - threshold)))
-        if not np.isclose(self.thresholds[at], threshold, rtol=1e-4, atol=1e-9):
+        at = np.flatnonzero(self.thresholds == self.as_fitted(threshold))
+        if not len(at):
             known = ", ".join(f"{value:g}" for value in self.thresholds)
             raise InputError(f"threshold {threshold:g} was not fitted; choose one of {known}, or fit again with it.")
-        return at
+        return int(at[0])
+
+    def as_fitted(self, threshold: float) -> float:
+        """The fitted threshold that a return, as tables print it, stands for; the return itself if there is none."""
+        nearest = self.thresholds[np.argmin(abs(self.thresholds - threshold))]
+        return float(nearest if np.isclose(nearest, threshold, rtol=1e-4, atol=1e-9) else threshold)
 
     def predict(
         self,

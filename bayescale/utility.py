@@ -51,8 +51,9 @@ class Risk:
         if self.kind == "prob":
             return np.asarray(np.quantile(cost, self.level, axis=0, method="inverted_cdf"))
         worst = (1 - self.level) * len(cost)  # draws; the last of them counts in part
-        weights = np.clip(worst - np.arange(len(cost)), 0, 1) / worst
-        return np.asarray(np.tensordot(weights, -np.sort(-cost, axis=0), axes=1))
+        counted = int(np.ceil(worst))  # a cost may be inf, which a weight of 0 would not leave out
+        weights = np.clip(worst - np.arange(counted), 0, 1) / worst
+        return np.asarray(np.tensordot(weights, -np.sort(-cost, axis=0)[:counted], axes=1))
 
 
 def parse_risk(text: str) -> Risk:

@@ -234,6 +234,11 @@ class JointModel(Surface):
         skew = self._skew(sites, points)
         return RunTimes(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
 
+    def runs_at_best(self, sites: Sites, points: Points) -> RunTimes:
+        """As `runs`, at B* and eta* of the highest threshold in place of the points' own."""
+        batch, rate = (self._rule(sites, axis, points)[:, -1] for axis in RULES)
+        return self.runs(sites, points._replace(log_batch_size=batch, log_learning_rate=rate))
+
     def shared_variance(self, sites: Sites) -> Float[Array, "*draw"]:
         """The share of a new run's variance that the seeds of a configuration have in common."""
         variance = jnp.asarray(sites["misfit"]) ** 2

@@ -250,13 +250,27 @@ def test_a_task_without_runs_gets_the_population_and_a_note(
     assert len(pd.read_csv(out)) > 1
 
 
-def test_a_threshold_that_was_not_fitted_is_refused(
-    fit_file: Path, refused: Callable[..., str], tmp_path: Path
+def test_a_return_above_the_thresholds_is_answered_with_a_note_and_one_below_is_refused(
+    fit_file: Path, refused: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "frontier.csv"
-    said = refused("frontier", fit_file, "--env", "Ant-v4", "--threshold", "501", "--out", out)
-    assert "threshold 501 was not fitted; choose one of 300, 500, 800" in said
-    assert not out.exists()
+    note = "note: return 850 lies above the fitted thresholds, the highest of which is 800; the law beyond them takes"
+    for command, out in (("frontier", tmp_path / "frontier.csv"), ("allocate", tmp_path / "choice.json")):
+        asked = [command, str(fit_file), "--env", "Ant-v4", "--out", str(out), "--threshold"]
+        assert "thresholds must be at least the lowest fitted, 300; got 299" in refused(*asked, "299")
+        assert not out.exists()
+        assert cli.main([*asked, "650", "--ceiling", "1000"]) == 0
+        assert "above the fitted thresholds" not in capsys.readouterr().err
+        between = out.read_text()
+        assert cli.main([*asked, "850", "--ceiling", "1000"]) == 0
+        assert note in capsys.readouterr().err
+        assert out.read_text() != between
+    never = ["--env", "Ant-v4", "--threshold", "900", "--ceiling", "870"]
+    assert cli.main(["allocate", str(fit_file), *never]) == 4
+    said = capsys.readouterr()
+    assert "chance of success 0%" in said.out
+    assert "At the edge" not in said.out
+    assert "error: return 900 on Ant-v4 may lie beyond what any run reaches" in said.err
+    assert "--risk prob:0.5" in said.err
 
 
 def test_a_file_that_is_no_posterior_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:

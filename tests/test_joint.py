@@ -250,7 +250,7 @@ def test_every_prior_predicts_times_that_runs_can_have() -> None:
 
 
 def test_errors_name_the_remedy(posterior: Posterior) -> None:
-    with pytest.raises(bs.InputError, match=r"threshold 777 was not fitted; choose one of 300, 600"):
+    with pytest.raises(bs.InputError, match=r"returns beyond 600 need 3 fitted thresholds; got 2\. Fit more"):
         bs.frontier(posterior, "Known-v0", 777.0, model_size=1)
     with pytest.raises(bs.InputError, match="no model_size"):
         bs.frontier(posterior, "Known-v0", 300.0)

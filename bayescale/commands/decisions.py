@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.commands.files import load_posterior, note_new_tasks, read_candidates, write_csv
-from bayescale.commands.options import MAX_SEED, EnvStepPrice, FitFile, FlopPrice, ModelSize, Task
+from bayescale.commands.files import load_posterior, note_beyond, note_new_tasks, read_candidates, write_csv
+from bayescale.commands.options import (
+    MAX_SEED,
+    CeilingOption,
+    EnvStepPrice,
+    FitFile,
+    FlopPrice,
+    ModelSize,
+    Task,
+    parse_ceiling,
+)
 from bayescale.commands.progress import say
 from bayescale.errors import Infeasible, InputError
 from bayescale.outputs import check_output, written
@@ -34,9 +43,16 @@ def allocate(
         ),
     ] = "mean",
     model_size: ModelSize = None,
+    ceiling: CeilingOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choice here too.")] = None,
 ) -> None:
-    """Choose what to run for a budget or for a return."""
+    """Choose what to run for a budget or for a return.
+
+    With --threshold the setting of least cost for that return, with --budget the highest fitted threshold that is
+    within it. The table and FILE.json have the setting and its chance of success, p_success; mean, 5%, 50% and 95%
+    over the posterior of the median run's env_steps, flops and budget (its cost), and of regret, its cost over that of
+    the best setting under the same draw, minus 1; and risk, the number that the choice minimises.
+    """
     if (budget is None) == (threshold is None):
         raise InputError("allocate needs one of --budget and --threshold; give exactly one.")
     if budget is not None:
@@ -48,14 +64,21 @@ def allocate(
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit, env)
-    choice = bs.allocate(posterior, env, budget, threshold, prices, risk, model_size)
+    if threshold is not None:
+        note_beyond(posterior, threshold)
+    choice = bs.allocate(posterior, env, budget, threshold, prices, risk, model_size, parse_ceiling(ceiling))
     _write_json(choice, out)
     print(_allocation_table(choice, risk))
-    if axes := at_edge(posterior, choice):
+    if math.isfinite(choice.risk) and (axes := at_edge(posterior, choice)):
         print(f"At the edge of the sweep: {', '.join(axes)}. The best may lie beyond; a wider sweep would tell.")
     if out is not None:
         print(f"wrote {out}")
     if not math.isfinite(choice.risk):
+        if not risk.startswith("run:"):
+            raise Infeasible(
+                f"return {choice.threshold:g} on {env} may lie beyond what any run reaches, so that no budget bounds "
+                f"the {risk} of the cost; ask for one that suffices with a probability, --risk prob:0.5."
+            )
         raise Infeasible(
             f"at no setting of the sweep does a run reach return {choice.threshold:g} on {env} with the chance of "
             f"{risk}; at the likeliest, shown, it is {choice.p_success:.0%}."
@@ -76,7 +99,12 @@ def portfolio(
     model_size: ModelSize = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choices here too.")] = None,
 ) -> None:
-    """Split a budget over several tasks, so that the returns they reach add up to most."""
+    """Split a budget over several tasks, so that the returns they reach add up to most.
+
+    One run of each task, at a setting and a fitted threshold of its own, within the expected cost. FILE.json has the
+    choices as `allocate` writes them; feasible; the budget that they need together; and p_within, the chance that it is
+    at most the one given.
+    """
     _check_budget(budget)
     if out is not None:
         check_output(out, ".json")
@@ -116,7 +144,12 @@ def next_runs(
     model_size: ModelSize = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the simulated results.")] = 0,
 ) -> None:
-    """Choose the runs that teach most for their cost."""
+    """Choose the runs that teach most for their cost.
+
+    Each is expected to make the choice of a setting cheaper, by what its result would change. NEXT.csv has the chosen
+    candidates in order of rank: their columns; score, the expected value of their result over their cost (0.02: the run
+    pays for itself once the setting has been used 50 times); cost, in the unit of the prices; rank.
+    """
     _check_budget(budget)
     check_output(out, ".csv")
     table = read_candidates(candidates)

@@ -79,6 +79,15 @@ def note_new_tasks(posterior: "Posterior", env_ids: Iterable[str]) -> None:
             say(f"note: no run of {env_id} was fitted; this is the prediction for a new task.")
 
 
+def note_beyond(posterior: "Posterior", threshold: float) -> None:
+    """A return above those fitted is answered by a law that no run has shown, so standard error says so."""
+    if posterior.as_fitted(threshold) > posterior.thresholds[-1]:
+        say(
+            f"note: return {threshold:g} lies above the fitted thresholds, the highest of which is "
+            f"{posterior.thresholds[-1]:g}; the law beyond them takes over, and --ceiling helps it."
+        )
+
+
 def note_shared_settings(posterior: "Posterior", configs: "pd.DataFrame") -> None:
     """A fit tells nothing of a setting that a task's runs share; standard error says where others are asked about."""
     from bayescale.configs import SIZED

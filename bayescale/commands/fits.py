@@ -40,7 +40,12 @@ def fit(
         bool, typer.Option("--fast", help="Short chains for a first look; in full if they disagree.")
     ] = False,
 ) -> None:
-    """Fit the joint model to learning curves."""
+    """Fit the joint model to learning curves.
+
+    CURVES have a row per evaluation of a run, with the columns algorithm, env_id, utd (gradient updates per env step),
+    batch_size, learning_rate, seed, env_steps, episode_return, and, where there are several, suite and model_size
+    (critic parameters). FIT.nc holds the posterior, for the other commands, Python and ArviZ.
+    """
     check_output(out, ".nc")
     levels = parse_thresholds(thresholds)
     import bayescale as bs

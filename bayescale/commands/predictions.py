@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from bayescale.commands.files import load_posterior, note_new_tasks, note_shared_settings, read_configs, write_csv
+from bayescale.commands.files import (
+    load_posterior,
+    note_beyond,
+    note_new_tasks,
+    note_shared_settings,
+    read_configs,
+    write_csv,
+)
 from bayescale.commands.options import (
     CeilingOption,
     EnvStepPrice,
@@ -32,7 +39,13 @@ def predict(
     ] = None,
     ceiling: CeilingOption = None,
 ) -> None:
-    """Predict the env steps until new runs reach each threshold."""
+    """Predict the env steps until new runs reach each threshold.
+
+    PRED.csv has a row per configuration and threshold: q05 q10 q25 q50 q75 q90 q95, env steps until a new run, one
+    seed, is seen to reach it (inf where the quantile falls on runs that never do); law_q05 law_q50 law_q95, those of
+    the median run, which are uncertain by the parameters alone; p_reach, the chance to reach it at all; extrapolated,
+    whether the configuration lies outside its task's sweep or the threshold above those fitted.
+    """
     check_output(out, ".csv")
     configs = read_configs(at)
     posterior = load_posterior(fit)
@@ -59,7 +72,11 @@ def performance(
     flop_price: FlopPrice = 1.0,
     ceiling: CeilingOption = None,
 ) -> None:
-    """Predict the return that new runs reach within a length or a budget."""
+    """Predict the return that new runs reach within a length or a budget.
+
+    RETURNS.csv has a row per configuration: env_steps; q05 q10 q25 q50 q75 q90 q95, the return of a new run, one seed
+    (-inf below the lowest fitted threshold); law_q05 law_q50 law_q95, that of the median run; extrapolated.
+    """
     check_output(out, ".csv")
     from bayescale.configs import LENGTH
 
@@ -77,21 +94,31 @@ def performance(
 def frontier(
     fit: FitFile,
     env: Task,
-    threshold: Annotated[float, typer.Option(metavar="J", help="The return to reach.")],
+    threshold: Annotated[
+        float, typer.Option(metavar="J", help="The return to reach, from the lowest fitted threshold on.")
+    ],
     out: Annotated[Path, typer.Option(metavar="FRONTIER.csv", help="The table to write.")],
     utd: Annotated[
         str | None, typer.Option(metavar="LO:HI:N", help="N UTDs from LO to HI, evenly spaced in logs.")
     ] = None,
     model_size: ModelSize = None,
+    ceiling: CeilingOption = None,
 ) -> None:
-    """Tabulate data and compute over UTD, with bands."""
+    """Tabulate data and compute over UTD, with bands.
+
+    FRONTIER.csv has a row per UTD: with the suffixes _q05 _q50 _q95, quantiles over the posterior, the best batch_size
+    and learning_rate and what the median run needs there, env_steps and flops (inf where it never gets there); p_reach,
+    the chance of a run to get there at all; extrapolated, whether the UTD lies outside the sweep or J above the fitted
+    thresholds.
+    """
     check_output(out, ".csv")
     grid = parse_utd(utd)
     import bayescale as bs
     from bayescale.settings import own_rows
 
     posterior = load_posterior(fit, env)
-    table = bs.frontier(posterior, env, threshold, grid, model_size).table()
+    note_beyond(posterior, threshold)
+    table = bs.frontier(posterior, env, threshold, grid, model_size, parse_ceiling(ceiling)).table()
     write_csv(table, out)
     note_shared_settings(posterior, table.assign(env_id=env))
     for axis in ("batch_size", "learning_rate"):

@@ -39,7 +39,19 @@ def sweep(
     env_step_price: EnvStepPrice = 0.0,
     flop_price: FlopPrice = 0.0,
 ) -> None:
-    """Train the runs of a plan; write their learning curves."""
+    """Train the runs of a plan; write their learning curves.
+
+    \b
+    algorithm = "SAC"              # or "BRO", "PQL", or a list
+    suite = "gym"                  # or "dmc", "playground"
+    env_id = "Pendulum-v1"         # or a list
+    utd = [0.5, 1, 2]
+    batch_size = [64, 128]
+    learning_rate = [3e-4, 1e-3]
+    seed = [0, 1, 2, 3]
+    env_steps = 10_000
+    hidden_width = 64              # or a list; and any setting of the algorithm
+    """  # noqa: D301 - the backspace tells click to keep the lines as they are
     check_folder(out)
     from bayescale.runners import describe, estimate, load_plan, run_sweep
 
