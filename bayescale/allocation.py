@@ -20,9 +20,10 @@ from bayescale.frontier import optima, quantile
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
 from bayescale.predictive import predict, predict_at, runs, runs_at
+from bayescale.quantities import require_positive
 from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step, own_rows, swept_settings, swept_sizes, swept_utds
-from bayescale.utility import Prices, Risk, parse_risk, require_budget
+from bayescale.utility import Prices, Risk, parse_risk, require_prices
 
 ALLOCATION_DRAWS = 400
 DEFAULT_PRICES = Prices()
@@ -104,6 +105,7 @@ def budget_path(
     posterior: Posterior, env_id: str, prices: Prices = DEFAULT_PRICES, model_size: int | None = None
 ) -> BudgetPath:
     """The path of budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges."""
+    require_prices(prices)
     utds, sizes = swept_utds(posterior, env_id), swept_sizes(posterior, env_id, model_size)
     utd, size = np.tile(utds, len(sizes)), np.repeat(sizes, len(utds))
     of_each = (optima(posterior, env_id, utds, n) for n in sizes)
@@ -158,7 +160,8 @@ def allocate(
     if budget is None and threshold is None:
         raise InputError("allocate needs a budget or a threshold; give at least one.")
     if budget is not None:
-        require_budget(budget)
+        require_positive("budget", budget)
+    require_prices(prices)
     measure = parse_risk(risk)
     wanted = None if threshold is None else np.array([posterior.as_fitted(threshold)])
     outcomes = _outcomes(posterior, env_id, model_size, measure, wanted, ceiling)
@@ -177,6 +180,7 @@ def allocations(
     Raises:
         InputError: a threshold that was not fitted, or no model size.
     """
+    require_prices(prices)
     measure = parse_risk("mean")
     outcomes = _outcomes(posterior, env_id, model_size, measure)
     return {J: _choose(outcomes, [posterior.threshold_number(J)], prices, measure) for J in thresholds}

@@ -7,7 +7,7 @@ tell a parameter at all (`contraction`). `pit` and `coverage` hold predictive in
 The model is an argument: this module knows none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from bayescale.errors import InputError
 from bayescale.inference import sample_each
 from bayescale.posterior import PREDICTION_DRAWS, Posterior
 from bayescale.predictive import runs
+from bayescale.quantities import number, require_count
 from bayescale.run_times import RunTimes
 from bayescale.simulate import DESIGN_COLUMNS, crossings_of, simulate_runs
 from bayescale.tables import Table, check_columns
@@ -102,8 +103,7 @@ def replicate(
         InputError: a task that the model does not have, a count below 1, a design that cannot be used.
     """
     for name, value in (("datasets", datasets), ("draws", draws), ("warmup", warmup)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1; got {value}. Raise it.")
+        require_count(name, value)
     wanted = (("design", design, DESIGN_COLUMNS), ("at", design if at is None else at, CONFIG_COLUMNS))
     for name, frame, columns in wanted:
         check_columns(Table(frame, name), columns)
@@ -229,10 +229,10 @@ def coverage(
     return pd.DataFrame(rows, columns=["level", "coverage", "standard_error"]).set_index("level")
 
 
-def _check_levels(levels: Sequence[float]) -> None:
-    if not (len(levels) and all(0 < level < 1 for level in levels)):
-        came = ", ".join(f"{level:g}" for level in levels) or "none"
-        raise InputError(f"levels must be one or more probabilities in (0, 1); got {came}. Correct them.")
+def _check_levels(levels: object) -> None:
+    shares = [number(level) for level in levels] if isinstance(levels, Iterable) else []
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise InputError(f"levels must be one or more probabilities in (0, 1); got {levels!r}. Correct them.")
 
 
 def _prior(model: Model, key: Array, draws: int) -> dict[str, Array]:

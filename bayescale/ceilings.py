@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from bayescale.errors import InputError
-from bayescale.tables import Column, Table, check_columns, read_table
+from bayescale.tables import Column, as_table, check_columns
 
 CEILING_COLUMNS = (Column("env_id", "text"), Column("ceiling", "real", may_be_infinite=True))
 
@@ -58,12 +57,9 @@ def _by_task(ceiling: Ceiling, tasks: Sequence[str]) -> dict[str, float]:
 
 
 def _stated(ceiling: str | os.PathLike[str] | Mapping[str, float] | pd.DataFrame) -> dict[str, float]:
-    if isinstance(ceiling, str | os.PathLike):
-        table = read_table(Path(ceiling), ("env_id",))
-    elif isinstance(ceiling, pd.DataFrame):
-        table = Table(ceiling, "ceiling")
-    else:
-        table = Table(pd.DataFrame({"env_id": list(ceiling), "ceiling": list(ceiling.values())}), "ceiling")
+    if isinstance(ceiling, Mapping):
+        ceiling = pd.DataFrame({"env_id": list(ceiling), "ceiling": list(ceiling.values())})
+    table = as_table("ceiling", ceiling)
     frame = check_columns(table, CEILING_COLUMNS)
     twice = frame["env_id"][frame["env_id"].duplicated()]
     if len(twice):

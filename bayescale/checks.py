@@ -34,6 +34,7 @@ from bayescale.crossings import validate_crossings
 from bayescale.errors import InputError
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
+from bayescale.quantities import require_share
 from bayescale.run_times import RunTimes
 
 AXES = SIZED[1:]
@@ -96,8 +97,7 @@ def posterior_predictive_checks(
     Raises:
         InputError: a task or threshold that was not fitted, a false-alarm rate outside (0, 1).
     """
-    if not 0 < false_alarm < 1:
-        raise InputError(f"false_alarm must lie in (0, 1); got {false_alarm:g}. Correct it.")
+    require_share("false_alarm", false_alarm)
     table = posterior.crossings if crossings is None else posterior.named(validate_crossings(crossings))
     unknown = sorted(set(table["env_id"]) - set(posterior.tasks))
     if unknown:

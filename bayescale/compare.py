@@ -22,8 +22,9 @@ from bayescale.errors import BayeScaleError, InputError
 from bayescale.inference import ROUNDS, WARMUP
 from bayescale.leave_one_out import RELIABLE, leave_one_out
 from bayescale.posterior import Posterior
+from bayescale.quantities import counted, require_count
 from bayescale.scores import Scores, score_each, stacking_weights, summarise
-from bayescale.tasks import one_kind
+from bayescale.tasks import one_kind, several_names
 from bayescale.workflow import fit
 
 HELD_SEEDS = 4  # of as many seeds of a configuration one is held out, at least one of two
@@ -131,7 +132,8 @@ def compare(
         seconds, notes = 0.0, []
         for number, held in enumerate(folds, start=1):
             if report is not None:
-                report(f"{method}, fold {number} of {len(folds)}: {(~held).sum()} runs fitted, {held.sum()} held out")
+                fitted = f"{counted((~held).sum(), 'run')} fitted, {held.sum():,} held out"
+                report(f"{method}, fold {number} of {len(folds)}: {fitted}")
             kept = np.repeat(~held, len(levels))
             unseen = crossings[~kept]
             known = curves[~held[run_of_row]], crossings[kept].reset_index(drop=True)
@@ -170,12 +172,13 @@ def compare(
 def _check_choice(leave_out: str, methods: Sequence[str], give_back: int) -> None:
     if leave_out not in LEAVE_OUT:
         raise InputError(f"leave_out must be one of {', '.join(LEAVE_OUT)}; got '{leave_out}'. Choose one.")
-    unknown = [name for name in methods if name not in METHODS]
+    unknown = [name for name in several_names("methods", methods) if name not in METHODS]
     if unknown or not methods:
         came = f"'{unknown[0]}'" if unknown else "none"
         raise InputError(f"methods must be among {', '.join(METHODS)}; got {came}. Choose some.")
-    if give_back < 0 or (give_back and leave_out != "task"):
-        raise InputError(f"give_back must be >= 0 and needs leave_out task; got {give_back}. Leave it at 0.")
+    require_count("give_back", give_back, 0)
+    if give_back and leave_out != "task":
+        raise InputError(f"give_back needs leave_out task; got {give_back}. Leave it at 0.")
 
 
 def _folds(
@@ -236,4 +239,5 @@ def _loo(alone: Mapping[str, pd.DataFrame]) -> tuple[dict[str, float], str]:
         means[method] = float(told["log_score"] @ weights / weights.sum()) if len(told) else np.nan
     if trusted.all():
         return means, ""
-    return means, f"loo is of {trusted.sum()} of {len(trusted)} configurations; at others Pareto k is above {RELIABLE}"
+    of_all = counted(len(trusted), "configuration")
+    return means, f"loo is of {trusted.sum()} of {of_all}; at others Pareto k is above {RELIABLE}"

@@ -29,7 +29,7 @@ def checked_configs(configs: pd.DataFrame, *further: Column) -> pd.DataFrame:
     Raises:
         InputError: naming the column, the rows and the remedy.
     """
-    check_columns(Table(configs, "the table of configurations"), (*CONFIG_COLUMNS, *further))
+    check_columns(Table(configs, "configs"), (*CONFIG_COLUMNS, *further))
     return columns_from_index(configs)
 
 

@@ -16,6 +16,7 @@ from scipy.optimize import isotonic_regression
 
 from bayescale.curves import CURVE_COLUMNS, ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
 from bayescale.errors import InputError
+from bayescale.quantities import counted, require_positive
 from bayescale.tables import Column, Table, check_columns
 from bayescale.thresholds import increasing_thresholds
 
@@ -103,9 +104,10 @@ def validate_crossings(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     again = frame.sort_values([*runs, "threshold"], kind="stable", ignore_index=True)
     if not ordered(again):
+        came = counted(len(levels), "threshold"), counted(len(frame[runs].drop_duplicates()), "run")
         raise InputError(
-            f"crossings must have one row for every run and threshold; got {len(frame)} rows for {len(levels)} "
-            f"thresholds and {frame[runs].drop_duplicates().shape[0]} runs. Give them as time_to_threshold makes them."
+            f"crossings must have one row for every run and threshold; got {counted(len(frame), 'row')} for "
+            f"{' and '.join(came)}. Give them as time_to_threshold makes them."
         )
     return again
 
@@ -145,8 +147,7 @@ def _kept_after_resets(
     utd: Float[np.ndarray, " run"],
     reset_period: float,
 ) -> Bool[np.ndarray, " evaluation"]:
-    if not (np.isfinite(reset_period) and reset_period > 0):
-        raise InputError(f"reset_period must be a finite number of updates > 0; got {reset_period}. Correct it.")
+    require_positive("reset_period", reset_period)
     kept = np.ones(len(returns), bool)
     for start, end, period in zip(starts, np.append(starts[1:], len(returns)), reset_period / utd, strict=True):
         resets_before = np.floor_divide(env_steps[start:end], period)

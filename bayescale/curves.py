@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from bayescale.errors import InputError
 from bayescale.outputs import written
-from bayescale.tables import Column, Table, check_columns, read_table
+from bayescale.tables import Column, Table, as_table, check_columns, read_table
 
 RUN_COLUMNS = ("suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed")
 OPTIONAL = ("suite", "model_size")
@@ -104,12 +104,7 @@ def read_return_scale(scale: ReturnScale | None) -> dict[str, tuple[float, float
     """
     if scale is None:
         return None
-    if isinstance(scale, pd.DataFrame):
-        table = Table(scale, "return_scale")
-    elif isinstance(scale, Mapping):
-        table = Table(_scale_frame(scale), "return_scale")
-    else:
-        table = read_table(Path(scale), ("env_id",))
+    table = as_table("return_scale", _scale_frame(scale) if isinstance(scale, Mapping) else scale)
     frame = check_columns(table, SCALE_COLUMNS)
     ends: dict[str, tuple[float, float]] = {}
     for env_id, low, high in zip(frame["env_id"], frame["low"], frame["high"], strict=True):
@@ -154,7 +149,7 @@ def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:
             yield Table(source, f"table {number}")
         elif isinstance(source, str | os.PathLike):
             yield from (read_table(path, TEXT_COLUMNS) for path in _paths(source))
-        elif isinstance(source, Iterable):
+        elif isinstance(source, Iterable) and not isinstance(source, Mapping) and not hasattr(source, "__dataframe__"):
             yield from _tables(source)
         else:
             raise InputError(f"a source must be a file, a glob or a frame; got {type(source).__name__}. Convert it.")

@@ -24,9 +24,10 @@ from bayescale.curves import SETTING_COLUMNS
 from bayescale.errors import Infeasible, InputError
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
+from bayescale.quantities import counted, require_count, require_positive
 from bayescale.settings import flops_per_step, swept_settings, with_model_sizes
 from bayescale.tables import Column, Table, check_columns
-from bayescale.utility import Prices, require_budget
+from bayescale.utility import Prices, require_prices
 
 DESIGN_DRAWS = 600  # time and memory grow with its square
 ROUNDING = 1e-9  # by which a sum of costs may miss the budget that it was meant to fill
@@ -89,11 +90,10 @@ def next_experiments(
     """
     table = check_columns(Table(candidates, "candidates"), CANDIDATE_COLUMNS).reset_index(drop=True)
     checked = posterior.named(table)
-    require_budget(budget)
-    if n < 1:
-        raise InputError(f"n must be at least 1; got {n}. Raise it.")
-    if seed < 0:
-        raise InputError(f"seed must be at least 0; got {seed}. Raise it.")
+    require_positive("budget", budget)
+    require_prices(prices)
+    require_count("n", n)
+    require_count("seed", seed, 0)
     tasks = [env_id] if env_id is not None else list(checked["env_id"].unique())
     fresh = sorted({*tasks, *checked["env_id"]} - set(posterior.tasks))
     if len(fresh) > 1:
@@ -160,7 +160,8 @@ def _greedy(
         if not affordable:
             break
         if report is not None:
-            report(f"run {len(chosen) + 1} of at most {n}: {len(affordable)} candidates within the budget's rest")
+            within = counted(len(affordable), "candidate")
+            report(f"run {len(chosen) + 1} of at most {n}: {within} within the budget's rest")
         luck, chance = rng.standard_normal(draws), rng.random(draws)  # common to the candidates: fairer comparisons
         best = (0.0, -np.inf, 0, known, loss)
         for j in affordable:

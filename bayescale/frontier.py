@@ -18,6 +18,7 @@ from bayescale.errors import InputError
 from bayescale.extrapolation import at_thresholds, between_thresholds
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
+from bayescale.quantities import require_positive
 from bayescale.run_times import RunTimes
 from bayescale.tasks import require_task_name
 
@@ -82,6 +83,7 @@ def frontier(
         InputError: a threshold below those fitted, or beyond fewer than three; a ceiling that cannot be, a task's name
             cut short, a UTD that is no positive number, no model size.
     """
+    require_task_name(env_id, posterior.tasks)
     wanted = posterior.as_fitted(threshold)
     given = utd_grid(posterior, env_id) if utd is None else np.ravel(utd)
     grid = np.asarray(pd.to_numeric(given, errors="coerce"), float)
@@ -117,7 +119,6 @@ def optima(
 
     The model size is read where it varies in the fitted runs.
     """
-    require_task_name(env_id, posterior.tasks)
     configs = pd.DataFrame({"env_id": env_id, "utd": utd, "batch_size": 1, "learning_rate": 1.0})
     points = posterior.model.points(configs.assign(**sized(posterior, model_size)))
     draws, fitted = posterior.flat_draws(FRONTIER_DRAWS), posterior.thresholds
@@ -181,6 +182,5 @@ def critic_parameters(posterior: Posterior, env_id: str, model_size: int | None 
         raise InputError(
             "the fitted runs have no model_size, which flops need; give the critic parameters as model_size."
         )
-    if size <= 0:
-        raise InputError(f"model_size must be > 0; got {size}. Give the number of critic parameters.")
+    require_positive("model_size", size)
     return int(size)

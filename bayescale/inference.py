@@ -33,6 +33,7 @@ from bayescale.compilation import on_cpu
 from bayescale.density import Density, Model, density_of
 from bayescale.errors import InputError
 from bayescale.mode import Laplace, laplace
+from bayescale.quantities import require_count
 
 WARMUP = 500  # iterations of adaptation; with 300 fits of six sweeps converged too, one with half the effective draws
 ROUNDS = 4  # at most, of `draws` each: fits of a task with four runs beside full ones took one to three
@@ -126,8 +127,7 @@ def sample(
         ("most_draws", most_draws, draws),
         ("warmup", warmup, 1),
     ):
-        if value < least:
-            raise InputError(f"{name} must be at least {least}; got {value}. Raise it.")
+        require_count(name, value, least)
     key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
     density, observations = density_of(model), jax.device_put(model.observe(crossings))
     slope = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), observations)

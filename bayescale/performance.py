@@ -16,9 +16,10 @@ from bayescale.errors import InputError
 from bayescale.extrapolation import FEWEST, at_thresholds
 from bayescale.posterior import LEVELS, QUANTILES, Posterior
 from bayescale.predictive import LAW_LEVELS, runs
+from bayescale.quantities import require_positive
 from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step, with_model_sizes
-from bayescale.utility import Prices
+from bayescale.utility import Prices, require_prices
 
 PERFORMANCE_DRAWS = 400
 AT_ONCE = 64  # configurations
@@ -59,18 +60,18 @@ def performance(
             "Fit more."
         )
     configs = checked_configs(configs, LENGTH).reset_index(drop=True)
-    given = [name for name, value in (("env_steps", env_steps), ("budget", budget)) if value is not None]
-    if len(given) + ("env_steps" in configs) != 1:
+    if sum((env_steps is not None, budget is not None, "env_steps" in configs)) != 1:
         raise InputError("performance needs the env steps of each run or a budget; give one of them.")
     named = posterior.named(configs)
+    require_prices(prices)
     if budget is not None:
+        require_positive("budget", budget)
         per_step = flops_per_step(with_model_sizes(posterior, named))
         configs = configs.assign(env_steps=budget / prices.cost(per_step, np.ones(len(configs))))
     elif env_steps is not None:
+        require_positive("env_steps", env_steps)
         configs = configs.assign(env_steps=env_steps)
     lengths = configs["env_steps"].to_numpy(float)
-    if not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise InputError(f"{(given or ['env_steps'])[0]} must be finite and > 0; correct it.")
     draws = posterior.flat_draws(PERFORMANCE_DRAWS)
     best = ceilings(ceiling, named["env_id"], posterior.crossings)
     quantiles, law = np.empty((len(configs), len(LEVELS))), np.empty((len(configs), len(LAW_LEVELS)))

@@ -127,11 +127,12 @@ def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) 
         ax: where to draw; None makes a figure.
 
     Raises:
-        InputError: `front` is empty.
+        InputError: `front` is empty, or something else.
     """
     fronts = list(front) if isinstance(front, Sequence) else [front]
-    if not fronts:
-        raise InputError("front must hold at least one Frontier; got none. Make one with frontier(posterior, ...).")
+    if not fronts or not all(hasattr(each, "table") for each in fronts):
+        came = ", ".join(type(each).__name__ for each in fronts) or "none"
+        raise InputError(f"front must be one Frontier or more; got {came}. Make them with frontier(posterior, ...).")
     ax = own_axes(ax)
     one_task = len({each.env_id for each in fronts}) == 1
     marked = []

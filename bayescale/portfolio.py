@@ -18,8 +18,10 @@ from bayescale.allocation import ALLOCATION_DRAWS, DEFAULT_PRICES, Allocation, a
 from bayescale.errors import InputError
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
+from bayescale.quantities import require_positive
 from bayescale.settings import flops_per_step
-from bayescale.utility import Prices, require_budget
+from bayescale.tasks import several_names
+from bayescale.utility import Prices
 
 THRIFT = 1e-3  # of the smallest step between thresholds is the whole budget worth: of equal sums the cheapest is taken
 
@@ -61,8 +63,8 @@ def portfolio(
     Raises:
         InputError: a budget out of range, no tasks, one named twice, or no model size.
     """
-    require_budget(budget)
-    tasks = posterior.tasks if env_ids is None else tuple(env_ids)
+    require_positive("budget", budget)
+    tasks = posterior.tasks if env_ids is None else several_names("env_ids", env_ids)
     if not tasks or len(set(tasks)) < len(tasks):
         raise InputError(
             f"env_ids must be one or more tasks, each once; got {', '.join(tasks) or 'none'}. Correct them."

@@ -26,6 +26,7 @@ from bayescale.configs import checked_configs, outside_range
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
 from bayescale.outputs import written
+from bayescale.quantities import number
 from bayescale.tasks import naming_columns, with_task_names
 from bayescale.thresholds import increasing_thresholds
 
@@ -131,9 +132,16 @@ class Posterior:
         return int(at[0])
 
     def as_fitted(self, threshold: float) -> float:
-        """The fitted threshold that a return, as tables print it, stands for; the return itself if there is none."""
-        nearest = self.thresholds[np.argmin(abs(self.thresholds - threshold))]
-        return float(nearest if np.isclose(nearest, threshold, rtol=1e-4, atol=1e-9) else threshold)
+        """The fitted threshold that a return, as tables print it, stands for; the return itself if there is none.
+
+        Raises:
+            InputError: it is no finite number.
+        """
+        wanted = number(threshold)
+        if not np.isfinite(wanted):
+            raise InputError(f"threshold must be a finite number; got {threshold!r}. Correct it.")
+        nearest = self.thresholds[np.argmin(abs(self.thresholds - wanted))]
+        return float(nearest if np.isclose(nearest, wanted, rtol=1e-4, atol=1e-9) else wanted)
 
     def predict(
         self,

@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from bayescale.calibration import Replications
 from bayescale.errors import InputError
+from bayescale.quantities import require_share
 
 NULL_DRAWS = 20_000  # of uniform ranks; p-values are known to 0.0002 near 0.001
 FEWEST_RANKS = 19  # thinned draws below which ranks are too coarse to test
@@ -77,8 +78,7 @@ def rank_test(replications: Replications, rng: np.random.Generator, false_alarm:
     Raises:
         InputError: a false alarm outside (0, 1), too few effective draws to rank among.
     """
-    if not 0 < false_alarm < 1:
-        raise InputError(f"false_alarm must lie in (0, 1); got {false_alarm:g}. Correct it.")
+    require_share("false_alarm", false_alarm)
     datasets, draws, _ = replications.draws.shape
     with np.errstate(divide="ignore"):
         effective = np.stack([effective_sample_size(fit[None]) for fit in replications.draws])
@@ -108,8 +108,7 @@ def rank_histogram(test: RankTest, probability: float = 0.95) -> RankHistogram:
     Raises:
         InputError: a probability outside (0, 1).
     """
-    if not 0 < probability < 1:
-        raise InputError(f"probability must lie in (0, 1); got {probability:g}. Correct it.")
+    require_share("probability", probability)
     datasets = len(test.ranks)
     bins = int(np.clip(datasets // PER_BIN, 2, min(MOST_BINS, test.draws + 1)))
     of_rank = np.arange(test.draws + 1) * bins // (test.draws + 1)

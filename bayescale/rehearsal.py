@@ -15,6 +15,7 @@ from bayescale.errors import InputError
 from bayescale.models import JointModel, Prior
 from bayescale.models.priors import fixed, normal, with_replacements
 from bayescale.posterior import LEVELS, QUANTILES
+from bayescale.quantities import require_count
 from bayescale.simulate import DESIGN_COLUMNS
 from bayescale.tables import Table, check_columns
 from bayescale.tasks import naming_columns, with_task_names
@@ -75,8 +76,7 @@ def prior_predictive(
     Raises:
         InputError: a configuration, count or length that cannot be used, an unknown prior.
     """
-    if draws < 1:
-        raise InputError(f"draws must be at least 1; got {draws}. Raise it.")
+    require_count("draws", draws)
     if not 0 < every <= horizon or np.isinf(every):
         raise InputError(
             f"every must be finite, > 0 and at most the horizon; got {every:g} and {horizon:g}. Correct them."

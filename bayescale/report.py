@@ -27,7 +27,10 @@ from bayescale.frontier import critic_parameters, frontier
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.outputs import written
 from bayescale.posterior import Posterior
-from bayescale.utility import Prices
+from bayescale.quantities import counted
+from bayescale.tables import require_frame
+from bayescale.tasks import several_names
+from bayescale.utility import Prices, require_prices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,17 +102,18 @@ def report(
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist. Create it first.")
-    tasks = tuple(posterior.tasks if env_ids is None else env_ids)
+    tasks = posterior.tasks if env_ids is None else several_names("env_ids", env_ids)
     unknown = [env_id for env_id in tasks if env_id not in posterior.tasks]
     if unknown or not tasks:
         raise InputError(
             f"env_ids must be among {', '.join(posterior.tasks)}; got {unknown or tasks}. Choose of these."
         )
+    require_prices(prices)
     scaled = None if curves is None else _fitted_curves(posterior, curves, return_scale)
     checked = _predictive_check(posterior)
     diagnostics, priors = posterior.diagnostics(), json.loads(posterior.provenance["priors"])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(number=plain, rate=scientific, steps=_steps, percent=_percent)
+    environment.filters.update(number=plain, rate=scientific, steps=_steps, percent=_percent, counted=counted)
     template = files("bayescale").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         sections=[_section(posterior, env_id, scaled, prices, model_size, checked) for env_id in tasks],
@@ -255,7 +259,7 @@ def _rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"
 def _fitted_curves(posterior: Posterior, curves: pd.DataFrame, return_scale: ReturnScale | None) -> pd.DataFrame:
     """The learning curves in the units of the thresholds."""
     runs = run_columns(posterior.crossings)
-    named = posterior.named(curves)
+    named = posterior.named(require_frame("curves", curves))
     if not set(runs) <= set(named) or not len(named.merge(posterior.crossings[runs].drop_duplicates())):
         raise InputError("curves hold no run of the fit; give the learning curves that it was made from, or none.")
     scale = read_return_scale(return_scale)

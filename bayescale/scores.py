@@ -13,15 +13,22 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.special import log_ndtr, ndtri
 
-from bayescale.configs import SIZED
+from bayescale.configs import CONFIG_COLUMNS, SIZED
 from bayescale.crossings import require_crossing_columns
 from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
+from bayescale.quantities import counted
+from bayescale.tables import Column, Table, check_columns
 from bayescale.tasks import KINDS
 
 NEVER = 20.0  # times the longest observation
 LONE_SPREAD = 1.0  # log env steps; the tails of a prediction whose quantiles are all one number
 STACKING_STEPS = 2000
+PREDICTION_COLUMNS = (
+    *CONFIG_COLUMNS,
+    Column("threshold", "real"),
+    *(Column(name, "real", above=0, may_be_infinite=True) for name in QUANTILES),
+)
 
 
 class Scores(NamedTuple):
@@ -68,6 +75,7 @@ def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFra
         InputError: as `score`.
     """
     require_crossing_columns(crossings)
+    predictions = check_columns(Table(predictions, "predictions"), PREDICTION_COLUMNS)
     crossings = crossings[crossings["env_steps_upper"] > 0]
     if crossings.empty:
         raise InputError("every run reaches every threshold before training, which scores nothing; raise them.")
@@ -81,7 +89,9 @@ def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFra
     seen = _matchable(crossings[kept], levels).merge(table, on=on, how="left", validate="many_to_one")
     missing = int(seen["q50"].isna().sum())
     if missing:
-        raise InputError(f"predictions lack {missing} of {len(seen)} observations; predict every configuration scored.")
+        raise InputError(
+            f"predictions lack {missing} of {counted(len(seen), 'observation')}; predict every configuration scored."
+        )
     censored = seen["censored"].to_numpy(bool)
     lower, upper = (seen[f"env_steps_{end}"].to_numpy(float) for end in ("lower", "upper"))
     observed = np.log(np.maximum(np.where(censored, lower, upper), 1.0))

@@ -1,6 +1,7 @@
 """Tables of numbers and text from files and frames, checked column by column; a bad table gets one sentence."""
 
 import difflib
+import os
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ class Table:
         return f"at {self.place}s {', '.join(labels)}{', ...' if count > 5 else ''} ({count} in all)"
 
 
-def read_table(path: str | Path, text_columns: Sequence[str] = ()) -> Table:
+def read_table(path: str | os.PathLike[str], text_columns: Sequence[str] = ()) -> Table:
     """The table in a file, unchecked; the extension says the format: .csv, .csv.gz or .parquet.
 
     Args:
@@ -157,6 +158,24 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+def as_table(name: str, given: object) -> Table:
+    """A file with tasks, read, or a frame, called by `name` in errors.
+
+    Raises:
+        InputError: neither of them, or as `read_table`.
+    """
+    if isinstance(given, str | os.PathLike):
+        return read_table(given, ("env_id",))
+    return Table(require_frame(name, given), name)
+
+
+def require_frame(name: str, frame: object) -> pd.DataFrame:
+    """The frame; InputError if it is none."""
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"{name} must be a pandas DataFrame; got {type(frame).__name__}. Read or convert it first.")
+    return frame
+
+
 def columns_from_index(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the named levels of its index as columns."""
     named = [name for name in frame.index.names if name is not None and name not in frame.columns]
@@ -169,7 +188,7 @@ def check_columns(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     Raises:
         InputError: naming the source, the column, the rows and the remedy, for the first column that is not as told.
     """
-    frame = columns_from_index(table.frame)
+    frame = columns_from_index(require_frame(table.source, table.frame))
     table = Table(frame, table.source, table.place)
     if frame.columns.nlevels > 1:
         raise InputError(f"{table.source} has column names of several levels. Give each column one name.")

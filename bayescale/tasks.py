@@ -4,7 +4,7 @@ One fit may pool several algorithms, as tasks of one population. Their tasks are
 `suite/algorithm/env_id` where the suites differ too; one column, `env_id`, names a task from there on.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
@@ -44,12 +44,23 @@ def with_task_names(table: pd.DataFrame, columns: Sequence[str], known: Collecti
     return table.assign(env_id=table["env_id"].where(~bare, names))
 
 
-def require_task_name(env_id: str, known: Collection[str]) -> None:
+def several_names(argument: str, given: object) -> tuple[str, ...]:
+    """The names in a list of them; a name alone would be read letter by letter, and is refused."""
+    several = () if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if isinstance(given, str) or not all(isinstance(name, str) for name in several):
+        raise InputError(f"{argument} must be a list of names; got {given!r}. Write [{given!r}] for one.")
+    return several
+
+
+def require_task_name(env_id: object, known: Collection[str]) -> None:
     """Nothing, if `env_id` can name one task, fitted or new.
 
     Raises:
-        InputError: it is the end of fitted names, so that the answer for a new task is hardly what was asked for.
+        InputError: it is no text, or the end of fitted names, so that the answer for a new task is hardly what was
+            asked for.
     """
+    if not isinstance(env_id, str):
+        raise InputError(f"env_id must be the name of a task; got {env_id!r}. Give one, as in '{next(iter(known))}'.")
     ends = [name for name in known if name.endswith(f"/{env_id}")]
     if ends and env_id not in known:
         raise InputError(f"the fit knows {env_id} as {', '.join(ends)}; name one of them.")

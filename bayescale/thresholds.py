@@ -13,6 +13,8 @@ def increasing_thresholds(thresholds: object) -> Float[np.ndarray, " threshold"]
         InputError: they are no numbers, none, not finite or do not increase.
     """
     try:
+        if any(isinstance(each, str) for each in np.ravel(np.asarray(thresholds, object))):
+            raise TypeError  # numbers in quotes are none
         levels = np.atleast_1d(np.asarray(thresholds, np.float64))
     except (TypeError, ValueError):
         raise InputError(f"thresholds must be numbers; got {thresholds!r}. Give returns such as (300, 500).") from None

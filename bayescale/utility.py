@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescale.errors import InputError
+from bayescale.quantities import number
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,11 @@ class Prices:
     env_step: float = 4e9
 
     def __post_init__(self) -> None:
-        if not (0 <= self.flop < np.inf and 0 <= self.env_step < np.inf and self.flop + self.env_step > 0):
+        both = (self.flop, self.env_step)
+        if not (all(0 <= number(price) < np.inf for price in both) and sum(both) > 0):
             raise InputError(
-                f"prices must be finite, >= 0 and not both 0; got flop={self.flop}, env_step={self.env_step}. "
-                "Correct them."
+                f"prices must be finite numbers >= 0 and not both 0; got flop={self.flop!r}, "
+                f"env_step={self.env_step!r}. Correct them."
             )
 
     def cost(self, flops: Float[np.ndarray, "..."], env_steps: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -56,27 +58,27 @@ class Risk:
         return np.asarray(np.tensordot(weights, -np.sort(-cost, axis=0)[:counted], axes=1))
 
 
-def parse_risk(text: str) -> Risk:
+def parse_risk(text: object) -> Risk:
     """The risk measure that a word names: mean, cvar:LEVEL, prob:LEVEL or run:LEVEL (prob of one run), 0 < LEVEL < 1.
 
     Raises:
         InputError: anything else.
     """
-    kind, _, level = text.partition(":")
+    kind, _, level = str(text).partition(":")
     if text == "mean":
         return Risk()
     try:
-        number = float(level)
+        share = float(level)
     except ValueError:
-        number = np.nan
-    if kind in ("cvar", "prob", "run") and 0 < number < 1:
-        return Risk("prob", number, one_run=True) if kind == "run" else Risk(kind, number)
+        share = np.nan
+    if kind in ("cvar", "prob", "run") and 0 < share < 1:
+        return Risk("prob", share, one_run=True) if kind == "run" else Risk(kind, share)
     raise InputError(
-        f"risk must be mean, cvar:LEVEL, prob:LEVEL or run:LEVEL with 0 < LEVEL < 1; got '{text}'. Try cvar:0.9."
+        f"risk must be mean, cvar:LEVEL, prob:LEVEL or run:LEVEL with 0 < LEVEL < 1; got {text!r}. Try cvar:0.9."
     )
 
 
-def require_budget(budget: float) -> None:
-    """Nothing, if the budget is finite and > 0; InputError otherwise."""
-    if not 0 < budget < np.inf:
-        raise InputError(f"budget must be finite and > 0; got {budget}. Correct it.")
+def require_prices(prices: object) -> None:
+    """Nothing, if these are prices; InputError otherwise."""
+    if not isinstance(prices, Prices):
+        raise InputError(f"prices must be bayescale.Prices(flop=..., env_step=...); got {prices!r}. Make them so.")

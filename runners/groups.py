@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bayescale.errors import BayeScaleError
+from bayescale.quantities import counted
 from bayescale.runners.accounting import machine
 from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble
@@ -89,7 +90,7 @@ def try_group(task: Task, on_progress: Callable[[float], None]) -> Trained | Fai
         return Failed(str(error).rstrip("."))
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
-            runs = f"{len(task.group)} runs of batch size {task.group[0].batch_size}"
+            runs = f"{counted(len(task.group), 'run')} of batch size {task.group[0].batch_size}"
             return Failed(f"the GPU has too little memory for {runs}; lower buffer_size, or use fewer workers")
         return Failed(f"a run failed with {type(error).__name__}: {error}")
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bayescale.errors import InputError
+from bayescale.quantities import counted
 from bayescale.runners.config import ALGORITHMS, RunConfig, closest
 
 LISTS = ("utd", "batch_size", "learning_rate", "seed")
@@ -72,7 +73,8 @@ class SweepSize:
     gradient_updates: int
 
     def __str__(self) -> str:
-        return f"{self.runs:,} runs, {self.env_steps:,} env steps, {self.gradient_updates:,} gradient updates"
+        runs, env_steps = counted(self.runs, "run"), counted(self.env_steps, "env step")
+        return f"{runs}, {env_steps}, {counted(self.gradient_updates, 'gradient update')}"
 
 
 def describe(plan: Plan) -> SweepSize:

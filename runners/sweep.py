@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
+from bayescale.quantities import counted
 from bayescale.runners.config import RunConfig
 from bayescale.runners.ensembles import Ensemble
 from bayescale.runners.groups import Failed, Task, Trained, work
@@ -130,7 +131,8 @@ def _finish(
         remove_partial_files(out)
     if failed:
         raise BayeScaleError(
-            f"{len(failed)} of {len(groups)} groups of runs in {out} failed: {_settings([groups[i] for i in failed])}. "
+            f"{len(failed)} of {counted(len(groups), 'group')} of runs in {out} failed: "
+            f"{_settings([groups[i] for i in failed])}. "
             f"The first said: {next(iter(failed.values()))}. The others are kept; resume (--resume) repeats these only."
         )
 

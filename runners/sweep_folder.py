@@ -145,7 +145,7 @@ def merge_groups(out: Path, groups: Sequence[Ensemble]) -> Path:
     sync_folder(out)
     if not curves:
         raise BayeScaleError(
-            f"all {sum(map(len, groups))} runs in {out} diverged before their first evaluation, see manifest.jsonl. "
+            f"every run in {out} diverged before its first evaluation, see manifest.jsonl. "
             "Check that observations and rewards of the task are finite, and choose a new folder."
         )
     return table

@@ -195,7 +195,7 @@ def test_prices_of_compute_count_the_flops_of_the_setting():
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, np.inf, np.nan])
 def test_a_budget_that_is_none_is_refused(budget):
-    with pytest.raises(InputError, match=f"budget must be finite and > 0; got {budget}"):
+    with pytest.raises(InputError, match=f"budget must be a finite number > 0; got {budget}"):
         allocate(two_settings(), "Known-v0", budget, model_size=1)
 
 

@@ -1,6 +1,7 @@
 """The checks of intervals: a right model passes each, and a deliberately wrong one is caught by it."""
 
 import itertools
+import re
 from dataclasses import dataclass, fields, replace
 
 import jax.numpy as jnp
@@ -180,8 +181,8 @@ def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> 
 def test_levels_that_are_no_probabilities_are_refused() -> None:
     true = pd.DataFrame({"beta": np.zeros(2)})
     made = bs.Replications(true, np.zeros((2, 3, 1)), true.std(), np.zeros(2), np.ones(2))
-    for levels, came in (([], "none"), ([0.5, 1.0], r"0\.5, 1"), ([0.0], "0"), ([90.0], "90"), ([np.nan], "nan")):
-        message = rf"levels must be one or more probabilities in \(0, 1\); got {came}\. Correct them"
+    for levels in ([], [0.5, 1.0], [0.0], [90.0], [np.nan]):
+        message = re.escape(f"levels must be one or more probabilities in (0, 1); got {levels}. Correct them")
         with pytest.raises(bs.InputError, match=message):
             bs.credible_coverage(made, levels)
         with pytest.raises(bs.InputError, match=message):

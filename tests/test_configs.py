@@ -40,12 +40,12 @@ def posterior() -> bs.Posterior:
     ],
 )
 def test_what_is_no_configuration_is_named(posterior: bs.Posterior, column: str, value: object, said: str) -> None:
-    with pytest.raises(bs.InputError, match=f"the table of configurations: {said}"):
+    with pytest.raises(bs.InputError, match=f"configs: {said}"):
         posterior.predict(CONFIG.assign(**{column: value}))
 
 
 def test_a_table_without_a_column_or_with_two_rows_of_names_is_refused() -> None:
-    with pytest.raises(bs.InputError, match="configurations has no column 'utd'; its columns are env_id, sigma, "):
+    with pytest.raises(bs.InputError, match="configs has no column 'utd'; its columns are env_id, sigma, "):
         checked_configs(CONFIG.rename(columns={"utd": "sigma"}))
     nested = CONFIG.set_axis(pd.MultiIndex.from_product([CONFIG.columns, ["x"]]), axis=1)
     with pytest.raises(bs.InputError, match=r"column names of several levels\. Give each column one name"):

@@ -234,12 +234,12 @@ def test_one_task_without_runs_can_be_planned_for_and_two_cannot() -> None:
         (candidates(learning_rate=[0.0]), {}, "learning_rate must be > 0; got 0.0"),
         (candidates(env_steps=[0]), {}, "env_steps must be > 0; got 0"),
         (candidates().iloc[:0], {}, "candidates has no rows"),
-        (candidates(), {"budget": 0.0}, "budget must be finite and > 0; got 0.0"),
-        (candidates(), {"budget": -1.0}, "budget must be finite and > 0; got -1.0"),
-        (candidates(), {"budget": np.nan}, "budget must be finite and > 0; got nan"),
+        (candidates(), {"budget": 0.0}, "budget must be a finite number > 0; got 0.0"),
+        (candidates(), {"budget": -1.0}, "budget must be a finite number > 0; got -1.0"),
+        (candidates(), {"budget": np.nan}, "budget must be a finite number > 0; got nan"),
         (candidates(), {"n": 0}, "n must be at least 1; got 0"),
         (candidates(), {"seed": -1}, "seed must be at least 0; got -1"),
-        (candidates(), {"model_size": 0}, "model_size must be > 0; got 0"),
+        (candidates(), {"model_size": 0}, "model_size must be a finite number > 0; got 0"),
     ],
 )
 def test_what_cannot_be_used_is_named(table: pd.DataFrame, options: dict[str, object], said: str) -> None:

@@ -129,6 +129,22 @@ def test_the_command_says_it_and_writes_nothing(tmp_path: Path, capsys: pytest.C
     assert list(tmp_path.iterdir()) == [plan]
 
 
+def test_one_of_each_is_said_in_the_singular(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        PLAN_FILE.replace("[0.5, 2]", "[0.5]").replace("[0, 1]", "[0]").replace(', "2" = 90', "").replace("120", "42")
+    )
+    monkeypatch.setattr("bayescale.runners.estimates.measured_rates", lambda _: Rates(1.0, 1.0, 1.0, 1e3))
+    assert cli.main(["sweep", str(plan), "--out", str(tmp_path / "out"), "--dry-run", "--workers", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 run, 42 env steps, 1 gradient update",
+        "to do: 1 run in 1 group, 42 env steps, 1 gradient update, 1e+03 flops",
+        "expected: 45 s with 1 worker, 45 s of training",
+    ]
+
+
 def test_a_task_that_is_not_there_is_refused() -> None:
     with pytest.raises(InputError, match="'Pendulum-v9' is not a registered Gymnasium task"):
         estimate(make_plan(CONTENT | {"env_id": "Pendulum-v9"}))

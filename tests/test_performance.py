@@ -146,11 +146,11 @@ def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
     with pytest.raises(bs.InputError, match="give one of them"):
         bs.performance(posterior, CONFIG.assign(env_steps=5), env_steps=5.0)
     for length in (-1.0, 0.0, np.inf, np.nan):
-        with pytest.raises(bs.InputError, match="env_steps must be finite and > 0"):
+        with pytest.raises(bs.InputError, match="env_steps must be a finite number > 0"):
             bs.performance(posterior, CONFIG, env_steps=length)
-    with pytest.raises(bs.InputError, match="budget must be finite and > 0"):
+    with pytest.raises(bs.InputError, match="budget must be a finite number > 0"):
         bs.performance(posterior, CONFIG, budget=0.0)
-    with pytest.raises(bs.InputError, match="configurations: env_steps must be a number; got 10,000 at row 0"):
+    with pytest.raises(bs.InputError, match="configs: env_steps must be a number; got 10,000 at row 0"):
         bs.performance(posterior, CONFIG.assign(env_steps="10,000"))
     with pytest.raises(bs.InputError, match=r"need at least 3 fitted thresholds; got 2\. Fit more"):
         bs.performance(prior_posterior(), CONFIG, env_steps=1e5)

@@ -283,7 +283,7 @@ def test_errors_name_the_argument_and_the_remedy(table, crossings, monkeypatch):
         plots.plot_learning_curves(crossings, "Pong")
     with pytest.raises(InputError, match=r"name must be 'batch_size' or 'learning_rate'; got 'utd'\. Choose"):
         plots.plot_rule(table, "utd", crossings)
-    with pytest.raises(InputError, match=r"front must hold at least one Frontier; got none\. Make one"):
+    with pytest.raises(InputError, match=r"front must be one Frontier or more; got none\. Make them"):
         plots.plot_frontier([])
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtra, match=r"'matplotlib'; install it with: pip install 'bayescale\[report\]'"):

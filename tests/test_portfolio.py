@@ -100,8 +100,8 @@ def test_a_budget_below_the_lowest_returns_is_infeasible_and_shows_these():
 @pytest.mark.parametrize(
     ("budget", "env_ids", "message"),
     [
-        (0.0, None, "budget must be finite and > 0; got 0"),
-        (np.inf, None, "budget must be finite and > 0; got inf"),
+        (0.0, None, "budget must be a finite number > 0; got 0"),
+        (np.inf, None, "budget must be a finite number > 0; got inf"),
         (1.0, [], "env_ids must be one or more tasks, each once; got none"),
         (1.0, ["Easy-v0", "Easy-v0"], "each once; got Easy-v0, Easy-v0"),
     ],

@@ -78,5 +78,5 @@ def test_bad_arguments_are_refused(histogram, test_of_ranks):
         bs.rank_histogram(test_of_ranks, 1)
     true = pd.DataFrame({"exact": np.zeros(2)})
     made = bs.Replications(true, np.zeros((2, 9, 1)), true.std(), np.zeros(2), np.ones(2))
-    with pytest.raises(InputError, match=r"false_alarm must lie in \(0, 1\); got 5\. Correct it"):
+    with pytest.raises(InputError, match=r"false_alarm must lie in \(0, 1\); got 5\.0\. Correct it"):
         bs.rank_test(made, np.random.default_rng(0), false_alarm=5.0)

@@ -67,7 +67,7 @@ def test_bad_arguments_are_refused():
     for every, horizon in ((0.0, 1e6), (np.inf, np.inf), (1.0, np.nan), (np.nan, 1e6), (1e3, 1e2)):
         with pytest.raises(InputError, match=re.escape(f"horizon; got {every:g} and {horizon:g}. Correct them.")):
             bs.prior_predictive(CONFIGS, every=every, horizon=horizon)
-    with pytest.raises(InputError, match=r"the table of configurations: utd must be > 0; got -1\.0"):
+    with pytest.raises(InputError, match=r"configs: utd must be > 0; got -1\.0"):
         bs.prior_predictive(CONFIGS.assign(utd=-1.0))
     with pytest.raises(InputError, match=r"env_steps and horizon must be finite and > 0; got -1\."):
         bs.check_design(CONFIGS, 1000, 1e6, rng, env_steps=-1)

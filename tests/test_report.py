@@ -123,7 +123,8 @@ def test_names_are_escaped_and_every_task_and_threshold_is_there(page, posterior
     assert text.count("To reach J = ") == 2
     assert "thresholds J321, 654" in text.replace("thresholds J ", "thresholds J")
     assert posterior.provenance["data_sha256"] in text
-    assert "from 32 training runs" in text
+    assert "from 32 training runs." in text
+    assert "32 runs, 2 tasks; settings" in text
     assert "25% of the observations are censored" in text
 
 

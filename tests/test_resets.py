@@ -68,7 +68,5 @@ def test_a_reset_after_the_end_changes_nothing(curves, thresholds):
 
 @pytest.mark.parametrize("period", [0, -1.0, np.nan, np.inf])
 def test_bad_reset_periods(period):
-    with pytest.raises(
-        InputError, match=f"reset_period must be a finite number of updates > 0; got {period}. Correct it"
-    ):
+    with pytest.raises(InputError, match=f"reset_period must be a finite number > 0; got {period}. Correct it"):
         time_to_threshold(run([1.0]), [1], reset_period=period)

@@ -50,7 +50,7 @@ def test_a_bad_risk_names_the_choices(text: str) -> None:
     ("flop", "env_step"), [(-1.0, 4e9), (1.0, -0.5), (np.inf, 1.0), (1.0, np.inf), (np.nan, 1.0), (1.0, np.nan), (0, 0)]
 )
 def test_bad_prices_are_refused(flop: float, env_step: float) -> None:
-    with pytest.raises(InputError, match="prices must be finite, >= 0 and not both 0; got flop="):
+    with pytest.raises(InputError, match="prices must be finite numbers >= 0 and not both 0; got flop="):
         Prices(flop, env_step)
 
 

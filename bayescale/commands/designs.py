@@ -9,6 +9,7 @@ from bayescale.commands.files import read_design, write_csv
 from bayescale.commands.options import MAX_SEED
 from bayescale.errors import InputError
 from bayescale.outputs import check_output
+from bayescale.quantities import counted
 
 if TYPE_CHECKING:
     from bayescale.rehearsal import DesignCheck
@@ -65,5 +66,5 @@ def _report(checked: "DesignCheck") -> str:
         lines.append(f"{name:{width}}{numbers}  {verdict}")
     error = float(checked.table["standard_error"].iloc[0])
     seen = f"{checked.reached:.0%} of their times lie between the first evaluation and the last"
-    lines.append(f"{checked.datasets} data sets; {seen}; coverage is known to {error:.2f}")
+    lines.append(f"{counted(checked.datasets, 'data set')}; {seen}; coverage is known to {error:.2f}")
     return "\n".join(lines)

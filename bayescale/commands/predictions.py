@@ -26,6 +26,7 @@ from bayescale.commands.options import (
 )
 from bayescale.commands.progress import say
 from bayescale.outputs import check_output
+from bayescale.quantities import counted
 
 
 def predict(
@@ -127,5 +128,5 @@ def frontier(
         if swept.nunique() > 1 and outside:
             say(
                 f"note: the best {axis} lies outside the {swept.min():g} to {swept.max():g} of the sweep at {outside} "
-                f"of {len(table)} UTDs; there the frontier leans on the law. allocate keeps to the sweep."
+                f"of {counted(len(table), 'UTD')}; there the frontier leans on the law. allocate keeps to the sweep."
             )

@@ -9,6 +9,7 @@ import typer
 
 from bayescale.commands.options import EnvStepPrice, FlopPrice
 from bayescale.outputs import check_folder
+from bayescale.quantities import counted
 
 if TYPE_CHECKING:
     from bayescale.runners import Estimate, Progress
@@ -66,11 +67,11 @@ def sweep(
 
 def _expected(left: "Estimate", hour_price: float, env_step_price: float, flop_price: float) -> str:
     """What a dry run says beside the counts of the plan."""
-    counts = f"{left.env_steps:,} env steps, {left.gradient_updates:,} gradient updates, {left.flops:.3g} flops"
+    counts = f"{counted(left.env_steps, 'env step')}, {counted(left.gradient_updates, 'gradient update')}"
     spent = duration(left.training_seconds)
     lines = [
-        f"to do: {left.runs:,} runs in {left.groups:,} groups, {counts}",
-        f"expected: {duration(left.seconds)} with {left.workers} workers, {spent} of training",
+        f"to do: {counted(left.runs, 'run')} in {counted(left.groups, 'group')}, {counts}, {left.flops:.3g} flops",
+        f"expected: {duration(left.seconds)} with {counted(left.workers, 'worker')}, {spent} of training",
     ]
     if hour_price or env_step_price or flop_price:
         lines.append(f"cost: {left.cost(hour_price, flop_price, env_step_price):,.4g}")
@@ -86,7 +87,7 @@ class ProgressDisplay:
     def __call__(self, progress: "Progress") -> None:
         done = progress.runs_done == progress.runs
         left = "" if progress.seconds_left is None or done else f", {duration(progress.seconds_left)} left"
-        text = f"{progress.runs_done} of {progress.runs} runs after {duration(progress.seconds)}{left}"
+        text = f"{progress.runs_done} of {counted(progress.runs, 'run')} after {duration(progress.seconds)}{left}"
         if sys.stderr.isatty():
             filled = int(progress.share * BAR)
             bar = "#" * filled + "." * (BAR - filled)

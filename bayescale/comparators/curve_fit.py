@@ -13,6 +13,7 @@ from bayescale.comparators.least_squares import minimise
 from bayescale.comparators.predictions import CHUNK, NOISE_LEVELS, check_resampling
 from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
+from bayescale.quantities import counted
 
 STARTS = 24
 FLAT = 1e-6  # fall of a law over its data that is none
@@ -84,7 +85,9 @@ def fit_law(law: Law | str, table: pd.DataFrame, seed: int = 0, bootstraps: int 
     if not np.isfinite(y).all() or (law.log_output and (y <= 0).any()):
         raise InputError(f"{law.output} must be finite{' and > 0' if law.log_output else ''}; correct these rows.")
     if len(y) < len(law.parameters):
-        raise InputError(f"the law has {len(law.parameters)} parameters; got {len(y)} rows. Give more rows.")
+        raise InputError(
+            f"the law has {counted(len(law.parameters), 'parameter')}; got {counted(len(y), 'row')}. Give more rows."
+        )
     reference = {name: float(np.exp(np.log(values).mean())) for name, values in at.items()}
     scaled = {name: values / reference[name] for name, values in at.items()}
     rng = np.random.default_rng(seed)

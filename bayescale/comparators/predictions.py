@@ -5,8 +5,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from bayescale.configs import outside_range
-from bayescale.errors import InputError
 from bayescale.posterior import LEVELS, QUANTILES
+from bayescale.quantities import require_count
 
 CHUNK = 200  # configurations at a time bounds memory
 NOISE_LEVELS = (np.arange(25) + 0.5) / 25
@@ -14,10 +14,8 @@ NOISE_LEVELS = (np.arange(25) + 0.5) / 25
 
 def check_resampling(seed: int, bootstraps: int) -> None:
     """Nothing, if there is a source of bootstraps and at least one of them; InputError otherwise."""
-    if seed < 0:
-        raise InputError(f"seed must be at least 0; got {seed}. Raise it.")
-    if bootstraps < 1:
-        raise InputError(f"bootstraps must be at least 1; got {bootstraps}. Raise it.")
+    require_count("seed", seed, 0)
+    require_count("bootstraps", bootstraps)
 
 
 def prediction_table(
