@@ -42,6 +42,7 @@ CHECK_DRAWS = 200
 REPLICATES = 100  # of the censored, for each draw; their p-values are at least 1e-4
 EDGE = 1e-9  # probabilities are kept this far from 0 and 1
 DEGREES = (2, 3)  # of the structure that is looked for; the law itself takes care of level and slope
+NOTHING = 1e-9  # a sum of squared scores below it is rounding
 OVERALL = "all tasks"
 
 
@@ -184,10 +185,14 @@ def task_squares(
 
 
 def ratio(above: Squares, below: Squares) -> tuple[float, float, float] | None:
-    """Mean ratio of mean squares over draws, its median under replication, and its p-value; None if it has no sense."""
-    if above.freedom < 1 or below.freedom < 1:
+    """Mean ratio of mean squares over draws, its median under replication, and its p-value; None if it has no sense.
+
+    Draws under which there is nothing to divide by are left out: they give all runs the same chance, next to none.
+    """
+    told = below.total > NOTHING
+    if above.freedom < 1 or below.freedom < 1 or not told.any():
         return None
-    values = above.total / above.freedom / (below.total / below.freedom)
+    values = above.total[told] / above.freedom / (below.total[told] / below.freedom)
     chance = ratio_of_squares.sf(values, above.freedom, below.freedom).mean()
     return float(values.mean()), float(ratio_of_squares.median(above.freedom, below.freedom)), float(chance)
 

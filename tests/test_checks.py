@@ -305,6 +305,21 @@ def test_holm_by_hand():
     assert holm(np.array([0.02, 0.02]), 0.03).tolist() == [False, False]
 
 
+def test_times_that_no_draw_explains_are_not_divided_by(posteriors):
+    """Runs a million million times as fast as predicted have one score, the least there is."""
+    posterior = posteriors["none"]
+    fast = {end: posterior.crossings[end] * 1e-12 for end in ("env_steps_lower", "env_steps_upper")}
+    checked = posterior_predictive_checks(posterior, np.random.default_rng(0), posterior.crossings.assign(**fast))
+    assert set(checked["statistic"]) == {"censored"}
+
+
+def test_draws_without_anything_to_divide_by_are_left_out():
+    nothing = Squares(np.array([2.0, 0.0]), 3)
+    above = Squares(np.array([4.0, 9.0]), 2)
+    assert ratio(above, nothing) == ratio(Squares(above.total[:1], 2), Squares(nothing.total[:1], 3))
+    assert ratio(above, Squares(np.zeros(2), 3)) is None
+
+
 def test_bad_arguments_are_refused(posteriors):
     posterior, rng = posteriors["none"], np.random.default_rng(0)
     for outside in (0, 1):
