@@ -3,13 +3,39 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import least_squares
+from scipy.special import ndtri
+from scipy.stats import linregress
 
 import bayescale as bs
 from bayescale.comparators import LAWS
-from bayescale.comparators.least_squares import minimise
+from bayescale.comparators.curve_fit import LawFit
+from bayescale.comparators.predictions import NOISE_LEVELS
 from bayescale.errors import InputError
+from bayescale.posterior import LEVELS, QUANTILES
 from tests.law_tables import table_of
+
+
+def test_a_power_law_and_its_bootstraps_are_lines_in_logs() -> None:
+    table, _ = table_of("power", 0.3)
+    fitted = bs.fit_law("power", table, seed=5, bootstraps=3)
+    x, y = np.log(table["x"] / fitted.reference["x"]), np.log(table["y"])
+    assert x.mean() == pytest.approx(0.0, abs=1e-12)
+    line = linregress(x, y)
+    residual = y - line.intercept - line.slope * x
+    assert fitted.noise == pytest.approx(np.sqrt(np.square(residual).sum() / (len(x) - 2)))
+    counts = np.random.default_rng(5).multinomial(len(x), np.full(len(x), 1 / len(x)), size=3)
+    for draw, weights in enumerate([np.ones(len(x)), *counts]):
+        slope, level = np.polyfit(x, y, 1, w=np.sqrt(weights))
+        found = fitted.parameters.loc[draw, ["coefficient_x", "exponent_x"]]
+        assert found.tolist() == pytest.approx([np.exp(level), -slope], rel=1e-4)
+
+
+def test_a_laws_prediction_by_hand() -> None:
+    parameters = pd.DataFrame({"coefficient_x": [3.0], "exponent_x": [0.5]})
+    predicted = LawFit(LAWS["power"], {"x": 10.0}, parameters, 0.2, 5).predict(pd.DataFrame({"x": [10.0, 40.0]}))
+    luck = np.exp(0.2 * np.quantile(ndtri(NOISE_LEVELS), LEVELS))
+    np.testing.assert_allclose(predicted[list(QUANTILES)], np.outer([3.0, 1.5], luck))
+    np.testing.assert_allclose(predicted[["law_q05", "law_q50", "law_q95"]], [[3.0] * 3, [1.5] * 3])
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -85,14 +111,3 @@ def test_one_of_several_inputs_may_have_no_effect(spread: float) -> None:
     for seed in range(3):
         noise = spread * np.random.default_rng(seed).standard_normal(len(table))
         bs.fit_law("chinchilla", table.assign(loss=law * np.exp(noise)), bootstraps=1)
-
-
-def test_side_by_side_least_squares_equals_scipy() -> None:
-    x = np.linspace(0, 3, 20)
-    wanted = np.array([[2.0, 0.7], [0.5, 1.5]])
-    y = np.array([a * np.exp(-b * x) for a, b in wanted]) + 0.05 * np.random.default_rng(0).standard_normal((2, 20))
-    found, loss = minimise(lambda p: p[:, :1] * np.exp(-p[:, 1:] * x) - y, np.ones((2, 2)))
-    for problem in range(2):
-        peer = least_squares(lambda p, y=y[problem]: p[0] * np.exp(-p[1] * x) - y, np.ones(2))
-        assert found[problem] == pytest.approx(peer.x, rel=1e-4)
-        assert loss[problem] == pytest.approx(2 * peer.cost, rel=1e-6)

@@ -11,6 +11,7 @@ FIRST_DAMPING = 1e-2
 Residual = Callable[[Float[np.ndarray, "problem parameter"]], Float[np.ndarray, "problem row"]]
 
 
+@np.errstate(invalid="ignore")  # inf - inf of a problem whose residuals are not finite at its start
 def minimise(
     residual: Residual,
     start: Float[np.ndarray, "problem parameter"],
@@ -21,7 +22,7 @@ def minimise(
 
     Args:
         residual: rows for each problem; 0 where a problem has fewer.
-        start: finite parameters; a problem whose residuals are not finite there keeps its start and gets inf.
+        start: finite parameters; where the residuals are not finite a problem may keep its start, with a sum of inf.
         longest: step of each parameter, at most; None: any.
         iterations: at most.
     """
