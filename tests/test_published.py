@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.comparators.published import _line, _rule
+from bayescale.comparators.predictions import residual_levels
+from bayescale.comparators.published import PublishedFit, Rule, _line, _mean, _median, _nearest, _noise, _rule
 from bayescale.comparators.seed_means import SeedMeans
 from bayescale.errors import InputError
 from bayescale.posterior import QUANTILES
@@ -44,6 +45,50 @@ def test_the_rule_of_the_fastest_settings_by_hand() -> None:
     rule = _rule(passages, np.array([0, 0, 0, 0, 1]), "batch_size")
     assert rule.slope == pytest.approx([np.log2(192 / 64), np.log2(128 / 64), 0.0])  # 192 = (128 + 256) / 2
     assert np.exp(rule.intercept) == pytest.approx(np.array([[192] * 2, [128] * 2, [256] * 2]))
+
+
+def test_the_configurations_nearest_to_the_rules_by_hand() -> None:
+    settings = [
+        ("A", 1.0, 64, 4.0),
+        ("A", 1.0, 256, 1.0),
+        ("A", 2.0, 64, 1.0),
+        ("A", 2.0, 128, 0.5),
+        ("B", 1.0, 8, 9.0),
+    ]
+    configs = pd.DataFrame(settings, columns=["env_id", "utd", "batch_size", "learning_rate"])
+    batch = Rule(np.array([1.0, 0.0]), np.log([[256.0, 1.0], [64.0, 1.0]]))  # draw 1 has no say
+    rate = Rule(np.array([1.0, 0.0]), np.log([[1.0, 1.0], [4.0, 1.0]]))
+    assert _nearest(configs, np.array([0, 0, 0, 0, 1]), [batch, rate]).tolist() == [1, 3, 4]
+
+
+def test_runs_scatter_around_the_means_of_the_fitted_configurations() -> None:
+    configs = pd.DataFrame({"env_id": ["A"] * 3})
+    means = np.array([[[10.0, 20.0], [5.0, 5.0], [40.0, np.inf]]] * 2)
+    runs = np.array([[20.0, 20.0], [1.0, 1.0], [40.0, 80.0], [10.0, np.inf]])
+    noise = _noise(SeedMeans(configs, means, runs, np.array([0, 1, 2, 0])), np.array([0, 2]))
+    np.testing.assert_allclose(noise, np.column_stack([residual_levels(np.log([2.0, 1.0, 1.0])), np.zeros(25)]))
+
+
+def test_means_and_medians_are_of_what_is_known() -> None:
+    values = np.random.default_rng(0).random((40, 5))
+    values[np.random.default_rng(1).random((40, 5)) < 0.3] = np.nan
+    values[0], values[1] = np.nan, 0.5
+    np.testing.assert_allclose(_median(values[1:], axis=1), np.nanmedian(values[1:], axis=1))
+    np.testing.assert_allclose(_mean(values[1:], axis=1), np.nanmean(values[1:], axis=1))
+    assert np.isnan([_median(values, axis=1)[0], _mean(values, axis=1)[0]]).all()
+
+
+def test_the_published_law_of_tasks_by_hand() -> None:
+    """Tasks A, B and C, of which no run of C reached the second threshold and all were above the third at once."""
+    one = np.ones((1, 3))
+    median = np.array([[[10.0, 20.0, 0.0], [40.0, 80.0, 0.0], [20.0, np.inf, 0.0]]])
+    rule, nothing = Rule(np.ones(1), np.ones((1, 3))), pd.DataFrame()
+    levels = np.array([1.0, 2.0, 3.0])
+    fitted = PublishedFit(tuple("ABC"), levels, rule, rule, 2 * one, one, one / 4, median, one, nothing, nothing)
+    utd = np.array([1.0, 2.0])
+    for env_id, scales in (("A", [10, 20]), ("B", [40, 80]), ("C", [20, np.inf]), ("new", [20, 80]), (None, [20, 80])):
+        steps = np.exp(fitted.log_env_steps(env_id, utd))[0]
+        np.testing.assert_allclose(steps, np.array([[*np.multiply(scales, y), 1.0] for y in (1.25, 0.5)]))
 
 
 def test_a_budget_line_by_hand() -> None:

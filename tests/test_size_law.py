@@ -4,6 +4,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.comparators import fit_size_law
+from bayescale.comparators.size_law import _best_cells, _medians, _new_task
 from bayescale.errors import InputError
 from tests.law_tables import made_crossings, made_curves
 
@@ -91,3 +92,36 @@ def test_the_size_law_of_a_task_that_reaches_nothing_is_unknown() -> None:
     exponents = fit_size_law(bs.time_to_threshold(curves, [200.0, 400.0]), bootstraps=2).parameters["exponent_utd"]
     assert np.isnan(exponents[:, 0]).all()
     assert np.isfinite(exponents[:, 1:]).all()
+
+
+def test_the_best_configuration_of_each_cell_by_hand() -> None:
+    """The fastest to the highest threshold, then to the one below; one that is above it at once comes last."""
+    times = {
+        (1.0, 32): [(1, 9), (3, 9), (2, np.inf)],
+        (1.0, 64): [(5, 8), (5, 8), (5, 8)],
+        (2.0, 32): [(4, np.inf), (4, np.inf), (4, 7)],
+        (2.0, 64): [(3, np.inf)] * 3,
+        (4.0, 32): [(0, 0)] * 3,
+        (4.0, 64): [(2, 6)] * 3,
+    }
+    rows = [
+        ("A", utd, batch, seed, threshold, upper)
+        for (utd, batch), runs in times.items()
+        for seed, run in enumerate(runs)
+        for threshold, upper in zip((1.0, 2.0), run, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["env_id", "utd", "batch_size", "seed", "threshold", "env_steps_upper"])
+    cells, runs = _best_cells(table, 2)
+    assert cells[["utd", "batch_size"]].to_numpy().tolist() == [[1, 64], [2, 64], [4, 64]]
+    assert [own.tolist() for own in runs] == [[[5, 8]] * 3, [[3, np.inf]] * 3, [[2, 6]] * 3]
+    slow = np.array([[1.0, 9.0], [3.0, 9.0], [2.0, np.inf]])
+    assert _medians([slow], None).tolist() == [[2, 9]]
+    ways = {tuple(_medians([slow], np.random.default_rng(seed))[0]) for seed in range(60)}
+    assert ways == {(1, 9), (2, 9), (2, np.inf), (3, 9)}
+
+
+def test_a_new_task_has_the_mean_law_of_those_that_tell_one() -> None:
+    laws = np.array([[[[1.0, 4.0, 6.0]], [[0.0, 8.0, 10.0]]], [[[0.0, 5.0, 9.0]], [[0.0, 9.0, 1.0]]]])
+    np.testing.assert_allclose(_new_task(laws), [[[1.0, 6.0, 8.0]], [[0.0, 7.0, 5.0]]])
+    early = np.array([[[[9.0, 4.0, 6.0]], [[0.0, 8.0, 10.0]]]])  # the one of two that tells is late
+    np.testing.assert_allclose(_new_task(early), [[[6.0, 6.0, 8.0]]])
