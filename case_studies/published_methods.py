@@ -74,11 +74,15 @@ SPLITS = (
     "UTD 4 and 8 out",
     "UTD 1 and 2 out",
     "task out, 4 runs back",
+    "largest learning_rate out",
+    "smallest learning_rate out",
+    "largest batch_size out",
+    "smallest batch_size out",
 )
 
 
 def folds(split: str, config: Config, data: Path) -> list[Fold]:
-    """The fits that a split asks for."""
+    """The fits that a split asks for; the largest and smallest values are each task's own."""
     curves, scale = bs.read_curves(data / "sweep.parquet"), pd.read_csv(data / "return_scale.csv")
     crossings = bs.time_to_threshold(curves, config.thresholds, scale)
     if split == "second stage":
@@ -90,6 +94,10 @@ def folds(split: str, config: Config, data: Path) -> list[Fold]:
     if split.startswith("task"):
         for _, own in runs.groupby("env_id"):
             held.append(own.drop(rng.choice(own.index, config.give_back, replace=False)))
+    elif split.startswith(("largest", "smallest")):
+        end, axis, _ = split.split()
+        outermost = runs.groupby("env_id")[axis].transform("max" if end == "largest" else "min")
+        held.append(runs[runs[axis] == outermost])
     else:
         out = [float(word) for word in split.split() if word.isdigit()]
         held.append(runs[runs["utd"].isin(out)])
@@ -170,7 +178,7 @@ def main(
         if not parts:
             continue
         unseen = pd.concat([part.unseen for part in parts.values()], ignore_index=True)
-        label = split if split.startswith(("UTD", "second")) else f"{split}: {', '.join(unseen['env_id'].unique())}"
+        label = f"{split}: {', '.join(unseen['env_id'].unique())}" if split.startswith("task") else split
         for method in METHODS:
             if kept_only and not all(kept(work, split, method, n).exists() for n in parts):
                 continue

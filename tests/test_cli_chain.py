@@ -183,6 +183,19 @@ def test_an_infeasible_budget_is_exit_code_4_and_still_written(
     assert "UTD" in said.out
 
 
+def test_a_budget_that_holds_more_than_the_highest_threshold_says_how_to_ask_beyond(
+    fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "choice.json"
+    asked = ["allocate", str(fit_file), "--env", "Ant-v4", "--out", str(out)]
+    assert cli.main([*asked, "--threshold", "800"]) == 0
+    assert "The budget is" not in capsys.readouterr().out
+    least = json.loads(out.read_text())["risk"]
+    for share, said in ((0.9, False), (3.0, True)):
+        assert cli.main([*asked, "--budget", str(share * least)]) == 0
+        assert ("The budget is 3 times what the highest fitted threshold" in capsys.readouterr().out) is said
+
+
 def test_allocate_takes_the_luck_of_one_run_into_its_choice(
     fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

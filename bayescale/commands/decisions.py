@@ -71,6 +71,11 @@ def allocate(
     print(_allocation_table(choice, risk))
     if math.isfinite(choice.risk) and (axes := at_edge(posterior, choice)):
         print(f"At the edge of the sweep: {', '.join(axes)}. The best may lie beyond; a wider sweep would tell.")
+    if budget is not None and choice.feasible and choice.threshold == posterior.thresholds[-1]:
+        print(
+            f"The budget is {budget / choice.risk:.3g} times what the highest fitted threshold takes; --threshold asks "
+            "for returns beyond it, and `bayescale performance` how far a run gets."
+        )
     if out is not None:
         print(f"wrote {out}")
     if not math.isfinite(choice.risk):
