@@ -149,7 +149,11 @@ def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:
             yield Table(source, f"table {number}")
         elif isinstance(source, str | os.PathLike):
             yield from (read_table(path, TEXT_COLUMNS) for path in _paths(source))
-        elif isinstance(source, Iterable) and not isinstance(source, Mapping) and not hasattr(source, "__dataframe__"):
+        elif (
+            isinstance(source, Iterable)
+            and not isinstance(source, Mapping | np.ndarray)
+            and not hasattr(source, "__dataframe__")
+        ):
             yield from _tables(source)
         else:
             raise InputError(f"a source must be a file, a glob or a frame; got {type(source).__name__}. Convert it.")

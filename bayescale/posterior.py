@@ -1,6 +1,6 @@
 """The posterior: draws of a model fitted to crossings, what they predict, and the file that keeps both.
 
-The model is an argument; `load` is told which models exist. Files are netCDF with the groups that ArviZ reads.
+The model is an argument; `load` is told which models exist.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from bayescale.ceilings import Ceiling, ceilings
 from bayescale.configs import checked_configs, outside_range
 from bayescale.errors import InputError, NotConverged
 from bayescale.inference import Draws, Status, diagnose, unconverged
-from bayescale.outputs import written
+from bayescale.netcdf import content_hash, read_groups, storable, write_groups
 from bayescale.quantities import number
 from bayescale.tasks import naming_columns, with_task_names
 from bayescale.thresholds import increasing_thresholds
@@ -230,7 +229,7 @@ class Posterior:
             return xr.Dataset(named)
 
         table = self.crossings.reset_index(drop=True).rename_axis("observation")
-        observed = {name: ("observation", _storable(column)) for name, column in table.items() if isinstance(name, str)}
+        observed = {name: ("observation", storable(column)) for name, column in table.items() if isinstance(name, str)}
         groups = {
             "posterior": dataset(self.draws),
             "sample_stats": dataset(self.statistics),
@@ -255,11 +254,7 @@ class Posterior:
         Raises:
             InputError: the file cannot be written.
         """
-        content = BytesIO()  # HDF5 takes the process down when it cannot close a file on a full disk
-        for i, (group, dataset) in enumerate(self.groups().items()):
-            dataset.to_netcdf(content, mode="a" if i else "w", group=group, engine="h5netcdf")
-        with written(Path(path)) as partial:
-            partial.write_bytes(content.getvalue())  # of getbuffer CPython 3.12.1 crashes when a write fails
+        write_groups(self.groups(), path)
 
 
 def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
@@ -272,18 +267,10 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
     Raises:
         InputError: no such file, not a posterior of this package, or one in another format.
     """
-    import h5py
-    import xarray as xr
-
     if not Path(path).is_file():
         raise InputError(f"{path} does not exist; give the file that `bayescale fit` wrote.")
     try:
-        with h5py.File(path) as file:
-            dict(file.attrs)  # h5netcdf leaves a half-made file behind where these are damaged, and its traceback
-        groups = {}
-        for group in ("posterior", "sample_stats", "observed_data"):
-            with xr.open_dataset(path, group=group, engine="h5netcdf") as dataset:
-                groups[group] = dataset.load()
+        groups = read_groups(path, ("posterior", "sample_stats", "observed_data"))
         attributes = groups["posterior"].attrs
         provenance, stored = json.loads(attributes["provenance"]), json.loads(attributes["model"])
         if (form := int(attributes["format"])) != FORMAT:
@@ -311,21 +298,3 @@ def data_hash(crossings: pd.DataFrame) -> str:
     values = pd.util.hash_pandas_object(crossings, index=False).to_numpy()
     names = ",".join(map(str, crossings.columns)).encode()
     return hashlib.sha256(names + values.tobytes()).hexdigest()
-
-
-def content_hash(groups: Mapping[str, Any]) -> str:
-    """SHA-256 of the arrays of xarray datasets, as a file keeps them: numbers bit by bit, all else as text."""
-    digest = hashlib.sha256()
-    for name, part in (item for group in groups.values() for item in group.items()):
-        values = part.to_numpy()
-        numbers = values.dtype.kind in "biuf"
-        digest.update(f"{name} {values.dtype if numbers else 'text'} {values.shape} ".encode())
-        digest.update(values.tobytes() if numbers else "\0".join(map(str, values.ravel())).encode())
-    return digest.hexdigest()
-
-
-def _storable(column: pd.Series) -> np.ndarray:
-    """As a file keeps it: numbers, and all else as text, what is missing as none."""
-    if column.dtype.kind in "biuf":
-        return column.to_numpy()
-    return column.astype(object).where(column.notna(), "").astype(str).to_numpy(object)

@@ -38,6 +38,7 @@ NUMERIC = (
     "bayescale.rehearsal",
     "bayescale.scores",
     "bayescale.simulate",
+    "bayescale.squares",
     "bayescale.utility",
 )
 

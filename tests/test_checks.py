@@ -13,8 +13,6 @@ import bayescale as bs
 from bayescale.checks import (
     OVERALL,
     Censored,
-    Squares,
-    TaskSquares,
     _bounds,
     _censored,
     _overall,
@@ -24,14 +22,13 @@ from bayescale.checks import (
     holm,
     normal_scores,
     posterior_predictive_checks,
-    ratio,
-    task_squares,
 )
 from bayescale.errors import InputError
 from bayescale.inference import Status, sample_each
 from bayescale.models import JointModel
 from bayescale.posterior import Posterior
 from bayescale.run_times import RunTimes
+from bayescale.squares import Squares, TaskSquares, ratio, task_squares
 from tests.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 
 GRID = pd.DataFrame(

@@ -101,6 +101,10 @@ WRONG = {
         lambda _: bs.read_curves({"utd": [1.0]}),
         "a source must be a file, a glob or a frame; got dict. Convert it.",
     ),
+    "read_curves, an array": (
+        lambda _: bs.read_curves(np.array([["SAC", "A"]])),
+        "a source must be a file, a glob or a frame; got ndarray. Convert it.",
+    ),
     "read_return_scale": (lambda _: bs.read_return_scale(5), f"return_scale {NO_FRAME.format('int')}"),
     "score, predictions": (lambda p: bs.score([1.0], p.crossings), f"predictions {NO_FRAME.format('list')}"),
     "score, crossings": (lambda _: bs.score(AT, "x.csv"), f"crossings {NO_FRAME.format('str')}"),
