@@ -38,7 +38,7 @@ def test_the_rule_of_the_fastest_settings_by_hand() -> None:
     means[:, :, 0] = [9, 8, 9, 8, never]  # a lower threshold, which has no say
     means[:, :, 1] = [
         [5, 6, 7, 8, never],  # of all seeds, which the estimate takes no winners from
-        [5, 6, 7, 8, never],
+        [5, never, 7, 8, never],
         [6, 5, never, never, never],
     ]
     passages = SeedMeans(configs, means, np.empty((0, 3)), np.empty(0, int))
@@ -51,14 +51,15 @@ def test_the_configurations_nearest_to_the_rules_by_hand() -> None:
     settings = [
         ("A", 1.0, 64, 4.0),
         ("A", 1.0, 256, 1.0),
-        ("A", 2.0, 64, 1.0),
+        ("A", 2.0, 512, 2.0),  # as rules that rose
+        ("A", 2.0, 256, 1.0),  # as flat ones
         ("A", 2.0, 128, 0.5),
         ("B", 1.0, 8, 9.0),
     ]
     configs = pd.DataFrame(settings, columns=["env_id", "utd", "batch_size", "learning_rate"])
     batch = Rule(np.array([1.0, 0.0]), np.log([[256.0, 1.0], [64.0, 1.0]]))  # draw 1 has no say
     rate = Rule(np.array([1.0, 0.0]), np.log([[1.0, 1.0], [4.0, 1.0]]))
-    assert _nearest(configs, np.array([0, 0, 0, 0, 1]), [batch, rate]).tolist() == [1, 3, 4]
+    assert _nearest(configs, np.array([0, 0, 0, 0, 0, 1]), [batch, rate]).tolist() == [1, 4, 5]
 
 
 def test_runs_scatter_around_the_means_of_the_fitted_configurations() -> None:

@@ -286,5 +286,5 @@ def _median(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, ".
     """Median of what is not NaN; NaN where all are."""
     count = np.isfinite(values).sum(axis=axis, keepdims=True)
     ordered = np.sort(values, axis=axis)  # NaN last
-    ends = [np.take_along_axis(ordered, np.maximum(at, 0), axis=axis) for at in ((count - 1) // 2, count // 2)]
+    ends = [np.take_along_axis(ordered, at, axis=axis) for at in ((count - 1) // 2, count // 2)]
     return np.where(count > 0, (ends[0] + ends[1]) / 2, np.nan).squeeze(axis)
