@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale import cli
 from bayescale.frontier import optima
 from bayescale.inference import Status
 from bayescale.posterior import Posterior
@@ -146,3 +147,10 @@ def test_an_infinite_cost_leaves_the_other_tail_finite() -> None:
     assert parse_risk("cvar:0.5")(cost) == np.inf
     assert parse_risk("prob:0.75")(cost) == 3
     assert parse_risk("cvar:0.5")(np.column_stack([cost[:, 0], [4.0, 1, 1, 1]])).tolist() == [np.inf, 2.5]
+
+
+def test_a_large_budget_of_a_fit_of_two_thresholds_is_not_told_to_ask_for_what_it_refuses(tmp_path, capsys):
+    fit = tmp_path / "fit.nc"
+    prior_posterior().save(fit)
+    assert cli.main(["allocate", str(fit), "--env", TASK, "--budget", "1e30"]) == 0
+    assert "highest fitted threshold takes; returns beyond it need 3 fitted thresholds." in capsys.readouterr().out

@@ -61,6 +61,7 @@ def allocate(
         check_output(out, ".json")
     import bayescale as bs
     from bayescale.allocation import at_edge
+    from bayescale.extrapolation import FEWEST
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit, env)
@@ -72,10 +73,10 @@ def allocate(
     if math.isfinite(choice.risk) and (axes := at_edge(posterior, choice)):
         print(f"At the edge of the sweep: {', '.join(axes)}. The best may lie beyond; a wider sweep would tell.")
     if budget is not None and choice.feasible and choice.threshold == posterior.thresholds[-1]:
-        print(
-            f"The budget is {budget / choice.risk:.3g} times what the highest fitted threshold takes; --threshold asks "
-            "for returns beyond it, and `bayescale performance` how far a run gets."
-        )
+        asks = "--threshold asks for returns beyond it, and `bayescale performance` how far a run gets"
+        needs = f"returns beyond it need {FEWEST} fitted thresholds"
+        told = asks if len(posterior.thresholds) >= FEWEST else needs
+        print(f"The budget is {budget / choice.risk:.3g} times what the highest fitted threshold takes; {told}.")
     if out is not None:
         print(f"wrote {out}")
     if not math.isfinite(choice.risk):
