@@ -19,7 +19,7 @@ from bayescale.errors import InputError
 from bayescale.frontier import optima, quantile
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
-from bayescale.predictive import predict, predict_at, runs, runs_at
+from bayescale.predictive import quantiles, runs, runs_at
 from bayescale.quantities import require_positive
 from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step, own_rows, swept_settings, swept_sizes, swept_utds
@@ -208,16 +208,13 @@ def _outcomes(
     """At the fitted thresholds, or at the returns wanted."""
     settings, draws = swept_settings(posterior, env_id, model_size), posterior.flat_draws(ALLOCATION_DRAWS)
     fitted, model = posterior.thresholds, posterior.model
-    late = np.array([measure.level])
     if wanted is None:
         times = runs(model, draws, settings)
-        one_run = predict(model, draws, settings, late) if measure.one_run else None
     else:
         best = ceilings(ceiling, settings["env_id"], posterior.crossings)
         times = runs_at(model, draws, settings, fitted, wanted, best)
-        one_run = predict_at(model, draws, settings, late, fitted, wanted, best) if measure.one_run else None
-    held = None if one_run is None else one_run.quantiles[..., 0]
-    return _Outcomes(env_id, fitted if wanted is None else wanted, settings, times, held)
+    late = quantiles(times, np.array([measure.level]))[..., 0] if measure.one_run else None
+    return _Outcomes(env_id, fitted if wanted is None else wanted, settings, times, late)
 
 
 def _choose(
@@ -268,5 +265,5 @@ def _choose(
 
 def summary(values: Float[np.ndarray, " draw"]) -> dict[str, float]:
     """Mean and quantiles over draws."""
-    quantiles = {f"q{level:02d}": float(quantile(values, level / 100)) for level in (5, 50, 95)}
-    return {"mean": float(values.mean()), **quantiles}
+    at_levels = {f"q{level:02d}": float(quantile(values, level / 100)) for level in (5, 50, 95)}
+    return {"mean": float(values.mean()), **at_levels}

@@ -76,10 +76,10 @@ def predict(
         """Those of one chunk; the last one is filled up with its last point, so that one compiled function does."""
         at = np.minimum(np.arange(first, first + size), len(configs) - 1)
         here = jax.tree.map(lambda values: values[at], points)
-        location, quantiles, p_reach = map(np.asarray, _predicted(model, draws, here, levels))
+        location, steps, p_reach = map(np.asarray, _predicted(model, draws, here, levels))
         law = np.exp(np.moveaxis(np.quantile(location, LAW_LEVELS, axis=0), 0, -1))
         kept = slice(min(size, len(configs) - first))
-        return Prediction(quantiles[kept], law[kept], p_reach[kept])
+        return Prediction(steps[kept], law[kept], p_reach[kept])
 
     compiled = chunk(0)  # on this thread, so that the others only run it
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -99,10 +99,9 @@ def predict_at(
     """As `predict`, at other returns than the thresholds `fitted`, below a ceiling; see `bayescale.extrapolation`."""
     chunks = []
     for times in _chunks_at(model, draws, configs, fitted, wanted, ceiling):
-        quantiles = np.asarray(_quantiles(RunTimes(*map(jnp.asarray, times)), levels))
         law = np.where(times.p_reach > 0, times.location, np.inf)
         law = np.exp(np.moveaxis(np.quantile(law, LAW_LEVELS, axis=0, method="nearest"), 0, -1))
-        chunks.append(Prediction(quantiles, law, times.p_reach.mean(axis=0)))
+        chunks.append(Prediction(quantiles(times, levels), law, times.p_reach.mean(axis=0)))
     return Prediction(*map(np.concatenate, zip(*chunks, strict=True)))
 
 
@@ -136,6 +135,11 @@ def _chunks_at(
 def _predicted(model: Any, draws: Mapping[str, Any], points: Any, levels: Array) -> Any:
     times = jax.vmap(model.runs, in_axes=(0, None))(draws, points)
     return times.location, mixture_quantiles(times, levels), times.p_reach.mean(axis=0)
+
+
+def quantiles(times: RunTimes, levels: Float[np.ndarray, " level"]) -> Float[np.ndarray, "point threshold level"]:
+    """As `mixture_quantiles`, of NumPy arrays."""
+    return np.asarray(_quantiles(RunTimes(*map(jnp.asarray, times)), levels))
 
 
 @jax.jit
