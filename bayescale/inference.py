@@ -126,6 +126,7 @@ def sample(
         ("draws", draws, LEAST_DRAWS),
         ("most_draws", most_draws, draws),
         ("warmup", warmup, 1),
+        ("seed", seed, 0),
     ):
         require_count(name, value, least)
     key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)

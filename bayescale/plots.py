@@ -2,7 +2,8 @@
 
 Nothing is computed here and no pyplot state is touched. Without an `ax` a new figure is made; save it with
 `plot_frontier(front).figure.savefig("frontier.png")`. In every picture a solid line and a darker band lie within the
-range of the data; a dashed line and a lighter band are extrapolated.
+range of the data; a dashed line and a lighter band are extrapolated. Of names in letters that matplotlib's font lacks
+it warns; `matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK JP"]` adds a font that has them.
 """
 
 from __future__ import annotations

@@ -78,6 +78,7 @@ WRONG = {
     "next_experiments, prices": (lambda p: bs.next_experiments(p, AT, 1e15, prices=1.0), NO_PRICES),
     "fit, crossings": (lambda _: bs.fit("x.csv"), f"crossings {NO_FRAME.format('str')}"),
     "fit, chains": (lambda _: bs.fit(sweep(), chains="4"), "chains must be a whole number; got '4'. Correct it."),
+    "fit, seed": (lambda _: bs.fit(sweep(), seed=0.5), "seed must be a whole number; got 0.5. Correct it."),
     "time_to_threshold, curves": (
         lambda _: bs.time_to_threshold(["a.csv", "b.csv"], [1.0]),
         f"curves {NO_FRAME.format('list')}",

@@ -69,7 +69,8 @@ def fit(
 def _fit_summary(posterior: "Posterior") -> str:
     crossings, levels = posterior.crossings, posterior.thresholds
     runs = len(crossings) // len(levels)
+    span = f"{len(levels)} from {levels[0]:g} to {levels[-1]:g}" if len(levels) > 1 else f"{levels[0]:g}"
     return (
-        f"runs: {runs}, tasks: {len(posterior.tasks)}, thresholds: {len(levels)} from {levels[0]:g} to {levels[-1]:g}, "
+        f"runs: {runs}, tasks: {len(posterior.tasks)}, threshold{'s' * (len(levels) > 1)}: {span}, "
         f"{crossings['censored'].mean():.0%} of the crossings censored\n{posterior.status.value}"
     )
