@@ -91,7 +91,7 @@ def test_a_law_that_cannot_be_fitted_says_why() -> None:
         bs.fit_law("power", table.assign(y=1 / table["y"]))
     turned = bs.fit_law("power", table.assign(y=1 / table["y"], x=1 / table["x"]), bootstraps=1)
     assert turned.parameters["exponent_x"].iloc[0] == pytest.approx(0.35)
-    with pytest.raises(InputError, match="has 2 parameters; got 1 rows"):
+    with pytest.raises(InputError, match="has 2 parameters; got 1 row"):
         bs.fit_law("power", table.iloc[:1])
 
 
