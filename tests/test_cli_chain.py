@@ -277,13 +277,16 @@ def test_a_return_above_the_thresholds_is_answered_with_a_note_and_one_below_is_
         assert cli.main([*asked, "850", "--ceiling", "1000"]) == 0
         assert note in capsys.readouterr().err
         assert out.read_text() != between
-    never = ["--env", "Ant-v4", "--threshold", "900", "--ceiling", "870"]
-    assert cli.main(["allocate", str(fit_file), *never]) == 4
-    said = capsys.readouterr()
-    assert "chance of success 0%" in said.out
-    assert "At the edge" not in said.out
-    assert "error: return 900 on Ant-v4 may lie beyond what any run reaches" in said.err
-    assert "--risk prob:0.5" in said.err
+    for ask, chance, error in (
+        (["900", "--ceiling", "870"], "0%", "no run reaches return 900 on Ant-v4: it lies above the ceiling"),
+        (["5000"], "", "return 5000 on Ant-v4 may lie beyond what any run reaches"),
+    ):
+        assert cli.main(["allocate", str(fit_file), "--env", "Ant-v4", "--threshold", *ask]) == 4
+        said = capsys.readouterr()
+        assert f"chance of success {chance}" in said.out
+        assert "At the edge" not in said.out
+        assert f"error: {error}" in said.err
+        assert ("--risk prob:0.5" in said.err) is (chance == "")
 
 
 def test_a_file_that_is_no_posterior_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:

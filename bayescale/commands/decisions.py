@@ -80,6 +80,10 @@ def allocate(
     if out is not None:
         print(f"wrote {out}")
     if not math.isfinite(choice.risk):
+        if choice.p_success == 0:
+            raise Infeasible(
+                f"no run reaches return {choice.threshold:g} on {env}: it lies above the ceiling. Lower it."
+            )
         if not risk.startswith("run:"):
             raise Infeasible(
                 f"return {choice.threshold:g} on {env} may lie beyond what any run reaches, so that no budget bounds "
