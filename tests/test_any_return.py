@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale import cli
+from bayescale import cli, predictive
 from bayescale.frontier import optima
 from bayescale.inference import Status
 from bayescale.posterior import Posterior
@@ -68,8 +68,25 @@ def test_a_frontier_above_the_ceiling_takes_for_ever(posterior: Posterior) -> No
     table = bs.frontier(posterior, TASK, 900.0, UTDS, ceiling=850.0).table()
     assert np.isinf(table[["env_steps_q05", "env_steps_q95", "flops_q50"]]).all(axis=None)
     assert (table["p_reach"] == 0).all()
+    each = {TASK: 850.0, "Hopper & co": np.inf}
+    assert (bs.frontier(posterior, "Hopper & co", 900.0, UTDS, ceiling=each).p_reach > 0).all()
+    assert (bs.frontier(posterior, TASK, 900.0, UTDS, ceiling=each).p_reach == 0).all()
     ax = bs.plot_frontier([bs.frontier(posterior, TASK, J, UTDS, ceiling=850.0) for J in (500.0, 900.0)])
     assert {"J = 500", "J = 900"} <= set(ax.get_legend_handles_labels()[1])
+
+
+def test_runs_at_other_returns_are_the_same_however_many_are_worked_out_at_once(
+    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = sweep()[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates()
+    ceiling = np.where(configs["env_id"] == TASK, 900.0, np.inf)
+    asked = posterior.model, posterior.flat_draws(20), configs, posterior.thresholds, np.array([440.0, 850.0]), ceiling
+    together = predictive.runs_at(*asked)
+    monkeypatch.setattr(predictive, "CHUNK", 5)
+    for part, whole in zip(predictive.runs_at(*asked), together, strict=True):
+        np.testing.assert_allclose(part, whole, rtol=1e-9)
+    assert len(configs) > 5
+    assert together.location.std(axis=1).min() > 0  # the control: they differ
 
 
 def test_returns_below_the_thresholds_are_refused(posterior: Posterior) -> None:
