@@ -244,3 +244,15 @@ def test_the_command_writes_returns(posterior: Posterior, tmp_path, capsys) -> N
         assert cli.main([*arguments, "--env-steps", "1e9", "--ceiling", str(ceiling)]) == 0
         assert pd.read_csv(out)["q95"].item() <= 650.0
     assert cli.main([*predict, "--ceiling", "590"]) == 2
+
+
+def test_the_upper_half_of_the_thresholds_tells_what_comes_beyond() -> None:
+    steps = np.log([10.0, 20.0, 40.0, 90.0, 230.0])
+    none, fitted = np.zeros((3, 1, 5)), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+
+    def beyond(location: np.ndarray) -> np.ndarray:
+        times = RunTimes(np.broadcast_to(location, none.shape), none + 0.2, none, none + 0.99)
+        return at_thresholds(times, fitted, [5.5, 6.0]).location
+
+    np.testing.assert_array_equal(beyond(steps - [0.5, 0.3, 0, 0, 0]), beyond(steps))
+    assert (abs(beyond(steps - [0, 0, 0.3, 0, 0]) - beyond(steps)) > 1e-3).all()

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +35,13 @@ def test_no_other_split_within_the_budget_has_a_greater_sum_or_the_same_for_less
     best = splits[sums > sums.max() - 1e-9]
     assert cost[tasks, chosen].sum() <= max(cost[tasks, split].sum() for split in best) + 1e-9
     assert cost[tasks, chosen].sum() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_of_equal_sums_the_cheapest_is_taken(order):
+    """Two rises are affordable: both in one of the tasks, or one in each of two."""
+    cost = np.array([[0.1, 0.2, 0.31], [0.1, 0.21, 0.30], [0.1, 0.25, 0.35]])[list(order)] / 0.52
+    assert _greatest(np.array([0.0, 1.0, 2.0]), cost)[np.argsort(order)].tolist() == [0, 2, 0]
 
 
 @dataclass(frozen=True)
