@@ -279,6 +279,11 @@ def test_a_return_above_the_thresholds_is_answered_with_a_note_and_one_below_is_
         assert out.read_text() != between
     for ask, chance, error in (
         (["900", "--ceiling", "870"], "0%", "no run reaches return 900 on Ant-v4: it lies above the ceiling"),
+        (
+            ["1e9"],
+            "0%",
+            "no run reaches return 1e+09 on Ant-v4: it lies above the ceiling or all that the fit holds",
+        ),
         (["5000"], "", "return 5000 on Ant-v4 may lie beyond what any run reaches"),
     ):
         assert cli.main(["allocate", str(fit_file), "--env", "Ant-v4", "--threshold", *ask]) == 4

@@ -82,7 +82,8 @@ def allocate(
     if not math.isfinite(choice.risk):
         if choice.p_success == 0:
             raise Infeasible(
-                f"no run reaches return {choice.threshold:g} on {env}: it lies above the ceiling. Lower it."
+                f"no run reaches return {choice.threshold:g} on {env}: it lies above the ceiling or all that the fit "
+                "holds possible. Lower it."
             )
         if not risk.startswith("run:"):
             raise Infeasible(
