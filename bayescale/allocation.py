@@ -16,10 +16,11 @@ from jaxtyping import Float
 
 from bayescale.ceilings import Ceiling, ceilings
 from bayescale.errors import InputError
+from bayescale.extrapolation import at_thresholds
 from bayescale.frontier import optima, quantile
 from bayescale.laws import flops
 from bayescale.posterior import Posterior
-from bayescale.predictive import quantiles, runs, runs_at
+from bayescale.predictive import quantiles, runs
 from bayescale.quantities import require_positive
 from bayescale.run_times import RunTimes
 from bayescale.settings import flops_per_step, own_rows, swept_settings, swept_sizes, swept_utds
@@ -207,12 +208,10 @@ def _outcomes(
 ) -> _Outcomes:
     """At the fitted thresholds, or at the returns wanted."""
     settings, draws = swept_settings(posterior, env_id, model_size), posterior.flat_draws(ALLOCATION_DRAWS)
-    fitted, model = posterior.thresholds, posterior.model
-    if wanted is None:
-        times = runs(model, draws, settings)
-    else:
+    fitted, times = posterior.thresholds, runs(posterior.model, draws, settings)
+    if wanted is not None:
         best = ceilings(ceiling, settings["env_id"], posterior.crossings)
-        times = runs_at(model, draws, settings, fitted, wanted, best)
+        times = at_thresholds(times, fitted, wanted, best)
     late = quantiles(times, np.array([measure.level]))[..., 0] if measure.one_run else None
     return _Outcomes(env_id, fitted if wanted is None else wanted, settings, times, late)
 
@@ -259,7 +258,7 @@ def _choose(
         env_steps=summary(env_steps),
         flops=summary(per_step[choice] * env_steps),
         budget=summary(mine),
-        regret=summary(np.where(np.isinf(least), 0.0, mine / np.where(np.isinf(least), 1.0, least) - 1)),
+        regret=summary(np.divide(mine, least, out=np.ones_like(mine), where=np.isfinite(least)) - 1),
     )
 
 

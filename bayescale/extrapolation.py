@@ -25,6 +25,7 @@ HEADROOM = (4.0, 1.5)
 CANDIDATES = 24  # of A, equally likely a priori
 LEAST_ROOM = 1e-9  # of J_K - J_1, below a ceiling that J_K reaches
 TOLERANCE = 0.1  # log env steps; how far a draw's median runs may lie off the law
+AT_ONCE = 256  # points, whose candidates of A are held in memory together
 FEWEST = 3  # thresholds that show how the gaps grow
 
 
@@ -60,7 +61,12 @@ def at_thresholds(
     if len(fitted) < FEWEST:
         raise InputError(f"returns beyond {fitted[-1]:g} need {FEWEST} fitted thresholds; got {len(fitted)}. Fit more.")
     location, p_reach = parts.location.copy(), parts.p_reach.copy()
-    rise = _rise(np.asarray(times.location, float), fitted, levels[beyond], best, np.random.default_rng(seed))
+    chance = np.random.default_rng(seed).random((len(location), 1, 1))
+    rises = []
+    for first in range(0, len(best), AT_ONCE):
+        here = slice(first, first + AT_ONCE)
+        rises.append(_rise(np.asarray(times.location[:, here], float), fitted, levels[beyond], best[here], chance))
+    rise = np.concatenate(rises, axis=1)
     failing = logit(np.clip(1 - np.asarray(times.p_reach, float), 1e-12, 1 - 1e-12))
     slope = np.maximum(failing[..., -1] - failing[..., -2], 0.0) / (fitted[-1] - fitted[-2])
     later = failing[..., -1:] + slope[..., None] * (levels[beyond] - fitted[-1])
@@ -74,7 +80,7 @@ def _rise(
     fitted: Float[np.ndarray, " threshold"],
     beyond: Float[np.ndarray, " wanted"],
     best: Float[np.ndarray, " point"],
-    rng: np.random.Generator,
+    chance: Float[np.ndarray, "draw 1 1"],
 ) -> Float[np.ndarray, "draw point wanted"]:
     """Log env steps from the highest threshold on; inf from A on. One uniform number a draw tells A at all points."""
     span = fitted[-1] - fitted[0]
@@ -89,7 +95,6 @@ def _rise(
     misfit = ((fall[..., None, :] - steepness[..., None] * reach) ** 2).sum(axis=-1)
     logs = -misfit / (2 * TOLERANCE**2)
     weight = np.exp(logs - logs.max(axis=-1, keepdims=True))
-    chance = rng.random((len(location), 1, 1))
     chosen = (np.cumsum(weight, axis=-1) < chance * weight.sum(axis=-1, keepdims=True)).sum(axis=-1)
     steep = np.take_along_axis(steepness, chosen[..., None], axis=-1)
     headroom = np.take_along_axis(room[None], chosen[..., None], axis=-1)

@@ -5,7 +5,7 @@ straight line, so that interpolating the score needs few offsets.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -98,37 +98,13 @@ def predict_at(
 ) -> Prediction:
     """As `predict`, at other returns than the thresholds `fitted`, below a ceiling; see `bayescale.extrapolation`."""
     chunks = []
-    for times in _chunks_at(model, draws, configs, fitted, wanted, ceiling):
+    for first in range(0, len(configs), CHUNK):
+        here = slice(first, first + CHUNK)
+        times = at_thresholds(runs(model, draws, configs.iloc[here]), fitted, wanted, ceiling[here])
         law = np.where(times.p_reach > 0, times.location, np.inf)
         law = np.exp(np.moveaxis(np.quantile(law, LAW_LEVELS, axis=0, method="nearest"), 0, -1))
         chunks.append(Prediction(quantiles(times, levels), law, times.p_reach.mean(axis=0)))
     return Prediction(*map(np.concatenate, zip(*chunks, strict=True)))
-
-
-def runs_at(
-    model: Any,
-    draws: Mapping[str, Any],
-    configs: pd.DataFrame,
-    fitted: Float[np.ndarray, " threshold"],
-    wanted: Float[np.ndarray, " wanted"],
-    ceiling: Float[np.ndarray, " config"],
-) -> RunTimes:
-    """As `runs`, at other returns than the thresholds `fitted`, below a ceiling; see `bayescale.extrapolation`."""
-    chunks = _chunks_at(model, draws, configs, fitted, wanted, ceiling)
-    return RunTimes(*(np.concatenate(parts, axis=1) for parts in zip(*chunks, strict=True)))
-
-
-def _chunks_at(
-    model: Any,
-    draws: Mapping[str, Any],
-    configs: pd.DataFrame,
-    fitted: Float[np.ndarray, " threshold"],
-    wanted: Float[np.ndarray, " wanted"],
-    ceiling: Float[np.ndarray, " config"],
-) -> Iterator[RunTimes]:
-    for first in range(0, len(configs), CHUNK):
-        here = slice(first, first + CHUNK)
-        yield at_thresholds(runs(model, draws, configs.iloc[here]), fitted, wanted, ceiling[here])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale import cli, predictive
+from bayescale import cli, extrapolation
+from bayescale.extrapolation import at_thresholds
 from bayescale.frontier import optima
 from bayescale.inference import Status
 from bayescale.posterior import Posterior
+from bayescale.predictive import runs
 from bayescale.run_times import RunTimes
 from bayescale.utility import parse_risk
 from tests.prior_posterior import prior_posterior, sweep
@@ -80,10 +82,11 @@ def test_runs_at_other_returns_are_the_same_however_many_are_worked_out_at_once(
 ) -> None:
     configs = sweep()[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates()
     ceiling = np.where(configs["env_id"] == TASK, 900.0, np.inf)
-    asked = posterior.model, posterior.flat_draws(20), configs, posterior.thresholds, np.array([440.0, 850.0]), ceiling
-    together = predictive.runs_at(*asked)
-    monkeypatch.setattr(predictive, "CHUNK", 5)
-    for part, whole in zip(predictive.runs_at(*asked), together, strict=True):
+    times = runs(posterior.model, posterior.flat_draws(20), configs)
+    asked = times, posterior.thresholds, [440.0, 850.0], ceiling
+    together = at_thresholds(*asked)
+    monkeypatch.setattr(extrapolation, "AT_ONCE", 5)
+    for part, whole in zip(at_thresholds(*asked), together, strict=True):
         np.testing.assert_allclose(part, whole, rtol=1e-9)
     assert len(configs) > 5
     assert together.location.std(axis=1).min() > 0  # the control: they differ

@@ -157,9 +157,8 @@ def test_a_configuration_scores_as_by_a_fit_without_it_and_not_as_by_the_fit_wit
 
     trusted = table.index[table["pareto_k"] <= RELIABLE]
     seen = pd.Series({i: score(fitted, i) for i in trusted})
-    i = (
-        seen - table["log_score"][trusted]
-    ).idxmax()  # where the runs say most of themselves: a factor of e^0.3 at least
+    # where the runs say most of themselves: a factor of e^0.3 at least
+    i = (seen - table["log_score"][trusted]).idxmax()
     rest = crossings[(crossings[keys] != table.loc[i, keys]).any(axis=1)].reset_index(drop=True)
     unseen = score(bs.fit(rest, **options), i)
     assert abs(table.loc[i, "log_score"] - unseen) < (seen[i] - unseen) / 3
