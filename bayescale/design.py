@@ -22,6 +22,7 @@ from scipy.special import ndtr
 from bayescale.allocation import DEFAULT_PRICES
 from bayescale.curves import SETTING_COLUMNS
 from bayescale.errors import Infeasible, InputError
+from bayescale.extrapolation import between_thresholds
 from bayescale.posterior import Posterior
 from bayescale.predictive import runs
 from bayescale.quantities import counted, require_count, require_positive
@@ -72,8 +73,9 @@ def next_experiments(
         budget: for all runs together, in the unit of the prices, > 0.
         n: most runs.
         env_id: the task to decide about; default: those of the candidates, their values added.
-        threshold: the return to decide about, one of `posterior.thresholds`; default for each task: the highest that
-            the best setting reaches with a chance of at least one half.
+        threshold: the return to decide about, from the lowest to the highest of `posterior.thresholds`, as no return
+            beyond has a finite expected cost; default for each task: the highest threshold that the best setting
+            reaches with a chance of at least one half.
         prices: of a flop and an env step.
         model_size: critic parameters; default those of the task's fitted runs, to be chosen from where they vary (of
             candidates without the column: the middle size).
@@ -106,7 +108,8 @@ def next_experiments(
             f"the budget {budget:g} does not hold any candidate; the cheapest, row {offer.cost.argmin() + 1}, "
             f"costs {offer.cost.min():.3g}."
         )
-    decisions = [_extra_costs(posterior, draws, task, threshold, prices, model_size) for task in tasks]
+    wanted = None if threshold is None else _within(posterior, threshold)
+    decisions = [_extra_costs(posterior, draws, task, wanted, prices, model_size) for task in tasks]
     chosen, scores = _greedy(offer, decisions, budget, n, np.random.default_rng(seed), report)
     return (
         table.iloc[chosen]
@@ -220,11 +223,22 @@ def _longest(posterior: Posterior) -> float:
     return float(times[np.isfinite(times)].max())
 
 
+def _within(posterior: Posterior, threshold: float) -> float:
+    """The return to decide about, which must lie within the fitted thresholds."""
+    wanted, fitted = posterior.as_fitted(threshold), posterior.thresholds
+    if not fitted[0] <= wanted <= fitted[-1]:
+        raise InputError(
+            f"threshold must be within the fitted ones, {fitted[0]:g} to {fitted[-1]:g}, as none beyond has a finite "
+            f"expected cost; got {threshold:g}. Choose one within, or fit again with it."
+        )
+    return wanted
+
+
 def _extra_costs(
     posterior: Posterior,
     draws: dict[str, jax.Array],
     env_id: str,
-    threshold: float | None,
+    wanted: float | None,
     prices: Prices,
     model_size: int | None,
 ) -> Float[np.ndarray, "draw setting"]:
@@ -234,15 +248,16 @@ def _extra_costs(
     """
     settings = swept_settings(posterior, env_id, model_size)
     location, _, _, p_reach = runs(posterior.model, draws, settings)
+    if wanted is not None:
+        location = between_thresholds(location, posterior.thresholds, np.array([wanted]))
     env_steps = np.exp(location)
     per_step = flops_per_step(settings)
     cost = prices.cost(per_step[:, None] * env_steps, env_steps)
     choice = cost.mean(axis=0).argmin(axis=0)
-    if threshold is None:
+    k = 0
+    if wanted is None:
         likely = p_reach.mean(axis=0)[choice, np.arange(len(choice))] >= LIKELY
         k = int(np.flatnonzero(likely).max(initial=0))
-    else:
-        k = posterior.threshold_number(threshold)
     extra = cost[:, :, k] - cost[:, choice[k], k][:, None]
     kept = (extra < 0).any(axis=0)
     kept[choice[k]] = True

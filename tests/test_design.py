@@ -163,8 +163,17 @@ def test_the_return_to_decide_about_is_the_highest_that_is_likely(p_reach: float
     expected = lower if decided == 1.0 else upper
     pd.testing.assert_frame_equal(following(posterior, candidates()), expected, check_exact=True)
     assert upper["score"].item() == pytest.approx(2 * lower["score"].item())  # there all times are twice as long
-    with pytest.raises(bs.InputError, match="threshold 3 was not fitted; choose one of 1, 2"):
-        following(posterior, candidates(), threshold=3.0)
+
+
+def test_the_return_to_decide_about_may_lie_between_two_thresholds_and_not_beyond() -> None:
+    posterior = stand_in(np.log(SURE), model=TwoSettings(thresholds=(1.0, 2.0)))
+    lower, between = (following(posterior, candidates(), threshold=threshold) for threshold in (1.0, 1.25))
+    assert between["score"].item() == pytest.approx(2**0.25 * lower["score"].item())  # log times a quarter of the way
+    for beyond in (0.5, 3.0):
+        with pytest.raises(bs.InputError, match=f"fitted ones, 1 to 2, as none .* got {beyond:g}. Choose one within"):
+            following(posterior, candidates(), threshold=beyond)
+    with pytest.raises(bs.InputError, match="threshold must be a finite number; got nan"):
+        following(posterior, candidates(), threshold=np.nan)
 
 
 FEW = stand_in(np.log(SURE), draws=40)

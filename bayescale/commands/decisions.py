@@ -148,7 +148,8 @@ def next_runs(
         str | None, typer.Option(metavar="ENV", help="The task to decide about; default: those of the candidates.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(metavar="J", help="The return to decide about; default: the highest within reach.")
+        float | None,
+        typer.Option(metavar="J", help="The return to decide about; default: the highest threshold within reach."),
     ] = None,
     env_step_price: EnvStepPrice = 4e9,
     flop_price: FlopPrice = 1.0,
