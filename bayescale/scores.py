@@ -145,7 +145,7 @@ def log_density(
         upper: env steps that did; inf if none.
     """
     below = _normal_scores(quantiles, np.log(np.maximum(lower, 1.0)))
-    above = _normal_scores(quantiles, np.log(np.maximum(np.where(np.isinf(upper), 1.0, upper), 1.0)))
+    above = _normal_scores(quantiles, np.log(np.maximum(upper, 1.0)))
     left, right = lower <= 1.0, np.isinf(upper)
     width = np.where(left | right, 1.0, np.log(np.maximum(upper, 1.0)) - np.log(np.maximum(lower, 1.0)))
     flip = below + above > 0  # differences of the smaller tail lose no digits

@@ -74,10 +74,36 @@ def test_quantiles_rounded_up_to_an_evaluation_are_spread_over_the_interval_by_h
     assert spread[1].tolist() == [1.0] * 7  # never before the first step
 
 
+def test_the_density_alone_is_of_quantiles_before_they_were_rounded_up() -> None:
+    table, runs = predictions(1000.0, 0.3), observed(900.0, 1500.0, grid=10.0)
+    rounded = bs.score(table.assign(evaluation_interval=100.0), runs.assign(evaluation_interval=7.0, q50=3.0))
+    earlier = bs.score(table.assign(**{name: table[name] - 50.0 for name in QUANTILES}), runs)
+    assert rounded._replace(log_score=0.0) == bs.score(table, runs)._replace(log_score=0.0)
+    assert rounded.log_score == pytest.approx(earlier.log_score)
+
+
+@pytest.mark.parametrize(("name", "values"), [("suite", "ab"), ("algorithm", "ab"), ("model_size", (10, 20))])
+def test_predictions_are_held_against_runs_of_their_own_kind_and_size(name: str, values: tuple[object, ...]) -> None:
+    each = list(zip(values, (1000.0, 4000.0), strict=True))
+    table = pd.concat([predictions(at, 0.3).assign(**{name: value}) for value, at in each])
+    assert bs.score(table, pd.concat([observed(at).assign(**{name: value}) for value, at in each])).male == 0.0
+
+
+def test_an_observation_at_either_end_of_the_interval_is_inside() -> None:
+    at_once = predictions(1000.0, 0.0)
+    assert [bs.score(at_once, observed(at)).coverage90 for at in (900.0, 1000.0, 1100.0)] == [0.0, 1.0, 0.0]
+
+
 def test_a_prediction_of_one_number_has_tails() -> None:
     quantiles = np.full((1, len(LEVELS)), np.log(1000.0))
     later = log_density(quantiles, np.zeros(1), np.array([2000.0]))
     assert later[0] == pytest.approx(norm.logcdf(norm.ppf(0.05) + np.log(2.0)))
+
+
+def test_the_normal_score_is_linear_between_the_quantiles_on_either_side_by_hand() -> None:
+    quantiles = np.array([[1.0, 1.0, 1.0, 2.0, 4.0, 4.0, 5.0]])
+    halfway = log_density(quantiles, np.zeros(1), np.exp([3.0]))  # of the 0.5 and 0.75 quantiles
+    assert halfway[0] == pytest.approx(norm.logcdf(0.5 * norm.ppf(0.75)))
 
 
 def test_the_log_score_averages_the_density_over_the_interval() -> None:
@@ -118,6 +144,8 @@ def test_a_censored_run_counts_as_far_as_it_is_known() -> None:
 def test_a_run_seen_at_its_first_evaluation_is_left_censored() -> None:
     seen = bs.score(predictions(1000.0, 0.5), observed(400.0, grid=500.0))
     assert seen.log_score == pytest.approx(norm.logcdf(np.log(0.5) / 0.5))
+    at_once = bs.score(predictions(2.0, 0.5), observed(1.0, grid=1.0))
+    assert at_once.log_score == pytest.approx(norm.logcdf(np.log(0.5) / 0.5))
 
 
 def test_quantiles_that_never_come_count_as_twenty_times_the_longest_run() -> None:
@@ -134,10 +162,14 @@ def test_a_table_without_an_answer_is_refused() -> None:
     with pytest.raises(InputError, match="predictions lack 1 of 2 observations"):
         bs.score(predictions(1e3, 0.3), pd.concat([observed(1e3), observed(1e3, utd=2.0)]))
     with pytest.raises(InputError, match="twice"):
-        bs.score(pd.concat([predictions(1e3, 0.3)] * 2), observed(1e3))
+        bs.score(pd.concat([predictions(1e3, 0.3), predictions(2e3, 0.3)]), observed(1e3))
     crossed = predictions(1e3, 0.3).assign(q95=1.0)
     with pytest.raises(InputError, match="quantiles that cross"):
         bs.score(crossed, observed(1e3))
+
+
+def test_stacking_takes_the_one_method_that_is_always_better_however_unlikely_the_observations_are() -> None:
+    assert stacking_weights(np.array([[-1000.0, -1001.0], [-1e5, -1e6]])) == pytest.approx([1.0, 0.0])
 
 
 def test_stacking_finds_the_shares_of_a_mixture() -> None:
@@ -150,7 +182,9 @@ def test_stacking_finds_the_shares_of_a_mixture() -> None:
 
 
 def test_settings_that_went_through_a_file_still_match() -> None:
-    shifted = predictions(1e3, 0.3).assign(learning_rate=1e-3 * (1 + 1e-6))
-    assert bs.score(shifted, observed(1e3)).observations == 1
+    shifted = predictions(1e3, 0.3, utd=1 + 1e-6).assign(learning_rate=1e-3 * (1 + 1e-6))
+    tables = [shifted.assign(threshold=J * (1 + 1e-6)) for J in (0.5, 0.7)]
+    runs = [observed(1e3).assign(threshold=J) for J in (0.5, 0.7)]
+    assert bs.score(pd.concat(tables), pd.concat(runs)).male == pytest.approx(0.0)
     with pytest.raises(InputError, match="predictions lack 1 of 1"):
         bs.score(predictions(1e3, 0.3, utd=1.001), observed(1e3))
