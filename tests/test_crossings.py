@@ -194,8 +194,8 @@ def test_crossings_in_another_order_are_put_back_and_ordered_ones_left_alone():
     assert validate_crossings(table) is table
     later_first = pd.concat([table[table["utd"] == 2.0], table[table["utd"] == 1.0]])
     assert validate_crossings(later_first) is later_first
-    by_threshold = table.sort_values(["threshold", "seed"])
-    pd.testing.assert_frame_equal(validate_crossings(by_threshold), table)
+    for other in (table.sort_values(["threshold", "seed"]), table[::-1]):
+        pd.testing.assert_frame_equal(validate_crossings(other), table)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,9 @@ def test_crossings_in_another_order_are_put_back_and_ordered_ones_left_alone():
         (lambda table: pd.concat([table, table]), "one row for every run and threshold; got 36 rows for 3"),
         (lambda table: table.drop(columns="seed"), "crossings has no column 'seed'"),
         (lambda table: table.drop(columns="censored"), "crossings must have a column 'censored' of booleans"),
+        (lambda table: table.astype({"censored": int}), "crossings must have a column 'censored' of booleans"),
         (lambda table: table.assign(censored=False), "infinite where censored and only there"),
+        (lambda table: table.assign(censored=True), "infinite where censored and only there"),
         (lambda table: table.assign(env_steps_lower=1e9), "env_steps_lower <= env_steps_upper"),
         (lambda table: table.assign(utd=-1.0), "crossings: utd must be > 0; got -1.0"),
         (lambda table: table.assign(env_steps_lower=np.inf), "crossings: env_steps_lower must be finite; got inf"),

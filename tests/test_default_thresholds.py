@@ -26,8 +26,15 @@ def test_default_thresholds_by_hand():
     np.testing.assert_array_equal(default_thresholds(pd.concat(runs)), by_hand)
 
 
-def test_three_configurations_in_four_are_not_enough_for_the_top():
-    runs = [run([0, last], utd=utd) for utd, last in [(1, 1000), (2, 900), (3, 800), (4, 700)]]
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [
+        *((name, "ABCD") for name in ("suite", "algorithm", "env_id")),
+        *((name, (1, 2, 3, 4)) for name in ("utd", "batch_size", "learning_rate", "model_size")),
+    ],
+)
+def test_three_configurations_in_four_are_not_enough_for_the_top(setting, values):
+    runs = [run([0, last], **{setting: value}) for value, last in zip(values, (1000, 900, 800, 700), strict=True)]
     assert default_thresholds(pd.concat(runs))[-1] == 700
 
 
@@ -46,6 +53,8 @@ def test_default_thresholds_start_above_the_task_that_starts_highest_and_stay_be
 def test_default_thresholds_start_above_what_untrained_runs_show(starts, lowest):
     runs = [run([start, 100], seed=seed) for seed, start in enumerate(starts)]
     assert default_thresholds(pd.concat(runs))[[0, -1]].tolist() == [lowest, 100]
+    higher = [each.assign(episode_return=each["episode_return"] + 500) for each in runs]
+    assert default_thresholds(pd.concat(higher))[[0, -1]].tolist() == [lowest + 500, 600]
     other = [run([0, 100], seed=seed, env_id="B") for seed in range(40)]  # a task that shows nothing hides nothing
     assert default_thresholds(pd.concat(runs + other))[[0, -1]].tolist() == [lowest, 100]
 
