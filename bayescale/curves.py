@@ -88,7 +88,7 @@ def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     with written(path) as partial, partial.open("wb") as file:  # Python's own file: its errors say why in words
         try:
             table.to_parquet(file, engine="pyarrow", index=False)
-        except (pa.ArrowException, TypeError, ValueError) as error:
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(f"{path}: a further column has no Parquet type ({reason}). Convert or drop it.") from None
 

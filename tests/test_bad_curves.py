@@ -101,6 +101,8 @@ def test_duplicates_are_named_within_and_across_files(tmp_path):
     )
     fails("came twice: table 1 row 0 and table 1 row 1 (1 in all). Remove one of each", table(1, env_steps=[5, 5, 6]))
     fails("came twice", one, one)
+    rows = "row 0 and table 1 row 1; table 1 row 1 and table 1 row 2; table 1 row 2 and table 1 row 3 (4 in all)"
+    fails(f"came twice: table 1 {rows}", table(1, 5, env_steps=7))
 
 
 def test_equal_steps_of_different_runs_are_no_duplicates():

@@ -120,7 +120,8 @@ def test_nothing_is_ever_unpickled(tmp_path):
 def test_a_bad_table_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "curves.parquet"
     write_curves(table(), path)
-    for bad in (table(utd=0), table(odd=[object() for _ in range(6)])):
+    none_of_parquets = ([object()] * 6, [2**70] * 6, pd.arrays.SparseArray([0] * 6))
+    for bad in (table(utd=0), *(table(odd=values) for values in none_of_parquets)):
         with pytest.raises(InputError):
             write_curves(bad, path)
     assert [path.name for path in tmp_path.iterdir()] == ["curves.parquet"]

@@ -19,6 +19,14 @@ NO_FRAME = "must be a pandas DataFrame; got {}. Read or convert it first."
 NO_NUMBER = "must be a finite number > 0; got {}. Correct it."
 NO_PRICES = "prices must be bayescale.Prices(flop=..., env_step=...); got 1.0. Make them so."
 NO_RETURN = "threshold must be a finite number; got '321'. Correct it."
+
+
+class OtherFrame(list[str]):
+    """A frame of another library, which goes through its columns' names."""
+
+    def __dataframe__(self) -> None: ...
+
+
 WRONG = {
     "predict, configs a file": (lambda p: p.predict("at.csv"), f"configs {NO_FRAME.format('str')}"),
     "predict, configs a dict": (lambda p: p.predict(AT.to_dict()), f"configs {NO_FRAME.format('dict')}"),
@@ -105,6 +113,10 @@ WRONG = {
     "read_curves, an array": (
         lambda _: bs.read_curves(np.array([["SAC", "A"]])),
         "a source must be a file, a glob or a frame; got ndarray. Convert it.",
+    ),
+    "read_curves, another library's frame": (
+        lambda _: bs.read_curves(OtherFrame(["curves.csv"])),
+        "a source must be a file, a glob or a frame; got OtherFrame. Convert it.",
     ),
     "read_return_scale": (lambda _: bs.read_return_scale(5), f"return_scale {NO_FRAME.format('int')}"),
     "score, predictions": (lambda p: bs.score([1.0], p.crossings), f"predictions {NO_FRAME.format('list')}"),
