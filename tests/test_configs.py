@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.configs import checked_configs
+from bayescale.configs import CONFIG as COLUMNS
+from bayescale.configs import checked_configs, outside_range, setting_columns
 from bayescale.settings import flops_per_step, with_model_sizes
 from tests.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 
@@ -58,6 +59,26 @@ def test_a_named_index_is_columns(posterior: bs.Posterior) -> None:
     at = configs.set_index(["env_id", "utd"])
     pd.testing.assert_frame_equal(posterior.predict(at), posterior.predict(configs), check_like=True)
     assert list(at.columns) == ["batch_size", "learning_rate", "model_size"]
+
+
+def test_what_lies_outside_its_task_s_range_is_told_by_hand() -> None:
+    ends = {"utd": (1.0, 4.0), "batch_size": (64, 256), "learning_rate": (1e-4, 1e-3), "model_size": (10, 1000)}
+    fitted = pd.DataFrame({"env_id": ["A", "A", "B"], **{name: [*both, 8 * both[1]] for name, both in ends.items()}})
+    inside = pd.DataFrame({"env_id": ["A", "A", "A"], **{name: [low, high, low] for name, (low, high) in ends.items()}})
+    assert not outside_range(fitted, inside).any()
+    for name, (low, high) in ends.items():
+        near = inside.assign(**{name: [low * (1 - 1e-12), high * (1 + 1e-12), low]})  # as a file may round it
+        off = inside.assign(**{name: [0.99 * low, 1.01 * high, low]})
+        assert outside_range(fitted, near).tolist() == [False, False, False]
+        assert outside_range(fitted, off).tolist() == [True, True, False]
+    assert outside_range(fitted, inside.assign(env_id=["A", "B", "new"])).tolist() == [False, True, True]
+    assert not outside_range(fitted, inside.drop(columns="model_size")).any()
+    assert not outside_range(fitted.drop(columns="model_size"), inside.assign(model_size=1)).any()
+
+
+def test_a_configuration_is_told_by_its_model_size_too_where_there_is_one() -> None:
+    assert setting_columns(CONFIG) == list(COLUMNS)
+    assert setting_columns(CONFIG.assign(seed=0, model_size=7)) == [*COLUMNS, "model_size"]
 
 
 def test_decimals_are_numbers() -> None:
