@@ -136,7 +136,7 @@ def run_chains(
         key: of the whole computation; draws do not depend on the number of cores.
         chains: run side by side, as many at once as there are cores.
         draws: kept per chain, each time.
-        advanced: told how many iterations a chain has done since its last call; called from any thread.
+        advanced: told how many iterations a chain has done since its last call, whole blocks; called from any thread.
     """
     mode, whiten = jax.device_put((at_mode.mode, at_mode.whiten))
     warmup = chain.tuning.warmup
@@ -154,10 +154,10 @@ def run_chains(
     interrupted = Event()
 
     def run(state: Any, own: list[Any], until: int) -> Any:
-        while not interrupted.is_set() and (done := BLOCK * len(own)) < until:
+        while not interrupted.is_set() and BLOCK * len(own) < until:
             state, block = advance(chain.leaves, mode, whiten, state)
             own.append(jax.tree.map(np.asarray, block))
-            advanced(min(BLOCK, until - done))
+            advanced(BLOCK)
         return state
 
     def run_all(states: list[Any], until: int) -> list[Any]:
