@@ -170,8 +170,11 @@ def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> 
         bs.replicate(MODEL, DESIGN.assign(env_id="B-v0"), EVERY, HORIZON, rng)
     with pytest.raises(bs.InputError, match="parameters has 'beta'; the model's are failure, "):
         bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, parameters=["beta"])
-    with pytest.raises(bs.InputError, match="datasets must be at least 1; got 0"):
-        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, datasets=0)
+    for count in ("datasets", "draws", "warmup"):
+        with pytest.raises(bs.InputError, match=f"{count} must be at least 1; got 0"):
+            bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, **{count: 0})
+    with pytest.raises(bs.InputError, match="at has the task C-v0, which the model has not"):
+        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, at=AT.assign(env_id=["D-v0", "C-v0"]))
     with pytest.raises(bs.InputError, match="design has no column 'env_id'; its columns are utd"):
         bs.replicate(MODEL, DESIGN.drop(columns="env_id"), EVERY, HORIZON, rng)
     with pytest.raises(bs.InputError, match="at has no column 'utd'; its columns are env_id"):
