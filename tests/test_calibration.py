@@ -92,6 +92,13 @@ def test_credible_intervals_hold_the_truth_as_often_as_they_say(right: bs.Replic
     assert too_few.loc["log_env_steps[0,0]", 0.9] < 0.9 - 3.6 * error[2] / np.sqrt(WRONG)  # the control that must fail
 
 
+def test_credible_intervals_are_central_by_hand() -> None:
+    true = pd.DataFrame({"beta": [4.9, 5.1, 50.0, 94.9, 95.1]})  # the draws are 0 to 100
+    draws = np.broadcast_to(np.arange(101.0)[:, None], (5, 101, 1))
+    held = bs.credible_coverage(bs.Replications(true, draws, true.std(), np.zeros(5), np.ones(5)), [0.5, 0.9])
+    assert held.loc["beta"].to_dict() == {0.5: 0.2, 0.9: 0.6}
+
+
 def test_a_design_tells_the_level_and_not_what_it_never_varies(right: bs.Replications) -> None:
     told = bs.contraction(right)["ratio"]
     assert told["log_env_steps[0,0]"] < 0.4
