@@ -92,25 +92,11 @@ def test_credible_intervals_hold_the_truth_as_often_as_they_say(right: bs.Replic
     assert too_few.loc["log_env_steps[0,0]", 0.9] < 0.9 - 3.6 * error[2] / np.sqrt(WRONG)  # the control that must fail
 
 
-def test_credible_intervals_are_central_by_hand() -> None:
-    true = pd.DataFrame({"beta": [4.9, 5.1, 50.0, 94.9, 95.1]})  # the draws are 0 to 100
-    draws = np.broadcast_to(np.arange(101.0)[:, None], (5, 101, 1))
-    held = bs.credible_coverage(bs.Replications(true, draws, true.std(), np.zeros(5), np.ones(5)), [0.5, 0.9])
-    assert held.loc["beta"].to_dict() == {0.5: 0.2, 0.9: 0.6}
-
-
 def test_a_design_tells_the_level_and_not_what_it_never_varies(right: bs.Replications) -> None:
     told = bs.contraction(right)["ratio"]
     assert told["log_env_steps[0,0]"] < 0.4
     assert told["failure_rise"] == pytest.approx(1.0, abs=0.05)  # one threshold has no rise
     assert told["log_alpha"] > 0.8
-
-
-def test_a_contraction_is_of_root_mean_squares() -> None:
-    true = pd.DataFrame({"beta": np.zeros(2)})
-    draws = np.array([[-1.0, 1.0], [-7.0, 7.0]])[..., None]  # standard deviations of 1 and 7
-    told = bs.contraction(bs.Replications(true, draws, pd.Series({"beta": 10.0}), np.zeros(2), np.ones(2)))
-    assert told.loc["beta"].tolist() == pytest.approx([10.0, 5.0, 0.5])
 
 
 class MeanAndSpread:
@@ -256,6 +242,24 @@ def test_runs_that_are_there_before_training_leave_the_probabilities_uniform() -
         censored=seen["censored"] & ~untrained,
     )
     assert kstest(bs.pit(knowing(SPREAD), zero, np.random.default_rng(3)), "uniform").pvalue > FALSE_ALARM
+
+
+class Shifted(KnowingModel):
+    """Later by what a draw says."""
+
+    def runs(self, sites, points):
+        location, *others = super().runs(sites, points)
+        return location + sites["none"], *others
+
+
+def test_the_probability_of_an_earlier_time_is_a_mean_over_draws_by_hand() -> None:
+    posterior = replace(knowing(SPREAD), model=Shifted(SPREAD), draws={"none": np.array([[-1.0, 1.0]])})
+    seen = crossings().query("threshold == 600 and env_steps_lower > 0 and not censored").iloc[[3]]
+    z = np.log(seen[["env_steps_lower", "env_steps_upper"]].to_numpy()[0]) - LAW.location(seen)[0, 1]
+    low, high = REACH[1] * (norm.cdf((z - 1) / SPREAD) + norm.cdf((z + 1) / SPREAD)) / 2
+    value = bs.pit(posterior, seen, np.random.default_rng(3))
+    assert value.index.equals(seen.index)
+    assert value.item() == pytest.approx(low + (high - low) * np.random.default_rng(3).random())
 
 
 def test_coverage_is_nominal_for_the_right_spread_alone() -> None:

@@ -35,7 +35,7 @@ class KnownRuns:
 
     def sites(self) -> None:
         numpyro.sample("level", dist.Normal(0.0, 0.2))
-        numpyro.sample("idle", dist.Normal(0.0, 5.0).expand([2]))
+        numpyro.sample("idle", dist.Normal(0.0, 5.0).expand([1, 2]))
 
     def log_likelihood(self, sites: dict[str, Array], _: pd.DataFrame) -> Array:
         return 0.0 * sites["level"]
@@ -60,7 +60,7 @@ def test_data_sets_and_what_is_followed_by_hand(monkeypatch: pytest.MonkeyPatch)
 
     def fits(_: KnownRuns, tables: Sequence[pd.DataFrame], seed: int, draws: int, warmup: int) -> EachDraws:
         assert (len(tables), draws, warmup) == (2, 3, 7)
-        sites = {"idle": np.arange(12.0).reshape(2, 3, 2), "level": np.arange(6.0).reshape(2, 3)}
+        sites = {"idle": np.arange(12.0).reshape(2, 3, 1, 2), "level": np.arange(6.0).reshape(2, 3)}
         return EachDraws(sites, np.array([[True, False, False], [False, False, False]]))
 
     monkeypatch.setattr(calibration, "simulate_runs", remember)
@@ -81,10 +81,24 @@ def test_data_sets_and_what_is_followed_by_hand(monkeypatch: pytest.MonkeyPatch)
     assert made.diverged.tolist() == pytest.approx([1 / 3, 0.0])
 
     steps = [f"log_env_steps[{config},{threshold}]" for config in (0, 1) for threshold in (0, 1, 2)]
-    assert list(made.true) == list(made.prior_sd.index) == ["idle[0]", "idle[1]", "level", *steps]
+    assert list(made.true) == list(made.prior_sd.index) == ["idle[0,0]", "idle[0,1]", "level", *steps]
     np.testing.assert_allclose(made.true["log_env_steps[1,0]"], level + np.log(80.0))
     np.testing.assert_array_equal(made.draws[:, :, 2], [[0, 1, 2], [3, 4, 5]])
     np.testing.assert_array_equal(made.draws[:, :, 1], [[1, 3, 5], [7, 9, 11]])
     np.testing.assert_allclose(made.draws[:, :, 6], made.draws[:, :, 2] + np.log(80.0))
     assert made.prior_sd["level"] == pytest.approx(0.2, rel=0.07)  # four standard errors of 2,000 draws
-    assert made.prior_sd["idle[1]"] == pytest.approx(5.0, rel=0.07)
+    assert made.prior_sd["idle[0,1]"] == pytest.approx(5.0, rel=0.07)
+
+
+def test_credible_intervals_are_central_by_hand() -> None:
+    true = pd.DataFrame({"beta": [4.9, 5.1, 50.0, 94.9, 95.1]})  # the draws are 0 to 100
+    draws = np.broadcast_to(np.arange(101.0)[:, None], (5, 101, 1))
+    held = bs.credible_coverage(bs.Replications(true, draws, true.std(), np.zeros(5), np.ones(5)), [0.5, 0.9])
+    assert held.loc["beta"].to_dict() == {0.5: 0.2, 0.9: 0.6}
+
+
+def test_a_contraction_is_of_root_mean_squares() -> None:
+    true = pd.DataFrame({"beta": np.zeros(2)})
+    draws = np.array([[-1.0, 1.0], [-7.0, 7.0]])[..., None]  # standard deviations of 1 and 7
+    told = bs.contraction(bs.Replications(true, draws, pd.Series({"beta": 10.0}), np.zeros(2), np.ones(2)))
+    assert told.loc["beta"].tolist() == pytest.approx([10.0, 5.0, 0.5])
