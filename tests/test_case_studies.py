@@ -45,6 +45,21 @@ def test_sac_gymnasium(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_sac_decisions(tmp_path: Path) -> None:
+    """BayeScale's own choices cost what they cost; a row per task, price and method."""
+    choices = ROOT / "case_studies" / "data" / "decisions.csv"
+    before = choices.read_bytes()
+    said = smoke("sac_decisions.py", tmp_path)
+    each, over_all = said[said.index("over_ours") : said.index("over all tasks")], said[said.index("over all tasks") :]
+    for method in ("BayeScale", "published pipeline", "best of the grid", "usual settings"):
+        assert each.count(method) == 8
+        assert over_all.count(method) == 3  # two prices, and the scores of predictions
+    ours = [line.split()[-3:] for line in said.splitlines() if "dear" in line and "BayeScale" in line]
+    assert [[float(ratio) for ratio in line] for line in ours[-2:]] == [[1, 1, 1]] * 2
+    assert choices.read_bytes() == before
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sac_against_sb3(tmp_path: Path) -> None:
     picture = ROOT / "case_studies" / "sac_against_sb3.svg"
     before = picture.read_bytes()
