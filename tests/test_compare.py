@@ -204,9 +204,9 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
         return Stub(None, {}, {}, crossings, Status.CONVERGED, {})
 
     monkeypatch.setattr(pooling, "fit", remember)
-    crossings = bs.time_to_threshold(curves, [500.0])
+    crossings = bs.time_to_threshold(curves.assign(batch_size=128 * (1 + curves["seed"])), [500.0])
     bs.fit_complete_pooling(crossings)
-    configs = pd.DataFrame({"env_id": ["A", "B"], "utd": 2.0, "batch_size": 256, "learning_rate": 1e-3})
+    configs = pd.DataFrame({"env_id": ["A", "B"], "utd": 2.0, "batch_size": 2048, "learning_rate": 1e-3})
 
     def times(priors: dict[str, Prior]) -> list[np.ndarray]:
         model = JointModel.for_crossings(crossings, PRIORS | priors)
