@@ -13,7 +13,7 @@ how long the sweeps train at each UTD was chosen by how fast it learns, so that 
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ class Config:
     worth: int = 4  # median runs that a round's budget pays for
     rounds: int = 2
     replays: int = 5  # of each sweep
+    ways: tuple[str, ...] = ("next", "random", "cheapest")
     chains: int = 2
     draws: int = 500
     warmup: int = 500
@@ -139,13 +140,13 @@ def replays(config: Config, sweep: Path) -> list[dict[str, object]]:
         picked = store.configs.sample(config.known, random_state=replay)[SETTINGS]
         known = store.left(store.crossings[:0]).merge(picked).drop_duplicates(SETTINGS)
         first = fitted(config, store.crossings.merge(known[RUN]))
-        for way, buy in WAYS.items():
+        for way in config.ways:
             rng = np.random.default_rng(replay)
             bought, posterior = known, first
             row: dict[str, object] = {"sweep": sweep.stem, "replay": replay, "bought": way}
             row["after 0"] = regret(config, whole, posterior)
             for count in range(1, config.rounds + 1):
-                bought = pd.concat([bought, buy(config, store, posterior, store.left(bought), rng)])
+                bought = pd.concat([bought, WAYS[way](config, store, posterior, store.left(bought), rng)])
                 posterior = fitted(config, store.crossings.merge(bought[RUN]))
                 row[f"after {count}"] = regret(config, whole, posterior)
             row["runs"] = len(bought)
@@ -172,6 +173,9 @@ def regret(config: Config, whole: bs.Posterior, posterior: bs.Posterior) -> floa
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true", help="one round of one replay, one threshold, few draws")
-    short = Config(sweeps=("sac_pendulum",), thresholds=(1000.0,), rounds=1, replays=1, chains=1, draws=30, warmup=30)
+    parser.add_argument(
+        "--smoke", action="store_true", help="one round of one replay, two ways, one threshold, few draws"
+    )
+    short = Config(("sac_pendulum",), thresholds=(1000.0,), rounds=1, replays=1, chains=1, draws=30, warmup=30)
+    short = replace(short, ways=("next", "cheapest"))
     main(short if parser.parse_args().smoke else Config())
