@@ -13,7 +13,7 @@ how long the sweeps train at each UTD was chosen by how fast it learns, so that 
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +176,14 @@ if __name__ == "__main__":
     parser.add_argument(
         "--smoke", action="store_true", help="one round of one replay, two ways, one threshold, few draws"
     )
-    short = Config(("sac_pendulum",), thresholds=(1000.0,), rounds=1, replays=1, chains=1, draws=30, warmup=30)
-    short = replace(short, ways=("next", "cheapest"))
+    short = Config(
+        sweeps=("sac_pendulum",),
+        thresholds=(1000.0,),
+        rounds=1,
+        replays=1,
+        ways=("next", "cheapest"),
+        chains=1,
+        draws=30,
+        warmup=30,
+    )
     main(short if parser.parse_args().smoke else Config())
