@@ -5,7 +5,7 @@ knows four of its runs, of configurations picked at random. Two times it buys mo
 configuration cost: those that `next_experiments` names, random ones, or the cheapest; what they show is the next seed
 of their configuration in the sweep. With what it knows, `allocate` chooses a setting for a normalised return of 1000 at
 1e7 flops for an env step, a price at which both data and compute count. A fit of the whole sweep then says what that
-setting is expected to cost over the least that any setting is. Run time: half an hour on two cores. Expected: that
+setting is expected to cost over the least that any setting is. Run time: ten minutes on two cores. Expected: that
 regret of every replay, and means over replays with standard errors: 0.374 (0.070) of what was known at first, and after
 two rounds 0.026 (0.008), 0.054 (0.010) with random runs and 0.028 (0.007) with the cheapest. These are no fair rival:
 how long the sweeps train at each UTD was chosen by how fast it learns, so that cheap runs lie near the best setting.
