@@ -17,9 +17,9 @@ the price, and the best of the grid, which was lucky, 1.19 (1.06 to 1.35) and 1.
 """
 
 import argparse
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,20 +52,12 @@ class Config:
     warmup: int = 500
     seeds: tuple[int, ...] = tuple(range(100, 112))
     longest: float = 3.0  # length of the runs, in predicted median times
-    evaluations: tuple[tuple[str, int, int], ...] = (  # env steps between them and episodes of each, as in the sweeps
-        ("Hopper-v5", 200, 3),
-        ("InvertedDoublePendulum-v5", 100, 5),
-        ("Pendulum-v1", 100, 10),
-        ("Reacher-v5", 250, 10),
-    )
     resamples: int = 4000
 
 
 def choose(config: Config) -> pd.DataFrame:
     """What each method chooses for each task and price, what it expects to pay, and how long to train it."""
     curves = bs.read_curves([DATA / f"{name}.parquet" for name in config.sweeps])
-    sizes = curves.groupby("env_id")["model_size"].first()
-    curves = curves.drop(columns="model_size")  # one size within a task, which then is no axis of the fit
     crossings = bs.time_to_threshold(curves, config.thresholds, config.return_scale)
     posterior = bs.fit(
         crossings,
@@ -77,22 +69,21 @@ def choose(config: Config) -> pd.DataFrame:
     print(state(posterior))
     published = fit_published(curves, config.thresholds, config.return_scale)
     rows = []
-    for env_id, size in zip(posterior.tasks, sizes, strict=True):  # both in order of name
+    for env_id in posterior.tasks:
         for dear, prices in config.prices:
-            ours = bs.allocate(posterior, env_id, threshold=config.thresholds[-1], prices=prices, model_size=int(size))
-            of_ours = (ours.utd, ours.batch_size, ours.learning_rate, ours.budget["mean"])
+            ours = bs.allocate(posterior, env_id, threshold=config.thresholds[-1], prices=prices)
             chosen = {
-                OURS: of_ours,
-                PUBLISHED: published_choice(published, env_id, prices, size),
-                GRID: grid_choice(crossings[crossings["env_id"] == env_id], prices, size),
+                OURS: (ours.utd, ours.batch_size, ours.learning_rate, ours.budget["mean"]),
+                PUBLISHED: published_choice(published, env_id, prices, ours.model_size),
+                GRID: grid_choice(posterior.of_task(env_id), prices),
                 USUAL: (1.0, 256, 3e-4, np.nan),
             }
-            rows += [(env_id, dear, method, *setting, size) for method, setting in chosen.items()]
+            rows += [(env_id, dear, method, *setting, ours.model_size) for method, setting in chosen.items()]
     names = ["env_id", "prices", "method", *CONFIG[1:], "expected_cost", "model_size"]
     table = pd.DataFrame(rows, columns=names).astype({"batch_size": int})
     table["learning_rate"] = [float(f"{rate:.3g}") for rate in table["learning_rate"]]
-    every = table["env_id"].map({env_id: interval for env_id, interval, _ in config.evaluations})
-    table = posterior.predict(table.assign(evaluation_interval=every), thresholds=config.thresholds[-1:])
+    table = posterior.predict(table, thresholds=config.thresholds[-1:])
+    every = table["evaluation_interval"]
     table["env_steps"] = (np.ceil(config.longest * table["law_q50"] / every) * every).astype(int)
     return table.drop(columns=["law_q05", "law_q50", "law_q95", "p_reach", "extrapolated"])
 
@@ -103,20 +94,18 @@ def published_choice(
     """UTD, batch size, learning rate and cost where the published law of data is cheapest, within the swept UTDs."""
     utd = np.geomspace(published.configs["utd"].min(), published.configs["utd"].max(), 33)
     task = published.env_ids.index(env_id)
-    batch, rate = (
-        np.exp(rule.intercept[0, task] - rule.slope[0] * np.log(utd))
-        for rule in (published.batch_size, published.learning_rate)
-    )
+    rules = (published.batch_size, published.learning_rate)
+    batch, rate = (np.exp(rule.estimate(task, np.log(utd))) for rule in rules)
     steps = np.exp(published.log_env_steps(env_id, utd)[0, :, -1])
     cost = prices.cost(np.asarray(flops(size, batch, utd, steps)), steps)
     best = cost.argmin()
     return utd[best], batch[best].round(), rate[best], cost[best]
 
 
-def grid_choice(crossings: pd.DataFrame, prices: bs.Prices, size: int) -> tuple[float, float, float, float]:
+def grid_choice(crossings: pd.DataFrame, prices: bs.Prices) -> tuple[float, float, float, float]:
     """UTD, batch size, learning rate and mean cost of the swept configuration whose runs cost least."""
     top = crossings[crossings["threshold"] == crossings["threshold"].max()]
-    top = top.assign(cost=cost_of_runs(top.assign(model_size=size), prices))
+    top = top.assign(cost=cost_of_runs(top, prices))
     of_config = top.groupby(CONFIG[1:]).agg(cost=("cost", "mean"), censored=("censored", "any")).reset_index()
     best = of_config[~of_config["censored"]].nsmallest(1, "cost")
     return best["utd"].item(), best["batch_size"].item(), best["learning_rate"].item(), best["cost"].item()
@@ -129,20 +118,15 @@ def cost_of_runs(crossings: pd.DataFrame, prices: bs.Prices) -> np.ndarray:
 
 
 def train(config: Config, choices: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """The learning curves of the choices, by new seeds."""
-    from bayescale.runners.config import SACConfig
-    from bayescale.runners.plan import Plan
+    """The learning curves of the choices, by new seeds and otherwise as the task's sweep."""
+    from bayescale.runners.plan import Plan, load_plan
     from bayescale.runners.sweep import run_sweep
 
-    episodes = {env_id: count for env_id, _, count in config.evaluations}
-    shared: dict[str, Any] = {"hidden_width": 64, "warmup_steps": 300, "buffer_size": 20_000}  # as in the sweeps
-    names = [*CONFIG, "evaluation_interval", "env_steps"]
+    swept = [load_plan(DATA / f"{name}.toml").runs[0] for name in config.sweeps]
+    alike = {run.env_id: replace(run, stop_return=math.inf) for run in swept}
+    names = [*CONFIG, "env_steps"]
     settings = [dict(zip(names, row, strict=True)) for row in choices[names].drop_duplicates().itertuples(index=False)]
-    runs = [
-        SACConfig(**setting, seed=seed, evaluation_episodes=episodes[setting["env_id"]], **shared)
-        for setting in settings
-        for seed in config.seeds
-    ]
+    runs = [replace(alike[setting["env_id"]], **setting, seed=seed) for setting in settings for seed in config.seeds]
     return bs.read_curves(run_sweep(Plan(tuple(runs)), folder, resume=folder.exists()))
 
 
@@ -166,9 +150,9 @@ def what_they_cost(config: Config, choices: pd.DataFrame, crossings: pd.DataFram
     seeds = np.random.default_rng(0).integers(cost.shape[1], size=(*cost.shape, config.resamples))
     again = np.take_along_axis(cost[:, :, None], seeds, axis=1).mean(axis=1)
     log_mean = np.log(np.column_stack([cost.mean(axis=1), again]))  # the first column is the estimate
-    question = choices.groupby(["env_id", "prices"]).ngroup().to_numpy()
-    ours = np.flatnonzero(choices["method"] == OURS)
-    log_ratio = log_mean - log_mean[ours[np.argsort(question[ours])][question]]
+    is_ours = choices["method"] == OURS
+    ours = is_ours.groupby([choices["env_id"], choices["prices"]]).transform("idxmax")  # that answers the same question
+    log_ratio = log_mean - log_mean[ours]
     each = choices[["env_id", "prices", "method", *CONFIG[1:], "expected_cost"]].assign(
         median_cost=np.median(cost, axis=1),
         cost=cost.mean(axis=1),

@@ -62,17 +62,17 @@ class Store:
         return both[both["in"] == "left_only"].drop(columns="in").sort_values(RUN, ignore_index=True)
 
 
-Buy = Callable[[Config, Store, bs.Posterior, pd.DataFrame, np.random.Generator], pd.DataFrame]
+Buy = Callable[[Config, bs.Posterior, pd.DataFrame, float, np.random.Generator], pd.DataFrame]
 
 
 def buy_next(
-    config: Config, store: Store, posterior: bs.Posterior, left: pd.DataFrame, rng: np.random.Generator
+    config: Config, posterior: bs.Posterior, left: pd.DataFrame, budget: float, rng: np.random.Generator
 ) -> pd.DataFrame:
     """What `next_experiments` names, as far as there are seeds of it."""
     plan = bs.next_experiments(
         posterior,
         left[[*SETTINGS, "env_steps"]].drop_duplicates(),
-        budget=_budget(config, store),
+        budget=budget,
         n=len(left),
         threshold=config.thresholds[-1],
         prices=config.prices,
@@ -83,18 +83,17 @@ def buy_next(
 
 
 def buy_random(
-    config: Config, store: Store, _: bs.Posterior, left: pd.DataFrame, rng: np.random.Generator
+    _: Config, __: bs.Posterior, left: pd.DataFrame, budget: float, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Runs in random order, as long as the budget holds each."""
-    return _within(left.loc[rng.permutation(len(left))], _budget(config, store))
+    return _within(left.loc[rng.permutation(len(left))], budget)
 
 
 def buy_cheapest(
-    config: Config, store: Store, _: bs.Posterior, left: pd.DataFrame, rng: np.random.Generator
+    _: Config, __: bs.Posterior, left: pd.DataFrame, budget: float, rng: np.random.Generator
 ) -> pd.DataFrame:
     """The most runs that the budget holds; of equal cost in random order."""
-    shuffled = left.loc[rng.permutation(len(left))]
-    return _within(shuffled.sort_values("cost", kind="stable"), _budget(config, store))
+    return _within(left.loc[rng.permutation(len(left))].sort_values("cost", kind="stable"), budget)
 
 
 def _within(offered: pd.DataFrame, budget: float) -> pd.DataFrame:
@@ -105,10 +104,6 @@ def _within(offered: pd.DataFrame, budget: float) -> pd.DataFrame:
             chosen.append(i)
             rest -= cost
     return offered.loc[chosen]
-
-
-def _budget(config: Config, store: Store) -> float:
-    return float(config.worth * store.configs["cost"].median())
 
 
 WAYS: dict[str, Buy] = {"next": buy_next, "random": buy_random, "cheapest": buy_cheapest}
@@ -134,6 +129,7 @@ def replays(config: Config, sweep: Path) -> list[dict[str, object]]:
     configs = curves.groupby(SETTINGS)["env_steps"].max().reset_index()
     steps = configs["env_steps"].to_numpy(float)
     store = Store(configs.assign(cost=config.prices.cost(flops_per_step(configs) * steps, steps)), crossings)
+    budget = float(config.worth * store.configs["cost"].median())
     whole = fitted(config, crossings)
     rows = []
     for replay in range(config.replays):
@@ -146,7 +142,7 @@ def replays(config: Config, sweep: Path) -> list[dict[str, object]]:
             row: dict[str, object] = {"sweep": sweep.stem, "replay": replay, "bought": way}
             row["after 0"] = regret(config, whole, posterior)
             for count in range(1, config.rounds + 1):
-                bought = pd.concat([bought, WAYS[way](config, store, posterior, store.left(bought), rng)])
+                bought = pd.concat([bought, WAYS[way](config, posterior, store.left(bought), budget, rng)])
                 posterior = fitted(config, store.crossings.merge(bought[RUN]))
                 row[f"after {count}"] = regret(config, whole, posterior)
             row["runs"] = len(bought)

@@ -46,6 +46,12 @@ class Rule:
     slope: Float[np.ndarray, " draw"]
     intercept: Float[np.ndarray, "draw task"]
 
+    def estimate(
+        self, task: int | Int[np.ndarray, " config"], log_utd: Float[np.ndarray, " config"]
+    ) -> Float[np.ndarray, " config"]:
+        """The published estimate of log B* or log eta* for the tasks, by number, at the UTDs."""
+        return np.asarray(self.intercept[0, task] - self.slope[0] * log_utd)
+
 
 @dataclass(frozen=True)
 class BudgetLine:
@@ -252,7 +258,7 @@ def _nearest(configs: pd.DataFrame, task: Int[np.ndarray, " config"], rules: lis
     log_utd = np.log(configs["utd"].to_numpy(float))
     distance = np.zeros(len(configs))
     for rule, axis in zip(rules, ("batch_size", "learning_rate"), strict=True):
-        wanted = rule.intercept[0, task] - rule.slope[0] * log_utd
+        wanted = rule.estimate(task, log_utd)
         distance += (np.log(configs[axis].to_numpy(float)) - wanted) ** 2
     order = pd.DataFrame({"task": task, "utd": log_utd, "distance": distance})
     return order.groupby(["task", "utd"])["distance"].idxmin().to_numpy(int)
