@@ -29,7 +29,7 @@ lint: $(VENV)/installed-dev ## format, lint, types and the direction of imports
 bench: $(VENV)/installed-dev ## speed against peers, one JSON object per line
 	-@test -e $(PEERS)/installed || { $(BIN)/python -m venv $(PEERS) && $(PEERS)/bin/python -m pip \
 	  --disable-pip-version-check install --quiet --constraint constraints.txt $(PEER_PACKAGES) && touch $(PEERS)/installed; }
-	@BAYESCALE_CACHE=off BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python tests/bench.py
+	@BAYESCALE_CACHE=off BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python tests/benchmarks/bench.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(PEERS) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,17 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from bayescale.allocation import allocate
-from bayescale.crossings import time_to_threshold, validate_crossings
-from bayescale.curves import read_curves
+from bayescale.data.crossings import time_to_threshold, validate_crossings
+from bayescale.data.curves import read_curves
+from bayescale.data.tasks import naming_columns, with_task_names
+from bayescale.decisions.allocation import allocate
 from bayescale.errors import InputError
-from bayescale.inference import ROUNDS, WARMUP, sample
+from bayescale.inference.sampling import ROUNDS, WARMUP, sample
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.priors import with_replacements
-from bayescale.posterior import Posterior
-from bayescale.posterior import load as load_posterior
-from bayescale.report import report
-from bayescale.tasks import naming_columns, with_task_names
+from bayescale.posterior.posterior import Posterior
+from bayescale.posterior.posterior import load as load_posterior
+from bayescale.reporting.report import report
 
 
 def fit(
@@ -35,7 +35,7 @@ def fit(
 
     Args:
         crossings: as `time_to_threshold` makes it. Of several suites or algorithms, each task of each is one task,
-            named as in `bayescale.tasks`.
+            named as in `bayescale.data.tasks`.
         seed: of the sampler.
         chains: NUTS chains.
         draws: kept per chain; as many more, again and again, while the chains have not converged, and from the start

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import bayescale as bs
-from bayescale.plots import plot_data
+from bayescale.reporting.plots import plot_data
 
 CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
 SETTINGS = [*CONFIG, "model_size"]

@@ -23,8 +23,8 @@ from scipy.stats import mannwhitneyu
 
 import bayescale as bs
 from bayescale.runners import SACConfig, run_ensemble
-from bayescale.runners.dmc import DeepMindTask
-from bayescale.runners.evaluation import Evaluator
+from bayescale.runners.suites.dmc import DeepMindTask
+from bayescale.runners.training.evaluation import Evaluator
 
 HERE = Path(__file__).parent
 OURS, PEER = "SAC", "Stable-Baselines3 SAC"

@@ -26,8 +26,8 @@ import pandas as pd
 
 import bayescale as bs
 from bayescale.comparators.published import PublishedFit, fit_published
+from bayescale.decisions.candidates import flops_per_step
 from bayescale.laws import flops
-from bayescale.settings import flops_per_step
 from held_out import CONFIG, state
 
 DATA = Path(__file__).parent / "data"
@@ -119,8 +119,8 @@ def cost_of_runs(crossings: pd.DataFrame, prices: bs.Prices) -> np.ndarray:
 
 def train(config: Config, choices: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """The learning curves of the choices, by new seeds and otherwise as the task's sweep."""
-    from bayescale.runners.plan import Plan, load_plan
-    from bayescale.runners.sweep import run_sweep
+    from bayescale.runners.sweeps.plan import Plan, load_plan
+    from bayescale.runners.sweeps.sweep import run_sweep
 
     swept = [load_plan(DATA / f"{name}.toml").runs[0] for name in config.sweeps]
     alike = {run.env_id: replace(run, stop_return=math.inf) for run in swept}

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 import bayescale as bs
-from bayescale.allocation import ALLOCATION_DRAWS
-from bayescale.predictive import runs
-from bayescale.settings import flops_per_step, swept_settings
+from bayescale.decisions.allocation import ALLOCATION_DRAWS
+from bayescale.decisions.candidates import flops_per_step, swept_settings
+from bayescale.posterior.predictive import runs
 from held_out import SETTINGS
 
 DATA = Path(__file__).parent / "data"

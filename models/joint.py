@@ -21,10 +21,10 @@ import pandas as pd
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, ArrayLike, Float
 
-from bayescale.models.cells import AXES, Cells, collapse, padded
 from bayescale.models.priors import PRIORS, Prior
+from bayescale.models.sufficient_statistics import AXES, Cells, collapse, padded
 from bayescale.models.surface import CENTRED, RULES, Points, Sites, Surface, swept_utds, task_centres, varying_axes
-from bayescale.run_times import RunTimes, normal_score
+from bayescale.run_length_distribution import RunTimes, normal_score
 
 EXPONENTS = {"min_share": "log_alpha", "size_share": "log_gamma"}
 # Of the tasks' pulls, see `JointModel._optimum_sites`: chosen by effective draws and divergences of several sweeps.

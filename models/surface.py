@@ -27,8 +27,8 @@ from jaxtyping import Array, Float, Int
 
 from bayescale.errors import InputError
 from bayescale.laws import log_batch_room, log_data_ratio, log_optimum, log_size_ratio, penalty
-from bayescale.models.cells import AXES
 from bayescale.models.priors import PRIORS, Prior
+from bayescale.models.sufficient_statistics import AXES
 
 Sites = dict[str, Array]
 RULES = ("batch_size", "learning_rate")

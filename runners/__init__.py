@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from bayescale.errors import MissingExtra
 from bayescale.runners.config import BROConfig, PQLConfig, RunConfig, SACConfig
-from bayescale.runners.estimates import Estimate, estimate
-from bayescale.runners.plan import Plan, SweepSize, describe, load_plan, make_plan
-from bayescale.runners.progress import Progress
-from bayescale.runners.sweep import TRAINED_WITH, run_sweep
+from bayescale.runners.sweeps.estimates import Estimate, estimate
+from bayescale.runners.sweeps.plan import Plan, SweepSize, describe, load_plan, make_plan
+from bayescale.runners.sweeps.progress import Progress
+from bayescale.runners.sweeps.sweep import TRAINED_WITH, run_sweep
 
 if TYPE_CHECKING:
-    from bayescale.runners.training import run_ensemble, train
+    from bayescale.runners.training.loop import run_ensemble, train
 
 __all__ = [
     "BROConfig",
@@ -38,9 +38,9 @@ def __getattr__(name: str) -> Any:
     if name not in ("run_ensemble", "train"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from bayescale.runners import training
+        from bayescale.runners.training import loop
     except ModuleNotFoundError as error:
         if error.name in TRAINED_WITH:
             raise MissingExtra(error.name, "runners") from None
         raise
-    return getattr(training, name)
+    return getattr(loop, name)

@@ -1,6 +1,6 @@
 """The settings of one run, a class per algorithm, checked when they are made; without torch, to be read anywhere.
 
-`ALGORITHMS` holds the classes by name. `bayescale.runners.learner` says how an algorithm is added.
+`ALGORITHMS` holds the classes by name. `bayescale.runners.algorithms.learner` says how an algorithm is added.
 """
 
 import difflib
@@ -49,7 +49,9 @@ class RunConfig:
     buffer_size: int = 1_000_000
     evaluation_interval: int = 1_000  # env steps between evaluations; step 0 and the last step are always evaluated
     evaluation_episodes: int = 10
-    stop_return: float = math.inf  # end the run once this return is safely reached; see `bayescale.runners.stopping`
+    stop_return: float = (
+        math.inf
+    )  # end the run once this return is safely reached; see `bayescale.runners.training.stopping`
     stop_patience: int = 3  # evaluations
     device: str = "cpu"  # of networks and replay: "cpu", "cuda" or "cuda:NUMBER"; environments choose their own
 

@@ -17,29 +17,14 @@ os.environ["BAYESCALE_CACHE"] = "off"  # tests compile what they run, and leave 
 
 # Not the door: curves, plots, report and the edge take whatever a user hands them and answer in sentences of their own.
 NUMERIC = (
-    "bayescale.allocation",
-    "bayescale.calibration",
-    "bayescale.chains",
-    "bayescale.checks",
     "bayescale.comparators",
-    "bayescale.crossings",
-    "bayescale.density",
-    "bayescale.design",
-    "bayescale.extrapolation",
-    "bayescale.frontier",
+    "bayescale.data.crossings",
+    "bayescale.decisions",
     "bayescale.inference",
     "bayescale.laws",
-    "bayescale.mode",
     "bayescale.models",
-    "bayescale.performance",
     "bayescale.posterior",
-    "bayescale.predictive",
-    "bayescale.ranks",
-    "bayescale.rehearsal",
-    "bayescale.scores",
-    "bayescale.simulate",
-    "bayescale.squares",
-    "bayescale.utility",
+    "bayescale.validation",
 )
 
 # The hook takes its checker by name, so beartype with int accepted as float (PEP 484) needs a module to be found in.
@@ -58,7 +43,7 @@ settings.load_profile("bayescale")
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """A function that runs a command, which must fail with this exit code and one line on stderr, and returns it."""
 
-    from bayescale import cli
+    from bayescale.cli import app as cli
 
     def run(*arguments: object, code: int = 2) -> str:
         assert cli.main([str(argument) for argument in arguments]) == code
@@ -84,7 +69,7 @@ def doubles() -> Iterator[None]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the small sweep, which nothing disturbed."""
     from bayescale.runners import Progress, run_sweep
-    from tests.small_sweep import PLAN
+    from tests.scaffolding.small_sweep import PLAN
 
     out = tmp_path_factory.mktemp("sweep") / "out"
     heard: list[Progress] = []

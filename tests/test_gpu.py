@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from bayescale.runners import BROConfig, PQLConfig, RunConfig, SACConfig, make_plan, run_ensemble, run_sweep
-from bayescale.runners.graphs import recorded
-from bayescale.runners.learner import make_learner
-from bayescale.runners.results import RunStatus
-from bayescale.runners.streams import BlockStreams
-from tests.interrupted_runs import assert_same, whole_and_resumed
-from tests.learner_twins import ACTION, OBSERVATION, batch_of, stream
+from bayescale.runners.algorithms.learner import make_learner
+from bayescale.runners.networks.cuda_graphs import recorded
+from bayescale.runners.networks.random_streams import BlockStreams
+from bayescale.runners.training.results import RunStatus
+from tests.scaffolding.interrupted_runs import assert_same, whole_and_resumed
+from tests.scaffolding.learner_twins import ACTION, OBSERVATION, batch_of, stream
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 import bayescale as bs
-from bayescale.cli import app
+from bayescale.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

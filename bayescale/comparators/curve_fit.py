@@ -8,12 +8,12 @@ from jaxtyping import Float
 from scipy.special import ndtri
 from scipy.stats import linregress
 
+from bayescale.arguments import counted
 from bayescale.comparators.formulas import LAWS, Law, Values
 from bayescale.comparators.least_squares import minimise
 from bayescale.comparators.predictions import CHUNK, NOISE_LEVELS, check_resampling
 from bayescale.errors import InputError
-from bayescale.posterior import LEVELS, QUANTILES
-from bayescale.quantities import counted
+from bayescale.posterior.posterior import LEVELS, QUANTILES
 
 STARTS = 24
 FLAT = 1e-6  # fall of a law over its data that is none

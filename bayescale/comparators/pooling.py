@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bayescale.configs import checked_configs
-from bayescale.crossings import validate_crossings
+from bayescale.data.configurations import checked_configs
+from bayescale.data.crossings import validate_crossings
+from bayescale.data.tasks import require_one_kind
 from bayescale.errors import InputError
-from bayescale.inference import WARMUP
+from bayescale.inference.sampling import WARMUP
 from bayescale.models import PRIORS
 from bayescale.models.priors import fixed
-from bayescale.posterior import Posterior
-from bayescale.tasks import require_one_kind
+from bayescale.posterior.posterior import Posterior
 from bayescale.workflow import fit
 
 SAME_TASKS = {name: fixed(0.0) for name in PRIORS if name.endswith("_sd")}

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bayescale.configs import outside_range
-from bayescale.posterior import LEVELS, QUANTILES
-from bayescale.quantities import require_count
+from bayescale.arguments import require_count
+from bayescale.data.configurations import outside_range
+from bayescale.posterior.posterior import LEVELS, QUANTILES
 
 CHUNK = 200  # configurations at a time bounds memory
 NOISE_LEVELS = (np.arange(25) + 0.5) / 25

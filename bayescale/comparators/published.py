@@ -29,12 +29,12 @@ from bayescale.comparators.predictions import (
     residual_levels,
 )
 from bayescale.comparators.seed_means import SeedMeans, seed_means
-from bayescale.configs import checked_configs
-from bayescale.curves import ReturnScale, read_return_scale, validate_curves
+from bayescale.data.configurations import checked_configs
+from bayescale.data.curves import ReturnScale, read_return_scale, validate_curves
+from bayescale.data.tasks import require_one_kind
+from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
-from bayescale.tasks import require_one_kind
-from bayescale.thresholds import increasing_thresholds
 
 BOOTSTRAPS = 100  # as published
 

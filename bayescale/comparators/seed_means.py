@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from bayescale.curves import RUN_COLUMNS, run_starts
+from bayescale.data.curves import RUN_COLUMNS, run_starts
 from bayescale.errors import InputError
 
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]

@@ -18,10 +18,10 @@ from jaxtyping import Float
 from bayescale.comparators.curve_fit import constrained, search
 from bayescale.comparators.formulas import Law, additive
 from bayescale.comparators.predictions import check_resampling, log_residuals, prediction_table, residual_levels
-from bayescale.configs import checked_configs
-from bayescale.crossings import validate_crossings
+from bayescale.data.configurations import checked_configs
+from bayescale.data.crossings import validate_crossings
+from bayescale.data.tasks import require_one_kind
 from bayescale.errors import InputError
-from bayescale.tasks import require_one_kind
 
 BOOTSTRAPS = 50
 AXES = ("utd", "model_size")

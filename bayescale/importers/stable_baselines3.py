@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayescale.curves import read_curves
+from bayescale.data.curves import read_curves
+from bayescale.data.tables import Table
 from bayescale.errors import InputError
-from bayescale.tables import Table
 
 Settings = Mapping[str, str | float]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.curves import read_curves
+from bayescale.data.curves import read_curves
+from bayescale.data.tables import Table
 from bayescale.errors import InputError, MissingExtra
 from bayescale.importers.event_files import read_events
-from bayescale.tables import Table
 
 Settings = Mapping[str, str | float]
 

@@ -1,0 +1,115 @@
+"""The command line: the app, its exit codes, and every error as one line.
+
+The commands live in `bayescale.cli`.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import typer
+
+from bayescale.cli.check_design import check_design
+from bayescale.cli.compare import compare
+from bayescale.cli.decide import allocate, next_runs, portfolio
+from bayescale.cli.fit import fit
+from bayescale.cli.predict import frontier, performance, predict
+from bayescale.cli.report import demo, report
+from bayescale.cli.sweep import sweep
+from bayescale.errors import BayeScaleError
+
+INTERNAL_ERROR = 1
+BAD_USAGE = 2
+INTERRUPTED = 130
+
+# Typer raises click's usage errors and exports one of them; the others share its base class.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="bayescale",
+    help="Predict how value-based deep RL scales, with calibrated uncertainty, from small sweeps.",
+    epilog="Exit codes: 0 done, 2 bad usage or bad input, 3 not converged, 4 infeasible.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 2 bad usage or input, 3 not converged, 4 infeasible, 1 internal error, 130 interrupted.
+
+    Args:
+        arguments: what follows `bayescale` on the command line; None: those of this process.
+    """
+    try:
+        command = typer.main.get_command(app)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        with warnings.catch_warnings(), command.make_context("bayescale", given) as context:
+            warnings.showwarning = lambda message, *_: _print_line("warning", str(message))
+            command.invoke(context)
+            sys.stdout.flush()
+    except typer.Exit as done:
+        return done.exit_code
+    except _USAGE_ERROR as error:
+        return _usage_error(cast(typer.BadParameter, error))
+    except BayeScaleError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted; no file is left half-written.", INTERRUPTED)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERNAL_ERROR
+    except Exception as error:
+        if os.environ.get("BAYESCALE_DEBUG"):
+            raise
+        name = type(error).__name__
+        return _say(f"internal error: {name}: {error}; run with BAYESCALE_DEBUG=1 for the traceback.", INTERNAL_ERROR)
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from bayescale import __version__
+
+        print(f"bayescale {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The options that come before a command."""
+
+
+app.command()(sweep)
+app.command()(fit)
+app.command()(predict)
+app.command()(performance)
+app.command()(frontier)
+app.command()(allocate)
+app.command()(portfolio)
+app.command("next")(next_runs)
+app.command("check-design")(check_design)
+app.command()(compare)
+app.command()(report)
+app.command()(demo)
+
+
+def _usage_error(error: typer.BadParameter) -> int:
+    command = error.ctx.command_path if error.ctx else "bayescale"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return _say(f"{message} (see '{command} --help').", BAD_USAGE)
+
+
+def _say(message: str, exit_code: int) -> int:
+    _print_line("error", message)
+    return exit_code
+
+
+def _print_line(kind: str, message: str) -> None:
+    print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)

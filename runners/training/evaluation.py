@@ -1,0 +1,61 @@
+"""Evaluation of policies on environments of their own, from start states that are the same for every run."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayescale.errors import InputError
+from bayescale.runners.suites.environments import FloatArray, make_environments
+
+FIRST_SEED = 1_000_000  # of every member: all meet the same start states, far from those of training
+MOST_STEPS = 100_000  # of an episode; the longest limit in common use, 108,000 frames of Atari, is 27,000 decisions
+
+
+class Evaluator:
+    """`episodes` environments per member, all stepped together and shared with nobody."""
+
+    def __init__(self, suite: str, env_id: str, members: int, episodes: int, action_repeat: int = 1) -> None:
+        self._env_id, self._members, self._episodes = env_id, members, episodes
+        self._environments = make_environments(suite, env_id, members, episodes, action_repeat)
+
+    def mean_returns(
+        self, policy: Callable[[FloatArray], FloatArray], members: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Mean undiscounted return of every member over one episode per environment, (member,).
+
+        NaN for members left out and for those whose actions are not finite.
+
+        Args:
+            policy: maps observations (member, episode, observation) to actions (member, episode, action) in [-1, 1].
+            members: which members to evaluate, (member,).
+
+        Raises:
+            InputError: an episode does not end within `MOST_STEPS` steps.
+        """
+        observations = self._environments.reset([FIRST_SEED] * self._members)
+        running = np.repeat(members, self._episodes)
+        returns = np.where(running, 0.0, np.nan)
+        steps = 0
+        while running.any():
+            if steps == MOST_STEPS:
+                raise InputError(
+                    f"env_id '{self._env_id}' has an episode that does not end within {MOST_STEPS:,} steps. Register "
+                    "it with max_episode_steps."
+                )
+            steps += 1
+            by_member = observations.reshape(self._members, self._episodes, -1)
+            actions = policy(by_member).reshape(len(running), -1)
+            lost = running & ~np.isfinite(actions).all(axis=1)
+            returns[lost] = np.nan
+            running &= ~lost
+            outcome = self._environments.step(actions, running)
+            observations = outcome.observation
+            returns[running] += outcome.reward[running]
+            running &= ~(outcome.terminated | outcome.truncated)
+        means: NDArray[np.float64] = returns.reshape(self._members, self._episodes).mean(axis=1)
+        return means
+
+    def close(self) -> None:
+        """Close all environments."""
+        self._environments.close()

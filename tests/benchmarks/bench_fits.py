@@ -1,0 +1,136 @@
+"""Speed of fits and predictions on a simulated sweep as large as the published one: four tasks, 144 configurations.
+
+What is timed is what a user waits for, compilation included; compiled code of an earlier process is not used.
+"""
+
+import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+import pandas as pd
+from numpyro.infer import MCMC, NUTS
+from scipy.optimize import brentq
+
+import bayescale as bs
+from bayescale.comparators.published import fit_published
+from bayescale.inference.log_density import density_of
+from bayescale.inference.sampling import diagnose
+from bayescale.posterior.posterior import LEVELS, PREDICTION_DRAWS
+from bayescale.posterior.predictive import runs
+from bayescale.run_length_distribution import RunTimes
+
+THRESHOLDS = tuple(1000 - np.geomspace(700, 200, 10))
+CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
+LAW = bs.KnownLaw(env_steps=tuple(np.geomspace(8e4, 4e5, 10)), utd_ref=2.8, min_share=0.5, batch_size_curvature=0.12)
+
+
+def simulated(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
+    """True env steps of a sweep over tasks, UTDs, batch sizes and learning rates."""
+    grid = itertools.product(
+        [f"Task-v{i}" for i in range(tasks)],
+        [1.0, 2.0, 4.0, 8.0],
+        [128, 256, 512],
+        [1e-4, 3e-4, 1e-3],
+        [seeds],
+        ["SAC"],
+    )
+    design = pd.DataFrame(grid, columns=[*CONFIG, "seeds", "algorithm"])
+    location = LAW.location(design)[:, :levels]
+    return bs.simulate_runs(design, THRESHOLDS[:levels], location, 0.25, np.random.default_rng(0), correlation=0.7)
+
+
+def observed(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
+    """What evaluations every 1,000 env steps up to 1,000,000 tell of that sweep."""
+    return bs.crossings_of(simulated(seeds, tasks, levels), every=1000, horizon=1e6)
+
+
+def effective(sites: dict[str, np.ndarray]) -> float:
+    """The smallest bulk effective number of draws of any parameter."""
+    return float(diagnose(sites)["ess_bulk"].min())
+
+
+def fit_gym(
+    seeds: int = 8, tasks: int = 4, levels: int = 10, iterations: int = 500, depth: int = 8
+) -> tuple[float, float]:
+    """Effective draws per second of a fit, and of NumPyro on the same model with one likelihood term for each run.
+
+    The peer has two chains, side by side, whose trees end at 2 ** `depth` steps: with NumPyro's own limit of 2 ** 10
+    its first trees reach that too, and the chains had not ended after 21 minutes.
+    """
+    crossings = observed(seeds, tasks, levels)
+    start = time.perf_counter()
+    posterior = bs.fit(crossings, require_convergence=False)
+    rate = effective(posterior.draws) / (time.perf_counter() - start)
+
+    apart = crossings.assign(learning_rate=crossings["learning_rate"] * (1 + 1e-9 * crossings["seed"]))
+    start = time.perf_counter()
+    density, cells = density_of(posterior.model), posterior.model.observe(apart)
+    assert len(cells.task) == len(crossings) // levels
+
+    def chain(key: jax.Array) -> np.ndarray:
+        key_first, key_run = jax.random.split(key)
+        mcmc = MCMC(
+            NUTS(potential_fn=lambda z: density.potential(cells, z), max_tree_depth=depth),
+            num_warmup=iterations,
+            num_samples=iterations,
+            progress_bar=False,
+        )
+        mcmc.run(key_run, init_params=jax.random.uniform(key_first, (density.dimension,), minval=-0.5, maxval=0.5))
+        return np.asarray(mcmc.get_samples())
+
+    with ThreadPoolExecutor(2) as pool:
+        draws = np.stack(list(pool.map(chain, jax.random.split(jax.random.PRNGKey(0)))))
+    return rate, effective({"z": draws}) / (time.perf_counter() - start)
+
+
+def fit_seeds(tasks: int = 4, levels: int = 10) -> tuple[float, float]:
+    """Seconds of a fit to eight seeds of every configuration, and to one."""
+    seconds = []
+    for seeds in (8, 1):
+        crossings = observed(seeds, tasks, levels)
+        jax.clear_caches()
+        start = time.perf_counter()
+        bs.fit(crossings, require_convergence=False)
+        seconds.append(time.perf_counter() - start)
+    return seconds[0], seconds[1]
+
+
+def fit_pipeline(seeds: int = 8, tasks: int = 4, levels: int = 10) -> tuple[float, float]:
+    """Fits per second from curves to a posterior, and of the published pipeline from curves to its point estimates."""
+    rng = np.random.default_rng(1)
+    curves = bs.curves_of(simulated(seeds, tasks, levels), 1000, 1e6, first_return=0.0, noise=20.0, rng=rng)
+    start = time.perf_counter()
+    bs.fit(bs.time_to_threshold(curves, THRESHOLDS[:levels]), require_convergence=False)
+    middle = time.perf_counter()
+    fit_published(curves, THRESHOLDS[:levels])
+    return 1 / (middle - start), 1 / (time.perf_counter() - middle)
+
+
+def predict(configurations: int = 1_000_000, peer_configurations: int = 50) -> tuple[float, float]:
+    """Configurations predicted per second, and with a root found for each quantile by itself."""
+    crossings = observed(2, tasks=1, levels=1)
+    posterior = bs.fit(crossings, chains=2, draws=300, warmup=200, require_convergence=False)
+    rng = np.random.default_rng(0)
+    configs = pd.DataFrame({"env_id": "Task-v0", "utd": np.exp(rng.uniform(0, 2, configurations))})
+    configs = configs.assign(batch_size=rng.integers(64, 1024, configurations), learning_rate=3e-4)
+    configs["evaluation_interval"] = 1  # quantiles are those of evaluations: here as good as not rounded
+    start = time.perf_counter()
+    predicted = posterior.predict(configs)
+    middle = time.perf_counter()
+    slow = _one_by_one(posterior, configs.head(peer_configurations))
+    end = time.perf_counter()
+    np.testing.assert_allclose(
+        predicted.iloc[:peer_configurations][["q05", "q50", "q95"]], slow[:, [0, 3, 6]], rtol=0.01
+    )
+    return configurations / (middle - start), peer_configurations / (end - middle)
+
+
+def _one_by_one(posterior: bs.Posterior, configs: pd.DataFrame) -> np.ndarray:
+    rows = []
+    for at in range(len(configs)):
+        times = runs(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs.iloc[at : at + 1])
+        here = RunTimes(*(part[:, 0, 0] for part in times))
+        rows.append([np.exp(brentq(lambda x, q=q: here.reached_by(x).mean() - q, -50.0, 100.0)) for q in LEVELS])  # noqa: B023
+    return np.array(rows)

@@ -1,0 +1,94 @@
+"""The command `next`, on a posterior file whose draws come from the prior."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bayescale.cli import app as cli
+from tests.scaffolding.prior_posterior import TASKS, prior_posterior
+
+
+@pytest.fixture(scope="module")
+def fit_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fit") / "fit.nc"
+    prior_posterior().save(path)
+    return path
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    table = pd.DataFrame({"env_id": TASKS[1], "utd": [1.0, 2.0, 8.0], "batch_size": 256, "learning_rate": 2e-4})
+    table.assign(note=["a", "b", "c"]).to_csv(tmp_path / "configs.csv", index=False)
+    return tmp_path / "configs.csv"
+
+
+def run(fit: object, configs: Path, out: Path, *more: str, budget: str = "1e19") -> int:
+    return cli.main(["next", str(fit), "--candidates", str(configs), "--budget", budget, "--out", str(out), *more])
+
+
+def test_next_writes_the_runs_to_buy(
+    fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "next.csv"
+    assert run(fit_file, configs, out, "--n", "4") == 0
+    progress = [f"run {i} of at most 4: 3 candidates within the budget's rest" for i in (1, 2, 3, 4)]
+    assert capsys.readouterr().err.splitlines()[:4] == progress
+    chosen = pd.read_csv(out)
+    expected = ["env_id", "utd", "batch_size", "learning_rate", "note", "score", "cost", "rank"]
+    assert chosen.columns.tolist() == expected
+    assert chosen["rank"].tolist() == [1, 2, 3, 4]
+    assert chosen["cost"].sum() <= 1e19
+    assert (chosen["score"] >= 0).all()
+
+
+def test_runs_that_are_worth_nothing_get_a_note(
+    fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.read_csv(configs).assign(env_steps=1).to_csv(configs, index=False)  # too short to show anything
+    out = tmp_path / "next.csv"
+    assert run(fit_file, configs, out, "--n", "2") == 0
+    assert pd.read_csv(out)["score"].tolist() == [0, 0]
+    note = "note: rank 1, 2: score 0, the cheapest run, as none that the budget holds is expected to change the choice"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(note)
+
+
+def test_a_budget_below_every_candidate_is_exit_code_4_and_no_file(
+    fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fit_file, configs, tmp_path / "next.csv", budget="1") == 4
+    said = r"error: the budget 1 does not hold any candidate; the cheapest, row \d, costs [\d.e+]+\n"
+    assert re.fullmatch(said, capsys.readouterr().err)
+    assert not (tmp_path / "next.csv").exists()
+
+
+def test_a_task_without_runs_gets_a_note(
+    fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fit_file, configs, tmp_path / "next.csv", "--env", "Ent-v4", "--n", "1") == 0
+    assert capsys.readouterr().err.startswith("note: no run of Ent-v4 was fitted")
+
+
+@pytest.mark.parametrize(
+    ("budget", "out", "text", "said"),
+    [
+        ("nan", "next.csv", "", "--budget must be finite and > 0; got nan"),
+        ("0", "next.csv", "", "--budget must be finite and > 0; got 0"),
+        ("1", "next.txt", "", "--out must end in .csv"),
+        ("1", "next.csv", "env_id,utd,batch_size\nAnt-v4,1,256\n", "has no column 'learning_rate'"),
+        ("1", "next.csv", "env_id,utd,batch_size,learning_rate\nAnt-v4,,256,1\n", "utd must be filled in"),
+        ("1", "next.csv", "env_id,utd,batch_size,learning_rate\n", "has no rows"),
+        ("1", "next.csv", "env_id,utd,batch_size,learning_rate,env_steps\nAnt-v4,1,2,1,-5\n", "env_steps must be > 0"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    budget: str, out: str, text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    assert run("f.nc", tmp_path / "bad.csv", tmp_path / out, budget=budget) == 2
+    message = capsys.readouterr()
+    assert message.out == ""
+    assert said in message.err
+    assert message.err.count("\n") == 1
+    assert not (tmp_path / out).exists()

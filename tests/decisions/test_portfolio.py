@@ -1,0 +1,148 @@
+"""Budgets split over tasks: against every possible split, and by hand."""
+
+import json
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale.cli import app as cli
+from bayescale.decisions.allocation import allocate
+from bayescale.decisions.portfolio import _greatest, portfolio
+from bayescale.decisions.utility import Prices
+from bayescale.errors import InputError
+from bayescale.inference.sampling import Status
+from bayescale.posterior.posterior import Posterior
+from tests.scaffolding.prior_posterior import TASKS, prior_posterior
+
+COUNT = Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_split_within_the_budget_has_a_greater_sum_or_the_same_for_less(seed):
+    rng = np.random.default_rng(seed)
+    thresholds = np.cumsum(rng.uniform(0.2, 3.0, 4)) - 5
+    cost = rng.uniform(0.05, 0.3, (4, 4)) * np.cumsum(rng.uniform(0.1, 1.0, (4, 4)), axis=1)
+    cost /= rng.uniform(cost[:, 0].sum(), cost[:, -1].sum())
+    chosen = _greatest(thresholds, cost)
+    tasks = np.arange(4)
+    splits = np.array([split for split in product(range(4), repeat=4) if cost[tasks, split].sum() <= 1])
+    sums = thresholds[splits].sum(axis=1)
+    assert thresholds[chosen].sum() == pytest.approx(sums.max(), abs=2e-3 * np.diff(thresholds).min())
+    best = splits[sums > sums.max() - 1e-9]
+    assert cost[tasks, chosen].sum() <= max(cost[tasks, split].sum() for split in best) + 1e-9
+    assert cost[tasks, chosen].sum() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_of_equal_sums_the_cheapest_is_taken(order):
+    """Two rises are affordable: both in one of the tasks, or one in each of two."""
+    cost = np.array([[0.1, 0.2, 0.31], [0.1, 0.21, 0.30], [0.1, 0.25, 0.35]])[list(order)] / 0.52
+    assert _greatest(np.array([0.0, 1.0, 2.0]), cost)[np.argsort(order)].tolist() == [0, 2, 0]
+
+
+@dataclass(frozen=True)
+class TwoTasks:
+    """One setting; env steps to returns 1, 2 and 4, by task: 10, 20, 40 in every draw, and 10, 55, 70 or 30, 75, 90."""
+
+    env_ids: tuple[str, ...] = ("Easy-v0", "Hard-v0")
+    thresholds: tuple[float, ...] = (1.0, 2.0, 4.0)
+
+    def with_new_task(self, draws, _):
+        return {name: jnp.asarray(values) for name, values in draws.items()}
+
+    def points(self, configs):
+        return jnp.asarray((configs["env_id"] == "Hard-v0").to_numpy())
+
+    def runs(self, sites, points):
+        hard = jnp.array([10.0, 55.0, 70.0]) + sites["later"]
+        location = jnp.log(jnp.where(points[:, None], hard, jnp.array([10.0, 20.0, 40.0])))
+        return location, jnp.full_like(location, 1e-6), jnp.zeros_like(location), jnp.full_like(location, 0.9)
+
+
+def two_tasks():
+    swept = pd.DataFrame({"env_id": ["Easy-v0", "Hard-v0"], "utd": 1.0, "batch_size": 8, "learning_rate": 1e-3})
+    return Posterior(TwoTasks(), {"later": np.array([[0.0, 20.0]])}, {}, swept, Status.CONVERGED, {})
+
+
+@pytest.mark.parametrize(
+    ("budget", "returns", "cost", "p_within"),
+    [
+        (30.1, (1.0, 1.0), 30.0, 0.5),  # 20 or 40: the hard task takes 10 or 30
+        (59.9, (2.0, 1.0), 40.0, 1.0),
+        (60.1, (4.0, 1.0), 60.0, 0.5),
+        (119.9, (2.0, 4.0), 100.0, 1.0),  # 4 and 2 would cost 105
+        (120.1, (4.0, 4.0), 120.0, 0.5),
+        (1e9, (4.0, 4.0), 120.0, 1.0),
+    ],
+)
+def test_a_budget_split_by_hand(budget, returns, cost, p_within):
+    split = portfolio(two_tasks(), budget, prices=COUNT, model_size=1)
+    assert tuple(choice.env_id for choice in split.choices) == ("Easy-v0", "Hard-v0")
+    assert tuple(choice.threshold for choice in split.choices) == returns
+    assert split.feasible
+    assert split.budget["mean"] == pytest.approx(cost)
+    assert (split.budget["q05"], split.budget["q95"]) == pytest.approx((cost - 9, cost + 9))  # of two draws, 20 apart
+    assert split.p_within == p_within
+    swapped = portfolio(two_tasks(), budget, ["Hard-v0", "Easy-v0"], COUNT, model_size=1)
+    assert swapped.choices == split.choices[::-1]
+
+
+def test_choices_are_those_of_allocate():
+    split = portfolio(two_tasks(), 119.9, prices=COUNT, model_size=1)
+    for choice in split.choices:
+        assert choice == allocate(two_tasks(), choice.env_id, threshold=choice.threshold, prices=COUNT, model_size=1)
+
+
+def test_a_budget_below_the_lowest_returns_is_infeasible_and_shows_these():
+    split = portfolio(two_tasks(), 29.9, prices=COUNT, model_size=1)
+    assert (split.feasible, split.budget["mean"], split.p_within) == (False, pytest.approx(30), 0.5)
+    assert [choice.threshold for choice in split.choices] == [1.0, 1.0]
+    assert portfolio(two_tasks(), 19.9, ["Easy-v0"], COUNT, model_size=1).feasible
+
+
+@pytest.mark.parametrize(
+    ("budget", "env_ids", "message"),
+    [
+        (0.0, None, "budget must be a finite number > 0; got 0"),
+        (np.inf, None, "budget must be a finite number > 0; got inf"),
+        (1.0, [], "env_ids must be one or more tasks, each once; got none"),
+        (1.0, ["Easy-v0", "Easy-v0"], "each once; got Easy-v0, Easy-v0"),
+    ],
+)
+def test_budgets_and_tasks_that_mean_nothing_are_refused(budget, env_ids, message):
+    with pytest.raises(InputError, match=message):
+        portfolio(two_tasks(), budget, env_ids, model_size=1)
+
+
+def test_the_command_prints_and_writes_the_split(tmp_path, capsys):
+    fit, out = tmp_path / "fit.nc", tmp_path / "split.json"
+    posterior = prior_posterior()
+    posterior.save(fit)
+    assert cli.main(["portfolio", str(fit), "--budget", "1e30", "--out", str(out)]) == 0
+    told, said = json.loads(out.read_text()), capsys.readouterr().out
+    split = portfolio(posterior, 1e30)
+    assert told == json.loads(split.to_json())
+    assert [choice["env_id"] for choice in told["choices"]] == list(TASKS)
+    for choice in split.choices:
+        assert f"{choice.env_id}  " in said
+        assert f"{choice.env_steps['q50']:.3g}" in said
+    assert f"together {split.budget['mean']:.3g}" in said
+    one = ["portfolio", str(fit), "--env", TASKS[1], "--budget"]
+    assert cli.main([*one, "1e30"]) == 0
+    assert TASKS[0] not in capsys.readouterr().out
+    assert cli.main([*one, "1", "--out", str(out)]) == 4
+    assert json.loads(out.read_text())["feasible"] is False
+    assert "does not reach even return 321 on all of the tasks" in capsys.readouterr().err
+    assert cli.main([*one, "nan"]) == 2
+
+
+def test_a_task_without_runs_is_split_for_too():
+    posterior = prior_posterior()
+    split = portfolio(posterior, 1e30, ["Unseen-v0", TASKS[0]], model_size=1000)
+    assert [choice.env_id for choice in split.choices] == ["Unseen-v0", TASKS[0]]
+    known = split.choices[1]
+    assert known == allocate(posterior, TASKS[0], threshold=known.threshold, model_size=1000)

@@ -1,0 +1,107 @@
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale.errors import InputError, NotConverged
+from bayescale.inference.sampling import Status
+from bayescale.models import JointModel, Prior
+from tests.scaffolding.prior_posterior import TASKS, prior_posterior, sweep
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return prior_posterior()
+
+
+@pytest.fixture(scope="module")
+def apart(posterior):
+    """The chains of `misfit` ten standard deviations apart, and draws of `failure` that hardly move."""
+    draws = dict(posterior.draws)
+    draws["misfit"] = draws["misfit"] + 10 * draws["misfit"].std() * np.array([[0.0], [1.0]])
+    draws["failure"] = np.cumsum(draws["failure"], axis=1)
+    return dataclasses.replace(posterior, draws=draws, status=Status.NOT_MIXED)
+
+
+def test_a_converged_posterior_is_returned_itself(posterior):
+    assert posterior.status is Status.CONVERGED
+    assert posterior.require_convergence() is posterior
+
+
+@pytest.mark.parametrize("status", [status for status in Status if not status.usable])
+def test_any_other_status_raises_one_sentence_that_names_the_worst_parameters_first(apart, status):
+    with pytest.raises(NotConverged) as caught:
+        dataclasses.replace(apart, status=status).require_convergence()
+    message = str(caught.value)
+    assert message.startswith(f"{status.value}; worst {apart.diagnostics().r_hat.idxmax()} (R-hat ")
+    assert message.endswith(").")
+    named = re.findall(r"(\S+) \(R-hat (\d+\.\d{3}), bulk ESS (\d+), tail ESS (\d+)\)", message)
+    assert 2 <= len(named) <= 5
+    assert tuple(name for name, *_ in named) == caught.value.parameters[: len(named)]
+    r_hats = [float(r_hat) for _, r_hat, *_ in named]
+    assert r_hats == sorted(r_hats, reverse=True)
+    table = apart.diagnostics()
+    for name, *said in named:
+        row = table.loc[name]
+        assert said == [f"{row.r_hat:.3f}", f"{row.ess_bulk:.0f}", f"{row.ess_tail:.0f}"]
+    assert {"failure", "misfit"} <= set(caught.value.parameters)
+    assert caught.value.exit_code == 3
+
+
+def test_divergences_alone_name_no_parameter(posterior, monkeypatch):
+    """The divergences of a sampler whose chains agree are nobody's: the message ends with its remedy."""
+    diverged = dataclasses.replace(posterior, status=Status.DIVERGED)
+    monkeypatch.setattr("bayescale.posterior.posterior.unconverged", lambda *_: ())
+    with pytest.raises(NotConverged, match=r"give more runs\.$") as caught:
+        diverged.require_convergence()
+    assert caught.value.parameters == ()
+
+
+def test_equal_models_are_compiled_once(posterior, monkeypatch):
+    """JAX calls the model's Python only to compile it; a model that differs in one value is compiled anew."""
+    compiled = []
+    original = JointModel.runs
+    monkeypatch.setattr(JointModel, "runs", lambda *given: compiled.append(given[0]) or original(*given))
+    configs = posterior.crossings[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates().head(3)
+    other = dataclasses.replace(posterior, model=dataclasses.replace(posterior.model, utd_ref=1.75))
+    first = other.predict(configs)
+    assert len(compiled) == 1
+    again = dataclasses.replace(other, model=dataclasses.replace(other.model)).predict(configs[::-1])
+    assert len(compiled) == 1
+    keys = ["utd", "batch_size", "learning_rate", "threshold"]
+    assert first.sort_values(keys).reset_index(drop=True).equals(again.sort_values(keys).reset_index(drop=True))
+    dataclasses.replace(posterior, model=dataclasses.replace(posterior.model, utd_ref=1.25)).predict(configs)
+    assert len(compiled) == 2
+    assert set(first["env_id"]) == set(TASKS[:1])
+
+
+def test_a_prior_of_an_unknown_family_is_refused() -> None:
+    assert Prior("fixed", 2.0, 0.0).distribution().mean == 2.0
+    with pytest.raises(InputError, match="must be normal, lognormal or fixed; got 'halfnormal'"):
+        Prior("halfnormal", 0.0, 1.0).distribution()
+
+
+@pytest.mark.parametrize(
+    ("name", "prior", "said"),
+    [
+        ("beta", Prior("normal", 0.0, 1.0), "priors has no 'beta'"),
+        (
+            "log_alpha",
+            Prior("normal", 0.0, -1.0),
+            "the prior of log_alpha must have finite numbers and a scale >= 0",
+        ),
+        ("log_alpha", Prior("normal", 0.0, 0.0), "the prior of log_alpha has no spread"),
+        ("level_sd", Prior("normal", 1.0, 0.3), "the prior of level_sd is stated and not sampled"),
+        ("log_alpha", Prior("fixed", -0.3, 0.0), "fit samples log_alpha, so that its prior cannot be fixed"),
+    ],
+)
+def test_priors_that_a_fit_cannot_use_are_refused(name, prior, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        bs.fit(sweep(), priors={name: prior})
+
+
+def test_a_posterior_that_cannot_be_written_is_refused_in_one_sentence(posterior, tmp_path):
+    with pytest.raises(InputError, match=r"fit\.nc cannot be written \(.*\)\. Free some space or"):
+        posterior.save(tmp_path / "nowhere" / "fit.nc")

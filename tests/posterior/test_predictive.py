@@ -1,0 +1,79 @@
+"""Quantiles of new runs against a slow twin that solves for each by itself."""
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+from bayescale.posterior import predictive
+from bayescale.posterior.posterior import LEVELS
+from bayescale.posterior.predictive import mixture_quantiles
+from bayescale.run_length_distribution import RunTimes
+from tests.scaffolding.prior_posterior import prior_posterior
+
+POINTS, DRAWS = 6, 150
+
+
+def mixture(kind):
+    """Locations, scales and chances to get there, for each draw, of points with two thresholds."""
+    rng = np.random.default_rng(0)
+    shape = DRAWS, POINTS, 2
+    location = np.array([10.0, 11.0]) + rng.standard_normal(shape) * np.geomspace(0.02, 2.0, POINTS)[:, None]
+    scale = np.exp(rng.normal(-1.5, 0.5, shape))
+    p_reach = np.full(shape, 0.999)
+    if kind == "skewed":
+        location += rng.exponential(1.0, shape)
+    if kind == "two humps":
+        location += 2.5 * (rng.random((DRAWS, 1, 1)) < 0.3)
+    if kind == "failing":
+        p_reach = rng.beta(3.0, 1.2, shape)
+    skew = rng.uniform(-0.1, 0.2, shape) if kind == "skewed" else np.zeros(shape)
+    return RunTimes(location, scale, skew, p_reach)
+
+
+def solved(times):
+    """Log env steps at each level by root finding, the running maximum over thresholds; inf where there is no root."""
+    out = np.full((POINTS, 2, len(LEVELS)), np.inf)
+    for point, threshold, at in np.ndindex(out.shape):
+        here = RunTimes(*(part[:, point, threshold] for part in times))
+
+        def excess(x, here=here, at=at):
+            return float(here.reached_by(x).mean() - LEVELS[at])
+
+        if here.p_reach.mean() > LEVELS[at]:
+            out[point, threshold, at] = brentq(excess, -100.0, 200.0)
+    return np.maximum.accumulate(out, axis=1)
+
+
+@pytest.mark.parametrize("kind", ["plain", "skewed", "two humps", "failing"])
+def test_quantiles_of_a_mixture_equal_their_slow_twin(kind):
+    times = mixture(kind)
+    slow, fast = (
+        solved(times),
+        np.log(np.asarray(mixture_quantiles(times, LEVELS))),
+    )
+    spread = np.sqrt(times.location.var(axis=0) + (times.scale**2).mean(axis=0))[..., None]
+    assert (np.isinf(fast) == np.isinf(slow)).all()
+    assert np.isinf(slow).any() == (kind == "failing")
+    reached = np.isfinite(slow)
+    error = abs(np.where(reached, fast, 0.0) - np.where(reached, slow, 0.0)) / spread
+    assert error.max() < 0.005
+    normal = (
+        times.location.mean(axis=0)[..., None] - 1.645 * spread
+    )  # the control that must fail: one normal for the mixture
+    assert kind == "plain" or (abs(normal[..., 0] - slow[..., 0]) / spread[..., 0]).max() > 0.05
+
+
+def test_a_chunk_of_configurations_predicts_as_each_by_itself(monkeypatch):
+    posterior = prior_posterior()
+    configs = posterior.crossings[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates().head(11)
+    monkeypatch.setattr(predictive, "CHUNK", 4)
+    together = posterior.predict(configs)
+    monkeypatch.setattr(predictive, "CHUNK", 1)
+    alone = posterior.predict(configs)
+    assert len(together) == 22
+    assert (together.drop(columns=together.columns[5:]) == alone.drop(columns=alone.columns[5:])).all(axis=None)
+    np.testing.assert_allclose(together.iloc[:, 5:15].to_numpy(float), alone.iloc[:, 5:15].to_numpy(float), rtol=1e-5)
+    times = predictive.runs(posterior.model, posterior.flat_draws(), configs)
+    law = np.exp(np.quantile(times.location, [0.05, 0.5, 0.95], axis=0)).reshape(3, -1).T
+    np.testing.assert_allclose(together[["law_q05", "law_q50", "law_q95"]], law)
+    np.testing.assert_allclose(together["p_reach"], times.p_reach.mean(axis=0).ravel())

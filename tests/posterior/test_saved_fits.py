@@ -1,0 +1,104 @@
+"""A fit saved in format 2, of eight draws: it must go on meaning what it meant when it was written."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+
+FILE = Path(__file__).parent / "data" / "fit_format_2.nc"
+CONFIGS = pd.DataFrame(
+    {"env_id": "Pendulum-v1", "utd": [1.0, 16.0], "batch_size": [64, 64], "learning_rate": [1e-3, 3e-3]}
+)
+
+
+def test_a_fit_of_an_earlier_version_answers_as_it_did():
+    posterior = bs.load(FILE)
+    predicted = posterior.predict(CONFIGS)
+    np.testing.assert_allclose(predicted["law_q50"], [3160.5212, 3946.265264, 593.749087, 697.032729], rtol=1e-6)
+    np.testing.assert_array_equal(predicted["q95"], [4200, 5800, 1200, 1500])
+    np.testing.assert_allclose(predicted["p_reach"], [0.998765, 0.977006, 0.999028, 0.976226], atol=1e-6)
+    front = bs.frontier(posterior, env_id="Pendulum-v1", threshold=-200, utd=[1, 4]).table()
+    np.testing.assert_allclose(front["env_steps_q50"], [3627.879834, 1231.073557], rtol=1e-6)
+
+
+def test_a_fit_in_another_format_is_refused_with_the_version_that_reads_it(monkeypatch):
+    monkeypatch.setattr("bayescale.posterior.posterior.FORMAT", 3)
+    said = r"fit_format_2\.nc was written by bayescale 0\.1\.0 in format 2, not 3; fit it again, or read it with that"
+    with pytest.raises(bs.InputError, match=said):
+        bs.load(FILE)
+
+
+def test_a_fit_of_crossings_with_further_columns_is_read_back(tmp_path):
+    """Whatever their types: what has none in the file is kept as text."""
+    posterior = bs.load(FILE)
+    rows = len(posterior.crossings)
+    further = posterior.crossings.assign(
+        started=pd.Timestamp("2025-01-01", tz="UTC"),
+        note=[None] + ["é"] * (rows - 1),
+        evaluations=pd.array([None] + [3] * (rows - 1), "Int64"),
+        machine=pd.Categorical(["a"] * rows, ["b", "a"]),
+    )
+    further[7] = 1.0
+    dataclasses.replace(posterior, crossings=further).save(tmp_path / "fit.nc")
+    again = bs.load(tmp_path / "fit.nc")
+    pd.testing.assert_frame_equal(again.crossings[list(posterior.crossings)], posterior.crossings)
+    assert set(again.crossings["machine"]) == {"a"}
+    assert list(again.crossings["note"]) == ["", *["é"] * (rows - 1)]
+    pd.testing.assert_frame_equal(again.predict(CONFIGS), posterior.predict(CONFIGS))
+
+
+def test_a_damaged_fit_is_refused(tmp_path):
+    """Whatever eight bytes are overwritten: it loads as it was, or not at all."""
+    whole = FILE.read_bytes()
+    expected = bs.load(FILE)
+    said = set()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(whole) - 8, 60):
+        spoilt = bytearray(whole)
+        spoilt[place : place + 8] = rng.bytes(8)
+        (tmp_path / "fit.nc").write_bytes(spoilt)
+        try:
+            posterior = bs.load(tmp_path / "fit.nc")
+        except bs.InputError as error:
+            said.add(str(error).removeprefix(f"{tmp_path / 'fit.nc'} ").split(" (")[0])
+        else:
+            pd.testing.assert_frame_equal(posterior.crossings, expected.crossings)
+            for name, values in posterior.draws.items():
+                np.testing.assert_array_equal(values, expected.draws[name])
+    assert said == {
+        "holds no posterior that this version of bayescale reads",
+        "is damaged: what it holds is not what was saved. Copy it again, or fit it again.",
+    }
+
+
+def test_a_disk_that_is_full_before_the_end_leaves_python_and_the_old_file_alone(tmp_path):
+    (tmp_path / "fit.nc").write_text("old")
+    program = f"""
+import resource, bayescale as bs
+posterior = bs.load({str(FILE)!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    posterior.save("fit.nc")
+except bs.InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "fit.nc cannot be written (File too large). Free some space or choose another.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.nc"]
+    assert (tmp_path / "fit.nc").read_text() == "old"
+
+
+def test_a_netcdf_file_of_something_else_is_refused(tmp_path):
+    import xarray as xr
+
+    path = tmp_path / "fit.nc"
+    xr.Dataset({"x": ("draw", [1.0, 2.0])}).to_netcdf(path, group="posterior", engine="h5netcdf")
+    with pytest.raises(bs.InputError, match=r"fit\.nc holds no posterior that this version of bayescale reads"):
+        bs.load(path)

@@ -1,0 +1,150 @@
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayescale.cli import app as cli
+from bayescale.errors import InputError
+from bayescale.runners import estimate, make_plan, run_sweep
+from bayescale.runners.sweeps.estimates import Rates, estimate_groups, last_end, measured_rates, recorded_rates, shape
+from bayescale.runners.sweeps.folder import group_file, read_group
+from bayescale.runners.training.ensembles import Ensemble, make_ensembles
+from tests.scaffolding import small_sweep
+
+CONTENT = {**small_sweep.CONTENT, "batch_size": [8]}
+PLAN = make_plan(CONTENT)
+GROUPS = make_ensembles(PLAN.runs)
+PLAN_FILE = """
+env_id = "Pendulum-v1"
+utd = [0.5, 2]
+batch_size = [8]
+learning_rate = [1e-3]
+seed = [0, 1]
+env_steps = { "0.5" = 120, "2" = 90 }
+hidden_width = 8
+warmup_steps = 40
+evaluation_interval = 50
+evaluation_episodes = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("estimate") / "out"
+    run_sweep(PLAN, out, workers=1)
+    return out
+
+
+def never(_group: Ensemble) -> Rates:
+    raise AssertionError("this shape is known")
+
+
+def test_by_hand() -> None:
+    """Two groups of two runs: 120 steps, 40 updates, 4 evaluations; and 90 steps, 100 updates, 3 evaluations."""
+    rates = {shape(GROUPS[0]): Rates(env_step=0.1, update=1.0, evaluation=2.0, update_flops=1e3)}
+    expected = estimate_groups(GROUPS, rates, never, workers=2)
+    assert (expected.runs, expected.groups, expected.env_steps, expected.gradient_updates) == (4, 2, 420, 280)
+    assert expected.flops == 280e3
+    first, second = 12 + 40 + 8, 9 + 100 + 6
+    assert expected.training_seconds == pytest.approx(first + second)
+    assert expected.seconds == pytest.approx(second)
+    assert estimate_groups(GROUPS, rates, never, workers=1).seconds == pytest.approx(first + second)
+    assert expected.cost(hour=3600.0) == pytest.approx(second)
+    assert expected.cost(flop=2.0, env_step=10.0) == pytest.approx(560e3 + 4200)
+
+
+def test_each_shape_is_measured_once() -> None:
+    plan = make_plan(CONTENT | {"utd": [0.5, 1, 2], "env_steps": 100, "batch_size": [8, 16]})
+    measured = []
+
+    def measure(group: Ensemble) -> Rates:
+        measured.append(group)
+        return Rates(1.0, 1.0, 1.0, 1.0)
+
+    estimate_groups(make_ensembles(plan.runs), {}, measure, workers=1)
+    assert [group[0].batch_size for group in measured] == [8, 16]
+
+
+@given(seconds=st.lists(st.integers(1, 20), min_size=1, max_size=6), workers=st.integers(1, 4))
+def test_longest_first_is_at_most_a_third_from_the_best_schedule(seconds: list[int], workers: int) -> None:
+    """Graham (1969): 4/3 - 1/(3 workers) at most; the best by trying all."""
+
+    def ended(assignment: tuple[int, ...]) -> int:
+        return max(sum(s for s, w in zip(seconds, assignment, strict=True) if w == worker) for worker in range(workers))
+
+    best = min(ended(assignment) for assignment in itertools.product(range(workers), repeat=len(seconds)))
+    assert best <= last_end(seconds, workers) <= best * (4 / 3 - 1 / (3 * workers)) + 1e-9
+
+
+def test_a_trial_counts_what_the_runs_count(finished: Path) -> None:
+    trained = read_group(finished, 1)
+    assert trained is not None
+    measured, recorded = measured_rates(GROUPS[1]), recorded_rates(trained.records)
+    assert measured.update_flops == recorded.update_flops
+    assert all(rate > 0 for rate in measured)
+    record = trained.records[0]
+    assert recorded.env_step * 90 == pytest.approx(record["environment_seconds"])
+    assert recorded.update * 100 == pytest.approx(record["learning_seconds"])
+    assert recorded.evaluation * 3 == pytest.approx(record["evaluation_seconds"])
+
+
+def test_a_trial_of_runs_that_act_in_many_environments() -> None:
+    pql = {"algorithm": "PQL", "num_envs": 6, "warmup_steps": 60, "env_steps": 12_000, "evaluation_interval": 600}
+    (group,) = make_ensembles(make_plan(CONTENT | pql | {"utd": [0.1], "depth": 1}).runs)
+    rates = measured_rates(group)
+    assert rates.update_flops > 0
+    assert shape(group) == shape(tuple(dataclasses.replace(run, env_steps=6_000) for run in group))
+
+
+def test_what_is_left_of_a_sweep_goes_at_its_own_pace(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayescale.runners.sweeps.estimates.measured_rates", never)
+    assert estimate(PLAN, finished)[:4] == (0, 0, 0, 0)
+    kept = group_file(finished, 0).read_bytes()
+    group_file(finished, 0).unlink()
+    left = estimate(PLAN, finished, workers=3)
+    group_file(finished, 0).write_bytes(kept)
+    trained = read_group(finished, 1)
+    assert trained is not None
+    assert left == estimate_groups(GROUPS[:1], {shape(GROUPS[0]): recorded_rates(trained.records)}, never, 3)
+    with pytest.raises(InputError, match="holds a sweep of another plan"):
+        estimate(make_plan(CONTENT | {"gamma": 0.9}), finished)
+
+
+def test_the_command_says_it_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, out = tmp_path / "plan.toml", tmp_path / "out"
+    plan.write_text(PLAN_FILE)
+    options = ["--dry-run", "--workers", "2", "--env-step-price", "10"]
+    assert cli.main(["sweep", str(plan), "--out", str(out), *options]) == 0
+    counts, to_do, expected, cost = capsys.readouterr().out.splitlines()
+    assert counts == "4 runs, 420 env steps, 280 gradient updates"
+    assert to_do.startswith("to do: 4 runs in 2 groups, 420 env steps, 280 gradient updates, ")
+    assert expected.startswith("expected: ")
+    assert " with 2 workers, " in expected
+    assert cost == "cost: 4,200"
+    assert list(tmp_path.iterdir()) == [plan]
+
+
+def test_one_of_each_is_said_in_the_singular(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        PLAN_FILE.replace("[0.5, 2]", "[0.5]").replace("[0, 1]", "[0]").replace(', "2" = 90', "").replace("120", "42")
+    )
+    monkeypatch.setattr("bayescale.runners.sweeps.estimates.measured_rates", lambda _: Rates(1.0, 1.0, 1.0, 1e3))
+    assert cli.main(["sweep", str(plan), "--out", str(tmp_path / "out"), "--dry-run", "--workers", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 run, 42 env steps, 1 gradient update",
+        "to do: 1 run in 1 group, 42 env steps, 1 gradient update, 1e+03 flops",
+        "expected: 45 s with 1 worker, 45 s of training",
+    ]
+
+
+def test_a_task_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match="'Pendulum-v9' is not a registered Gymnasium task"):
+        estimate(make_plan(CONTENT | {"env_id": "Pendulum-v9"}))

@@ -1,0 +1,20 @@
+"""How far a sweep is, and how long the rest takes."""
+
+import pytest
+
+from bayescale.runners.sweeps.progress import Progress, Tally
+from tests.scaffolding.small_sweep import GROUPS
+
+
+def test_time_left_at_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("bayescale.runners.sweeps.progress.work", lambda group: 10 * len(group))
+    tally = Tally([GROUPS[0], GROUPS[1], GROUPS[2][:1]], finished={0})
+    assert tally.now() == Progress(2, 5, 0.4, 0.0, None)
+    clock[0] = 130.0
+    tally.advance(1, 0.5)
+    assert tally.now() == Progress(2, 5, 0.6, 30.0, 60.0)  # a fifth of all in 30 s, two fifths to go
+    tally.finish(1)
+    tally.finish(2)
+    assert tally.now() == Progress(5, 5, 1.0, 30.0, 0.0)

@@ -1,0 +1,149 @@
+"""Sweeps on a real Ray cluster of three nodes on this machine: a head that trains nothing and two that do."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bayescale.errors import BayeScaleError, InputError, MissingExtra
+from bayescale.runners import Plan, Progress, make_plan, run_sweep
+from bayescale.runners.sweeps.jobs import Failed, Task, Trained
+from bayescale.runners.sweeps.ray_engine import train_on_ray
+
+if find_spec("ray") is None:
+    pytest.skip("the extra ray is not installed", allow_module_level=True)
+import ray  # one that is there and broken fails
+
+pytestmark = [
+    pytest.mark.ray,
+    # Ray's Cluster forks to start its nodes, which exec at once; JAX, if an earlier test started it, warns of the fork.
+    pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
+]
+
+PLAN = make_plan(
+    {
+        "env_id": "InvertedPendulum-v5",
+        "utd": [0.5, 2],
+        "batch_size": [8, 16],
+        "learning_rate": [1e-3],
+        "seed": [0, 1],
+        "env_steps": 90,
+        "hidden_width": 8,
+        "warmup_steps": 40,
+        "evaluation_interval": 50,
+        "evaluation_episodes": 1,
+    }
+)  # four groups
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    patience = pytest.MonkeyPatch()  # a busy machine starts nodes slowly, and Ray's workers yield to all else on it
+    patience.setenv("RAY_raylet_start_wait_time_s", "240")
+    patience.setenv("RAY_worker_niceness", "0")
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 * 2**20})
+    for _ in range(2):
+        nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    nodes.wait_for_nodes()
+    yield nodes
+    nodes.shutdown()
+    patience.undo()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The table that local processes make."""
+    return run_sweep(PLAN, tmp_path_factory.mktemp("local") / "out", workers=1).read_bytes()
+
+
+def test_a_cluster_makes_the_same_table_though_a_node_is_killed(cluster: Any, local: bytes, tmp_path: Path) -> None:
+    heard = []
+
+    def kill_a_node(progress: Progress) -> None:
+        heard.append(progress.runs_done)
+        if progress.runs_done == 2:
+            with pytest.raises(InputError, match="a sweep is at work"):
+                run_sweep(PLAN, out, resume=True)
+            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+
+    out = tmp_path / "out"
+    table = run_sweep(PLAN, out, engine="ray", address=cluster.address, on_progress=kill_a_node)
+    assert heard == [0, 2, 4, 6, 8]
+    assert len(cluster.list_all_nodes()) == 2
+    assert table.read_bytes() == local
+    records = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [record["status"] for record in records] == ["finished"] * 8
+    assert not ray.is_initialized()
+
+
+def test_a_cluster_without_a_gpu(cluster: Any, tmp_path: Path) -> None:
+    on_gpu = Plan(tuple(dataclasses.replace(run, device="cuda") for run in PLAN.runs))
+    with pytest.raises(BayeScaleError, match=r"device 'cuda' is on no node of the Ray cluster\. Add one"):
+        run_sweep(on_gpu, tmp_path / "out", engine="ray", address=cluster.address)
+    assert not ray.is_initialized()
+
+
+def test_no_cluster_at_the_address(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no Ray cluster answers at 'localhost:1'.*Start one or correct it"):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address="localhost:1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_rays_own_word_for_a_new_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def started(**settings: Any) -> None:
+        asked.append(settings["address"])
+        raise ConnectionError("No room.")
+
+    monkeypatch.setattr(ray, "init", started)
+    with pytest.raises(BayeScaleError, match=r"Ray has no cluster on this machine \(No room\)"):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address="local")
+    assert asked == ["local"]
+
+
+@pytest.mark.parametrize("address", ["nonsense", "localhost:", "ray://localhost", "localhost:70000", "spark://a:1"])
+def test_what_is_no_address(address: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=rf"address must be HOST:PORT, ray://HOST:PORT, auto or local; got '{address}'\. Corr"
+    ):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address=address)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_cluster_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(**_settings: Any) -> None:
+        raise ConnectionError("Could not find any running Ray instance.\nMore.")
+
+    monkeypatch.setattr(ray, "init", nowhere)
+    with pytest.raises(
+        BayeScaleError, match=r"Ray has no cluster at 'auto' \(Could not find any running Ray instance\)"
+    ):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address="auto")
+
+
+def test_a_group_that_fails_leaves_the_others_alone(cluster: Any) -> None:
+    sound = PLAN.runs[:1]
+    groups = (dataclasses.replace(sound[0], env_id="Nowhere-v0"),), sound
+    tasks = [Task(number, group, None, 60.0) for number, group in enumerate(groups)]
+    came = dict(train_on_ray(tasks, 1, cluster.address))
+    assert isinstance(came[0], Failed)
+    assert "'Nowhere-v0' is not a registered Gymnasium task" in came[0].reason
+    assert isinstance(came[1], Trained)
+
+
+def test_an_address_asks_for_ray(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"address 'auto' is of a Ray cluster, and engine is 'local'\. Set engine"):
+        run_sweep(PLAN, tmp_path / "out", address="auto")
+
+
+def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"'ray'; install it with: pip install 'bayescale\[ray\]'"):
+        run_sweep(PLAN, tmp_path / "out", engine="ray")

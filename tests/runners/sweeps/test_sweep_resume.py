@@ -1,0 +1,147 @@
+"""Sweeps that were stopped, by whatever, and go on to what an undisturbed one makes."""
+
+import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bayescale.data.curves import read_curves
+from bayescale.errors import BayeScaleError, InputError
+from bayescale.runners import make_plan, run_ensemble, run_sweep
+from bayescale.runners.sweeps.folder import checkpoint_file, group_file
+from bayescale.runners.sweeps.progress import Progress
+from bayescale.runners.training.ensembles import make_ensembles
+from tests.scaffolding.small_sweep import CONTENT, PLAN, kept, names
+
+
+def sweep_in_a_process(content: dict[str, Any], out: Path) -> subprocess.Popen[bytes]:
+    """With a checkpoint at every evaluation."""
+    code = "import sys, json; from bayescale.runners import make_plan, run_sweep; "
+    code += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], True, 1, checkpoint_minutes=1e-9)"
+    return subprocess.Popen([sys.executable, "-c", code, json.dumps(content), str(out)])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.01)
+
+
+def test_stopped_twice_and_resumed_equals_undisturbed(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def interrupt(progress: Progress) -> None:
+        if progress.runs_done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(
+        BayeScaleError, match=r"stopped: it was interrupted.*continue with resume \(--resume\)"
+    ) as raised:
+        run_sweep(PLAN, out, resume=True, workers=1, on_progress=interrupt)
+    assert raised.value.exit_code == 130
+    assert kept(out) == 1
+    assert not multiprocessing.active_children()
+    assert not any(name.startswith("groups/.") or "curves" in name for name in names(out))
+
+    process = sweep_in_a_process(CONTENT, out)
+    wait_until(lambda: kept(out) >= 3 or process.poll() is not None)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    half_written = out / "groups" / ".00003.parquet.0123456789ab"
+    half_written.write_bytes(b"PAR1")
+    keep = out / "groups" / ".keep"
+    keep.touch()
+
+    run_sweep(PLAN, out, resume=True, workers=2)
+    assert keep.exists()
+    keep.unlink()
+    assert names(out) == names(finished)
+    assert (out / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+def test_a_long_group_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    content = CONTENT | {"utd": [1], "batch_size": [8], "env_steps": 4_000, "evaluation_interval": 20}
+    content["env_id"] = "InvertedPendulum-v5"
+    plan, out = make_plan(content), tmp_path / "out"
+    process = sweep_in_a_process(content, out)
+    wait_until(lambda: checkpoint_file(out, 0).exists() or process.poll() is not None)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    shares: list[float] = []
+    table = run_sweep(plan, out, resume=True, on_progress=lambda progress: shares.append(progress.share))
+    assert shares[1] > 20 / 4_000, "the first evaluation was not repeated"
+    undisturbed = read_curves(result.curve for result in run_ensemble(plan.runs))
+    pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
+    files = {"groups/00000.parquet", "plan.json", "sweep.lock", "manifest.jsonl", "curves.parquet"}
+    assert names(out) == {"groups"} | files
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason"),
+    [
+        ("Failing", r"a run failed with ValueError: the simulator is down"),
+        ("Killed", r"a worker process died \(signal 9, SIGKILL; too little memory is a usual cause\)"),
+    ],
+)
+def test_runs_that_fail_leave_the_others_alone_and_are_repeated(
+    fate: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [f"tests.scaffolding.probe_environments:Probe{name}-v0" for name in (fate, "ConstantReward")]
+    plan = make_plan(CONTENT | {"env_id": tasks, "utd": [0.5], "batch_size": [8], "env_steps": 60})
+    out, groups = tmp_path / "out", make_ensembles(plan.runs)
+    monkeypatch.setenv("PROBE_FAILS", "yes")
+    said = rf"1 of 2 groups of runs in .*out failed: tests\.probe_environments:Probe{fate}-v0 at utd 0\.5\. The first "
+    said += rf"said: {reason}\. The others are kept; resume \(--resume\) repeats"
+    for _ in range(2):
+        with pytest.raises(BayeScaleError, match=said) as raised:
+            run_sweep(plan, out, resume=True, workers=1)
+        assert raised.value.exit_code == 1
+        assert not group_file(out, 0).exists()
+        assert group_file(out, 1).exists()
+    monkeypatch.delenv("PROBE_FAILS")
+    table = run_sweep(plan, out, resume=True, workers=1)
+    undisturbed = read_curves(result.curve for group in groups for result in run_ensemble(group))
+    pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
+
+
+def test_resuming_a_finished_sweep_runs_nothing(copied: Path) -> None:
+    before = (copied / "curves.parquet").read_bytes()
+    (copied / "curves.parquet").unlink()
+    heard: list[Progress] = []
+    run_sweep(PLAN, copied, resume=True, on_progress=heard.append)
+    assert heard == []
+    assert (copied / "curves.parquet").read_bytes() == before
+
+
+def test_resuming_keeps_the_groups_of_the_folder(finished: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group_file(copied, 1).unlink()
+    monkeypatch.setattr("bayescale.runners.training.ensembles.MOST_MEMBERS", 1)
+    assert len(make_ensembles(PLAN.runs)) == 8
+    run_sweep(PLAN, copied, resume=True)
+    assert (copied / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+def test_a_changed_file_is_refused_and_repeated_once_deleted(copied: Path, finished: Path) -> None:
+    path = group_file(copied, 2)
+    original = path.read_bytes()
+    changed = pd.read_parquet(path).assign(episode_return=0.0)
+    flipped = bytearray(original)
+    flipped[len(b"PAR1") + 40] ^= 1  # in the first page
+    for damage in (
+        lambda: changed.to_parquet(path),
+        lambda: path.write_bytes(original[:100]),
+        lambda: path.write_bytes(flipped),
+    ):
+        damage()
+        with pytest.raises(InputError, match=rf"{path.name} is not as the sweep wrote it\. Delete it and resume"):
+            run_sweep(PLAN, copied, resume=True)
+    path.unlink()
+    run_sweep(PLAN, copied, resume=True)
+    assert (copied / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()

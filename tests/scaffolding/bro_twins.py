@@ -1,0 +1,80 @@
+"""What the tests of BRO share: small runs, ensembles after some updates, and slow twins of its networks and losses."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+from torch.nn.functional import huber_loss, layer_norm
+
+from bayescale.runners import BROConfig
+from bayescale.runners.algorithms.bro import BRO
+from bayescale.runners.algorithms.quantiles import midpoints
+from bayescale.runners.networks.bronet import Layers
+from tests.scaffolding.learner_twins import ACTION, OBSERVATION, after_updates, stream
+
+CONFIG = BROConfig(
+    env_id="Pendulum-v1",
+    utd=1.0,
+    batch_size=16,
+    learning_rate=1e-3,
+    seed=0,
+    env_steps=120,
+    hidden_width=12,
+    warmup_steps=40,
+    buffer_size=100,
+    evaluation_interval=40,
+    evaluation_episodes=2,
+    actor_width=10,
+    quantiles=6,
+)
+
+MEMBERS = [
+    CONFIG,
+    dataclasses.replace(CONFIG, seed=1, learning_rate=3e-3),
+    dataclasses.replace(CONFIG, seed=2, gamma=0.9, tau=0.1),
+]
+
+
+def new_bro(configs: list[BROConfig]) -> BRO:
+    return BRO(configs, OBSERVATION, ACTION, [stream(config.seed) for config in configs])
+
+
+def updated(configs: list[BROConfig], updates: int) -> BRO:
+    """The ensemble after some updates on fixed batches, new ones for every update."""
+    return after_updates(new_bro(configs), configs, updates)
+
+
+def explorer(bro: BRO, member: int) -> Layers:
+    assert bro.optimist is not None
+    return [layer[member : member + 1].clone() for layer in bro.optimist.layers]
+
+
+def tensors(bro: BRO, member: int) -> list[Tensor]:
+    agent, optimist = bro.agent(member), bro.optimist
+    learned = [*agent.actor, *agent.critics, *agent.target_critics, torch.tensor(agent.log_temperature)]
+    return learned if optimist is None else [*learned, *explorer(bro, member), optimist.adjustments()[member]]
+
+
+def slow_dense(layer: Tensor, inputs: Tensor) -> Tensor:
+    """Dense and torch's own LayerNorm of one network."""
+    weights, (bias, gain, shift) = layer[:-3], layer[-3:]
+    return layer_norm(inputs @ weights + bias, bias.shape, gain, shift, eps=1e-6)
+
+
+def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
+    """(network, sample, out) of (network, sample, in), a network at a time."""
+    outputs = []
+    for network in range(len(inputs)):
+        stem, *inner, head = (layer[network] for layer in layers)
+        x = torch.relu(slow_dense(stem, inputs[network]))
+        for first, second in zip(inner[::2], inner[1::2], strict=True):
+            x = x + slow_dense(second, torch.relu(slow_dense(first, x)))
+        outputs.append(x @ head[:-1] + head[-1])
+    return torch.stack(outputs)
+
+
+def slow_quantile_huber(quantiles: Tensor, targets: Tensor) -> Tensor:
+    """Losses (...,) of quantiles (..., batch, i) with targets (..., batch, j), by torch's own Huber loss."""
+    q, y = torch.broadcast_tensors(quantiles[..., :, None], targets[..., None, :])
+    weights = (midpoints(q.shape[-2])[:, None] - (y < q).to(q.dtype)).abs()
+    return (weights * huber_loss(q, y, reduction="none")).sum(-2).mean((-1, -2))

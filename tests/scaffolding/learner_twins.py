@@ -1,0 +1,84 @@
+"""What the learners' twins share: random streams, batches and updates on them, first parameters, plain torch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bayescale.runners.algorithms.learner import Batch
+from bayescale.runners.config import RunConfig
+from bayescale.runners.networks.perceptrons import Layers, init_layers, layers_of, stored_count
+
+OBSERVATION, ACTION = 3, 2  # sizes
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batch_of(seeds: list[int], size: int = 16, reward_scale: float = 1.0) -> Batch:
+    """Each member's batch depends on its own seed only."""
+
+    def one(seed: int) -> Batch:
+        generator = stream(100 + seed)
+        return Batch(
+            observation=torch.randn(OBSERVATION, size, generator=generator),
+            action=torch.rand(ACTION, size, generator=generator) * 2 - 1,
+            reward=reward_scale * torch.randn(size, generator=generator),
+            next_observation=torch.randn(OBSERVATION, size, generator=generator),
+            discount=0.95 * (torch.rand(size, generator=generator) > 0.3).to(torch.get_default_dtype()),
+        )
+
+    return Batch(*(torch.stack(column) for column in zip(*map(one, seeds), strict=True)))
+
+
+def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
+    """(network, batch, out) from (network, batch, in), with the bias added as such."""
+    for layer in layers:
+        inputs = inputs @ layer[..., :-1].mT + layer[..., -1:].mT
+        if layer is not layers[-1]:
+            inputs = torch.relu(inputs)
+    return inputs
+
+
+def after_updates(learner: Any, configs: Sequence[RunConfig], updates: int) -> Any:
+    """The learner after some updates of its members on fixed batches, new ones for every update."""
+    streams = [stream(10 + config.seed) for config in configs]
+    for i in range(updates):
+        learner.update(batch_of([config.seed + 1000 * i for config in configs]), streams)
+    return learner
+
+
+def assert_members_are_apart(new: Callable[[], Any], tensors: Callable[[Any, int], list[Tensor]]) -> None:
+    """All that two of three members read of the one between them is set to NaN, which would spread."""
+    sound, streams = new(), [stream(i) for i in range(3)]
+    spoilt, spoilt_streams = new(), [stream(i) for i in range(3)]
+    for layer in spoilt.actor:
+        layer[1] = torch.nan
+    for i in range(3):
+        batch = batch_of([i, i + 10, i + 20])
+        losses = sound.update(batch, streams)
+        broken = Batch(*(column.clone() for column in batch))
+        for column in broken:
+            column[1] = torch.nan
+        spoilt_losses = spoilt.update(broken, spoilt_streams)
+    for member in (0, 2):
+        assert losses.critic[member] == spoilt_losses.critic[member]
+        for ours, theirs in zip(tensors(sound, member), tensors(spoilt, member), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=0.0, rtol=0.0)
+    assert torch.isnan(spoilt_losses.critic[1])
+    assert torch.isnan(tensors(spoilt, 1)[0]).any()
+
+
+def entropy(mean: Tensor, std: Tensor) -> float:
+    """Of a normal action squashed by tanh, from its density at 4,096 samples."""
+    u = mean + std * torch.randn(4096, generator=stream())
+    log_density = torch.distributions.Normal(mean, std).log_prob(u) - torch.log(1 - torch.tanh(u) ** 2)
+    return -log_density.mean().item()
+
+
+def networks(sizes: list[int], count: int) -> Layers:
+    layers = layers_of(torch.zeros(count, stored_count(sizes)), sizes)
+    init_layers(layers, stream())
+    return layers

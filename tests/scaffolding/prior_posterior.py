@@ -1,0 +1,40 @@
+"""A posterior that costs no sampling: a small sweep and draws of its model's prior."""
+
+import jax
+import numpy as np
+import pandas as pd
+from numpyro.infer import Predictive
+
+from bayescale.inference.sampling import Draws, Status, diagnose
+from bayescale.models import JointModel
+from bayescale.posterior.posterior import Posterior
+
+TASKS = ("<b>x", "Hopper & co")
+THRESHOLDS = (321.0, 654.0)
+
+
+def sweep():
+    """Two runs at each of 2 x 2 x 2 settings per task; at UTD 1 none reaches the upper threshold."""
+    rows = [
+        (env_id, utd, batch_size, learning_rate, seed, threshold, *time)
+        for env_id in TASKS
+        for utd in (1.0, 4.0)
+        for batch_size in (128, 256)
+        for learning_rate in (1e-4, 3e-4)
+        for seed in (0, 1)
+        for threshold, time in zip(
+            THRESHOLDS, [(4e4, 5e4, False), (9e5, np.inf, True) if utd == 1 else (8e4, 9e4, False)], strict=True
+        )
+    ]
+    names = ["env_id", "utd", "batch_size", "learning_rate", "seed", "threshold"]
+    frame = pd.DataFrame(rows, columns=[*names, "env_steps_lower", "env_steps_upper", "censored"])
+    return frame.assign(algorithm="SAC", model_size=150_000)
+
+
+def prior_posterior(crossings=None, status=Status.CONVERGED):
+    """Two chains of forty draws; by default of the sweep."""
+    crossings = sweep() if crossings is None else crossings
+    model = JointModel.for_crossings(crossings)
+    prior = Predictive(model.sites, num_samples=80)(jax.random.PRNGKey(3))
+    sites = {name: np.asarray(values).reshape(2, 40, *values.shape[1:]) for name, values in prior.items()}
+    return Posterior.from_draws(model, Draws(sites, {}, diagnose(sites), status), crossings, seed=7)

@@ -1,0 +1,50 @@
+"""Small learning-curve tables, good and spoilt, and the shape of every refusal."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale.data.curves import read_curves
+from bayescale.errors import InputError
+
+
+def table(runs=2, evaluations=3, **columns) -> pd.DataFrame:
+    """A small valid table in order; `columns` replace its own."""
+    rows = runs * evaluations
+    frame = pd.DataFrame(
+        {
+            "suite": "gym",
+            "algorithm": "SAC",
+            "env_id": "Pendulum-v1",
+            "utd": 0.5,
+            "batch_size": 256,
+            "learning_rate": 3e-4,
+            "model_size": 70_000,
+            "seed": np.repeat(np.arange(runs), evaluations),
+            "env_steps": np.tile(np.arange(1, evaluations + 1) * 1000, runs),
+            "episode_return": np.linspace(-1200.0, -200.0, rows),
+        }
+    )
+    return frame.assign(**columns)
+
+
+def fails(text, *sources):
+    with pytest.raises(InputError, match=re.escape(text)) as error:
+        read_curves(*sources)
+    assert "\n" not in str(error.value)
+    assert str(error.value).endswith(".")
+    assert error.value.exit_code == 2
+
+
+def csv(folder, frame, name="curves.csv"):
+    frame.to_csv(folder / name, index=False)
+    return folder / name
+
+
+def with_value(column, position, value):
+    frame = table()
+    frame[column] = frame[column].astype(object)
+    frame.loc[position, column] = value
+    return frame.infer_objects()

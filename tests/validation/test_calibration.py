@@ -1,0 +1,288 @@
+"""The checks of intervals: a right model passes each, and a deliberately wrong one is caught by it."""
+
+import itertools
+import re
+from dataclasses import dataclass, fields, replace
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pandas as pd
+import pytest
+from scipy.stats import chi2, kstest, norm
+
+import bayescale as bs
+from bayescale.inference.sampling import Status, sample, sample_each
+from bayescale.models import PRIORS, JointModel, Prior
+from bayescale.validation.sbc import _bias_and_width
+
+FALSE_ALARM = 0.01  # of each statistical test here
+EVERY, HORIZON = 2000, 4e5
+FOLLOWED = ("level_mean", "log_noise_mean", "misfit", "log_alpha", "min_share", "failure_rise")
+
+utds = itertools.product(["A-v0"], [0.5, 1.0, 2.0, 4.0, 8.0], [256], [5e-4])
+DESIGN = pd.DataFrame(utds, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=2)
+AT = DESIGN.iloc[[2, 4]].drop(columns="seeds").assign(utd=[2.0, 32.0])
+
+# Narrow enough that most times lie between a few evaluations and the horizon; the checks hold for any priors.
+NARROW = {
+    **PRIORS,
+    "level_mean": Prior("normal", np.log(1e5), 0.5),
+    "level_sd": Prior("fixed", 0.1, 0.0),
+    "failure": Prior("normal", -3.0, 1.0),
+    "log_alpha": Prior("normal", np.log(0.75), 0.2),
+}
+MODEL = JointModel.for_crossings(DESIGN.assign(threshold=500.0), NARROW)
+
+DATASETS, WRONG = 100, 40
+
+
+class PartlyCountedFourTimes(JointModel):
+    """Wrong on purpose beyond DATASETS tables: every run counts as four, as if the spread were half of what it is."""
+
+    def observe_each(self, tables):
+        cells = super().observe_each(tables)
+        return cells[:DATASETS] + [replace(each, weight=4 * each.weight) for each in cells[DATASETS:]]
+
+
+@pytest.fixture(scope="module")
+def both() -> bs.Replications:
+    """Fits of the right model, then of the wrong one: side by side, because compiling costs most."""
+    model = PartlyCountedFourTimes(**{field.name: getattr(MODEL, field.name) for field in fields(MODEL)})
+    rng = np.random.default_rng(0)
+    return bs.replicate(model, DESIGN, EVERY, HORIZON, rng, DATASETS + WRONG, FOLLOWED, AT, draws=200, warmup=200)
+
+
+def part(whole: bs.Replications, which: slice) -> bs.Replications:
+    true = whole.true.iloc[which].reset_index(drop=True)
+    return bs.Replications(true, whole.draws[which], whole.prior_sd, whole.diverged[which], whole.reached[which])
+
+
+@pytest.fixture(scope="module")
+def right(both: bs.Replications) -> bs.Replications:
+    return part(both, slice(0, DATASETS))
+
+
+@pytest.fixture(scope="module")
+def wrong(both: bs.Replications) -> bs.Replications:
+    return part(both, slice(DATASETS, None))
+
+
+def test_ranks_are_uniform_for_the_right_model_alone(right: bs.Replications, wrong: bs.Replications) -> None:
+    passed = bs.rank_test(right, np.random.default_rng(1), FALSE_ALARM)
+    assert passed.uniform, passed.p_values
+    assert list(passed.ranks) == list(right.true)
+    assert {"log_alpha", "log_noise_mean[0]", "log_env_steps[1,0]"} < set(right.true)
+    assert not bs.rank_test(wrong, np.random.default_rng(1), FALSE_ALARM).uniform  # the control that must fail
+
+
+def test_simulated_data_are_censored_on_either_side_and_all_are_kept(right: bs.Replications) -> None:
+    assert len(right.true) == len(right.draws) == len(right.reached) == DATASETS
+    assert right.reached.min() < 0.5
+    assert right.reached.mean() > 0.6
+    assert right.diverged.mean() < 0.01
+
+
+def test_credible_intervals_hold_the_truth_as_often_as_they_say(right: bs.Replications, wrong: bs.Replications) -> None:
+    held, too_few = bs.credible_coverage(right), bs.credible_coverage(wrong)
+    error = np.sqrt([0.5 * 0.5, 0.8 * 0.2, 0.9 * 0.1])
+    within = 3.6 * error / np.sqrt(DATASETS)
+    assert (abs(held - held.columns) < within).all(axis=None)  # 24 normal deviates: false alarm below 1%
+    assert too_few.loc["log_env_steps[0,0]", 0.9] < 0.9 - 3.6 * error[2] / np.sqrt(WRONG)  # the control that must fail
+
+
+def test_a_design_tells_the_level_and_not_what_it_never_varies(right: bs.Replications) -> None:
+    told = bs.contraction(right)["ratio"]
+    assert told["log_env_steps[0,0]"] < 0.4
+    assert told["failure_rise"] == pytest.approx(1.0, abs=0.05)  # one threshold has no rise
+    assert told["log_alpha"] > 0.8
+
+
+class MeanAndSpread:
+    """The mean and log sd of normal observations: a model that compiles at once."""
+
+    def observe(self, table):
+        return table["x"].to_numpy()
+
+    def sites(self):
+        numpyro.sample("mean", dist.Normal(0.0, 3.0))
+        numpyro.sample("log_sd", dist.Normal(0.0, 1.0))
+
+    def log_likelihood(self, sites, x):
+        return dist.Normal(sites["mean"], jnp.exp(sites["log_sd"])).log_prob(x).sum()
+
+
+def test_many_small_fits_equal_one_by_one_fits() -> None:
+    rng = np.random.default_rng(0)
+    tables = [pd.DataFrame({"x": rng.normal(mean, 0.7, 12)}) for mean in (1.0, -2.0, 4.0)]
+    model = MeanAndSpread()
+    each = sample_each(model, [model.observe(table) for table in tables], draws=1000)
+    alone = sample(model, tables[1], chains=1, draws=1000, warmup=300)
+    for name in ("mean", "log_sd"):
+        one, other = each.sites[name][1], alone.sites[name][0]
+        assert one.mean() == pytest.approx(other.mean(), abs=0.25 * other.std())  # 5 errors of 400 effective draws
+        assert one.std() == pytest.approx(other.std(), rel=0.25)
+    for draws, table in zip(each.sites["mean"], tables, strict=True):
+        assert draws.mean() == pytest.approx(table["x"].mean(), abs=0.2)  # the prior draws it by 1% of 4 at most
+
+
+def test_padding_to_equal_shapes_changes_no_likelihood() -> None:
+    truth = bs.KnownLaw(env_steps=(1e5,), utd_ref=2.0).location(DESIGN)
+    tables = [
+        bs.crossings_of(bs.simulate_runs(DESIGN, (500.0,), truth, 0.3, np.random.default_rng(i)), EVERY, horizon)
+        for i, horizon in enumerate((4e5, 8e4))
+    ]
+    alone, together = [MODEL.observe(table) for table in tables], MODEL.observe_each(tables)
+    assert len(alone[0].log_bound) < len(together[0].log_bound) == len(together[1].log_bound)
+    with numpyro.handlers.seed(rng_seed=3), numpyro.handlers.trace() as trace:
+        MODEL.sites()
+    sites = {name: site["value"] for name, site in trace.items()}
+    for plain, padded in zip(alone, together, strict=True):
+        assert float(MODEL.log_likelihood(sites, padded)) == pytest.approx(float(MODEL.log_likelihood(sites, plain)))
+    other = float(MODEL.log_likelihood(sites, alone[1]))
+    assert float(MODEL.log_likelihood(sites, together[0])) != pytest.approx(other)
+
+
+def test_the_rank_statistic_by_hand_and_against_its_limit() -> None:
+    scores = norm.ppf([1 / 6, 1 / 2, 5 / 6])
+    z = scores[[0, 0, 2, 1]]
+    square, fourth = (scores**2).mean(), (scores**4).mean()
+    by_hand = 4 * (z.mean() ** 2 / square + ((z**2).mean() - square) ** 2 / (fourth - square**2))
+    assert _bias_and_width(np.array([[0], [0], [2], [1]]), 2)[0] == pytest.approx(by_hand)
+    null = _bias_and_width(np.random.default_rng(0).integers(0, 1001, (1000, 10_000)), 1000)
+    assert (null > chi2(2).ppf(0.95)).mean() == pytest.approx(0.05, abs=0.012)
+
+
+def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> None:
+    few = bs.Replications(right.true, right.draws[:, :10], right.prior_sd, right.diverged, right.reached)
+    with pytest.raises(bs.InputError, match=r"effective ones of a quantity\. Raise draws in replicate"):
+        bs.rank_test(few, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    with pytest.raises(bs.InputError, match="design has the task B-v0"):
+        bs.replicate(MODEL, DESIGN.assign(env_id="B-v0"), EVERY, HORIZON, rng)
+    with pytest.raises(bs.InputError, match="parameters has 'beta'; the model's are failure, "):
+        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, parameters=["beta"])
+    for count in ("datasets", "draws", "warmup"):
+        with pytest.raises(bs.InputError, match=f"{count} must be at least 1; got 0"):
+            bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, **{count: 0})
+    with pytest.raises(bs.InputError, match="at has the task C-v0, which the model has not"):
+        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, at=AT.assign(env_id=["D-v0", "C-v0"]))
+    with pytest.raises(bs.InputError, match="design has no column 'env_id'; its columns are utd"):
+        bs.replicate(MODEL, DESIGN.drop(columns="env_id"), EVERY, HORIZON, rng)
+    with pytest.raises(bs.InputError, match="at has no column 'utd'; its columns are env_id"):
+        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, at=AT.drop(columns="utd"))
+
+
+def test_levels_that_are_no_probabilities_are_refused() -> None:
+    true = pd.DataFrame({"beta": np.zeros(2)})
+    made = bs.Replications(true, np.zeros((2, 3, 1)), true.std(), np.zeros(2), np.ones(2))
+    for levels in ([], [0.5, 1.0], [0.0], [90.0], [np.nan]):
+        message = re.escape(f"levels must be one or more probabilities in (0, 1); got {levels}. Correct them")
+        with pytest.raises(bs.InputError, match=message):
+            bs.credible_coverage(made, levels)
+        with pytest.raises(bs.InputError, match=message):
+            bs.coverage(knowing(SPREAD), crossings().iloc[:2], np.random.default_rng(0), levels)
+
+
+# Predictive intervals: a posterior that knows the law, or all but the spread.
+
+LAW = bs.KnownLaw(env_steps=(4e4, 1e5), utd_ref=2.0)
+SPREAD, REACH = 0.4, (0.95, 0.8)
+WIDE = pd.DataFrame(itertools.product(["A-v0"], np.geomspace(0.25, 8, 20), np.geomspace(32, 2048, 20), [5e-4]))
+WIDE = WIDE.set_axis(["env_id", "utd", "batch_size", "learning_rate"], axis=1).assign(seeds=2)
+WIDE["batch_size"] = WIDE["batch_size"].astype(int)
+
+
+@dataclass(frozen=True)
+class KnowingModel:
+    """Predicts from the known law, with a spread of its own."""
+
+    spread: float
+    env_ids: tuple[str, ...] = ("A-v0",)
+    thresholds: tuple[float, ...] = (300.0, 600.0)
+
+    def with_new_task(self, draws, _key):
+        return {name: jnp.asarray(values) for name, values in draws.items()}
+
+    def points(self, configs):
+        return jnp.asarray(LAW.location(configs))
+
+    def runs(self, sites, points):
+        reach = jnp.broadcast_to(jnp.asarray(REACH), points.shape)
+        return points + 0 * sites["none"], jnp.full_like(points, self.spread), jnp.zeros_like(points), reach
+
+
+def knowing(spread: float) -> bs.Posterior:
+    return bs.Posterior(KnowingModel(spread), {"none": np.zeros((1, 3))}, {}, pd.DataFrame(), Status.CONVERGED, {})
+
+
+def crossings(correlation: float = 0.0) -> pd.DataFrame:
+    """Coarse evaluations, a short horizon and failures: every kind of censoring."""
+    rng = np.random.default_rng(2)
+    runs = bs.simulate_runs(WIDE, (300.0, 600.0), LAW.location(WIDE), SPREAD, rng, np.array(REACH), correlation)
+    return bs.crossings_of(runs, 20_000, 1.4e5)
+
+
+@pytest.mark.parametrize("threshold", [300.0, 600.0])
+def test_probabilities_of_earlier_times_are_uniform_for_the_right_spread_alone(threshold: float) -> None:
+    seen = crossings(correlation=1.0).query("threshold == @threshold")  # 1: the running maximum changes nothing
+    assert 0.05 < seen["censored"].mean() < 0.6
+    values = bs.pit(knowing(SPREAD), seen, np.random.default_rng(3))
+    assert kstest(values, "uniform").pvalue > FALSE_ALARM
+    assert kstest(bs.pit(knowing(SPREAD / 2), seen, np.random.default_rng(3)), "uniform").pvalue < 1e-6
+
+
+def test_runs_that_are_there_before_training_leave_the_probabilities_uniform() -> None:
+    seen = crossings(correlation=1.0).query("threshold == 300")
+    untrained = (seen["seed"] == 0).to_numpy()
+    zero = seen.assign(
+        env_steps_lower=seen["env_steps_lower"].mask(untrained, 0.0),
+        env_steps_upper=seen["env_steps_upper"].mask(untrained, 0.0),
+        censored=seen["censored"] & ~untrained,
+    )
+    assert kstest(bs.pit(knowing(SPREAD), zero, np.random.default_rng(3)), "uniform").pvalue > FALSE_ALARM
+
+
+class Shifted(KnowingModel):
+    """Later by what a draw says."""
+
+    def runs(self, sites, points):
+        location, *others = super().runs(sites, points)
+        return location + sites["none"], *others
+
+
+def test_the_probability_of_an_earlier_time_is_a_mean_over_draws_by_hand() -> None:
+    posterior = replace(knowing(SPREAD), model=Shifted(SPREAD), draws={"none": np.array([[-1.0, 1.0]])})
+    seen = crossings().query("threshold == 600 and env_steps_lower > 0 and not censored").iloc[[3]]
+    z = np.log(seen[["env_steps_lower", "env_steps_upper"]].to_numpy()[0]) - LAW.location(seen)[0, 1]
+    low, high = REACH[1] * (norm.cdf((z - 1) / SPREAD) + norm.cdf((z + 1) / SPREAD)) / 2
+    value = bs.pit(posterior, seen, np.random.default_rng(3))
+    assert value.index.equals(seen.index)
+    assert value.item() == pytest.approx(low + (high - low) * np.random.default_rng(3).random())
+
+
+def test_coverage_is_nominal_for_the_right_spread_alone() -> None:
+    seen = crossings(correlation=1.0)
+    assert seen["env_steps_lower"].eq(0).any()
+    right = bs.coverage(knowing(SPREAD), seen, np.random.default_rng(3))
+    assert list(right.index) == [0.5, 0.8, 0.9]
+    assert (abs(right["coverage"] - right.index) < 3 * right["standard_error"]).all()  # false alarm below 1%
+    narrow = bs.coverage(knowing(SPREAD / 2), seen, np.random.default_rng(3))
+    assert (narrow["coverage"] - narrow.index < -5 * narrow["standard_error"]).all()
+
+
+def test_the_standard_error_takes_a_configuration_as_one_observation() -> None:
+    seen = crossings(correlation=1.0)
+    error = bs.coverage(knowing(SPREAD), seen, np.random.default_rng(3), levels=[0.9])["standard_error"].iloc[0]
+    assert error > np.sqrt(0.9 * 0.1 / len(seen))  # correlated thresholds say less than as many independent times
+    inside = (abs(bs.pit(knowing(SPREAD), seen, np.random.default_rng(3)) - 0.5) <= 0.45).astype(float)
+    totals = (inside - inside.mean()).groupby([seen[name] for name in ("utd", "batch_size")]).sum()
+    assert error == pytest.approx(totals.std(ddof=1) * np.sqrt(len(totals)) / len(seen))
+    one = bs.coverage(knowing(SPREAD), seen.iloc[:2], np.random.default_rng(3))
+    assert one["standard_error"].isna().all()
+
+
+def test_an_unknown_threshold_is_refused() -> None:
+    with pytest.raises(bs.InputError, match="threshold 999 was not fitted"):
+        bs.pit(knowing(SPREAD), crossings().assign(threshold=999.0), np.random.default_rng(0))
