@@ -20,9 +20,10 @@ demo: $(VENV)/installed-report ## the whole chain on the sweep that ships with t
 test: $(VENV)/installed-dev ## the test suite
 	$(BIN)/python -m pytest -q
 
-lint: $(VENV)/installed-dev ## format, lint, types and the direction of imports
+lint: $(VENV)/installed-dev ## format, lint, wording, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python .ci/check_words.py .ci bayescale case_studies models runners tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -1,4 +1,4 @@
-"""Exits with a message unless the wheel and the sdist hold each module of the project exactly once.
+"""Exit with a message unless the wheel and the sdist hold each file of the package exactly once.
 
 Arguments: the folder of the sources, the folder of the two distributions.
 """
@@ -9,11 +9,11 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-SHIPPED = (".py", ".typed", ".html", ".j2", ".jinja", ".css")
+SHIPPED = (".py", ".pyi", ".typed", ".jinja")  # suffixes of the files that a distribution must hold
 
 
 def shipped_files(source: Path, models: str, runners: str) -> set[str]:
-    """Paths of the package's files; `models` and `runners` are where a distribution keeps those two folders."""
+    """Return the paths of the package's files in a distribution that keeps two folders at `models` and `runners`."""
     homes = {"bayescale": "bayescale", "models": models, "runners": runners}
     return {
         f"{home}/{path.relative_to(source / folder).as_posix()}"
@@ -24,7 +24,7 @@ def shipped_files(source: Path, models: str, runners: str) -> set[str]:
 
 
 def check(name: str, came: list[str], wanted: set[str]) -> None:
-    """Stops the process if a wanted file is missing, or one that is not wanted came, or one came twice."""
+    """Exit with a message if a wanted file is missing, an unwanted file came, or a file came twice."""
     files = Counter(path for path in came if path.endswith(SHIPPED))
     problems = [
         *(f"missing {path}" for path in sorted(wanted - files.keys())),
@@ -37,7 +37,7 @@ def check(name: str, came: list[str], wanted: set[str]) -> None:
 
 
 def main(source: Path, distributions: Path) -> None:
-    """Checks the one wheel and the one sdist in `distributions`."""
+    """Check the one wheel and the one sdist in `distributions`."""
     (wheel,) = distributions.glob("*.whl")
     (sdist,) = distributions.glob("*.tar.gz")
     modules = shipped_files(source, "bayescale/models", "bayescale/runners")
