@@ -13,13 +13,16 @@ SHIPPED = (".py", ".pyi", ".typed", ".jinja")  # suffixes of the files that a di
 
 
 def shipped_files(source: Path, models: str, runners: str) -> set[str]:
-    """Return the paths of the package's files in a distribution that keeps two folders at `models` and `runners`."""
+    """Return the paths of the package's files in a distribution that keeps two folders at `models` and `runners`.
+
+    Folders behind symbolic links are left out: their files are found where they lie.
+    """
     homes = {"bayescale": "bayescale", "models": models, "runners": runners}
     return {
         f"{home}/{path.relative_to(source / folder).as_posix()}"
         for folder, home in homes.items()
         for path in (source / folder).rglob("*")
-        if path.is_file() and path.name.endswith(SHIPPED) and not path.parent.is_symlink()
+        if path.name.endswith(SHIPPED) and path.resolve().is_relative_to((source / folder).resolve())
     }
 
 

@@ -16,17 +16,17 @@ from pathlib import Path
 
 # A docstring or a comment that begins with one of these needs the name beside it to be understood.
 FRAGMENT_WORDS = {
-    "among", "and", "as", "at", "beside", "between", "beyond", "by", "for", "from", "how", "in", "its", "nor", "of", "on",
-    "or", "per", "so", "than", "that", "those", "to", "what", "whether", "where", "which", "whose", "with", "within",
-    "without",
+    "among", "and", "as", "at", "beside", "between", "beyond", "by", "for", "from", "how", "in", "its", "nor", "of",
+    "on", "or", "per", "so", "than", "that", "those", "to", "what", "whether", "where", "which", "whose", "with",
+    "within", "without",
 }  # fmt: skip
 # A docstring must not begin with these either.
 DOCSTRING_WORDS = FRAGMENT_WORDS | {"it", "nothing", "such", "they", "when", "why"}
 # A function's docstring begins with a verb in the imperative, never with an article or a quantifier. Tests are exempt,
 # as they are from D401: a test's docstring states what holds.
 NOUN_PHRASE_WORDS = {
-    "a", "all", "an", "any", "both", "each", "every", "fewer", "five", "four", "many", "more", "most", "no", "none", "not",
-    "one", "seven", "several", "six", "some", "the", "these", "this", "three", "two", "whatever",
+    "a", "all", "an", "any", "both", "each", "every", "fewer", "five", "four", "many", "more", "most", "no", "none",
+    "not", "one", "seven", "several", "six", "some", "the", "these", "this", "three", "two", "whatever",
 }  # fmt: skip
 DIRECTIVE = re.compile(r"(?:noqa|type|pyright|mypy|fmt|ruff|pragma)\s*:\s*[\w-]+(?:\[[^]]*\])?(?:\s*,\s*[A-Z]+\d+)*")
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
