@@ -1,4 +1,4 @@
-"""Tests check array shapes (jaxtyping hands each numeric module to beartype) and try the same examples every time."""
+"""Fixtures of several test folders. Array shapes are checked by jaxtyping and beartype; Hypothesis is deterministic."""
 
 import os
 import re
@@ -13,12 +13,13 @@ from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-os.environ["BAYESCALE_CACHE"] = "off"  # tests compile what they run, and leave nothing in a user's folders
+os.environ["BAYESCALE_CACHE"] = "off"  # tests write no compiled code to the user's cache folder
 
-# Not the door: curves, plots, report and the edge take whatever a user hands them and answer in sentences of their own.
+# Modules whose array shapes are checked. The other modules check the types of a user's arguments themselves.
 NUMERIC = (
     "bayescale.comparators",
     "bayescale.data.crossings",
+    "bayescale.data.observations",
     "bayescale.decisions",
     "bayescale.inference",
     "bayescale.laws",
@@ -27,22 +28,21 @@ NUMERIC = (
     "bayescale.validation",
 )
 
-# The hook takes its checker by name, so beartype with int accepted as float (PEP 484) needs a module to be found in.
+# The hook imports its checker by name; this module holds beartype with int accepted as float (PEP 484).
 checker = ModuleType("shape_checker")
 checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 sys.modules["shape_checker"] = checker
 
 install_import_hook(NUMERIC, "shape_checker.check")
 
-# The same examples on every machine, and no limit on the time of one: nothing asserts on the clock.
+# Every machine tries the same examples. Examples have no time limit, because no test asserts on the clock.
 settings.register_profile("bayescale", derandomize=True, deadline=None)
 settings.load_profile("bayescale")
 
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """A function that runs a command, which must fail with this exit code and one line on stderr, and returns it."""
-
+    """Return a function that runs a command, checks that it fails with one line on stderr, and returns that line."""
     from bayescale.cli import app as cli
 
     def run(*arguments: object, code: int = 2) -> str:
@@ -57,7 +57,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 @pytest.fixture
 def doubles() -> Iterator[None]:
-    """Learners' twins are compared in float64, where rounding leaves room for no mistake."""
+    """Set torch's default type to float64, so that learners and their twins agree to rounding."""
     import torch
 
     torch.set_default_dtype(torch.float64)
@@ -67,7 +67,7 @@ def doubles() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the small sweep, which nothing disturbed."""
+    """Run the small sweep without interruption and return its folder."""
     from bayescale.runners import Progress, run_sweep
     from tests.scaffolding.small_sweep import PLAN
 
@@ -79,12 +79,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shares = [progress.share for progress in heard]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
-    assert len(set(shares)) > 5, "groups that are under way count too"
+    assert len(set(shares)) > 5, "groups that are still training count too"
     assert (heard[0].seconds_left, heard[-1].seconds_left) == (None, pytest.approx(0.0))
     return out
 
 
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
-    """A folder of the small sweep of one's own to damage."""
+    """Return a copy of the small sweep's folder that a test may damage."""
     return Path(shutil.copytree(finished, tmp_path / "copy"))

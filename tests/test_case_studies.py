@@ -1,4 +1,4 @@
-"""The case studies run from top to bottom with `--smoke`; one needs published curves that do not ship."""
+"""Run each case study with `--smoke`; studies of published curves need an environment variable that names the data."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ PUBLISHED_SIMBA = "BAYESCALE_PUBLISHED_SIMBA"
 
 
 def smoke(study: str, folder: Path, *options: str) -> str:
-    """What `case_studies/STUDY.py --smoke` prints, run in `folder`."""
+    """Run `case_studies/STUDY --smoke` in `folder` and return the text that it prints."""
     command = [sys.executable, "-W", "ignore", str(ROOT / "case_studies" / study), "--smoke", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -41,19 +41,19 @@ def test_sac_gymnasium(tmp_path: Path) -> None:
     predicted, scores = said.index("before its runs are read"), said.index("coverage90")
     assert predicted < scores
     for plan in (ROOT / "case_studies" / "data").glob("sac_*_heldout*.toml"):
-        assert said.count(plan.stem) == 3  # its predictions, its runs and its scores
+        assert said.count(plan.stem) == 3  # once each for predictions, runs and scores
     assert list(tmp_path.iterdir()) == []
 
 
 def test_sac_decisions(tmp_path: Path) -> None:
-    """BayeScale's own choices cost what they cost; a row per task, price and method."""
+    """Each task, price and method has a row; BayeScale's choices are the unit of cost."""
     choices = ROOT / "case_studies" / "data" / "decisions.csv"
     before = choices.read_bytes()
     said = smoke("sac_decisions.py", tmp_path)
     each, over_all = said[said.index("over_ours") : said.index("over all tasks")], said[said.index("over all tasks") :]
     for method in ("BayeScale", "published pipeline", "best of the grid", "usual settings"):
         assert each.count(method) == 8
-        assert over_all.count(method) == 3  # two prices, and the scores of predictions
+        assert over_all.count(method) == 3  # one row for each of two prices, one for the scores of predictions
     ours = [line.split()[-3:] for line in said.splitlines() if "dear" in line and "BayeScale" in line]
     assert [[float(ratio) for ratio in line] for line in ours[-2:]] == [[1, 1, 1]] * 2
     assert choices.read_bytes() == before
@@ -61,7 +61,7 @@ def test_sac_decisions(tmp_path: Path) -> None:
 
 
 def test_sac_next(tmp_path: Path) -> None:
-    """Both ways start alike and spend no more than they may; the table at the end has the means of the rows."""
+    """Both ways start from the same fit and stay within the budget; the last table holds the means of the rows."""
     said = smoke("sac_next.py", tmp_path).splitlines()
     rows = [line.split() for line in said if line.startswith("sac_pendulum")]
     assert [row[2] for row in rows] == ["next", "cheapest"]
@@ -81,7 +81,7 @@ def test_sac_against_sb3(tmp_path: Path) -> None:
     before = picture.read_bytes()
     said = smoke("sac_against_sb3.py", tmp_path)
     for env_id in ("Pendulum-v1", "InvertedDoublePendulum-v5", "cartpole-swingup"):
-        assert said.count(env_id) == 2  # its summary and its evaluations
+        assert said.count(env_id) == 2  # once in the summary, once in the evaluations
     assert picture.read_bytes() == before
     assert list(tmp_path.iterdir()) == []
 
@@ -125,20 +125,27 @@ def test_published_methods(tmp_path: Path) -> None:
 
 
 def test_no_prediction_beats_the_floor_of_the_published_methods() -> None:
-    """Nor the oracle of medians, nor one with a cell's true quantiles; on seeds of which some never got there."""
+    """The oracle of medians and the true quantiles score worse than the floor; some seeds never reach the threshold."""
     spec = importlib.util.spec_from_file_location("published_methods", ROOT / "case_studies" / "published_methods.py")
     study = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(study)
     utds = [0.5, 1.0, 2.0, 4.0]
     design = pd.DataFrame({"env_id": "A", "utd": utds, "batch_size": 256, "learning_rate": 3e-4, "seeds": 8})
     location = np.log([[1e4, 3e4]]) - np.log(utds)[:, None] / 2
-    runs = bs.simulate_runs(design.assign(algorithm="SAC"), (1.0, 2.0), location, 0.3, np.random.default_rng(0), 0.9)
+    runs = bs.simulate_runs(
+        design.assign(algorithm="SAC"),
+        thresholds=(1.0, 2.0),
+        location=location,
+        scale=0.3,
+        rng=np.random.default_rng(0),
+        p_reach=0.9,
+    )
     seen = bs.crossings_of(runs, every=100, horizon=1e5)
     assert seen["censored"].any()
-    medians, floor = (bs.score(study.oracle(seen, own), seen) for own in (False, True))
+    medians, floor = (bs.score(study.oracle(seen, own), crossings=seen) for own in (False, True))
     right = study.oracle(seen, False)
     for name, level in study.LEVELS.items():
         right[name] = np.exp(location + 0.3 * ndtri(level)).ravel()
     assert medians.male == pytest.approx(0.0, abs=1e-12)
     assert floor.wis < medians.wis < 1.5 * floor.wis
-    assert floor.wis < bs.score(right, seen).wis
+    assert floor.wis < bs.score(right, crossings=seen).wis

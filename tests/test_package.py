@@ -16,7 +16,7 @@ INTERFACE = {
 
 
 def imported_by(code: str) -> set[str]:
-    """Names of the top-level modules that a fresh interpreter has loaded after `code`."""
+    """Return the names of the top-level modules that a fresh interpreter has loaded after `code`."""
     listing = "\nimport sys\nprint(*sorted({name.split('.')[0] for name in sys.modules}))"
     return set(subprocess.check_output([sys.executable, "-c", code + listing], text=True).split())
 
@@ -32,7 +32,7 @@ def test_the_promised_names_are_public() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="bayescale.*no_such_name"):
+    with pytest.raises(AttributeError, match=r"bayescale.*no_such_name"):
         bs.no_such_name  # noqa: B018  # the access is the test
 
 
