@@ -105,8 +105,15 @@ from .validation.sbc import (
 from .validation.sbc import (
     rank_test as rank_test,
 )
-from .validation.scores import Scores as Scores
-from .validation.scores import score as score
+from .validation.scores import (
+    Scores as Scores,
+)
+from .validation.scores import (
+    pinball_loss as pinball_loss,
+)
+from .validation.scores import (
+    score as score,
+)
 from .validation.simulate import (
     KnownLaw as KnownLaw,
 )

@@ -57,14 +57,23 @@ def replications(
     at = design.iloc[[0, 0]].drop(columns="seeds").assign(utd=[1.0, 2 * max(utds)], batch_size=256)
     rng = np.random.default_rng(0)
     return bs.replicate(
-        model, design, config.every, config.horizon, rng, config.datasets, FOLLOWED, at, correlation, config.draws
+        model,
+        design=design,
+        every=config.every,
+        horizon=config.horizon,
+        rng=rng,
+        datasets=config.datasets,
+        parameters=FOLLOWED,
+        at=at,
+        correlation=correlation,
+        draws=config.draws,
     )
 
 
 def main(config: Config) -> None:
     """Prints the three tables."""
     one = replications(config, config.utds[0], config.thresholds[:1])
-    test = bs.rank_test(one, np.random.default_rng(1), config.false_alarm)
+    test = bs.rank_test(one, rng=np.random.default_rng(1), false_alarm=config.false_alarm)
     verdict = "uniform" if test.uniform else "not uniform"
     print(f"One threshold: ranks are {verdict} at a false-alarm rate of {config.false_alarm:g}.")
     print(bs.credible_coverage(one).assign(p_value=test.p_values).round(3).to_string())

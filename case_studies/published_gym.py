@@ -37,7 +37,7 @@ def main(config: Config, data: Path, out: Path, smoke: bool) -> None:
     predicted = posterior.predict(unseen[CONFIG].drop_duplicates())
     predicted.to_csv(out, index=False)
     print(f"{state(posterior)}; wrote {out}")
-    print(bs.score(predicted, bs.time_to_threshold(unseen, config.thresholds, data / "return_scale.csv")))
+    print(bs.score(predicted, crossings=bs.time_to_threshold(unseen, config.thresholds, data / "return_scale.csv")))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Fold:
 
 METHODS: dict[str, Callable[[Fold, Config], Any]] = {
     "BayeScale": lambda f, c: bs.fit(f.crossings, **c.sampling),
-    "published (Rybkin et al.)": lambda f, c: bs.fit_published(f.curves, c.thresholds, f.scale),
+    "published (Rybkin et al.)": lambda f, c: bs.fit_published(f.curves, thresholds=c.thresholds, return_scale=f.scale),
     "published (Fu et al.)": lambda f, _: bs.fit_size_law(f.crossings),
     "complete pooling": lambda f, c: bs.fit_complete_pooling(f.crossings, **c.sampling),
     "no pooling": lambda f, c: bs.fit_no_pooling(
@@ -156,8 +156,7 @@ def oracle(unseen: pd.DataFrame, own_spread: bool) -> pd.DataFrame:
 def best(log_steps: pd.Series, censored: pd.Series, level: float) -> float:
     """The least quantile that minimises the pinball loss; of a censored run only the loss that is certain counts."""
     times, late = log_steps.to_numpy(), censored.to_numpy()
-    over = np.sort(times)[:, None] - times
-    loss = np.where(over > 0, np.where(late, 0.0, (1 - level) * over), -level * over).sum(axis=1)
+    loss = bs.pinball_loss(np.sort(times)[:, None], observed=times, censored=late, levels=level).sum(axis=1)
     return float(np.sort(times)[loss <= loss.min() + 1e-12][0])
 
 
@@ -189,10 +188,12 @@ def main(
                 continue
             together = pd.concat(tables, ignore_index=True)
             note = "; ".join(sorted({said for said in together["note"] if said}))
-            rows.append({"split": label, "method": method, **bs.score(together, unseen)._asdict(), "note": note})
+            rows.append(
+                {"split": label, "method": method, **bs.score(together, crossings=unseen)._asdict(), "note": note}
+            )
             print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
         for own_spread, method in enumerate(ORACLES):
-            scores = bs.score(oracle(unseen, bool(own_spread)), unseen)._asdict()
+            scores = bs.score(oracle(unseen, bool(own_spread)), crossings=unseen)._asdict()
             rows.append({"split": label, "method": method, **scores, "note": ""})
     out.write_text(HEADER.format(code=code) + markdown(pd.DataFrame(rows)), encoding="utf-8")
 

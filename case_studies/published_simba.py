@@ -64,7 +64,7 @@ def main(config: Config, data: Path) -> None:
                 most_draws=4 * config.draws,
             )
             predicted = posterior.predict(crossings.loc[unseen, SETTING].drop_duplicates())
-            scores = bs.score(predicted, crossings[unseen])
+            scores = bs.score(predicted, crossings=crossings[unseen])
             worst = posterior.diagnostics()
             print(
                 f"{algorithm}, {split.axis} {split.value:g} of {split.table}: {posterior.status.name}, "

@@ -67,7 +67,7 @@ def choose(config: Config) -> pd.DataFrame:
         require_convergence=config.chains > 1,
     )
     print(state(posterior))
-    published = fit_published(curves, config.thresholds, config.return_scale)
+    published = fit_published(curves, thresholds=config.thresholds, return_scale=config.return_scale)
     rows = []
     for env_id in posterior.tasks:
         for dear, prices in config.prices:
@@ -138,7 +138,7 @@ def main(config: Config, choices: pd.DataFrame, curves: pd.DataFrame) -> None:
     print(f"\nover all tasks\n{over_all.to_string(index=False, float_format='{:.2f}'.format)}")
     scores = {}
     for method, rows in choices.drop_duplicates(["method", *CONFIG]).groupby("method", sort=False):
-        scores[method] = bs.score(rows, crossings.merge(rows[CONFIG]))._asdict()
+        scores[method] = bs.score(rows, crossings=crossings.merge(rows[CONFIG]))._asdict()
     print(f"\npredictions of the env steps of these runs\n{pd.DataFrame(scores).T.round(3).to_string()}")
 
 

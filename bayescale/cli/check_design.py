@@ -1,4 +1,4 @@
-"""The command that tries a sweep on paper."""
+"""Run the command that checks a planned sweep by simulation."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,35 +8,55 @@ import typer
 from bayescale.arguments import counted
 from bayescale.cli.files import read_design, write_csv
 from bayescale.cli.options import MAX_SEED
+from bayescale.cli.terminal import table_text
 from bayescale.data.output_files import check_output
 from bayescale.errors import InputError
 
 if TYPE_CHECKING:
     from bayescale.validation.design_check import DesignCheck
 
-TELLS, TELLS_NOTHING = 0.5, 0.8  # posterior sd over prior sd
+IDENTIFIED_BELOW, NOT_IDENTIFIED_ABOVE = 0.5, 0.8  # posterior sd over prior sd
 
 
 def check_design(
     design: Annotated[
-        Path, typer.Argument(metavar="DESIGN", help="PLAN.toml, or CONFIGS.csv, which may have a column seeds.")
+        Path,
+        typer.Argument(
+            metavar="DESIGN",
+            help="PLAN.toml, or CONFIGS.csv with columns env_id, utd, batch_size, learning_rate, [model_size, seeds].",
+        ),
     ],
     every: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Env steps between evaluations; default: the plan's.")
+        int | None, typer.Option(min=1, metavar="N", help="Env steps between evaluations; default: as in the plan.")
     ] = None,
     horizon: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Env steps of every run; default: the plan's.")
+        int | None, typer.Option(min=1, metavar="N", help="Env steps of every run; default: as in the plan.")
     ] = None,
     env_steps: Annotated[
         float | None,
-        typer.Option(metavar="N", help="A guess: env steps of the median run to the lowest threshold."),
+        typer.Option(
+            metavar="N",
+            help="Your guess of the env steps that the median run needs for the lowest threshold; default: a fifth of "
+            "the horizon.",
+        ),
     ] = None,
-    thresholds: Annotated[int, typer.Option(min=1, metavar="K", help="How many thresholds will be fitted.")] = 1,
-    datasets: Annotated[int, typer.Option(min=1, help="Data sets to simulate and fit.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the simulation.")] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="CHECK.csv", help="Write the table here too.")] = None,
+    thresholds: Annotated[int, typer.Option(min=1, metavar="K", help="Number of thresholds that will be fitted.")] = 1,
+    datasets: Annotated[int, typer.Option(min=1, metavar="N", help="Number of data sets to simulate and fit.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the simulation.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="CHECK.csv", help="Also write the table to this file.")] = None,
 ) -> None:
-    """Say what a grid would tell of the law, before it is run."""
+    """Check what a planned sweep would teach, before running it.
+
+    Simulates data sets of the plan from the priors and fits each of them. The table has one row per parameter of the
+    scaling law, and one per prediction beyond the sweep:
+
+    \b
+    prior sd      uncertainty before the sweep
+    posterior sd  uncertainty after it
+    ratio         posterior sd over prior sd: below 0.5 the sweep identifies the
+                  parameter, above 0.8 it does not
+    coverage90    share of data sets whose 90% interval holds the true value
+    """  # noqa: D301 - a backspace tells click to keep the lines of the list
     if out is not None:
         check_output(out, ".csv")
     read = read_design(design)
@@ -57,14 +77,20 @@ def check_design(
 
 
 def _report(checked: "DesignCheck") -> str:
-    width = max(len(str(name)) for name in checked.table.index) + 2
-    lines = [f"{'':{width}}{'prior sd':>10}{'posterior sd':>14}{'ratio':>8}{'coverage90':>12}"]
+    head = ["", "prior sd", "posterior sd", "ratio", "coverage90", "verdict"]
+    rows = []
     for name, row in checked.table.iterrows():
         ratio = row["ratio"]
-        verdict = "told" if ratio < TELLS else "not told" if ratio > TELLS_NOTHING else "told in part"
-        numbers = f"{row['prior_sd']:>10.2f}{row['posterior_sd']:>14.2f}{ratio:>8.2f}{row['coverage90']:>12.2f}"
-        lines.append(f"{name:{width}}{numbers}  {verdict}")
+        verdict = "partly identified"
+        if ratio < IDENTIFIED_BELOW:
+            verdict = "identified"
+        elif ratio > NOT_IDENTIFIED_ABOVE:
+            verdict = "not identified"
+        numbers = (row["prior_sd"], row["posterior_sd"], ratio, row["coverage90"])
+        rows.append([str(name), *(f"{number:.2f}" for number in numbers), verdict])
     error = float(checked.table["standard_error"].iloc[0])
-    seen = f"{checked.reached:.0%} of their times lie between the first evaluation and the last"
-    lines.append(f"{counted(checked.datasets, 'data set')}; {seen}; coverage is known to {error:.2f}")
-    return "\n".join(lines)
+    return (
+        f"{table_text(head, rows, text_columns=['verdict'])}\n{counted(checked.datasets, 'data set')}; "
+        f"{checked.reached:.0%} of their times lie between the first evaluation and the last; "
+        f"standard error of coverage90: {error:.2f}"
+    )

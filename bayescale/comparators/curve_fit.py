@@ -13,7 +13,12 @@ from bayescale.comparators.formulas import LAWS, Law, Values
 from bayescale.comparators.least_squares import minimise
 from bayescale.comparators.predictions import CHUNK, NOISE_LEVELS, check_resampling
 from bayescale.errors import InputError
-from bayescale.posterior.posterior import LEVELS, QUANTILES
+from bayescale.posterior.prediction_table import (
+    LAW_QUANTILE_COLUMNS,
+    LAW_QUANTILE_LEVELS,
+    QUANTILE_COLUMNS,
+    QUANTILE_LEVELS,
+)
 
 STARTS = 24
 FLAT = 1e-6  # fall of a law over its data that is none
@@ -50,20 +55,20 @@ class LawFit:
         draws = {name: self.parameters[name].to_numpy()[:, None] for name in self.law.parameters}
         inward, outward = (np.log, np.exp) if self.law.log_output else (np.asarray, np.asarray)
         noise = self.noise * ndtri(NOISE_LEVELS)
-        new, alone = np.empty((len(table), len(LEVELS))), np.empty((len(table), 3))
+        new, alone = np.empty((len(table), len(QUANTILE_LEVELS))), np.empty((len(table), len(LAW_QUANTILE_LEVELS)))
         for first in range(0, len(table), CHUNK):
             rows = slice(first, first + CHUNK)
             law = self.law.formula({name: at[name][None, rows] / self.reference[name] for name in at}, draws)
             runs = (inward(law)[:, None] + noise[:, None]).reshape(-1, law.shape[1])
-            new[rows] = outward(np.quantile(runs, LEVELS, axis=0)).T
-            alone[rows] = np.quantile(law, [0.05, 0.5, 0.95], axis=0).T
+            new[rows] = outward(np.quantile(runs, QUANTILE_LEVELS, axis=0)).T
+            alone[rows] = np.quantile(law, LAW_QUANTILE_LEVELS, axis=0).T
         out = table.copy()
-        out[list(QUANTILES)] = new
-        out[["law_q05", "law_q50", "law_q95"]] = alone
+        out[QUANTILE_COLUMNS] = new
+        out[LAW_QUANTILE_COLUMNS] = alone
         return out
 
 
-def fit_law(law: Law | str, table: pd.DataFrame, seed: int = 0, bootstraps: int = 200) -> LawFit:
+def fit_law(law: Law | str, *, table: pd.DataFrame, seed: int = 0, bootstraps: int = 200) -> LawFit:
     """The least-squares fit of a law to a table, with bootstraps over its rows.
 
     Args:

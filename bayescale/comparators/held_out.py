@@ -63,8 +63,8 @@ METHODS: dict[str, Callable[[Training], Forecaster]] = {
     "bayescale": lambda t: fit(t.crossings, **t.sampling),
     "complete-pooling": lambda t: fit_complete_pooling(t.crossings, **t.sampling),
     "no-pooling": lambda t: fit_no_pooling(t.crossings, **t.sampling),
-    "published": lambda t: fit_published(t.curves, t.thresholds, t.return_scale, t.seed),
-    "size-law": lambda t: fit_size_law(t.crossings, t.seed),
+    "published": lambda t: fit_published(t.curves, thresholds=t.thresholds, return_scale=t.return_scale, seed=t.seed),
+    "size-law": lambda t: fit_size_law(t.crossings, seed=t.seed),
 }
 BAYESIAN = ("bayescale", "complete-pooling", "no-pooling")
 LEAVE_OUT = ("utd-max", "utd-min", "utd-ends", "task", "seeds")
@@ -72,6 +72,7 @@ LEAVE_OUT = ("utd-max", "utd-min", "utd-ends", "task", "seeds")
 
 def compare(
     curves: pd.DataFrame,
+    *,
     leave_out: str = "utd-max",
     thresholds: Sequence[Any] | None = None,
     return_scale: ReturnScale | None = None,
@@ -143,7 +144,7 @@ def compare(
             try:
                 forecaster = METHODS[method](training)
                 configs = unseen[setting_columns(unseen)].drop_duplicates()
-                seen.append(score_each(forecaster.predict(configs), unseen))
+                seen.append(score_each(forecaster.predict(configs), crossings=unseen))
             except BayeScaleError as error:
                 notes.append(str(error))
                 break

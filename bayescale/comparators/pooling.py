@@ -43,6 +43,7 @@ class NoPooling:
 
 def fit_complete_pooling(
     crossings: pd.DataFrame,
+    *,
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
@@ -59,6 +60,7 @@ def fit_complete_pooling(
 
 def fit_no_pooling(
     crossings: pd.DataFrame,
+    *,
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,

@@ -152,6 +152,7 @@ class PublishedFit:
 
 def fit_published(
     curves: pd.DataFrame,
+    *,
     thresholds: Sequence[float] | Float[np.ndarray, " threshold"],
     return_scale: ReturnScale | None = None,
     seed: int = 0,

@@ -20,6 +20,7 @@ from bayescale.comparators.formulas import Law, additive
 from bayescale.comparators.predictions import check_resampling, log_residuals, prediction_table, residual_levels
 from bayescale.data.configurations import checked_configs
 from bayescale.data.crossings import validate_crossings
+from bayescale.data.observations import require_reached_in_training
 from bayescale.data.tasks import require_one_kind
 from bayescale.errors import InputError
 
@@ -140,7 +141,7 @@ def _task_number(env_ids: tuple[str, ...], env_id: str) -> int:
     return env_ids.index(env_id)
 
 
-def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTSTRAPS) -> SizeFit:
+def fit_size_law(crossings: pd.DataFrame, *, seed: int = 0, bootstraps: int = BOOTSTRAPS) -> SizeFit:
     """The law's fit of crossings.
 
     Args:
@@ -155,10 +156,7 @@ def fit_size_law(crossings: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTS
     check_resampling(seed, bootstraps)
     crossings = validate_crossings(crossings)
     require_one_kind(crossings)
-    if crossings["censored"].all():
-        raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
-    if not crossings.loc[~crossings["censored"], "env_steps_upper"].any():
-        raise InputError("every threshold that a run reaches lies below its return before training; raise them.")
+    require_reached_in_training(crossings)
     axes = tuple(axis for axis in AXES if axis in crossings and crossings[axis].nunique() > 1)
     if not axes:
         raise InputError("the law needs runs at two or more UTDs or model sizes; give more.")

@@ -31,6 +31,7 @@ from bayescale.reporting import plots
 from bayescale.reporting.style import plain, scientific, si
 from bayescale.validation.calibration import coverage
 from bayescale.validation.predictive_checks import OVERALL, posterior_predictive_checks
+from bayescale.validation.scores import interval_hits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,7 +140,9 @@ def report(
         sized="model_size" in posterior.model.varying,
         over_utd="utd" in posterior.model.varying,
         inside=checked[["inside50", "inside90"]].mean(),
-        exact=coverage(posterior, posterior.crossings, np.random.default_rng(0), (0.5, 0.9))["coverage"],
+        exact=coverage(posterior, crossings=posterior.crossings, rng=np.random.default_rng(0), levels=(0.5, 0.9))[
+            "coverage"
+        ],
         checks=_law_checks(posterior, tasks),
         statistics=STATISTICS,
         overall=OVERALL,
@@ -206,20 +209,16 @@ def _predictive_check(posterior: Posterior) -> pd.DataFrame:
     keys = setting_columns(crossings)
     predicted = posterior.predict(crossings[keys].drop_duplicates().reset_index(drop=True))
     both = crossings.merge(predicted[[*keys, "threshold", "q05", "q25", "q75", "q95"]], on=[*keys, "threshold"])
-    # As scores have it: quantiles are whole evaluations, as is the one that shows a time; a censored run, and one that
-    # is there before training, agree with all that they allow.
-    early = both["env_steps_upper"].where(both["env_steps_upper"] > 0, np.inf)
-    late = both["env_steps_upper"].where(~both["censored"], both["env_steps_lower"])
     return both.assign(
         reached=~both["censored"],
-        inside50=(both["q25"] <= early) & (both["q75"] >= late),
-        inside90=(both["q05"] <= early) & (both["q95"] >= late),
+        inside50=interval_hits(both, low=both["q25"], high=both["q75"]),
+        inside90=interval_hits(both, low=both["q05"], high=both["q95"]),
     )
 
 
 def _law_checks(posterior: Posterior, tasks: Sequence[str]) -> pd.DataFrame:
     """The posterior predictive checks of these tasks, made among all, and of all together."""
-    checks = posterior_predictive_checks(posterior, np.random.default_rng(0), false_alarm=FALSE_ALARM)
+    checks = posterior_predictive_checks(posterior, rng=np.random.default_rng(0), false_alarm=FALSE_ALARM)
     return checks[checks["env_id"].isin([*tasks, OVERALL])]
 
 

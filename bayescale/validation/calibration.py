@@ -20,8 +20,11 @@ from numpyro.infer import Predictive
 from bayescale.arguments import number, require_count
 from bayescale.data.configurations import CONFIG_COLUMNS, setting_columns
 from bayescale.data.crossings import require_crossing_columns
+from bayescale.data.observations import observations
 from bayescale.data.tables import Table, check_columns
 from bayescale.errors import InputError
+from bayescale.float64 import float64
+from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.log_density import Model
 from bayescale.inference.sampling import sample_each
 from bayescale.posterior.posterior import PREDICTION_DRAWS, Posterior
@@ -65,8 +68,11 @@ class Replications:
     reached: Float[np.ndarray, " dataset"]
 
 
+@compiled_code_kept()
+@float64()
 def replicate(
     model: SimulableModel,
+    *,
     design: pd.DataFrame,
     every: int,
     horizon: float,
@@ -119,25 +125,25 @@ def replicate(
     for i in range(datasets):
         truth = simulate_runs(
             design,
-            model.thresholds,
-            times.location[i],
-            times.scale[i],
-            rng,
-            times.p_reach[i],
-            correlation,
-            float(shared[i]),
-            times.skew[i],
+            thresholds=model.thresholds,
+            location=times.location[i],
+            scale=times.scale[i],
+            rng=rng,
+            p_reach=times.p_reach[i],
+            correlation=correlation,
+            shared=float(shared[i]),
+            skew=times.skew[i],
         )
-        tables.append(crossings_of(truth, every, horizon))
+        tables.append(crossings_of(truth, every=every, horizon=horizon))
     fits = sample_each(model, model.observe_each(tables), int(rng.integers(2**31)), draws, warmup)
     merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in fits.sites.items()}
     posterior = _quantities(model, merged, parameters, at).to_numpy().reshape(datasets, draws, -1)
-    reached = np.array([(~t["censored"] & (t["env_steps_lower"] > 0)).mean() for t in tables])
+    reached = np.array([observations(t).interval_censored.mean() for t in tables])
     true = _quantities(model, sites, parameters, at)
     return Replications(true, posterior, prior.std(), fits.diverging.mean(axis=1), reached)
 
 
-def credible_coverage(replications: Replications, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> pd.DataFrame:
+def credible_coverage(replications: Replications, *, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> pd.DataFrame:
     """The share of data sets whose central credible interval holds the true value: by quantity, a column per level.
 
     Raises:
@@ -161,7 +167,7 @@ def contraction(replications: Replications) -> pd.DataFrame:
     return table.assign(ratio=table["posterior_sd"] / table["prior_sd"])
 
 
-def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
+def pit(posterior: Posterior, *, crossings: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
     """The predictive probability of an earlier time than the one observed; uniform on (0, 1) for right predictions.
 
     Of a time known to lie in an interval it is drawn uniformly between the probabilities of its ends. A right-censored
@@ -185,19 +191,15 @@ def pit(posterior: Posterior, crossings: pd.DataFrame, rng: np.random.Generator)
     config = pd.MultiIndex.from_frame(configs).get_indexer(pd.MultiIndex.from_frame(crossings[list(configs)]))
     times = RunTimes(*(part[:, config, threshold] for part in predicted))
 
-    def earlier(env_steps: pd.Series) -> Float[np.ndarray, " crossing"]:
-        with np.errstate(divide="ignore"):
-            log_steps = np.log(env_steps.to_numpy(float))
-        return np.asarray(times.reached_by(log_steps).mean(axis=0))
-
-    low = earlier(crossings["env_steps_lower"])
-    unbounded = crossings["censored"] | (crossings["env_steps_upper"] == 0)
-    high = np.where(unbounded, 1.0, earlier(crossings["env_steps_upper"]))
+    observed = observations(crossings)
+    low = times.reached_by(observed.log_lower).mean(axis=0)
+    high = np.where(np.isinf(observed.log_upper), 1.0, times.reached_by(observed.log_upper).mean(axis=0))
     return pd.Series(low + (high - low) * rng.random(len(crossings)), crossings.index, name="pit")
 
 
 def coverage(
     posterior: Posterior,
+    *,
     crossings: pd.DataFrame,
     rng: np.random.Generator,
     levels: Sequence[float] = (0.5, 0.8, 0.9),
@@ -218,7 +220,7 @@ def coverage(
     """
     _check_levels(levels)
     crossings = posterior.named(crossings)
-    distance = abs(pit(posterior, crossings, rng) - 0.5)
+    distance = abs(pit(posterior, crossings=crossings, rng=rng) - 0.5)
     rows = []
     for level in levels:
         inside = (distance <= level / 2).astype(float)

@@ -14,10 +14,12 @@ from bayescale.data.tables import Table, check_columns
 from bayescale.data.tasks import naming_columns, with_task_names
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError
+from bayescale.float64 import float64
+from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.models import JointModel, Prior
 from bayescale.models.priors import fixed, normal, with_replacements
 from bayescale.posterior import predictive
-from bayescale.posterior.posterior import LEVELS, QUANTILES
+from bayescale.posterior.prediction_table import QUANTILE_LEVELS, predictions_by_threshold
 from bayescale.validation.calibration import contraction, credible_coverage, replicate
 from bayescale.validation.simulate import DESIGN_COLUMNS
 
@@ -49,8 +51,11 @@ class DesignCheck:
     datasets: int
 
 
+@compiled_code_kept()
+@float64()
 def prior_predictive(
     configs: pd.DataFrame,
+    *,
     thresholds: Sequence[float] = (1.0,),
     every: float = 1.0,
     horizon: float = np.inf,
@@ -85,24 +90,25 @@ def prior_predictive(
     configs = with_task_names(configs, naming_columns(configs))
     model = _model(configs, thresholds, priors or {})
     sites = Predictive(model.sites, num_samples=draws)(jax.random.PRNGKey(seed))
-    predicted = predictive.predict(model, sites, configs, LEVELS)
+    predicted = predictive.predict(model, sites, configs, QUANTILE_LEVELS)
     times = predictive.runs(model, sites, configs)
     with np.errstate(divide="ignore"):
         before, within = (times.reached_by(np.log(end)).mean(axis=0) for end in (every, horizon))
-    levels = len(model.thresholds)
-    table = configs.loc[configs.index.repeat(levels)].reset_index(drop=True)
-    table["threshold"] = np.tile(model.thresholds, len(configs))
-    table[list(QUANTILES)] = predicted.quantiles.reshape(-1, len(LEVELS))
+    table = predictions_by_threshold(
+        configs, np.asarray(model.thresholds), quantiles=predicted.quantiles, p_reach=predicted.p_reach
+    )
     return table.assign(
-        p_reach=predicted.p_reach.ravel(),
         magnitudes=np.log10(table["q95"] / table["q05"]),
         earlier=before.ravel(),
         later=1 - within.ravel(),
     )
 
 
+@compiled_code_kept()
+@float64()
 def check_design(
     design: pd.DataFrame,
+    *,
     every: int,
     horizon: float,
     rng: np.random.Generator,
@@ -146,8 +152,20 @@ def check_design(
     model = _model(configs, thresholds, level | (priors or {}))
     at = _extremes(configs)
     followed = [name for name in LAW if name in Predictive(model.sites, num_samples=1)(jax.random.PRNGKey(0))]
-    made = replicate(model, configs, every, horizon, rng, datasets, followed, at, correlation, draws, warmup)
-    held = credible_coverage(made, (0.9,))[0.9]
+    made = replicate(
+        model,
+        design=configs,
+        every=every,
+        horizon=horizon,
+        rng=rng,
+        datasets=datasets,
+        parameters=followed,
+        at=at,
+        correlation=correlation,
+        draws=draws,
+        warmup=warmup,
+    )
+    held = credible_coverage(made, levels=(0.9,))[0.9]
     names = {
         f"log_env_steps[{i},{k}]": f"log env steps, {row.env_id}, UTD {row.utd:g}" + (f", J {level:g}" if k else "")
         for i, row in enumerate(at.itertuples())

@@ -31,7 +31,9 @@ from scipy.special import ndtri
 from bayescale.arguments import require_share
 from bayescale.data.configurations import setting_columns
 from bayescale.data.crossings import validate_crossings
+from bayescale.data.observations import Observations, observations
 from bayescale.errors import InputError
+from bayescale.float64 import float64
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import runs
 from bayescale.run_length_distribution import RunTimes
@@ -52,8 +54,10 @@ class Censored:
     times: int
 
 
+@float64()
 def posterior_predictive_checks(
     posterior: Posterior,
+    *,
     rng: np.random.Generator,
     crossings: pd.DataFrame | None = None,
     false_alarm: float = 0.01,
@@ -84,9 +88,10 @@ def posterior_predictive_checks(
     squares, censored = {}, {}
     for env_id, own in table.groupby("env_id"):
         configs, config, times = _run_times(posterior, predicted, every, own)
-        scores = normal_scores(times, *_bounds(own, times), rng).mean(axis=2)
+        observed = observations(own).by_run(times.location.shape[2])
+        scores = normal_scores(times, observed.log_lower, observed.log_upper, rng).mean(axis=2)
         squares[str(env_id)] = task_squares(scores, configs, config, shares)
-        censored[str(env_id)] = _censored(own, times, config, shares, rng)
+        censored[str(env_id)] = _censored(observed, times, config, shares, rng)
     rows = [(name, *row) for name in squares for row in _rows(name, squares, censored)]
     if len(squares) > 1:
         rows += [(OVERALL, *row) for row in _overall(squares, censored)]
@@ -189,20 +194,8 @@ def _run_times(
     return every.iloc[rows], config, RunTimes(*(part[:, rows[config]][:, :, number] for part in predicted))
 
 
-def _bounds(crossings: pd.DataFrame, times: RunTimes) -> tuple[np.ndarray, np.ndarray]:
-    """Log env steps after which each run got to each threshold, and by which it did; -inf and inf where not known.
-
-    Of a run that is there before training neither is.
-    """
-    with np.errstate(divide="ignore"):
-        lower, upper = (np.log(crossings[f"env_steps_{end}"].to_numpy(float)) for end in ("lower", "upper"))
-    upper = np.where(crossings["censored"] | (crossings["env_steps_upper"] == 0), np.inf, upper)
-    shape = times.location.shape[1:]
-    return lower.reshape(shape), upper.reshape(shape)
-
-
 def _censored(
-    crossings: pd.DataFrame,
+    observed: Observations,
     times: RunTimes,
     config: Int[np.ndarray, " run"],
     shares: Float[np.ndarray, " draw"],
@@ -213,10 +206,8 @@ def _censored(
     A run that was not censored is taken to have been watched as long as the longest of its task that was, or for ever
     where none was: crossings do not say how long a run went on after its last threshold.
     """
-    lower, upper = _bounds(crossings, times)
-    told = np.isfinite(lower) | np.isfinite(upper)
-    unseen = told & np.isinf(upper)
-    last = np.where(unseen, lower, -np.inf).max(axis=1)
+    unseen = observed.bounded & observed.right_censored
+    last = np.where(unseen, observed.log_lower, -np.inf).max(axis=1)
     ended = np.where(np.isfinite(last), last, last.max() if unseen.any() else np.inf)
     late = 1 - times.reached_by(ended[:, None])
     replicated = []
@@ -225,5 +216,5 @@ def _censored(
         common = rng.standard_normal((REPLICATES, config.max() + 1))[:, config]
         score = np.sqrt(share) * common + np.sqrt(1 - share) * own
         beyond = -ndtri(np.clip(chance, EDGE, 1 - EDGE))
-        replicated.append(((score[..., None] > beyond) & told).sum(axis=(1, 2)))
-    return Censored(int(unseen.sum()), np.concatenate(replicated), max(int(told.sum()), 1))
+        replicated.append(((score[..., None] > beyond) & observed.bounded).sum(axis=(1, 2)))
+    return Censored(int(unseen.sum()), np.concatenate(replicated), max(int(observed.bounded.sum()), 1))

@@ -59,7 +59,7 @@ class RankHistogram:
     probability: float
 
 
-def rank_test(replications: Replications, rng: np.random.Generator, false_alarm: float = 0.01) -> RankTest:
+def rank_test(replications: Replications, *, rng: np.random.Generator, false_alarm: float = 0.01) -> RankTest:
     """The ranks of the true values among posterior draws, and whether they are uniform.
 
     Uniform ranks prove exact fits only if the data come from the model that is fitted. For the joint model that is so
@@ -95,7 +95,7 @@ def rank_test(replications: Replications, rng: np.random.Generator, false_alarm:
     return RankTest(pd.DataFrame(ranks, columns=names), kept, pd.Series(p_values, names), false_alarm)
 
 
-def rank_histogram(test: RankTest, probability: float = 0.95) -> RankHistogram:
+def rank_histogram(test: RankTest, *, probability: float = 0.95) -> RankHistogram:
     """Histograms of the ranks, with the band that a right model's stay within (binomial, shared out among the bins).
 
     A hill says that intervals are too wide, a valley too narrow; a slope to the left, with most true values among the

@@ -1,9 +1,10 @@
-"""How well predicted quantiles of env steps to thresholds met runs that the fit has not seen.
+"""Score predicted quantiles of env steps on runs that the fit has not seen.
 
-All scores are in natural-log env steps and need the prediction table alone, so that every method is scored alike.
-The observed time of a run is the evaluation that first shows it at the threshold (`env_steps_upper`); a run that never
-gets there is right-censored at its last one. A run that is there before training says nothing and is left out. A
-quantile of inf counts as 20 times the longest observation.
+All scores are in natural-log env steps. They need the prediction table alone, so every method is scored alike.
+
+A run's observed time is the evaluation that first shows it at the threshold (`env_steps_upper`). A run that never
+reaches the threshold is right-censored at its last evaluation (`env_steps_lower`). A run that is above the threshold
+before training carries no information and is left out. An infinite quantile counts as 20 times the longest observation.
 """
 
 from typing import NamedTuple
@@ -16,32 +17,33 @@ from scipy.special import log_ndtr, ndtri
 from bayescale.arguments import counted
 from bayescale.data.configurations import CONFIG_COLUMNS, SIZED
 from bayescale.data.crossings import require_crossing_columns
+from bayescale.data.observations import observations
 from bayescale.data.tables import Column, Table, check_columns
 from bayescale.data.tasks import KINDS
 from bayescale.errors import InputError
-from bayescale.posterior.posterior import LEVELS, QUANTILES
+from bayescale.posterior.prediction_table import QUANTILE_COLUMNS, QUANTILE_LEVELS
 
-NEVER = 20.0  # times the longest observation
-LONE_SPREAD = 1.0  # log env steps; the tails of a prediction whose quantiles are all one number
-STACKING_STEPS = 2000
+NEVER = 20.0  # an infinite quantile over the longest observation
+LONE_SPREAD = 1.0  # log env steps; spread of the tails where all quantiles of a prediction are equal
+STACKING_STEPS = 2000  # iterations of expectation-maximisation
 PREDICTION_COLUMNS = (
     *CONFIG_COLUMNS,
     Column("threshold", "real"),
-    *(Column(name, "real", above=0, may_be_infinite=True) for name in QUANTILES),
+    *(Column(name, "real", above=0, may_be_infinite=True) for name in QUANTILE_COLUMNS),
 )
 
 
 class Scores(NamedTuple):
-    """Summary over observations; lower is better for wis, male and width90, higher for log_score.
+    """Mean scores over observations; lower is better for wis, male and width90, higher for log_score.
 
     Attributes:
-        observations: runs times thresholds, less those reached before training.
-        censored: share of them that never reached the threshold.
-        coverage90: share inside [q05, q95]; a censored run is inside unless q95 lies before its last evaluation.
-        wis: weighted interval score, twice the mean pinball loss over the seven quantiles, an estimate of the CRPS; of
-            a censored run only the loss that is certain counts, that of quantiles before its last evaluation.
-        male: mean over cells (configuration and threshold) of |log q50 - median log observed time|; cells whose
-            median is censored are left out, NaN if all are.
+        observations: pairs of a run and a threshold, without those reached before training.
+        censored: share of observations that are right-censored.
+        coverage90: share of observations inside [q05, q95]; see `interval_hits`.
+        wis: weighted interval score, twice the mean pinball loss over the seven quantiles; it estimates the CRPS. For
+            right-censored runs see `pinball_loss`.
+        male: mean absolute log error of medians, |log q50 - median log observed time|, averaged over cells. A cell is
+            a configuration and a threshold. Cells whose median is right-censored are left out; NaN if all are.
         log_score: mean log density of log env steps; see `log_density`.
         width90: mean log(q95 / q05), the sharpness.
     """
@@ -55,66 +57,108 @@ class Scores(NamedTuple):
     width90: float
 
 
-def score(predictions: pd.DataFrame, crossings: pd.DataFrame) -> Scores:
-    """The scores of a prediction table on the crossings of held-out runs.
+def score(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> Scores:
+    """Return the mean scores of a prediction table on the crossings of held-out runs.
 
     Args:
-        predictions: one row per configuration and threshold with q05 ... q95, as `Posterior.predict` makes it.
-        crossings: one row per run and threshold, as `time_to_threshold` makes it.
+        predictions: one row per configuration and threshold with q05 ... q95, as `Posterior.predict` returns it.
+        crossings: one row per run and threshold, as `time_to_threshold` returns it.
 
     Raises:
-        InputError: no observation, one without a prediction, two predictions for one, or quantiles that cross.
+        InputError: there is no observation, an observation has no prediction or two, or quantiles cross.
     """
-    return summarise(score_each(predictions, crossings))
+    return summarise(score_each(predictions, crossings=crossings))
 
 
-def score_each(predictions: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFrame:
-    """The observations with the scores of each: `inside`, `wis`, `log_score`, `width90`, and q50 clipped where inf.
+def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.DataFrame:
+    """Return the observations with the scores of each: `inside`, `wis`, `log_score` and `width90`.
 
-    Raises:
-        InputError: as `score`.
+    The column `q50` is added too, at most `NEVER` times the longest observation.
+
+    Args and Raises: see `score`.
     """
     require_crossing_columns(crossings)
     predictions = check_columns(Table(predictions, "predictions"), PREDICTION_COLUMNS)
-    crossings = crossings[crossings["env_steps_upper"] > 0]
+    crossings = crossings[~observations(crossings).before_training]
     if crossings.empty:
         raise InputError("every run reaches every threshold before training, which scores nothing; raise them.")
     on = [name for name in (*KINDS, *SIZED, "threshold") if name in predictions and name in crossings]
     rounded_up = [name for name in ("evaluation_interval",) if name in predictions]
-    levels = np.unique(crossings["threshold"].to_numpy(float))
-    table = _matchable(predictions[[*on, *QUANTILES, *rounded_up]], levels)
+    thresholds = np.unique(crossings["threshold"].to_numpy(float))
+    table = _matchable(predictions[[*on, *QUANTILE_COLUMNS, *rounded_up]], thresholds)
     if table.duplicated(on).any():
         raise InputError("predictions hold a configuration and threshold twice; keep each once.")
-    kept = [name for name in crossings if name not in (*QUANTILES, *rounded_up)]
-    seen = _matchable(crossings[kept], levels).merge(table, on=on, how="left", validate="many_to_one")
+    kept = [name for name in crossings if name not in (*QUANTILE_COLUMNS, *rounded_up)]
+    seen = _matchable(crossings[kept], thresholds).merge(table, on=on, how="left", validate="many_to_one")
     missing = int(seen["q50"].isna().sum())
     if missing:
         raise InputError(
             f"predictions lack {missing} of {counted(len(seen), 'observation')}; predict every configuration scored."
         )
-    censored = seen["censored"].to_numpy(bool)
-    lower, upper = (seen[f"env_steps_{end}"].to_numpy(float) for end in ("lower", "upper"))
-    observed = np.log(np.maximum(np.where(censored, lower, upper), 1.0))
-    steps = seen[list(QUANTILES)].to_numpy(float)
+    bounds = observations(seen)
+    censored = bounds.right_censored
+    observed = np.maximum(np.where(censored, bounds.log_lower, bounds.log_upper), 0.0)
+    env_steps = seen[QUANTILE_COLUMNS].to_numpy(float)
     never = NEVER * np.exp(observed.max())
-    quantiles = np.log(np.minimum(steps, never))
+    quantiles = np.log(np.minimum(env_steps, never))
     if (np.diff(quantiles, axis=1) < -1e-9).any():
         raise InputError("predictions have quantiles that cross; sort each row's q05 to q95.")
-    between = _between_evaluations(steps, seen["evaluation_interval"]) if rounded_up else steps
+    between = _between_evaluations(env_steps, seen["evaluation_interval"]) if rounded_up else env_steps
+    losses = pinball_loss(quantiles, observed=observed[:, None], censored=censored[:, None], levels=QUANTILE_LEVELS)
     return seen.assign(
-        q50=np.exp(quantiles[:, LEVELS == 0.5][:, 0]),
-        inside=(observed <= quantiles[:, -1]) & (censored | (observed >= quantiles[:, 0])),
-        wis=_weighted_interval_score(quantiles, observed, censored),
-        log_score=log_density(np.log(np.minimum(between, never)), lower, upper),
+        q50=np.exp(quantiles[:, QUANTILE_LEVELS == 0.5][:, 0]),
+        inside=interval_hits(seen, low=seen["q05"], high=seen["q95"]),
+        wis=2.0 * losses.mean(axis=1),
+        log_score=log_density(np.log(np.minimum(between, never)), bounds.log_lower, bounds.log_upper),
         width90=quantiles[:, -1] - quantiles[:, 0],
     )
 
 
+def interval_hits(crossings: pd.DataFrame, *, low: pd.Series, high: pd.Series) -> Bool[np.ndarray, " observation"]:
+    """Return True where an observed time lies inside its interval [low, high], ends included.
+
+    A right-censored time is inside unless `high` lies before the run's last evaluation. A run that is above the
+    threshold before training is inside every interval.
+
+    Args:
+        crossings: one row per run and threshold, as `time_to_threshold` returns it.
+        low: env steps at the lower end of each row's interval.
+        high: env steps at its upper end; inf for no upper end.
+    """
+    evaluation, censored = crossings["env_steps_upper"], crossings["censored"]
+    earliest = evaluation.where(~censored, crossings["env_steps_lower"]).clip(lower=1.0)
+    latest = evaluation.mask(observations(crossings).before_training, np.inf)
+    return ((low <= latest) & (high >= earliest)).to_numpy(bool)
+
+
+def pinball_loss(
+    quantiles: Float[np.ndarray, "..."],
+    *,
+    observed: Float[np.ndarray, "..."],
+    censored: Bool[np.ndarray, "..."],
+    levels: float | Float[np.ndarray, "..."],
+) -> Float[np.ndarray, "..."]:
+    """Return the pinball loss of predicted quantiles, (y - q) (level - [y < q]).
+
+    For a right-censored time only the certain part of the loss counts: it is 0 where the quantile is later than the
+    last evaluation. All arguments broadcast together.
+
+    Args:
+        quantiles: q, predicted quantiles.
+        observed: y, observed times in the unit of the quantiles; the last evaluation if right-censored.
+        censored: True where y is right-censored.
+        levels: quantile levels, in (0, 1).
+    """
+    excess = observed - quantiles
+    late = np.where(censored, 0.0, (np.asarray(levels) - 1.0) * excess)
+    return np.where(excess >= 0, levels * excess, late)
+
+
 def summarise(seen: pd.DataFrame) -> Scores:
-    """The summary of what `score_each` returns, or of several of them together."""
+    """Return the mean scores of a table that `score_each` made, or of several such tables joined."""
     on = [name for name in (*KINDS, *SIZED, "threshold") if name in seen]
-    steps = np.log(seen["env_steps_upper"].clip(lower=1.0))
-    cells = seen.assign(log_steps=steps).groupby(on).agg(log_steps=("log_steps", "median"), q50=("q50", "first"))
+    log_steps = observations(seen).log_upper.clip(min=0.0)
+    cells = seen.assign(log_steps=log_steps).groupby(on).agg(log_steps=("log_steps", "median"), q50=("q50", "first"))
     cells = cells[np.isfinite(cells["log_steps"])]
     error = np.abs(np.log(cells["q50"]) - cells["log_steps"])
     return Scores(
@@ -130,36 +174,37 @@ def summarise(seen: pd.DataFrame) -> Scores:
 
 def log_density(
     quantiles: Float[np.ndarray, "observation level"],
-    lower: Float[np.ndarray, " observation"],
-    upper: Float[np.ndarray, " observation"],
+    log_lower: Float[np.ndarray, " observation"],
+    log_upper: Float[np.ndarray, " observation"],
 ) -> Float[np.ndarray, " observation"]:
-    """log of the predictive density of log env steps, averaged over (log lower, log upper].
+    """Return the log predictive density of log env steps, averaged over (log lower, log upper].
 
-    The predictive distribution is the one whose normal score is piecewise linear in log env steps through the
-    quantiles, its outer pieces going on for ever: exact for a lognormal. A run first seen at its first evaluation
-    (lower = 0) scores log F(upper); one that never gets there (upper = inf) log(1 - F(lower)).
+    The predictive distribution's normal score is piecewise linear in log env steps through the quantiles. The outer
+    pieces extend to infinity. For a lognormal distribution this is exact. A run first seen at its first evaluation
+    (lower <= 1) scores log F(upper). A right-censored run (upper = inf) scores log(1 - F(lower)).
 
     Args:
-        quantiles: log env steps at `LEVELS`, finite, not decreasing.
-        lower: env steps that did not suffice.
-        upper: env steps that did; inf if none.
+        quantiles: log env steps at `QUANTILE_LEVELS`, finite, not decreasing.
+        log_lower: log env steps of the last evaluation below the threshold; -inf if there is none.
+        log_upper: log env steps of the first evaluation at the threshold; inf if there is none.
     """
-    below = _normal_scores(quantiles, np.log(np.maximum(lower, 1.0)))
-    above = _normal_scores(quantiles, np.log(np.maximum(upper, 1.0)))
-    left, right = lower <= 1.0, np.isinf(upper)
-    width = np.where(left | right, 1.0, np.log(np.maximum(upper, 1.0)) - np.log(np.maximum(lower, 1.0)))
-    flip = below + above > 0  # differences of the smaller tail lose no digits
+    start, end = np.maximum(log_lower, 0.0), np.maximum(log_upper, 0.0)
+    below, above = _normal_scores(quantiles, start), _normal_scores(quantiles, end)
+    left, right = log_lower <= 0, np.isinf(log_upper)
+    width = np.where(left | right, 1.0, end - start)
+    flip = below + above > 0  # a difference of probabilities loses no digits in the smaller of the two tails
     low, high = np.where(flip, -above, below), np.where(flip, -below, above)
     gap = np.where(left | right, -1.0, np.minimum(log_ndtr(low) - log_ndtr(high), -1e-300))
-    inside = log_ndtr(high) + np.log(-np.expm1(gap)) - np.log(width)
-    return np.asarray(np.where(right, log_ndtr(-below), np.where(left, log_ndtr(above), inside)))
+    bounded = log_ndtr(high) + np.log(-np.expm1(gap)) - np.log(width)
+    return np.asarray(np.where(right, log_ndtr(-below), np.where(left, log_ndtr(above), bounded)))
 
 
 def stacking_weights(log_scores: Float[np.ndarray, "observation method"]) -> Float[np.ndarray, " method"]:
-    """Weights of a mixture of methods, summing to 1, under which held-out observations are most likely.
+    """Return the weights w of a mixture of methods under which held-out observations are most likely.
 
-    They maximise the sum over observations of log sum_m w_m exp(log_scores[:, m]), which has one maximum (Yao et al.,
-    "Using Stacking to Average Bayesian Predictive Distributions", Bayesian Analysis 2018), by expectation-maximisation.
+    They sum to 1 and maximise the sum over observations of log sum_m w_m exp(log_scores[:, m]). This function of w is
+    concave; expectation-maximisation climbs it. Source: Yao et al., "Using Stacking to Average Bayesian Predictive
+    Distributions", Bayesian Analysis 2018.
     """
     likelihood = np.exp(log_scores - log_scores.max(axis=1, keepdims=True))
     weights = np.full(log_scores.shape[1], 1.0 / log_scores.shape[1])
@@ -170,20 +215,26 @@ def stacking_weights(log_scores: Float[np.ndarray, "observation method"]) -> Flo
 
 
 def _between_evaluations(
-    steps: Float[np.ndarray, "observation level"], every: pd.Series
+    env_steps: Float[np.ndarray, "observation level"], every: pd.Series
 ) -> Float[np.ndarray, "observation level"]:
-    """Quantiles that were rounded up to an evaluation, spread evenly over the interval before it; those of inf stay."""
-    same = steps[:, :, None] == steps[:, None, :]
+    """Spread quantiles that were rounded up to one evaluation evenly over the interval before it.
+
+    Infinite quantiles stay infinite.
+    """
+    same = env_steps[:, :, None] == env_steps[:, None, :]
     together, lower = same.sum(axis=2), np.tril(same, -1).sum(axis=2)
-    between = steps - every.to_numpy(float)[:, None] * (together - lower - 0.5) / together
+    between = env_steps - every.to_numpy(float)[:, None] * (together - lower - 0.5) / together
     return np.asarray(np.maximum(between, 1.0))
 
 
 def _normal_scores(
     quantiles: Float[np.ndarray, "observation level"], at: Float[np.ndarray, " observation"]
 ) -> Float[np.ndarray, " observation"]:
-    """Normal score of the predictive distribution at log env steps `at`; equal quantiles count as the lowest level."""
-    levels = ndtri(LEVELS)
+    """Return the normal score of the predictive distribution at log env steps `at`.
+
+    Equal quantiles count as one, at the lowest of their levels.
+    """
+    levels = ndtri(QUANTILE_LEVELS)
     scores = np.empty(len(at))
     for i, (row, value) in enumerate(zip(quantiles, at, strict=True)):
         knots, first = np.unique(row, return_index=True)
@@ -197,23 +248,12 @@ def _normal_scores(
     return scores
 
 
-def _weighted_interval_score(
-    quantiles: Float[np.ndarray, "observation level"],
-    observed: Float[np.ndarray, " observation"],
-    censored: Bool[np.ndarray, " observation"],
-) -> Float[np.ndarray, " observation"]:
-    excess = observed[:, None] - quantiles
-    late = np.where(censored[:, None], 0.0, (LEVELS - 1.0) * excess)
-    loss: Float[np.ndarray, " observation"] = 2.0 * np.where(excess >= 0, LEVELS * excess, late).mean(axis=1)
-    return loss
+def _matchable(table: pd.DataFrame, thresholds: Float[np.ndarray, " threshold"]) -> pd.DataFrame:
+    """Round settings to five digits and replace thresholds by the nearest of `thresholds` that agrees to five digits.
 
-
-def _matchable(table: pd.DataFrame, levels: Float[np.ndarray, " threshold"]) -> pd.DataFrame:
-    """The table with settings to five digits and thresholds at the nearest of the levels that equals them to five.
-
-    Numbers that went through a file must still match; levels may be closer together than that.
+    Numbers that went through a file must still match, although thresholds may lie closer together than five digits.
     """
     rounded = {name: [float(f"{value:.5g}") for value in table[name]] for name in ("utd", "learning_rate")}
     given = table["threshold"].to_numpy(float)
-    nearest = levels[abs(given[:, None] - levels).argmin(axis=1)]
+    nearest = thresholds[abs(given[:, None] - thresholds).argmin(axis=1)]
     return table.assign(**rounded, threshold=np.where(np.isclose(given, nearest, rtol=1e-5, atol=0), nearest, given))

@@ -84,6 +84,7 @@ class KnownLaw:
 
 def simulate_runs(
     design: pd.DataFrame,
+    *,
     thresholds: Sequence[float],
     location: Num[np.ndarray, "..."],
     scale: Num[np.ndarray, "..."] | float,
@@ -155,7 +156,7 @@ def simulate_runs(
     return table.assign(threshold=np.tile(levels, len(runs)), true_env_steps=true.ravel())
 
 
-def crossings_of(runs: pd.DataFrame, every: int, horizon: float) -> pd.DataFrame:
+def crossings_of(runs: pd.DataFrame, *, every: int, horizon: float) -> pd.DataFrame:
     """What `time_to_threshold` would find: the runs' columns, threshold, env_steps_lower, env_steps_upper, censored.
 
     Args:
@@ -179,6 +180,7 @@ def crossings_of(runs: pd.DataFrame, every: int, horizon: float) -> pd.DataFrame
 
 def curves_of(
     runs: pd.DataFrame,
+    *,
     every: int,
     horizon: float,
     first_return: float,

@@ -17,7 +17,8 @@ import bayescale as bs
 from bayescale.comparators.published import fit_published
 from bayescale.inference.log_density import density_of
 from bayescale.inference.sampling import diagnose
-from bayescale.posterior.posterior import LEVELS, PREDICTION_DRAWS
+from bayescale.posterior.posterior import PREDICTION_DRAWS
+from bayescale.posterior.prediction_table import QUANTILE_LEVELS
 from bayescale.posterior.predictive import runs
 from bayescale.run_length_distribution import RunTimes
 
@@ -38,7 +39,14 @@ def simulated(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
     )
     design = pd.DataFrame(grid, columns=[*CONFIG, "seeds", "algorithm"])
     location = LAW.location(design)[:, :levels]
-    return bs.simulate_runs(design, THRESHOLDS[:levels], location, 0.25, np.random.default_rng(0), correlation=0.7)
+    return bs.simulate_runs(
+        design,
+        thresholds=THRESHOLDS[:levels],
+        location=location,
+        scale=0.25,
+        rng=np.random.default_rng(0),
+        correlation=0.7,
+    )
 
 
 def observed(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
@@ -100,11 +108,13 @@ def fit_seeds(tasks: int = 4, levels: int = 10) -> tuple[float, float]:
 def fit_pipeline(seeds: int = 8, tasks: int = 4, levels: int = 10) -> tuple[float, float]:
     """Fits per second from curves to a posterior, and of the published pipeline from curves to its point estimates."""
     rng = np.random.default_rng(1)
-    curves = bs.curves_of(simulated(seeds, tasks, levels), 1000, 1e6, first_return=0.0, noise=20.0, rng=rng)
+    curves = bs.curves_of(
+        simulated(seeds, tasks, levels), every=1000, horizon=1e6, first_return=0.0, noise=20.0, rng=rng
+    )
     start = time.perf_counter()
     bs.fit(bs.time_to_threshold(curves, THRESHOLDS[:levels]), require_convergence=False)
     middle = time.perf_counter()
-    fit_published(curves, THRESHOLDS[:levels])
+    fit_published(curves, thresholds=THRESHOLDS[:levels])
     return 1 / (middle - start), 1 / (time.perf_counter() - middle)
 
 
@@ -132,5 +142,6 @@ def _one_by_one(posterior: bs.Posterior, configs: pd.DataFrame) -> np.ndarray:
     for at in range(len(configs)):
         times = runs(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs.iloc[at : at + 1])
         here = RunTimes(*(part[:, 0, 0] for part in times))
-        rows.append([np.exp(brentq(lambda x, q=q: here.reached_by(x).mean() - q, -50.0, 100.0)) for q in LEVELS])  # noqa: B023
+        quantiles = [brentq(lambda x, q=q: here.reached_by(x).mean() - q, -50.0, 100.0) for q in QUANTILE_LEVELS]  # noqa: B023
+        rows.append(np.exp(quantiles))
     return np.array(rows)

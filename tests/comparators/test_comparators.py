@@ -8,7 +8,7 @@ import bayescale as bs
 from bayescale.comparators import PublishedFit, SizeFit, fit_size_law
 from bayescale.comparators.predictions import prediction_table, residual_levels
 from bayescale.errors import InputError
-from bayescale.posterior.posterior import QUANTILES
+from bayescale.posterior.prediction_table import QUANTILE_COLUMNS
 from tests.scaffolding.law_tables import THRESHOLDS, made_crossings, made_curves, table_of
 
 
@@ -18,7 +18,7 @@ def test_a_comparators_table_by_hand() -> None:
     noise[:, 2] = residual_levels(np.linspace(0.0, 1.0, 101))
     assert noise[[0, 12, 24], 2] == pytest.approx([0.02, 0.5, 0.98])
     table = prediction_table(configs, np.array([1.0, 2.0, 3.0]), np.array([[[2.0, 1.0, 5.0]]]), noise, configs)
-    quantiles = np.log(table[list(QUANTILES)].to_numpy())
+    quantiles = np.log(table[QUANTILE_COLUMNS].to_numpy())
     np.testing.assert_allclose(quantiles[:2], 2.0)  # later thresholds are not reached sooner
     np.testing.assert_allclose(quantiles[2], 5 + np.array([0.06, 0.1, 0.26, 0.5, 0.74, 0.9, 0.94]))
     assert np.log(table["law_q50"]).tolist() == pytest.approx([2.0, 1.0, 5.0])
@@ -35,7 +35,7 @@ def raised_curves() -> pd.DataFrame:
 
 
 FITS = [
-    lambda curves, levels: bs.fit_published(curves, levels, bootstraps=10),
+    lambda curves, levels: bs.fit_published(curves, thresholds=levels, bootstraps=10),
     lambda curves, levels: fit_size_law(bs.time_to_threshold(curves, levels), bootstraps=10),
 ]
 
@@ -77,8 +77,8 @@ def test_rows_are_predicted_in_their_order_whatever_their_index(
 ])  # fmt: skip
 def test_seeds_and_bootstraps_out_of_range_are_refused(settings: dict[str, int], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        bs.fit_law("power", table_of("power", 0.1)[0], **settings)
+        bs.fit_law("power", table=table_of("power", 0.1)[0], **settings)
     with pytest.raises(InputError, match=said):
-        bs.fit_published(made_curves(), THRESHOLDS, **settings)
+        bs.fit_published(made_curves(), thresholds=THRESHOLDS, **settings)
     with pytest.raises(InputError, match=said):
         fit_size_law(made_crossings(), **settings)

@@ -69,11 +69,11 @@ def test_of_each_configuration_a_quarter_of_the_seeds_is_left_out(curves: pd.Dat
 
 def test_scores_come_from_runs_that_were_not_fitted(curves: pd.DataFrame) -> None:
     levels = [300.0, 600.0, 900.0]
-    table = bs.compare(curves, "utd-max", levels, methods=FAST).set_index("method")
+    table = bs.compare(curves, leave_out="utd-max", thresholds=levels, methods=FAST).set_index("method")
     assert table["observations"].tolist() == [2 * 4 * 3] * 2
-    fitted = bs.fit_published(curves[curves["utd"] < 16], levels)
+    fitted = bs.fit_published(curves[curves["utd"] < 16], thresholds=levels)
     crossings = bs.time_to_threshold(curves[curves["utd"] == 16], levels)
-    by_hand = bs.score(fitted.predict(crossings.drop_duplicates(["env_id", "utd"])[CONFIG]), crossings)
+    by_hand = bs.score(fitted.predict(crossings.drop_duplicates(["env_id", "utd"])[CONFIG]), crossings=crossings)
     assert table.loc["published", list(by_hand._fields)].tolist() == pytest.approx(list(by_hand))
 
 
@@ -82,11 +82,11 @@ CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
 
 def test_the_method_whose_law_is_true_wins(curves: pd.DataFrame) -> None:
     """And loses where it is not: a law per task beats the shared one once the tasks differ in shape."""
-    alike = bs.compare(curves, "utd-min", [500.0, 900.0], methods=FAST).set_index("method")
+    alike = bs.compare(curves, leave_out="utd-min", thresholds=[500.0, 900.0], methods=FAST).set_index("method")
     assert alike.loc["published", "male"] < 0.2
     other = made_curves(floor=0.0)
     mixed = pd.concat([curves[curves["env_id"] == "A"], other[other["env_id"] == "B"]])
-    unlike = bs.compare(mixed, "utd-min", [500.0, 900.0], methods=FAST).set_index("method")
+    unlike = bs.compare(mixed, leave_out="utd-min", thresholds=[500.0, 900.0], methods=FAST).set_index("method")
     assert unlike.loc["size-law", "male"] < unlike.loc["published", "male"]
     assert unlike.loc["published", "male"] > alike.loc["published", "male"]
 
@@ -94,7 +94,7 @@ def test_the_method_whose_law_is_true_wins(curves: pd.DataFrame) -> None:
 def test_a_method_that_cannot_answer_says_why() -> None:
     curves = made_curves(seeds=2)
     few = curves[curves["utd"] <= 2]
-    table = bs.compare(few, "utd-max", [500.0], methods=FAST)
+    table = bs.compare(few, leave_out="utd-max", thresholds=[500.0], methods=FAST)
     assert table["wis"].isna().all()
     assert table["observations"].tolist() == [0, 0]
     assert table["note"].str.contains("two or more UTDs").all()
@@ -114,11 +114,11 @@ def test_bad_choices_are_refused(curves: pd.DataFrame, options: dict[str, object
 
 def test_splits_that_leave_nothing_are_refused(curves: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="no runs of some task"):
-        bs.compare(curves[curves["utd"] == 1], "utd-max", [500.0])
+        bs.compare(curves[curves["utd"] == 1], leave_out="utd-max", thresholds=[500.0])
     with pytest.raises(InputError, match="two or more seeds"):
-        bs.compare(curves[curves["seed"] == 0], "seeds", [500.0])
+        bs.compare(curves[curves["seed"] == 0], leave_out="seeds", thresholds=[500.0])
     with pytest.raises(InputError, match="leaving tasks out needs two or more"):
-        bs.compare(curves[curves["env_id"] == "A"], "task", [500.0])
+        bs.compare(curves[curves["env_id"] == "A"], leave_out="task", thresholds=[500.0])
 
 
 def of_two_algorithms(curves: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +129,9 @@ def of_two_algorithms(curves: pd.DataFrame) -> pd.DataFrame:
 def test_tasks_of_several_algorithms_are_tasks_by_their_names(curves: pd.DataFrame) -> None:
     named = curves.assign(env_id=np.where(curves["env_id"] == "A", "SAC/A", "BRO/A"))
     scores = [
-        bs.compare(table, "utd-max", [300.0, 600.0], scale, FAST).drop(columns="seconds")
+        bs.compare(table, leave_out="utd-max", thresholds=[300.0, 600.0], return_scale=scale, methods=FAST).drop(
+            columns="seconds"
+        )
         for table, scale in (
             (of_two_algorithms(curves), {"A": (0.0, 900.0)}),
             (named, {"SAC/A": (0.0, 900.0), "BRO/A": (0.0, 900.0)}),
@@ -139,10 +141,10 @@ def test_tasks_of_several_algorithms_are_tasks_by_their_names(curves: pd.DataFra
     assert (scores[0]["male"] < 0.3).all()
     mixed = bs.compare(
         curves.assign(env_id="A", seed=curves.groupby("env_id").ngroup() * 4 + curves["seed"]),
-        "utd-max",
-        [300.0, 600.0],
-        {"A": (0.0, 900.0)},
-        FAST,
+        leave_out="utd-max",
+        thresholds=[300.0, 600.0],
+        return_scale={"A": (0.0, 900.0)},
+        methods=FAST,
     )
     assert (mixed["wis"] > scores[0]["wis"]).all()  # the control: one task of both, whose times differ twofold
 
@@ -158,14 +160,14 @@ def test_every_method_sees_tasks_of_one_kind_and_by_itself_refuses_others(
 
     monkeypatch.setitem(METHODS, "size-law", remember)
     both = of_two_algorithms(curves)
-    bs.compare(both, "task", [300.0], methods=("size-law",))
+    bs.compare(both, leave_out="task", thresholds=[300.0], methods=("size-law",))
     assert [list(training.crossings["env_id"].unique()) for training in seen] == [["SAC/A"], ["BRO/A"]]
     for training in seen:
         assert set(training.curves["env_id"]) == set(training.crossings["env_id"])
         assert naming_columns(training.crossings) == naming_columns(training.curves) == ()
     crossings = bs.time_to_threshold(both, [300.0])
     for fit in (
-        lambda: bs.fit_published(both, [300.0]),
+        lambda: bs.fit_published(both, thresholds=[300.0]),
         lambda: bs.fit_size_law(crossings),
         lambda: bs.fit_no_pooling(crossings),
     ):
@@ -267,7 +269,7 @@ def test_loo_is_of_the_configurations_that_all_methods_can_be_trusted_with(
     monkeypatch.setattr(pooling, "fit", fit)
     monkeypatch.setattr(import_module("bayescale.comparators.held_out"), "leave_one_out", alone)
     methods = ("no-pooling", "complete-pooling", "size-law")
-    table = bs.compare(curves, "utd-max", [500.0], methods=methods).set_index("method")
+    table = bs.compare(curves, leave_out="utd-max", thresholds=[500.0], methods=methods).set_index("method")
     assert table["loo"].tolist() == pytest.approx([loo + 1, loo, np.nan], nan_ok=True)
     assert table.loc["size-law", "note"] == ""
     assert all(said.startswith(note) and bool(said) == bool(note) for said in table["note"].iloc[:2])

@@ -7,7 +7,7 @@ from bayescale.comparators.predictions import residual_levels
 from bayescale.comparators.published import PublishedFit, Rule, _line, _mean, _median, _nearest, _noise, _rule
 from bayescale.comparators.seed_means import SeedMeans
 from bayescale.errors import InputError
-from bayescale.posterior.posterior import QUANTILES
+from bayescale.posterior.prediction_table import QUANTILE_COLUMNS
 from tests.scaffolding.law_tables import ALPHA, SLOPE_B, SLOPE_R, TASKS, THRESHOLDS, data_law, made_curves
 
 
@@ -17,7 +17,7 @@ def curves() -> pd.DataFrame:
 
 
 def test_the_published_pipeline_recovers_the_laws_that_made_the_curves() -> None:
-    fitted = bs.fit_published(made_curves(), THRESHOLDS, bootstraps=5)
+    fitted = bs.fit_published(made_curves(), thresholds=THRESHOLDS, bootstraps=5)
     assert fitted.batch_size.slope[0] == pytest.approx(SLOPE_B, abs=0.01)  # batch sizes are whole numbers
     assert fitted.learning_rate.slope[0] == pytest.approx(SLOPE_R)
     assert np.exp(fitted.learning_rate.intercept[0]) == pytest.approx(1e-3)
@@ -100,14 +100,14 @@ def test_a_budget_line_by_hand() -> None:
 def test_a_law_without_a_floor_is_not_that_of_the_curves() -> None:
     """The control of the test above: two UTDs leave no room for the floor, and the extrapolation is off."""
     some = made_curves()
-    fitted = bs.fit_published(some[some["utd"].isin([1.0, 2.0])], THRESHOLDS, bootstraps=5)
+    fitted = bs.fit_published(some[some["utd"].isin([1.0, 2.0])], thresholds=THRESHOLDS, bootstraps=5)
     assert (fitted.floor == 0).all()
     expected = np.log(0.4 * data_law(np.array([16.0])) * 1e3)
     assert abs(fitted.log_env_steps("A", np.array([16.0]))[0, :, 1] - expected) > 0.1
 
 
 def test_a_prediction_table_has_the_columns_of_the_posterior(curves: pd.DataFrame) -> None:
-    fitted = bs.fit_published(curves, THRESHOLDS, bootstraps=20)
+    fitted = bs.fit_published(curves, thresholds=THRESHOLDS, bootstraps=20)
     configs = pd.DataFrame(
         {
             "env_id": ["A", "new"],
@@ -119,28 +119,30 @@ def test_a_prediction_table_has_the_columns_of_the_posterior(curves: pd.DataFram
     )
     table = fitted.predict(configs)
     law = ["law_q05", "law_q50", "law_q95"]
-    expected = [*configs.columns, "threshold", *QUANTILES, *law, "p_reach", "extrapolated"]
+    expected = [*configs.columns, "threshold", *QUANTILE_COLUMNS, *law, "p_reach", "extrapolated"]
     assert list(table.columns) == expected
     assert len(table) == 2 * len(THRESHOLDS)
-    assert (np.diff(table[list(QUANTILES)].to_numpy(), axis=1) >= 0).all()
+    assert (np.diff(table[QUANTILE_COLUMNS].to_numpy(), axis=1) >= 0).all()
     assert (table.groupby("env_id")["q50"].diff().dropna() > 0).all()
     assert table["extrapolated"].tolist() == [False] * 3 + [True] * 3
-    pd.testing.assert_frame_equal(table, bs.fit_published(curves, THRESHOLDS, bootstraps=20).predict(configs))
+    pd.testing.assert_frame_equal(
+        table, bs.fit_published(curves, thresholds=THRESHOLDS, bootstraps=20).predict(configs)
+    )
 
 
 def test_a_return_scale_rescales_the_thresholds(curves: pd.DataFrame) -> None:
     halved = curves.assign(episode_return=curves["episode_return"] / 2 - 7)
     scale = dict.fromkeys(TASKS, (-7.0, 493.0))
-    scaled = bs.fit_published(halved, THRESHOLDS, scale, bootstraps=5)
-    plain = bs.fit_published(curves, THRESHOLDS, bootstraps=5)
+    scaled = bs.fit_published(halved, thresholds=THRESHOLDS, return_scale=scale, bootstraps=5)
+    plain = bs.fit_published(curves, thresholds=THRESHOLDS, bootstraps=5)
     assert scaled.exponent == pytest.approx(plain.exponent)
     with pytest.raises(InputError, match="return_scale has no A"):
-        bs.fit_published(curves, THRESHOLDS, {"B": (0.0, 1.0)})
+        bs.fit_published(curves, thresholds=THRESHOLDS, return_scale={"B": (0.0, 1.0)})
 
 
 def test_what_never_reaches_is_dropped_and_counted() -> None:
     short, levels = made_curves(longest=6e4), [*THRESHOLDS, 2000.0]
-    fitted = bs.fit_published(short, levels, bootstraps=10)
+    fitted = bs.fit_published(short, thresholds=levels, bootstraps=10)
     crossings = bs.time_to_threshold(short, levels)
     assert fitted.dropped["runs"].tolist() == crossings.groupby("threshold")["censored"].sum().tolist()
     assert fitted.dropped["runs"].iloc[-1] > 0
@@ -148,12 +150,12 @@ def test_what_never_reaches_is_dropped_and_counted() -> None:
     last = fitted.predict(config).iloc[1:]  # no run of C reaches 400, and no run at all 2000
     reached = crossings[~crossings["censored"]].groupby("env_id")["threshold"].max()
     assert reached.to_dict() == {"A": 800.0, "B": 400.0, "C": 200.0}
-    assert (last[[*QUANTILES, "law_q05"]] == np.inf).all(axis=None)
+    assert (last[[*QUANTILE_COLUMNS, "law_q05"]] == np.inf).all(axis=None)
     assert (last["p_reach"] == 0).all()
 
 
 def test_the_budget_line_goes_through_each_thresholds_best_utd() -> None:
-    fitted = bs.fit_published(made_curves(), THRESHOLDS, bootstraps=2)
+    fitted = bs.fit_published(made_curves(), thresholds=THRESHOLDS, bootstraps=2)
     line = fitted.budget_line(env_step_price=1e7)
     utd = np.geomspace(1 / 64, 512, 4001)
     for k in range(3):
@@ -161,14 +163,14 @@ def test_the_budget_line_goes_through_each_thresholds_best_utd() -> None:
         cost = (1e7 + 10 * 1000 * batch * utd) * np.exp(fitted.log_env_steps(None, utd)[0, :, k])
         assert line.utd(cost.min())[0] == pytest.approx(utd[cost.argmin()], rel=0.05)
     with pytest.raises(InputError, match="two or more thresholds"):
-        bs.fit_published(made_curves(), THRESHOLDS[:1]).budget_line()
+        bs.fit_published(made_curves(), thresholds=THRESHOLDS[:1]).budget_line()
 
 
 def test_a_threshold_that_one_lucky_run_reaches_is_fitted_however_its_bootstraps_fall() -> None:
     curves = made_curves(seeds=2).query("env_id == 'A' and utd <= 2")
     lucky = (curves["batch_size"] == 256) & (curves["learning_rate"] == 1e-3) & (curves["seed"] == 0)
     curves["episode_return"] /= np.where(lucky, 1.0, 100.0)
-    few, many = (bs.fit_published(curves, [300.0, 450.0], seed=3, bootstraps=count) for count in (1, 20))
+    few, many = (bs.fit_published(curves, thresholds=[300.0, 450.0], seed=3, bootstraps=count) for count in (1, 20))
     for fitted in (few, many):
         assert np.exp(fitted.batch_size.intercept[0]) == pytest.approx(256)
         without = np.isinf(fitted.median[:, 0, 1])  # the bootstraps that left the run out
@@ -180,13 +182,15 @@ def test_a_threshold_that_one_lucky_run_reaches_is_fitted_however_its_bootstraps
 def test_a_threshold_that_most_tasks_pass_before_training_has_no_part_in_the_budget_line() -> None:
     curves = made_curves()
     curves["episode_return"] += 150.0 * (curves["env_id"] != "C")
-    line, alone = (bs.fit_published(curves, J, bootstraps=2).budget_line() for J in ([100, 400, 800], [400, 800]))
+    line, alone = (
+        bs.fit_published(curves, thresholds=J, bootstraps=2).budget_line() for J in ([100, 400, 800], [400, 800])
+    )
     assert line.exponent == pytest.approx(alone.exponent)
     assert line.log_coefficient == pytest.approx(alone.log_coefficient)
 
 
 def test_the_published_pipeline_needs_utds_and_successes(curves: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="two or more UTDs"):
-        bs.fit_published(curves[curves["utd"] == 1.0], THRESHOLDS)
+        bs.fit_published(curves[curves["utd"] == 1.0], thresholds=THRESHOLDS)
     with pytest.raises(InputError, match="no configuration's mean reaches"):
-        bs.fit_published(curves, [1e6])
+        bs.fit_published(curves, thresholds=[1e6])

@@ -18,7 +18,13 @@ def both(factor: float) -> pd.DataFrame:
     tables = []
     for algorithm, longer in (("SAC", 1.0), ("BRO", factor)):
         location = law.location(design) + np.log(longer)
-        runs = bs.simulate_runs(design.assign(algorithm=algorithm), (500.0,), location, 0.1, np.random.default_rng(1))
+        runs = bs.simulate_runs(
+            design.assign(algorithm=algorithm),
+            thresholds=(500.0,),
+            location=location,
+            scale=0.1,
+            rng=np.random.default_rng(1),
+        )
         tables.append(bs.crossings_of(runs, every=500, horizon=1e6))
     return pd.concat(tables, ignore_index=True)
 
@@ -33,11 +39,13 @@ def test_each_algorithm_is_predicted_by_its_own_runs() -> None:
     middle = predicted[predicted["utd"] == 2.0].set_index("algorithm")["law_q50"]
     assert middle["SAC"] == pytest.approx(5e4, rel=0.15)
     assert middle["BRO"] == pytest.approx(15e4, rel=0.15)
-    assert bs.score(predicted, table).coverage90 > 0.85
-    named, bare = (bs.coverage(posterior, one, np.random.default_rng(0)) for one in (posterior.named(table), table))
+    assert bs.score(predicted, crossings=table).coverage90 > 0.85
+    named, bare = (
+        bs.coverage(posterior, crossings=one, rng=np.random.default_rng(0)) for one in (posterior.named(table), table)
+    )
     pd.testing.assert_frame_equal(named, bare)  # configurations of two algorithms are not one
     swapped = predicted.assign(algorithm=predicted["algorithm"].map({"SAC": "BRO", "BRO": "SAC"}))
-    assert bs.score(swapped, table).coverage90 < 0.1  # the control that must fail
+    assert bs.score(swapped, crossings=table).coverage90 < 0.1  # the control that must fail
     by_name = posterior.predict(configs.assign(env_id="SAC/Known-v0").drop(columns="algorithm"))
     assert by_name["law_q50"].iloc[1] == pytest.approx(middle["SAC"])
     assert bs.frontier(posterior, "BRO/Known-v0", 500.0, np.array([2.0]), model_size=1).env_steps.mean() > 1e5

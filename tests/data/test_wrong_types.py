@@ -119,14 +119,14 @@ WRONG = {
         "a source must be a file, a glob or a frame; got OtherFrame. Convert it.",
     ),
     "read_return_scale": (lambda _: bs.read_return_scale(5), f"return_scale {NO_FRAME.format('int')}"),
-    "score, predictions": (lambda p: bs.score([1.0], p.crossings), f"predictions {NO_FRAME.format('list')}"),
-    "score, crossings": (lambda _: bs.score(AT, "x.csv"), f"crossings {NO_FRAME.format('str')}"),
+    "score, predictions": (lambda p: bs.score([1.0], crossings=p.crossings), f"predictions {NO_FRAME.format('list')}"),
+    "score, crossings": (lambda _: bs.score(AT, crossings="x.csv"), f"crossings {NO_FRAME.format('str')}"),
     "coverage, one level": (
-        lambda p: bs.coverage(p, p.crossings, np.random.default_rng(0), 0.9),
+        lambda p: bs.coverage(p, crossings=p.crossings, rng=np.random.default_rng(0), levels=0.9),
         "levels must be one or more probabilities in (0, 1); got 0.9. Correct them.",
     ),
     "posterior_predictive_checks": (
-        lambda p: bs.posterior_predictive_checks(p, np.random.default_rng(0), false_alarm="0.1"),
+        lambda p: bs.posterior_predictive_checks(p, rng=np.random.default_rng(0), false_alarm="0.1"),
         "false_alarm must lie in (0, 1); got '0.1'. Correct it.",
     ),
     "plot_frontier, a table": (

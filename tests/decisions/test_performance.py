@@ -32,7 +32,12 @@ def simulated(seed: int, levels: np.ndarray) -> pd.DataFrame:
     design = design.assign(seeds=8, algorithm="SAC", model_size=10**5)
     ratio = bs.KnownLaw(env_steps=(1.0,), utd_ref=2.0).location(design)
     runs = bs.simulate_runs(
-        design, levels.tolist(), ratio + log_steps(levels), 0.1, np.random.default_rng(seed), correlation=1.0
+        design,
+        thresholds=levels.tolist(),
+        location=ratio + log_steps(levels),
+        scale=0.1,
+        rng=np.random.default_rng(seed),
+        correlation=1.0,
     )
     return bs.crossings_of(runs, every=200, horizon=1e6)
 
@@ -56,7 +61,7 @@ def test_returns_beyond_the_highest_threshold_are_predicted_and_stopping_there_i
     assert (np.diff(width.loc[[LEVELS[-1], *BEYOND]]) > 0).all()
     fresh = simulated(1, np.array([*LEVELS, *BEYOND]))
     fresh = fresh[(fresh["utd"] == 2.0) & (fresh["threshold"] > LEVELS[-1])]
-    assert bs.score(predicted, fresh).coverage90 > 0.8
+    assert bs.score(predicted, crossings=fresh).coverage90 > 0.8
 
 
 def test_fitted_thresholds_and_those_between_agree_with_plain_predictions(posterior: Posterior) -> None:

@@ -25,7 +25,9 @@ def simulated(seed: int, law: bs.KnownLaw = LAW, every: int = 1000) -> pd.DataFr
     grid = itertools.product(["Known-v0"], [1.0, 2.0, 4.0], [32, 128, 512], [5e-4], SIZES, ["BRO"], [4])
     names = ["env_id", "utd", "batch_size", "learning_rate", "model_size", "algorithm", "seeds"]
     design = pd.DataFrame(grid, columns=names)
-    runs = bs.simulate_runs(design, (300.0, 600.0), law.location(design), 0.15, np.random.default_rng(seed))
+    runs = bs.simulate_runs(
+        design, thresholds=(300.0, 600.0), location=law.location(design), scale=0.15, rng=np.random.default_rng(seed)
+    )
     return bs.crossings_of(runs, every=every, horizon=2e6)
 
 
@@ -72,11 +74,13 @@ def test_a_size_is_needed_and_chosen(posterior: Posterior) -> None:
 
 def test_checks_tell_sizes_apart(posterior: Posterior) -> None:
     fresh = simulated(3)
-    by_level = bs.coverage(posterior, fresh, np.random.default_rng(0))
+    by_level = bs.coverage(posterior, crossings=fresh, rng=np.random.default_rng(0))
     assert (abs(by_level["coverage"] - by_level.index) < 4 * by_level["standard_error"]).all()
     swapped = fresh.assign(model_size=fresh["model_size"].map(dict(zip(SIZES, SIZES[::-1], strict=True))))
-    assert bs.coverage(posterior, swapped, np.random.default_rng(0)).loc[0.9, "coverage"] < 0.7  # the control
-    checks = bs.posterior_predictive_checks(posterior, np.random.default_rng(1))
+    assert (
+        bs.coverage(posterior, crossings=swapped, rng=np.random.default_rng(0)).loc[0.9, "coverage"] < 0.7
+    )  # the control
+    checks = bs.posterior_predictive_checks(posterior, rng=np.random.default_rng(1))
     assert not checks["flagged"].any()
 
 
@@ -106,8 +110,12 @@ def test_predictions_are_of_the_evaluation_that_shows_a_return(posterior: Poster
     unrounded = posterior.predict(rare[settings].drop_duplicates())
     assert (unrounded["evaluation_interval"] == 1000).all()
     assert (predicted["q50"] % 50_000 == 0).all()
-    assert bs.score(predicted, rare).coverage90 > 0.85
-    assert bs.score(unrounded, rare).coverage90 < 0.75  # the control: times between evaluations come too early
-    assert bs.score(predicted, rare).wis < 0.8 * bs.score(unrounded, rare).wis
+    assert bs.score(predicted, crossings=rare).coverage90 > 0.85
+    assert (
+        bs.score(unrounded, crossings=rare).coverage90 < 0.75
+    )  # the control: times between evaluations come too early
+    assert bs.score(predicted, crossings=rare).wis < 0.8 * bs.score(unrounded, crossings=rare).wis
     # The log score reads the interval that an evaluation stands for, so that it needs no rounding.
-    assert bs.score(predicted, rare).log_score == pytest.approx(bs.score(unrounded, rare).log_score, abs=0.15)
+    assert bs.score(predicted, crossings=rare).log_score == pytest.approx(
+        bs.score(unrounded, crossings=rare).log_score, abs=0.15
+    )

@@ -57,7 +57,9 @@ def simulated(skew: float, seeds: int) -> pd.DataFrame:
     grid = itertools.product(["Known-v0"], [1.0, 2.0, 4.0, 8.0], 2 ** np.arange(4, 12), [1e-4, 2e-4, 4e-4, 8e-4])
     design = pd.DataFrame(grid, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=seeds)
     rng = np.random.default_rng(0)
-    runs = bs.simulate_runs(design, [500.0], np.full((len(design), 1), 12.0), 0.3, rng, skew=skew)
+    runs = bs.simulate_runs(
+        design, thresholds=[500.0], location=np.full((len(design), 1), 12.0), scale=0.3, rng=rng, skew=skew
+    )
     return bs.crossings_of(runs, every=100, horizon=1e8)
 
 

@@ -141,7 +141,7 @@ def test_the_recommendation_is_the_allocation_at_the_highest_level_that_half_the
 
 def test_tasks_that_do_not_follow_the_law_are_named(page, posterior, tmp_path, monkeypatch):
     """The flags are those of the checks; what is said of them depends on nothing else."""
-    checks = posterior_predictive_checks(posterior, np.random.default_rng(0), false_alarm=0.01)
+    checks = posterior_predictive_checks(posterior, rng=np.random.default_rng(0), false_alarm=0.01)
     assert {"surface", "spread", "censored"} <= set(checks["statistic"])
     for each in checks["p_value"]:
         assert f"{each:.2g}" in page
@@ -274,7 +274,9 @@ def test_a_crossing_agrees_with_the_intervals_that_hold_its_time(lower, upper, a
 
 def test_the_page_says_both_ways_to_count_what_lies_in_its_intervals(page, posterior):
     """Each time lies between two evaluations, at four settings in one cell: to count it in full or by its share."""
-    exact = coverage(posterior, posterior.crossings, np.random.default_rng(0), (0.5, 0.9))["coverage"]
+    exact = coverage(posterior, crossings=posterior.crossings, rng=np.random.default_rng(0), levels=(0.5, 0.9))[
+        "coverage"
+    ]
     whole = MODULE._predictive_check(posterior)[["inside50", "inside90"]].mean()
     said = re.findall(r"(\d+%)", re.search(r"Agreement with the data\.(.*?)Held-out", Elements(page).text)[1])
     assert said == [

@@ -42,5 +42,5 @@ def simulated_crossings() -> pd.DataFrame:
     design = pd.DataFrame({"env_id": "Known-v0", "algorithm": "SAC", "utd": [1.0, 2.0, 4.0], "seeds": 6})
     design = design.assign(batch_size=256, learning_rate=3e-4)
     location = np.log([[9e4], [6e4], [4.5e4]])
-    runs = bs.simulate_runs(design, (500.0,), location, 0.2, np.random.default_rng(0))
+    runs = bs.simulate_runs(design, thresholds=(500.0,), location=location, scale=0.2, rng=np.random.default_rng(0))
     return bs.crossings_of(runs, every=1000, horizon=4e5)

@@ -51,7 +51,18 @@ def both() -> bs.Replications:
     """Fits of the right model, then of the wrong one: side by side, because compiling costs most."""
     model = PartlyCountedFourTimes(**{field.name: getattr(MODEL, field.name) for field in fields(MODEL)})
     rng = np.random.default_rng(0)
-    return bs.replicate(model, DESIGN, EVERY, HORIZON, rng, DATASETS + WRONG, FOLLOWED, AT, draws=200, warmup=200)
+    return bs.replicate(
+        model,
+        design=DESIGN,
+        every=EVERY,
+        horizon=HORIZON,
+        rng=rng,
+        datasets=DATASETS + WRONG,
+        parameters=FOLLOWED,
+        at=AT,
+        draws=200,
+        warmup=200,
+    )
 
 
 def part(whole: bs.Replications, which: slice) -> bs.Replications:
@@ -70,11 +81,13 @@ def wrong(both: bs.Replications) -> bs.Replications:
 
 
 def test_ranks_are_uniform_for_the_right_model_alone(right: bs.Replications, wrong: bs.Replications) -> None:
-    passed = bs.rank_test(right, np.random.default_rng(1), FALSE_ALARM)
+    passed = bs.rank_test(right, rng=np.random.default_rng(1), false_alarm=FALSE_ALARM)
     assert passed.uniform, passed.p_values
     assert list(passed.ranks) == list(right.true)
     assert {"log_alpha", "log_noise_mean[0]", "log_env_steps[1,0]"} < set(right.true)
-    assert not bs.rank_test(wrong, np.random.default_rng(1), FALSE_ALARM).uniform  # the control that must fail
+    assert not bs.rank_test(
+        wrong, rng=np.random.default_rng(1), false_alarm=FALSE_ALARM
+    ).uniform  # the control that must fail
 
 
 def test_simulated_data_are_censored_on_either_side_and_all_are_kept(right: bs.Replications) -> None:
@@ -130,7 +143,11 @@ def test_many_small_fits_equal_one_by_one_fits() -> None:
 def test_padding_to_equal_shapes_changes_no_likelihood() -> None:
     truth = bs.KnownLaw(env_steps=(1e5,), utd_ref=2.0).location(DESIGN)
     tables = [
-        bs.crossings_of(bs.simulate_runs(DESIGN, (500.0,), truth, 0.3, np.random.default_rng(i)), EVERY, horizon)
+        bs.crossings_of(
+            bs.simulate_runs(DESIGN, thresholds=(500.0,), location=truth, scale=0.3, rng=np.random.default_rng(i)),
+            every=EVERY,
+            horizon=horizon,
+        )
         for i, horizon in enumerate((4e5, 8e4))
     ]
     alone, together = [MODEL.observe(table) for table in tables], MODEL.observe_each(tables)
@@ -157,21 +174,21 @@ def test_the_rank_statistic_by_hand_and_against_its_limit() -> None:
 def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> None:
     few = bs.Replications(right.true, right.draws[:, :10], right.prior_sd, right.diverged, right.reached)
     with pytest.raises(bs.InputError, match=r"effective ones of a quantity\. Raise draws in replicate"):
-        bs.rank_test(few, np.random.default_rng(0))
+        bs.rank_test(few, rng=np.random.default_rng(0))
     rng = np.random.default_rng(0)
     with pytest.raises(bs.InputError, match="design has the task B-v0"):
-        bs.replicate(MODEL, DESIGN.assign(env_id="B-v0"), EVERY, HORIZON, rng)
+        bs.replicate(MODEL, design=DESIGN.assign(env_id="B-v0"), every=EVERY, horizon=HORIZON, rng=rng)
     with pytest.raises(bs.InputError, match="parameters has 'beta'; the model's are failure, "):
-        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, parameters=["beta"])
+        bs.replicate(MODEL, design=DESIGN, every=EVERY, horizon=HORIZON, rng=rng, parameters=["beta"])
     for count in ("datasets", "draws", "warmup"):
         with pytest.raises(bs.InputError, match=f"{count} must be at least 1; got 0"):
-            bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, **{count: 0})
+            bs.replicate(MODEL, design=DESIGN, every=EVERY, horizon=HORIZON, rng=rng, **{count: 0})
     with pytest.raises(bs.InputError, match="at has the task C-v0, which the model has not"):
-        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, at=AT.assign(env_id=["D-v0", "C-v0"]))
+        bs.replicate(MODEL, design=DESIGN, every=EVERY, horizon=HORIZON, rng=rng, at=AT.assign(env_id=["D-v0", "C-v0"]))
     with pytest.raises(bs.InputError, match="design has no column 'env_id'; its columns are utd"):
-        bs.replicate(MODEL, DESIGN.drop(columns="env_id"), EVERY, HORIZON, rng)
+        bs.replicate(MODEL, design=DESIGN.drop(columns="env_id"), every=EVERY, horizon=HORIZON, rng=rng)
     with pytest.raises(bs.InputError, match="at has no column 'utd'; its columns are env_id"):
-        bs.replicate(MODEL, DESIGN, EVERY, HORIZON, rng, at=AT.drop(columns="utd"))
+        bs.replicate(MODEL, design=DESIGN, every=EVERY, horizon=HORIZON, rng=rng, at=AT.drop(columns="utd"))
 
 
 def test_levels_that_are_no_probabilities_are_refused() -> None:
@@ -180,9 +197,9 @@ def test_levels_that_are_no_probabilities_are_refused() -> None:
     for levels in ([], [0.5, 1.0], [0.0], [90.0], [np.nan]):
         message = re.escape(f"levels must be one or more probabilities in (0, 1); got {levels}. Correct them")
         with pytest.raises(bs.InputError, match=message):
-            bs.credible_coverage(made, levels)
+            bs.credible_coverage(made, levels=levels)
         with pytest.raises(bs.InputError, match=message):
-            bs.coverage(knowing(SPREAD), crossings().iloc[:2], np.random.default_rng(0), levels)
+            bs.coverage(knowing(SPREAD), crossings=crossings().iloc[:2], rng=np.random.default_rng(0), levels=levels)
 
 
 # Predictive intervals: a posterior that knows the law, or all but the spread.
@@ -220,17 +237,25 @@ def knowing(spread: float) -> bs.Posterior:
 def crossings(correlation: float = 0.0) -> pd.DataFrame:
     """Coarse evaluations, a short horizon and failures: every kind of censoring."""
     rng = np.random.default_rng(2)
-    runs = bs.simulate_runs(WIDE, (300.0, 600.0), LAW.location(WIDE), SPREAD, rng, np.array(REACH), correlation)
-    return bs.crossings_of(runs, 20_000, 1.4e5)
+    runs = bs.simulate_runs(
+        WIDE,
+        thresholds=(300.0, 600.0),
+        location=LAW.location(WIDE),
+        scale=SPREAD,
+        rng=rng,
+        p_reach=np.array(REACH),
+        correlation=correlation,
+    )
+    return bs.crossings_of(runs, every=20_000, horizon=1.4e5)
 
 
 @pytest.mark.parametrize("threshold", [300.0, 600.0])
 def test_probabilities_of_earlier_times_are_uniform_for_the_right_spread_alone(threshold: float) -> None:
     seen = crossings(correlation=1.0).query("threshold == @threshold")  # 1: the running maximum changes nothing
     assert 0.05 < seen["censored"].mean() < 0.6
-    values = bs.pit(knowing(SPREAD), seen, np.random.default_rng(3))
+    values = bs.pit(knowing(SPREAD), crossings=seen, rng=np.random.default_rng(3))
     assert kstest(values, "uniform").pvalue > FALSE_ALARM
-    assert kstest(bs.pit(knowing(SPREAD / 2), seen, np.random.default_rng(3)), "uniform").pvalue < 1e-6
+    assert kstest(bs.pit(knowing(SPREAD / 2), crossings=seen, rng=np.random.default_rng(3)), "uniform").pvalue < 1e-6
 
 
 def test_runs_that_are_there_before_training_leave_the_probabilities_uniform() -> None:
@@ -241,7 +266,7 @@ def test_runs_that_are_there_before_training_leave_the_probabilities_uniform() -
         env_steps_upper=seen["env_steps_upper"].mask(untrained, 0.0),
         censored=seen["censored"] & ~untrained,
     )
-    assert kstest(bs.pit(knowing(SPREAD), zero, np.random.default_rng(3)), "uniform").pvalue > FALSE_ALARM
+    assert kstest(bs.pit(knowing(SPREAD), crossings=zero, rng=np.random.default_rng(3)), "uniform").pvalue > FALSE_ALARM
 
 
 class Shifted(KnowingModel):
@@ -257,7 +282,7 @@ def test_the_probability_of_an_earlier_time_is_a_mean_over_draws_by_hand() -> No
     seen = crossings().query("threshold == 600 and env_steps_lower > 0 and not censored").iloc[[3]]
     z = np.log(seen[["env_steps_lower", "env_steps_upper"]].to_numpy()[0]) - LAW.location(seen)[0, 1]
     low, high = REACH[1] * (norm.cdf((z - 1) / SPREAD) + norm.cdf((z + 1) / SPREAD)) / 2
-    value = bs.pit(posterior, seen, np.random.default_rng(3))
+    value = bs.pit(posterior, crossings=seen, rng=np.random.default_rng(3))
     assert value.index.equals(seen.index)
     assert value.item() == pytest.approx(low + (high - low) * np.random.default_rng(3).random())
 
@@ -265,24 +290,26 @@ def test_the_probability_of_an_earlier_time_is_a_mean_over_draws_by_hand() -> No
 def test_coverage_is_nominal_for_the_right_spread_alone() -> None:
     seen = crossings(correlation=1.0)
     assert seen["env_steps_lower"].eq(0).any()
-    right = bs.coverage(knowing(SPREAD), seen, np.random.default_rng(3))
+    right = bs.coverage(knowing(SPREAD), crossings=seen, rng=np.random.default_rng(3))
     assert list(right.index) == [0.5, 0.8, 0.9]
     assert (abs(right["coverage"] - right.index) < 3 * right["standard_error"]).all()  # false alarm below 1%
-    narrow = bs.coverage(knowing(SPREAD / 2), seen, np.random.default_rng(3))
+    narrow = bs.coverage(knowing(SPREAD / 2), crossings=seen, rng=np.random.default_rng(3))
     assert (narrow["coverage"] - narrow.index < -5 * narrow["standard_error"]).all()
 
 
 def test_the_standard_error_takes_a_configuration_as_one_observation() -> None:
     seen = crossings(correlation=1.0)
-    error = bs.coverage(knowing(SPREAD), seen, np.random.default_rng(3), levels=[0.9])["standard_error"].iloc[0]
+    error = bs.coverage(knowing(SPREAD), crossings=seen, rng=np.random.default_rng(3), levels=[0.9])[
+        "standard_error"
+    ].iloc[0]
     assert error > np.sqrt(0.9 * 0.1 / len(seen))  # correlated thresholds say less than as many independent times
-    inside = (abs(bs.pit(knowing(SPREAD), seen, np.random.default_rng(3)) - 0.5) <= 0.45).astype(float)
+    inside = (abs(bs.pit(knowing(SPREAD), crossings=seen, rng=np.random.default_rng(3)) - 0.5) <= 0.45).astype(float)
     totals = (inside - inside.mean()).groupby([seen[name] for name in ("utd", "batch_size")]).sum()
     assert error == pytest.approx(totals.std(ddof=1) * np.sqrt(len(totals)) / len(seen))
-    one = bs.coverage(knowing(SPREAD), seen.iloc[:2], np.random.default_rng(3))
+    one = bs.coverage(knowing(SPREAD), crossings=seen.iloc[:2], rng=np.random.default_rng(3))
     assert one["standard_error"].isna().all()
 
 
 def test_an_unknown_threshold_is_refused() -> None:
     with pytest.raises(bs.InputError, match="threshold 999 was not fitted"):
-        bs.pit(knowing(SPREAD), crossings().assign(threshold=999.0), np.random.default_rng(0))
+        bs.pit(knowing(SPREAD), crossings=crossings().assign(threshold=999.0), rng=np.random.default_rng(0))

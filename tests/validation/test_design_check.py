@@ -17,7 +17,9 @@ CONFIGS = pd.DataFrame({"env_id": "A-v0", "utd": [0.25, 1.0, 4.0, 16.0], "batch_
 def test_a_wide_grid_of_utds_tells_the_law():
     """The control is in test_calibration: five UTDs from 0.5 to 8 do not tell the exponent."""
     design = CONFIGS.assign(utd=[1 / 64, 1 / 4, 4, 64], seeds=4)
-    wide = bs.check_design(design, 500, 1e6, np.random.default_rng(0), datasets=16, draws=80, warmup=100)
+    wide = bs.check_design(
+        design, every=500, horizon=1e6, rng=np.random.default_rng(0), datasets=16, draws=80, warmup=100
+    )
     assert list(wide.table) == ["prior_sd", "posterior_sd", "ratio", "coverage90", "standard_error"]
     assert wide.table.loc["log_alpha", "ratio"] < 0.75
     assert wide.table.loc["log env steps, A-v0, UTD 0.0078125", "ratio"] < 0.75
@@ -36,7 +38,9 @@ def test_prior_predictive_of_a_known_prior_by_hand():
         "log_noise_mean": Prior("fixed", -10.0, 0.0),
         "failure": Prior("fixed", -50.0, 0.0),
     }
-    said = bs.prior_predictive(CONFIGS.iloc[[1]], (1.0,), 1e4, 1e6, exact, draws=20_000).squeeze()
+    said = bs.prior_predictive(
+        CONFIGS.iloc[[1]], thresholds=(1.0,), every=1e4, horizon=1e6, priors=exact, draws=20_000
+    ).squeeze()
     assert said["q50"] == pytest.approx(1e5, rel=0.03)
     assert said["magnitudes"] == pytest.approx(2 * 1.645 / np.log(10), rel=0.03)
     outside = 0.01065  # of a standard normal, beyond log 10 on either side
@@ -46,7 +50,7 @@ def test_prior_predictive_of_a_known_prior_by_hand():
 
 
 def test_default_priors_allow_for_orders_of_magnitude_and_higher_thresholds_take_longer():
-    said = bs.prior_predictive(CONFIGS, (300.0, 500.0, 800.0), every=1000, horizon=1e6, draws=500)
+    said = bs.prior_predictive(CONFIGS, thresholds=(300.0, 500.0, 800.0), every=1000, horizon=1e6, draws=500)
     assert len(said) == 12
     assert (said["magnitudes"] > 2).all()
     assert (said["earlier"] + said["later"]).between(0, 1).all()
@@ -59,7 +63,7 @@ def test_default_priors_allow_for_orders_of_magnitude_and_higher_thresholds_take
 def test_bad_arguments_are_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match=r"thresholds must increase; got \(2, 1\)\."):
-        bs.prior_predictive(CONFIGS, (2, 1))
+        bs.prior_predictive(CONFIGS, thresholds=(2, 1))
     with pytest.raises(InputError, match=r"priors has no 'beta'; the names are"):
         bs.prior_predictive(CONFIGS, priors={"beta": PRIORS["log_alpha"]})
     with pytest.raises(InputError, match=r"draws must be at least 1; got 0\."):
@@ -70,12 +74,12 @@ def test_bad_arguments_are_refused():
     with pytest.raises(InputError, match=r"configs: utd must be > 0; got -1\.0"):
         bs.prior_predictive(CONFIGS.assign(utd=-1.0))
     with pytest.raises(InputError, match=r"env_steps and horizon must be finite and > 0; got -1\."):
-        bs.check_design(CONFIGS, 1000, 1e6, rng, env_steps=-1)
+        bs.check_design(CONFIGS, every=1000, horizon=1e6, rng=rng, env_steps=-1)
     with pytest.raises(InputError, match=r"datasets must be at least 1; got 0\."):
-        bs.check_design(CONFIGS, 1000, 1e6, rng, datasets=0)
+        bs.check_design(CONFIGS, every=1000, horizon=1e6, rng=rng, datasets=0)
     for size, said in (("small", "a number; got small"), (np.nan, "filled in; got nan"), (-5, "> 0; got -5")):
         with pytest.raises(InputError, match=f"design: model_size must be {said}"):
-            bs.check_design(CONFIGS.assign(model_size=size), 1000, 1e6, rng)
+            bs.check_design(CONFIGS.assign(model_size=size), every=1000, horizon=1e6, rng=rng)
 
 
 PLAN = """
@@ -138,7 +142,7 @@ def test_model_sizes_of_a_design_are_an_axis_of_its_law(monkeypatch):
 
     monkeypatch.setattr("bayescale.validation.design_check.replicate", replicate)
     design = CONFIGS.merge(pd.DataFrame({"model_size": [10_000, 100_000, 1_000_000]}), how="cross")
-    made = bs.check_design(design, 500, 1e6, np.random.default_rng(0), datasets=2)
+    made = bs.check_design(design, every=500, horizon=1e6, rng=np.random.default_rng(0), datasets=2)
     ((model, followed, at),) = asked
     assert set(model.varying) == {"utd", "model_size"}
     assert {"log_alpha", "size_share", "log_gamma"} <= set(followed)

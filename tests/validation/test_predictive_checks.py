@@ -10,6 +10,7 @@ from scipy.stats import f as ratio_of_squares
 from scipy.stats import multivariate_normal
 
 import bayescale as bs
+from bayescale.data.observations import observations
 from bayescale.errors import InputError
 from bayescale.inference.sampling import Status, sample_each
 from bayescale.models import JointModel
@@ -18,7 +19,6 @@ from bayescale.run_length_distribution import RunTimes
 from bayescale.validation.predictive_checks import (
     OVERALL,
     Censored,
-    _bounds,
     _censored,
     _overall,
     _rows,
@@ -48,7 +48,7 @@ DEPARTURES = {
 def crossings(departure, rng):
     """Three tasks of one law, with a misfit that seeds share; the odd one departs from it."""
     location = bs.KnownLaw(env_steps=(8e4,), utd_ref=2.8).location(GRID) + departure[:, None]
-    runs = bs.simulate_runs(GRID, (500.0,), location, 0.2, rng, shared=0.1)
+    runs = bs.simulate_runs(GRID, thresholds=(500.0,), location=location, scale=0.2, rng=rng, shared=0.1)
     return bs.crossings_of(runs, every=1000, horizon=1e6)
 
 
@@ -67,7 +67,7 @@ def posteriors():
 
 
 def flags(posterior):
-    checked = posterior_predictive_checks(posterior, np.random.default_rng(1))
+    checked = posterior_predictive_checks(posterior, rng=np.random.default_rng(1))
     return {(row.env_id, row.statistic) for row in checked[checked["flagged"]].itertuples()}
 
 
@@ -94,7 +94,7 @@ def test_runs_that_end_unseen_more_often_than_predicted_are_flagged(posteriors):
         env_steps_lower=seen["env_steps_lower"].where(~cut, 4e5),
         env_steps_upper=seen["env_steps_upper"].where(~cut, np.inf),
     )
-    checked = posterior_predictive_checks(posteriors["none"], np.random.default_rng(1), late)
+    checked = posterior_predictive_checks(posteriors["none"], rng=np.random.default_rng(1), crossings=late)
     assert checked["env_id"].unique().tolist() == ["A", "B", "Odd", OVERALL]
     row = checked[(checked["env_id"] == "B") & (checked["statistic"] == "censored")].squeeze()
     assert row["value"] == pytest.approx(0.4)
@@ -110,7 +110,7 @@ def test_runs_that_are_there_before_training_are_not_counted_as_censored(posteri
         **{f"env_steps_{end}": seen[f"env_steps_{end}"].mask(untrained, 0.0) for end in ("lower", "upper")}
     )
     zero["censored"] &= ~untrained
-    checked = posterior_predictive_checks(posteriors["none"], np.random.default_rng(1), zero)
+    checked = posterior_predictive_checks(posteriors["none"], rng=np.random.default_rng(1), crossings=zero)
     assert not checked["flagged"].any()
     value = checked[(checked["env_id"] == "B") & (checked["statistic"] == "censored")]["value"].item()
     assert value == seen[(seen["env_id"] == "B") & ~untrained]["censored"].mean()
@@ -169,7 +169,15 @@ def test_scores_are_standard_normal_whether_times_are_seen_or_not():
     """Left- and right-censored times and runs that fail for good, all with the scores of what was not seen."""
     rng = np.random.default_rng(0)
     design = pd.DataFrame({"env_id": ["A"], "utd": 1.0, "batch_size": 64, "learning_rate": 1e-3, "seeds": 4000})
-    runs = bs.simulate_runs(design.assign(algorithm="SAC"), (1.0,), np.log([2e4]), 0.5, rng, 0.9, skew=0.1)
+    runs = bs.simulate_runs(
+        design.assign(algorithm="SAC"),
+        thresholds=(1.0,),
+        location=np.log([2e4]),
+        scale=0.5,
+        rng=rng,
+        p_reach=0.9,
+        skew=0.1,
+    )
     seen = bs.crossings_of(runs, every=10_000, horizon=40_000)
     assert (seen["env_steps_lower"] == 0).any()
     assert seen["censored"].any()
@@ -186,7 +194,7 @@ def test_scores_are_standard_normal_whether_times_are_seen_or_not():
 
 def test_a_design_without_twins_or_partners_is_checked_for_what_it_can_tell(posteriors):
     lone = posteriors["none"].crossings.query("env_id == 'A' and seed == 0")
-    found = posterior_predictive_checks(posteriors["none"], np.random.default_rng(0), lone)
+    found = posterior_predictive_checks(posteriors["none"], rng=np.random.default_rng(0), crossings=lone)
     assert set(found["statistic"]) == {"utd", "batch_size", "censored"}
     assert set(found["env_id"]) == {"A"}, "one task is not checked again as all of them"
 
@@ -252,9 +260,9 @@ def test_the_censored_are_counted_and_replicated_as_long_as_runs_were_watched():
     )
     location = np.log([[[1e5, 3e5], [5e4, 1.5e5], [2.5e5, 1.9e5]]])
     times = RunTimes(location, *(np.full_like(location, value) for value in (1e-3, 0.0, 1.0)))
-    lower, upper = _bounds(seen, times)
-    assert (lower[2, 0], upper[2, 0]) == (-np.inf, np.inf)
-    counted = _censored(seen, times, np.arange(3), np.array([0.5]), np.random.default_rng(0))
+    observed = observations(seen).by_run(2)
+    assert (observed.log_lower[2, 0], observed.log_upper[2, 0]) == (-np.inf, np.inf)
+    counted = _censored(observed, times, np.arange(3), np.array([0.5]), np.random.default_rng(0))
     assert (counted.observed, counted.times) == (2, 5)
     # later than the longest of them, 2e5, than its own end, and what nobody would have seen
     assert (counted.replicated == 2).all()
@@ -264,7 +272,9 @@ def test_replicated_seeds_share_their_luck():
     seen = pd.DataFrame({"env_steps_lower": [1e5, 1e5], "env_steps_upper": np.inf, "censored": True})
     shape = (100, 2, 1)
     times = RunTimes(*(np.full(shape, value) for value in (np.log(1e5), 0.5, 0.0, 0.6)))  # late with a chance of 0.7
-    counted = _censored(seen, times, np.zeros(2, int), np.full(100, 0.5), np.random.default_rng(0))
+    counted = _censored(
+        observations(seen).by_run(1), times, np.zeros(2, int), np.full(100, 0.5), np.random.default_rng(0)
+    )
     both = multivariate_normal(cov=[[1.0, 0.5], [0.5, 1.0]]).cdf([ndtri(0.7)] * 2)
     error = 3.3 / np.sqrt(len(counted.replicated))  # false alarm 0.1% each, at most
     assert counted.replicated.mean() == pytest.approx(2 * 0.7, abs=error * np.sqrt(2 * 0.7 * 0.3 * 1.5))
@@ -306,7 +316,9 @@ def test_times_that_no_draw_explains_are_not_divided_by(posteriors):
     """Runs a million million times as fast as predicted have one score, the least there is."""
     posterior = posteriors["none"]
     fast = {end: posterior.crossings[end] * 1e-12 for end in ("env_steps_lower", "env_steps_upper")}
-    checked = posterior_predictive_checks(posterior, np.random.default_rng(0), posterior.crossings.assign(**fast))
+    checked = posterior_predictive_checks(
+        posterior, rng=np.random.default_rng(0), crossings=posterior.crossings.assign(**fast)
+    )
     assert set(checked["statistic"]) == {"censored"}
 
 
@@ -321,9 +333,11 @@ def test_bad_arguments_are_refused(posteriors):
     posterior, rng = posteriors["none"], np.random.default_rng(0)
     for outside in (0, 1):
         with pytest.raises(InputError, match=rf"false_alarm must lie in \(0, 1\); got {outside}\."):
-            posterior_predictive_checks(posterior, rng, false_alarm=outside)
+            posterior_predictive_checks(posterior, rng=rng, false_alarm=outside)
     other = posterior.crossings.query("env_id == @posterior.tasks[0]").assign(env_id="Z")
     with pytest.raises(InputError, match=r"crossings have the task Z, which was not fitted"):
-        posterior_predictive_checks(posterior, rng, other)
+        posterior_predictive_checks(posterior, rng=rng, crossings=other)
     with pytest.raises(InputError, match=r"threshold 500\.5 was not fitted"):
-        posterior_predictive_checks(posterior, rng, posterior.crossings.replace({"threshold": {500.0: 500.5}}))
+        posterior_predictive_checks(
+            posterior, rng=rng, crossings=posterior.crossings.replace({"threshold": {500.0: 500.5}})
+        )

@@ -52,11 +52,11 @@ class KnownRuns:
 
 
 def test_data_sets_and_what_is_followed_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulated: list[tuple[Any, ...]] = []
+    simulated: list[dict[str, Any]] = []
 
-    def remember(*arguments: Any) -> pd.DataFrame:
+    def remember(design: pd.DataFrame, **arguments: Any) -> pd.DataFrame:
         simulated.append(arguments)
-        return bs.simulate_runs(*arguments)
+        return bs.simulate_runs(design, **arguments)
 
     def fits(_: KnownRuns, tables: Sequence[pd.DataFrame], seed: int, draws: int, warmup: int) -> EachDraws:
         assert (len(tables), draws, warmup) == (2, 3, 7)
@@ -66,17 +66,27 @@ def test_data_sets_and_what_is_followed_by_hand(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(calibration, "simulate_runs", remember)
     monkeypatch.setattr(calibration, "sample_each", fits)
     rng = np.random.default_rng(0)
-    made = bs.replicate(KnownRuns(), DESIGN, 2000, 1e6, rng, 2, at=AT, correlation=0.4, draws=3, warmup=7)
+    made = bs.replicate(
+        KnownRuns(),
+        design=DESIGN,
+        every=2000,
+        horizon=1e6,
+        rng=rng,
+        datasets=2,
+        at=AT,
+        correlation=0.4,
+        draws=3,
+        warmup=7,
+    )
 
     level = made.true["level"].to_numpy()
     assert level[0] != level[1]
-    for own, (_, thresholds, location, scale, _, p_reach, correlation, shared, skew) in zip(
-        level, simulated, strict=True
-    ):
-        assert (thresholds, correlation, shared) == ((300.0, 500.0, 600.0), 0.4, pytest.approx(np.exp(-(own**2))))
-        np.testing.assert_allclose(location, own + MIDDLE + np.log([[1.0], [2.0]]))
-        for part, by_threshold in ((scale, 0.01), (skew, 0.05), (p_reach, [1.0, 1.0, 0.0])):
-            np.testing.assert_allclose(part, np.broadcast_to(by_threshold, (2, 3)))
+    for own, given in zip(level, simulated, strict=True):
+        assert (given["thresholds"], given["correlation"]) == ((300.0, 500.0, 600.0), 0.4)
+        assert given["shared"] == pytest.approx(np.exp(-(own**2)))
+        np.testing.assert_allclose(given["location"], own + MIDDLE + np.log([[1.0], [2.0]]))
+        for name, by_threshold in (("scale", 0.01), ("skew", 0.05), ("p_reach", [1.0, 1.0, 0.0])):
+            np.testing.assert_allclose(given[name], np.broadcast_to(by_threshold, (2, 3)))
     assert made.reached.tolist() == pytest.approx([1 / 3, 1 / 3])
     assert made.diverged.tolist() == pytest.approx([1 / 3, 0.0])
 
@@ -93,7 +103,7 @@ def test_data_sets_and_what_is_followed_by_hand(monkeypatch: pytest.MonkeyPatch)
 def test_credible_intervals_are_central_by_hand() -> None:
     true = pd.DataFrame({"beta": [4.9, 5.1, 50.0, 94.9, 95.1]})  # the draws are 0 to 100
     draws = np.broadcast_to(np.arange(101.0)[:, None], (5, 101, 1))
-    held = bs.credible_coverage(bs.Replications(true, draws, true.std(), np.zeros(5), np.ones(5)), [0.5, 0.9])
+    held = bs.credible_coverage(bs.Replications(true, draws, true.std(), np.zeros(5), np.ones(5)), levels=[0.5, 0.9])
     assert held.loc["beta"].to_dict() == {0.5: 0.2, 0.9: 0.6}
 
 

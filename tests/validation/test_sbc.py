@@ -20,7 +20,7 @@ def test_of_ranks():
     true = pd.DataFrame(rng.standard_normal((DATASETS, 3)), columns=["exact", "high", "narrow"])
     draws = rng.standard_normal((DATASETS, DRAWS, 3)) * [1.0, 1.0, 0.5] + [0.0, 0.5, 0.0]
     made = bs.Replications(true, draws, true.std(), np.zeros(DATASETS), np.ones(DATASETS))
-    return bs.rank_test(made, rng)
+    return bs.rank_test(made, rng=rng)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_band_holds_all_bins_as_often_as_it_says():
     """Of 1,000 uniform tests; Bonferroni's band is a little wide, and 3.3 standard errors are a false alarm of 0.1%."""
     ranks = np.random.default_rng(0).integers(0, DRAWS + 1, (DATASETS, 1000))
     uniform = bs.RankTest(pd.DataFrame(ranks), DRAWS, pd.Series(dtype=float), 0.01)
-    histogram = bs.rank_histogram(uniform, 0.9)
+    histogram = bs.rank_histogram(uniform, probability=0.9)
     inside = histogram.counts.ge(histogram.low, axis=0) & histogram.counts.le(histogram.high, axis=0)
     assert 0.9 - 3.3 * 0.0095 < inside.all().mean() < 0.97
 
@@ -64,7 +64,7 @@ def ranked(draws, true):
     each = np.tile(np.asarray(draws, float)[:, None], (len(true), 1, 1))
     none = np.zeros(len(true))
     made = bs.Replications(pd.DataFrame({"a": true}), each, pd.Series({"a": 1.0}), none, none)
-    return bs.rank_test(made, np.random.default_rng(0))
+    return bs.rank_test(made, rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("draws", [19, 40])
@@ -84,7 +84,9 @@ def test_as_many_draws_are_ranked_as_are_effective_in_all_fits_but_five_in_a_hun
     good, slow = alternating(200).astype(float), np.repeat(np.random.default_rng(0).permutation(100), 2).astype(float)
     draws = np.stack([np.stack([good, slow if i < sticky else good], axis=1) for i in range(101)])
     true = pd.DataFrame(np.zeros((101, 2)), columns=["a", "b"])
-    test = bs.rank_test(bs.Replications(true, draws, true.std(), np.zeros(101), np.ones(101)), np.random.default_rng(0))
+    test = bs.rank_test(
+        bs.Replications(true, draws, true.std(), np.zeros(101), np.ones(101)), rng=np.random.default_rng(0)
+    )
     effective = int(effective_sample_size(slow[None, :, None])[0])
     assert 19 < effective < 150
     assert test.draws == (200 if sticky == 5 else effective)
@@ -147,8 +149,8 @@ def test_bad_arguments_are_refused(histogram, test_of_ranks):
     with pytest.raises(InputError, match=r"quantity must be among exact, high, narrow; got 'beta'\. Choose"):
         bs.plot_ranks(histogram, "beta")
     with pytest.raises(InputError, match=r"probability must lie in \(0, 1\); got 1\."):
-        bs.rank_histogram(test_of_ranks, 1)
+        bs.rank_histogram(test_of_ranks, probability=1)
     true = pd.DataFrame({"exact": np.zeros(2)})
     made = bs.Replications(true, np.zeros((2, 9, 1)), true.std(), np.zeros(2), np.ones(2))
     with pytest.raises(InputError, match=r"false_alarm must lie in \(0, 1\); got 5\.0\. Correct it"):
-        bs.rank_test(made, np.random.default_rng(0), false_alarm=5.0)
+        bs.rank_test(made, rng=np.random.default_rng(0), false_alarm=5.0)

@@ -5,14 +5,14 @@ from scipy.stats import norm
 
 import bayescale as bs
 from bayescale.errors import InputError
-from bayescale.posterior.posterior import LEVELS, QUANTILES
+from bayescale.posterior.prediction_table import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from bayescale.validation.scores import _between_evaluations, log_density, score_each, stacking_weights
 
 
 def predictions(median: float, spread: float, utd: float = 1.0) -> pd.DataFrame:
     row = {"env_id": "A", "utd": utd, "batch_size": 256, "learning_rate": 1e-3, "threshold": 0.5}
-    quantiles = median * np.exp(spread * norm.ppf(LEVELS))
-    return pd.DataFrame([row | dict(zip(QUANTILES, quantiles, strict=True))])
+    quantiles = median * np.exp(spread * norm.ppf(QUANTILE_LEVELS))
+    return pd.DataFrame([row | dict(zip(QUANTILE_COLUMNS, quantiles, strict=True))])
 
 
 def observed(*times: float, last: float = 1e6, grid: float = 100.0, utd: float = 1.0) -> pd.DataFrame:
@@ -27,15 +27,15 @@ def observed(*times: float, last: float = 1e6, grid: float = 100.0, utd: float =
 def test_the_truth_covers_ninety_percent_and_wrong_medians_or_widths_do_not() -> None:
     times = 1e5 * np.exp(0.3 * np.random.default_rng(0).standard_normal(4000))
     runs = observed(*times)
-    truth = bs.score(predictions(1e5, 0.3), runs)
+    truth = bs.score(predictions(1e5, 0.3), crossings=runs)
     margin = 4 * np.sqrt(0.9 * 0.1 / 4000)  # four standard errors: a false alarm in 16,000
     assert abs(truth.coverage90 - 0.9) < margin
     for wrong in (predictions(1.3e5, 0.3), predictions(1e5, 0.2), predictions(1e5, 0.5)):
-        off = bs.score(wrong, runs)
+        off = bs.score(wrong, crossings=runs)
         assert off.wis > truth.wis
         assert off.log_score < truth.log_score
-    assert bs.score(predictions(1e5, 0.2), runs).coverage90 < 0.9 - margin
-    assert bs.score(predictions(1.3e5, 0.3), runs).male > truth.male + 0.2
+    assert bs.score(predictions(1e5, 0.2), crossings=runs).coverage90 < 0.9 - margin
+    assert bs.score(predictions(1.3e5, 0.3), crossings=runs).male > truth.male + 0.2
     assert truth.width90 == pytest.approx(0.3 * (norm.ppf(0.95) - norm.ppf(0.05)))
 
 
@@ -43,28 +43,28 @@ def test_thresholds_closer_than_five_digits_are_told_apart_and_still_match_when_
     close = [1_000_010.0, 1_000_020.0]
     runs = pd.concat([observed(1000.0 * (k + 1)).assign(threshold=J) for k, J in enumerate(close)], ignore_index=True)
     right = pd.concat([predictions(1000.0 * (k + 1), 0.1).assign(threshold=J) for k, J in enumerate(close)])
-    assert bs.score(right, runs).male == pytest.approx(0.0)
+    assert bs.score(right, crossings=runs).male == pytest.approx(0.0)
     swapped = right.assign(threshold=close[::-1])
-    assert bs.score(swapped, runs).male == pytest.approx(np.log(2.0))
-    assert bs.score(right.assign(threshold=[1_000_012.0, 1_000_019.0]), runs).male == pytest.approx(0.0)
+    assert bs.score(swapped, crossings=runs).male == pytest.approx(np.log(2.0))
+    assert bs.score(right.assign(threshold=[1_000_012.0, 1_000_019.0]), crossings=runs).male == pytest.approx(0.0)
     with pytest.raises(InputError, match="predictions lack 2 of 2 observations"):
-        bs.score(right.assign(threshold=[1_000_100.0, 1_000_200.0]), runs)
+        bs.score(right.assign(threshold=[1_000_100.0, 1_000_200.0]), crossings=runs)
 
 
 def test_scores_of_one_run_worked_by_hand() -> None:
-    seen = bs.score(predictions(1000.0, 1.0), observed(2000.0))
-    excess = np.log(2000.0) - np.log(1000.0) - norm.ppf(LEVELS)
-    pinball = np.where(excess > 0, LEVELS * excess, (LEVELS - 1) * excess)
+    seen = bs.score(predictions(1000.0, 1.0), crossings=observed(2000.0))
+    excess = np.log(2000.0) - np.log(1000.0) - norm.ppf(QUANTILE_LEVELS)
+    pinball = np.where(excess > 0, QUANTILE_LEVELS * excess, (QUANTILE_LEVELS - 1) * excess)
     assert seen.wis == pytest.approx(2 * pinball.mean())
     assert seen.male == pytest.approx(np.log(2.0))
-    assert bs.score(predictions(100.0, 1.0), observed(200.0)).wis == pytest.approx(seen.wis)
+    assert bs.score(predictions(100.0, 1.0), crossings=observed(200.0)).wis == pytest.approx(seen.wis)
     assert (seen.observations, seen.censored, seen.coverage90) == (1, 0.0, 1.0)
 
 
 def test_the_error_of_medians_is_a_mean_over_cells_in_which_a_censored_run_is_later_than_any() -> None:
     runs = [observed(1000.0), observed(1000.0, utd=2.0), observed(500.0, 8000.0, np.inf, utd=4.0)]
     table = pd.concat([predictions(1000.0, 0.3, utd) for utd in (1.0, 2.0, 4.0)])
-    assert bs.score(table, pd.concat(runs)).male == pytest.approx(np.log(8.0) / 3)
+    assert bs.score(table, crossings=pd.concat(runs)).male == pytest.approx(np.log(8.0) / 3)
 
 
 def test_quantiles_rounded_up_to_an_evaluation_are_spread_over_the_interval_by_hand() -> None:
@@ -76,9 +76,9 @@ def test_quantiles_rounded_up_to_an_evaluation_are_spread_over_the_interval_by_h
 
 def test_the_density_alone_is_of_quantiles_before_they_were_rounded_up() -> None:
     table, runs = predictions(1000.0, 0.3), observed(900.0, 1500.0, grid=10.0)
-    rounded = bs.score(table.assign(evaluation_interval=100.0), runs.assign(evaluation_interval=7.0, q50=3.0))
-    earlier = bs.score(table.assign(**{name: table[name] - 50.0 for name in QUANTILES}), runs)
-    assert rounded._replace(log_score=0.0) == bs.score(table, runs)._replace(log_score=0.0)
+    rounded = bs.score(table.assign(evaluation_interval=100.0), crossings=runs.assign(evaluation_interval=7.0, q50=3.0))
+    earlier = bs.score(table.assign(**{name: table[name] - 50.0 for name in QUANTILE_COLUMNS}), crossings=runs)
+    assert rounded._replace(log_score=0.0) == bs.score(table, crossings=runs)._replace(log_score=0.0)
     assert rounded.log_score == pytest.approx(earlier.log_score)
 
 
@@ -86,86 +86,90 @@ def test_the_density_alone_is_of_quantiles_before_they_were_rounded_up() -> None
 def test_predictions_are_held_against_runs_of_their_own_kind_and_size(name: str, values: tuple[object, ...]) -> None:
     each = list(zip(values, (1000.0, 4000.0), strict=True))
     table = pd.concat([predictions(at, 0.3).assign(**{name: value}) for value, at in each])
-    assert bs.score(table, pd.concat([observed(at).assign(**{name: value}) for value, at in each])).male == 0.0
+    assert (
+        bs.score(table, crossings=pd.concat([observed(at).assign(**{name: value}) for value, at in each])).male == 0.0
+    )
 
 
 def test_an_observation_at_either_end_of_the_interval_is_inside() -> None:
     at_once = predictions(1000.0, 0.0)
-    assert [bs.score(at_once, observed(at)).coverage90 for at in (900.0, 1000.0, 1100.0)] == [0.0, 1.0, 0.0]
+    assert [bs.score(at_once, crossings=observed(at)).coverage90 for at in (900.0, 1000.0, 1100.0)] == [0.0, 1.0, 0.0]
 
 
 def test_a_prediction_of_one_number_has_tails() -> None:
-    quantiles = np.full((1, len(LEVELS)), np.log(1000.0))
-    later = log_density(quantiles, np.zeros(1), np.array([2000.0]))
+    quantiles = np.full((1, len(QUANTILE_LEVELS)), np.log(1000.0))
+    later = log_density(quantiles, np.array([-np.inf]), np.log([2000.0]))
     assert later[0] == pytest.approx(norm.logcdf(norm.ppf(0.05) + np.log(2.0)))
 
 
 def test_the_normal_score_is_linear_between_the_quantiles_on_either_side_by_hand() -> None:
     quantiles = np.array([[1.0, 1.0, 1.0, 2.0, 4.0, 4.0, 5.0]])
-    halfway = log_density(quantiles, np.zeros(1), np.exp([3.0]))  # of the 0.5 and 0.75 quantiles
+    halfway = log_density(quantiles, np.array([-np.inf]), np.array([3.0]))  # of the 0.5 and 0.75 quantiles
     assert halfway[0] == pytest.approx(norm.logcdf(0.5 * norm.ppf(0.75)))
 
 
 def test_the_log_score_averages_the_density_over_the_interval() -> None:
-    fine = bs.score(predictions(1000.0, 0.7), observed(1500.0, grid=0.1))
+    fine = bs.score(predictions(1000.0, 0.7), crossings=observed(1500.0, grid=0.1))
     assert fine.log_score == pytest.approx(norm.logpdf(np.log(1.5) / 0.7) - np.log(0.7), abs=1e-3)
-    coarse = bs.score(predictions(1000.0, 0.7), observed(1500.0, grid=500.0))
+    coarse = bs.score(predictions(1000.0, 0.7), crossings=observed(1500.0, grid=500.0))
     mass = norm.cdf(np.log(1.5) / 0.7) - norm.cdf(0.0)
     assert coarse.log_score == pytest.approx(np.log(mass / np.log(1.5)))
 
 
 def test_the_log_score_keeps_its_digits_in_both_tails() -> None:
-    quantiles = np.log(1000.0) + 0.1 * norm.ppf(LEVELS)[None]
+    quantiles = np.log(1000.0) + 0.1 * norm.ppf(QUANTILE_LEVELS)[None]
     for at in (np.exp(-4.0), np.exp(4.0)):
         lower, upper = np.array([1000 * at]), np.array([1000 * at * 1.0001])
         density = norm.logpdf(np.log(at) / 0.1) - np.log(0.1)
-        assert log_density(quantiles, lower, upper)[0] == pytest.approx(density, rel=1e-3)
+        assert log_density(quantiles, np.log(lower), np.log(upper))[0] == pytest.approx(density, rel=1e-3)
 
 
 def test_a_run_that_is_there_before_training_scores_nothing() -> None:
     runs = observed(900.0, 1200.0, 1500.0)
     untrained = observed(1.0).assign(seed=9, env_steps_lower=0.0, env_steps_upper=0.0)
-    assert bs.score(predictions(1000.0, 0.3), pd.concat([runs, untrained])) == bs.score(predictions(1000.0, 0.3), runs)
+    assert bs.score(predictions(1000.0, 0.3), crossings=pd.concat([runs, untrained])) == bs.score(
+        predictions(1000.0, 0.3), crossings=runs
+    )
     with pytest.raises(InputError, match="every run reaches every threshold before training"):
-        bs.score(predictions(1000.0, 0.3), untrained)
+        bs.score(predictions(1000.0, 0.3), crossings=untrained)
 
 
 def test_a_censored_run_counts_as_far_as_it_is_known() -> None:
     late, early = predictions(2e6, 0.3), predictions(1e5, 0.3)
     never = observed(np.inf, last=1e6)
-    assert score_each(late, never)["inside"].all()
-    assert not score_each(early, never)["inside"].any()
-    assert bs.score(late, never).log_score == pytest.approx(norm.logsf(np.log(0.5) / 0.3))
-    known = np.maximum(np.log(1e6) - np.log(2e6) - 0.3 * norm.ppf(LEVELS), 0)
-    assert bs.score(late, never).wis == pytest.approx(2 * (LEVELS * known).mean())
-    assert np.isnan(bs.score(late, never).male)
+    assert score_each(late, crossings=never)["inside"].all()
+    assert not score_each(early, crossings=never)["inside"].any()
+    assert bs.score(late, crossings=never).log_score == pytest.approx(norm.logsf(np.log(0.5) / 0.3))
+    known = np.maximum(np.log(1e6) - np.log(2e6) - 0.3 * norm.ppf(QUANTILE_LEVELS), 0)
+    assert bs.score(late, crossings=never).wis == pytest.approx(2 * (QUANTILE_LEVELS * known).mean())
+    assert np.isnan(bs.score(late, crossings=never).male)
 
 
 def test_a_run_seen_at_its_first_evaluation_is_left_censored() -> None:
-    seen = bs.score(predictions(1000.0, 0.5), observed(400.0, grid=500.0))
+    seen = bs.score(predictions(1000.0, 0.5), crossings=observed(400.0, grid=500.0))
     assert seen.log_score == pytest.approx(norm.logcdf(np.log(0.5) / 0.5))
-    at_once = bs.score(predictions(2.0, 0.5), observed(1.0, grid=1.0))
+    at_once = bs.score(predictions(2.0, 0.5), crossings=observed(1.0, grid=1.0))
     assert at_once.log_score == pytest.approx(norm.logcdf(np.log(0.5) / 0.5))
 
 
 def test_quantiles_that_never_come_count_as_twenty_times_the_longest_run() -> None:
     table = predictions(1000.0, 0.5)
     table[["q75", "q90", "q95"]] = np.inf
-    seen = bs.score(table, observed(2000.0, 1000.0))
+    seen = bs.score(table, crossings=observed(2000.0, 1000.0))
     assert seen.width90 == pytest.approx(np.log(20 * 2000.0 / table["q05"].iloc[0]))
     assert np.isfinite(seen.log_score)
-    table[list(QUANTILES)] = np.inf
-    assert np.isfinite(bs.score(table, observed(2000.0)).log_score)
+    table[QUANTILE_COLUMNS] = np.inf
+    assert np.isfinite(bs.score(table, crossings=observed(2000.0)).log_score)
 
 
 def test_a_table_without_an_answer_is_refused() -> None:
     with pytest.raises(InputError, match="predictions lack 1 of 2 observations"):
-        bs.score(predictions(1e3, 0.3), pd.concat([observed(1e3), observed(1e3, utd=2.0)]))
+        bs.score(predictions(1e3, 0.3), crossings=pd.concat([observed(1e3), observed(1e3, utd=2.0)]))
     with pytest.raises(InputError, match="twice"):
-        bs.score(pd.concat([predictions(1e3, 0.3), predictions(2e3, 0.3)]), observed(1e3))
+        bs.score(pd.concat([predictions(1e3, 0.3), predictions(2e3, 0.3)]), crossings=observed(1e3))
     crossed = predictions(1e3, 0.3).assign(q95=1.0)
     with pytest.raises(InputError, match="quantiles that cross"):
-        bs.score(crossed, observed(1e3))
+        bs.score(crossed, crossings=observed(1e3))
 
 
 def test_stacking_takes_the_one_method_that_is_always_better_however_unlikely_the_observations_are() -> None:
@@ -185,6 +189,6 @@ def test_settings_that_went_through_a_file_still_match() -> None:
     shifted = predictions(1e3, 0.3, utd=1 + 1e-6).assign(learning_rate=1e-3 * (1 + 1e-6))
     tables = [shifted.assign(threshold=J * (1 + 1e-6)) for J in (0.5, 0.7)]
     runs = [observed(1e3).assign(threshold=J) for J in (0.5, 0.7)]
-    assert bs.score(pd.concat(tables), pd.concat(runs)).male == pytest.approx(0.0)
+    assert bs.score(pd.concat(tables), crossings=pd.concat(runs)).male == pytest.approx(0.0)
     with pytest.raises(InputError, match="predictions lack 1 of 1"):
-        bs.score(predictions(1e3, 0.3, utd=1.001), observed(1e3))
+        bs.score(predictions(1e3, 0.3, utd=1.001), crossings=observed(1e3))

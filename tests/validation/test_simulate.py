@@ -31,25 +31,49 @@ def test_curves_give_back_the_crossings_that_made_them(seed, every, horizon, cor
         horizon /= 100  # as many evaluations as else
     rng = np.random.default_rng(seed)
     design = grid(1).iloc[::3]
-    runs = bs.simulate_runs(design, THRESHOLDS, LAW.location(design), 0.4, rng, p_reach, correlation)
-    curves = bs.read_curves(bs.curves_of(runs, every, horizon, first_return=-50.0))
+    runs = bs.simulate_runs(
+        design,
+        thresholds=THRESHOLDS,
+        location=LAW.location(design),
+        scale=0.4,
+        rng=rng,
+        p_reach=p_reach,
+        correlation=correlation,
+    )
+    curves = bs.read_curves(bs.curves_of(runs, every=every, horizon=horizon, first_return=-50.0))
     found = bs.time_to_threshold(curves, THRESHOLDS)
-    pd.testing.assert_frame_equal(found, bs.crossings_of(runs, every, horizon))
+    pd.testing.assert_frame_equal(found, bs.crossings_of(runs, every=every, horizon=horizon))
 
 
 def test_the_order_of_the_rows_says_nothing() -> None:
     design = grid(2)
-    runs = bs.simulate_runs(design, THRESHOLDS, LAW.location(design), 0.4, np.random.default_rng(0), 0.9)
+    runs = bs.simulate_runs(
+        design,
+        thresholds=THRESHOLDS,
+        location=LAW.location(design),
+        scale=0.4,
+        rng=np.random.default_rng(0),
+        p_reach=0.9,
+    )
     shuffled = runs.sample(frac=1.0, random_state=0)
-    curves = [bs.read_curves(bs.curves_of(rows, 1000, 2e5, -50.0)) for rows in (runs, shuffled)]
+    curves = [
+        bs.read_curves(bs.curves_of(rows, every=1000, horizon=2e5, first_return=-50.0)) for rows in (runs, shuffled)
+    ]
     pd.testing.assert_frame_equal(*curves)
-    pd.testing.assert_frame_equal(*(bs.crossings_of(rows, 1000, 2e5) for rows in (runs, shuffled)))
+    pd.testing.assert_frame_equal(*(bs.crossings_of(rows, every=1000, horizon=2e5) for rows in (runs, shuffled)))
 
 
 def test_crossings_hold_the_true_times() -> None:
     design = grid()
-    runs = bs.simulate_runs(design, THRESHOLDS, LAW.location(design), 0.3, np.random.default_rng(0), p_reach=0.9)
-    seen = bs.crossings_of(runs, 1000, 1.2e5).merge(runs)
+    runs = bs.simulate_runs(
+        design,
+        thresholds=THRESHOLDS,
+        location=LAW.location(design),
+        scale=0.3,
+        rng=np.random.default_rng(0),
+        p_reach=0.9,
+    )
+    seen = bs.crossings_of(runs, every=1000, horizon=1.2e5).merge(runs)
     assert len(seen) == len(runs) == 12 * 2 * 3
     assert (seen["env_steps_lower"] < seen["true_env_steps"]).all()
     assert (seen["true_env_steps"] <= seen["env_steps_upper"]).all()
@@ -60,12 +84,14 @@ def test_crossings_hold_the_true_times() -> None:
 
 def test_noisy_evaluations_move_crossings_and_need_a_source() -> None:
     design = grid()
-    runs = bs.simulate_runs(design, THRESHOLDS, LAW.location(design), 0.3, np.random.default_rng(0))
-    noisy = bs.curves_of(runs, 1000, 2e5, 0.0, noise=50.0, rng=np.random.default_rng(1))
-    found, still = bs.time_to_threshold(noisy, THRESHOLDS), bs.crossings_of(runs, 1000, 2e5)
+    runs = bs.simulate_runs(
+        design, thresholds=THRESHOLDS, location=LAW.location(design), scale=0.3, rng=np.random.default_rng(0)
+    )
+    noisy = bs.curves_of(runs, every=1000, horizon=2e5, first_return=0.0, noise=50.0, rng=np.random.default_rng(1))
+    found, still = bs.time_to_threshold(noisy, THRESHOLDS), bs.crossings_of(runs, every=1000, horizon=2e5)
     assert not found["env_steps_upper"].equals(still["env_steps_upper"])
     with pytest.raises(bs.InputError, match="needs a source"):
-        bs.curves_of(runs, 1000, 2e5, 0.0, noise=50.0)
+        bs.curves_of(runs, every=1000, horizon=2e5, first_return=0.0, noise=50.0)
 
 
 def test_the_law_is_that_of_the_papers() -> None:
@@ -85,7 +111,9 @@ def test_spread_failures_and_correlations_are_those_asked_for() -> None:
 
     def deviations(correlation: float, shared: float) -> np.ndarray:
         rng = np.random.default_rng(3)
-        runs = bs.simulate_runs(design, (1.0, 2.0), wide, 0.5, rng, correlation=correlation, shared=shared)
+        runs = bs.simulate_runs(
+            design, thresholds=(1.0, 2.0), location=wide, scale=0.5, rng=rng, correlation=correlation, shared=shared
+        )
         return (np.log(runs["true_env_steps"].to_numpy()).reshape(-1, 2, 2) - wide) / 0.5  # config, seed, threshold
 
     def correlations(x: np.ndarray) -> tuple[float, float]:
@@ -97,7 +125,9 @@ def test_spread_failures_and_correlations_are_those_asked_for() -> None:
     assert correlations(x) == pytest.approx((0.7, 0.3), abs=error)
     assert correlations(deviations(0.0, 0.0)) != pytest.approx((0.7, 0.3), abs=error)
     reach = np.array([0.9, 0.6])
-    runs = bs.simulate_runs(design, (1.0, 2.0), wide, 0.5, np.random.default_rng(3), p_reach=reach)
+    runs = bs.simulate_runs(
+        design, thresholds=(1.0, 2.0), location=wide, scale=0.5, rng=np.random.default_rng(3), p_reach=reach
+    )
     reached = np.isfinite(runs["true_env_steps"].to_numpy().reshape(-1, 2))
     assert reached.mean(axis=0) == pytest.approx(reach, abs=error)
     assert (reached[:, 0] >= reached[:, 1]).all()
@@ -107,7 +137,9 @@ def test_equal_generators_give_equal_runs() -> None:
     design = grid()
 
     def runs(seed: int) -> pd.DataFrame:
-        return bs.simulate_runs(design, THRESHOLDS, LAW.location(design), 0.3, np.random.default_rng(seed))
+        return bs.simulate_runs(
+            design, thresholds=THRESHOLDS, location=LAW.location(design), scale=0.3, rng=np.random.default_rng(seed)
+        )
 
     pd.testing.assert_frame_equal(runs(5), runs(5))
     assert not runs(5).equals(runs(6))
@@ -133,8 +165,10 @@ def test_errors_name_the_remedy(change, message) -> None:
 
 
 def test_evaluations_that_cannot_be_are_refused() -> None:
-    runs = bs.simulate_runs(grid(), THRESHOLDS, np.array(10.0), 0.3, np.random.default_rng(0))
+    runs = bs.simulate_runs(
+        grid(), thresholds=THRESHOLDS, location=np.array(10.0), scale=0.3, rng=np.random.default_rng(0)
+    )
     with pytest.raises(bs.InputError, match="at most the horizon; got 1000 and 100"):
-        bs.crossings_of(runs, 1000, 100)
+        bs.crossings_of(runs, every=1000, horizon=100)
     with pytest.raises(bs.InputError, match="first_return must be below all thresholds; got 300"):
-        bs.curves_of(runs, 1000, 1e5, 300.0)
+        bs.curves_of(runs, every=1000, horizon=1e5, first_return=300.0)
