@@ -9,6 +9,7 @@ import pandas as pd
 
 from bayescale.data.crossings import time_to_threshold, validate_crossings
 from bayescale.data.curves import read_curves
+from bayescale.data.observations import require_reached_in_training
 from bayescale.data.tasks import naming_columns, with_task_names
 from bayescale.decisions.allocation import allocate
 from bayescale.errors import InputError
@@ -52,10 +53,7 @@ def fit(
         InputError: crossings that cannot be used or in which nothing was observed, an unknown method or prior.
     """
     crossings = validate_crossings(crossings)
-    if crossings["censored"].all():
-        raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
-    if not crossings["env_steps_upper"].where(~crossings["censored"], 0).any():
-        raise InputError("all runs that reach a threshold are there before their first env step; raise the thresholds.")
+    require_reached_in_training(crossings)
     crossings = with_task_names(crossings, naming_columns(crossings))
     chosen = with_replacements(priors)
     for name, prior in chosen.items():

@@ -37,7 +37,9 @@ def simulated(seed: int, horizon: float = 4e5, seeds: int = 4) -> pd.DataFrame:
     design = pd.DataFrame(grid, columns=["env_id", "utd", "batch_size", "learning_rate", "algorithm"])
     rng = np.random.default_rng(seed)
     design["seeds"] = seeds
-    runs = bs.simulate_runs(design, THRESHOLDS, LAW.location(design), NOISE, rng, correlation=1.0)
+    runs = bs.simulate_runs(
+        design, thresholds=THRESHOLDS, location=LAW.location(design), scale=NOISE, rng=rng, correlation=1.0
+    )
     return bs.crossings_of(runs, every=1000, horizon=horizon)
 
 
@@ -117,7 +119,12 @@ def test_spreads_that_grow_with_the_learning_rate_and_the_utd_and_late_straggler
     growth = 0.3 * np.log(design["learning_rate"] / 5e-4) + 0.3 * np.log(design["utd"] / 2)
     rng = np.random.default_rng(4)
     runs = bs.simulate_runs(
-        design, [300.0], LAW.location(design)[:, :1], NOISE * np.exp(growth.to_numpy())[:, None], rng, skew=0.2
+        design,
+        thresholds=[300.0],
+        location=LAW.location(design)[:, :1],
+        scale=NOISE * np.exp(growth.to_numpy())[:, None],
+        rng=rng,
+        skew=0.2,
     )
     uneven = bs.fit(
         bs.crossings_of(runs, every=500, horizon=4e5), chains=2, draws=300, warmup=300, require_convergence=False
@@ -260,5 +267,5 @@ def test_errors_name_the_remedy(posterior: Posterior) -> None:
     with pytest.raises(bs.InputError, match="no run reaches any threshold"):
         bs.fit(simulated(0, horizon=1000.0))
     there = simulated(0).assign(env_steps_lower=0.0, env_steps_upper=0.0, censored=False)
-    with pytest.raises(bs.InputError, match=r"there before their first env step; raise the thresholds\."):
+    with pytest.raises(bs.InputError, match=r"above it before their first env step; raise the thresholds\."):
         bs.fit(there)

@@ -1,0 +1,107 @@
+"""Observation kinds: how each row of a crossings table bounds the log run length.
+
+The run length T is the number of env steps until a run reaches the threshold. A row bounds it by
+log_lower < log T <= log_upper; a bound that the row does not give is infinite.
+
+    kind                log_lower               log_upper
+    interval-censored   log(env_steps_lower)    log(env_steps_upper)
+    left-censored       -inf                    log(env_steps_upper)
+    right-censored      log(env_steps_lower)    inf
+    before training     -inf                    inf
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from bayescale.errors import InputError
+
+
+class Kind(IntEnum):
+    """Observation kind of one crossing."""
+
+    INTERVAL_CENSORED = 0  # the run reached the threshold between two evaluations
+    LEFT_CENSORED = 1  # the first evaluation after env step 0 was already above the threshold
+    RIGHT_CENSORED = 2  # the run never reached the threshold
+    BEFORE_TRAINING = 3  # the untrained agent was above the threshold: the row says nothing about the run length
+
+
+class Observations(NamedTuple):
+    """Bounds on log run lengths; each array has shape (crossing,), or (run, threshold) after `by_run`.
+
+    Attributes:
+        log_lower: exclusive lower bound on log env steps; -inf if there is none.
+        log_upper: inclusive upper bound on log env steps; inf if there is none.
+        kind: a `Kind` for each crossing.
+    """
+
+    log_lower: Float[np.ndarray, "..."]
+    log_upper: Float[np.ndarray, "..."]
+    kind: Int[np.ndarray, "..."]
+
+    @property
+    def interval_censored(self) -> Bool[np.ndarray, "..."]:
+        """True where the run reached the threshold between two evaluations."""
+        return np.asarray(self.kind == Kind.INTERVAL_CENSORED)
+
+    @property
+    def left_censored(self) -> Bool[np.ndarray, "..."]:
+        """True where the run reached the threshold by its first evaluation after env step 0."""
+        return np.asarray(self.kind == Kind.LEFT_CENSORED)
+
+    @property
+    def right_censored(self) -> Bool[np.ndarray, "..."]:
+        """True where the run never reached the threshold."""
+        return np.asarray(self.kind == Kind.RIGHT_CENSORED)
+
+    @property
+    def before_training(self) -> Bool[np.ndarray, "..."]:
+        """True where the untrained agent was above the threshold."""
+        return np.asarray(self.kind == Kind.BEFORE_TRAINING)
+
+    @property
+    def reached_in_training(self) -> Bool[np.ndarray, "..."]:
+        """True where the run reached the threshold after env step 0: interval-censored or left-censored."""
+        return self.interval_censored | self.left_censored
+
+    @property
+    def bounded(self) -> Bool[np.ndarray, "..."]:
+        """True where at least one bound is finite."""
+        return np.isfinite(self.log_lower) | np.isfinite(self.log_upper)
+
+    def by_run(self, thresholds: int) -> "Observations":
+        """Return the observations with shape (run, threshold); the table must be sorted by run, then threshold."""
+        return Observations(*(part.reshape(-1, thresholds) for part in self))
+
+
+def observations(crossings: pd.DataFrame) -> Observations:
+    """Return the bounds on log env steps and the observation kind of each row of a crossings table.
+
+    Args:
+        crossings: columns env_steps_lower (>= 0), env_steps_upper and censored, as `time_to_threshold` makes them.
+    """
+    lower, upper = (crossings[f"env_steps_{end}"].to_numpy(float) for end in ("lower", "upper"))
+    right_censored = crossings["censored"].to_numpy(bool)
+    before_training = ~right_censored & (upper <= 0)
+    kind = np.select(
+        [right_censored, before_training, lower <= 0],
+        [Kind.RIGHT_CENSORED, Kind.BEFORE_TRAINING, Kind.LEFT_CENSORED],
+        Kind.INTERVAL_CENSORED,
+    )
+    with np.errstate(divide="ignore"):  # log 0 = -inf, the bound that says nothing
+        log_lower, log_upper = np.log(lower), np.log(upper)
+    return Observations(log_lower, np.where(right_censored | before_training, np.inf, log_upper), kind)
+
+
+def require_reached_in_training(crossings: pd.DataFrame) -> None:
+    """Raise InputError unless a run reaches a threshold after its first env step."""
+    observed = observations(crossings)
+    if observed.right_censored.all():
+        raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
+    if not observed.reached_in_training.any():
+        raise InputError(
+            "all runs that reach a threshold are above it before their first env step; raise the thresholds."
+        )
