@@ -21,11 +21,9 @@ from .data.curves import (
     read_curves as read_curves,
 )
 from .data.curves import (
-    read_return_scale as read_return_scale,
-)
-from .data.curves import (
     write_curves as write_curves,
 )
+from .data.return_scale import read_return_scale as read_return_scale
 from .decisions.allocation import (
     Allocation as Allocation,
 )

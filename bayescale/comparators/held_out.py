@@ -18,7 +18,8 @@ from bayescale.comparators import fit_complete_pooling, fit_no_pooling, fit_publ
 from bayescale.comparators.pooling import NoPooling
 from bayescale.data.configurations import setting_columns
 from bayescale.data.crossings import time_to_threshold
-from bayescale.data.curves import ReturnScale, read_return_scale, run_columns, run_starts, validate_curves
+from bayescale.data.curves import run_columns, run_starts, validate_curves
+from bayescale.data.return_scale import ReturnScale, read_return_scale
 from bayescale.data.tasks import one_kind, several_names
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.inference.sampling import ROUNDS, WARMUP

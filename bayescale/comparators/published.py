@@ -30,9 +30,11 @@ from bayescale.comparators.predictions import (
 )
 from bayescale.comparators.seed_means import SeedMeans, seed_means
 from bayescale.data.configurations import checked_configs
-from bayescale.data.curves import ReturnScale, read_return_scale, validate_curves
+from bayescale.data.curves import validate_curves
+from bayescale.data.return_scale import ReturnScale, read_return_scale
 from bayescale.data.tasks import require_one_kind
 from bayescale.data.thresholds import increasing_thresholds
+from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import InputError
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 
@@ -118,7 +120,7 @@ class PublishedFit:
             law[:, rows] = self.log_env_steps(str(env_id), utd[rows])
         return prediction_table(configs, self.thresholds, law[1:], self.noise, self.configs)
 
-    def budget_line(self, env_step_price: float = 4e9, model_size: float | None = None) -> BudgetLine:
+    def budget_line(self, env_step_price: float = ENV_STEP_PRICE, model_size: float | None = None) -> BudgetLine:
         """The line through each threshold's best UTD in log utd over log budget, for the median task.
 
         For each threshold the UTD minimises F = C + delta D with C = 10 N B*(utd) utd D, searched within a factor of

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from bayescale.data.curves import RUN_COLUMNS, run_starts
-from bayescale.errors import InputError
+from bayescale.data.return_scale import raw_thresholds
 
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]
 
@@ -63,7 +63,7 @@ def seed_means(
     means = np.empty((bootstraps + 1, len(configs), len(thresholds)))
     alone = np.empty((len(runs), len(thresholds)))
     for number, env_id in enumerate(configs["env_id"]):
-        levels = _raw_levels(thresholds, str(env_id), return_scale)
+        levels = raw_thresholds(thresholds, str(env_id), return_scale)
         members = np.flatnonzero(config_of_run == number)
         pieces = [slice(starts[i], ends[i]) for i in members]
         for i, piece in zip(members, pieces, strict=True):
@@ -89,17 +89,6 @@ def first_passages(
         np.cumsum(returns - level, axis=1, out=sums[:, 1:])
         passages[:, k] = steps[sums.argmin(axis=1)]
     return passages
-
-
-def _raw_levels(
-    thresholds: Float[np.ndarray, " threshold"], env_id: str, scale: dict[str, tuple[float, float]] | None
-) -> Float[np.ndarray, " threshold"]:
-    if scale is None:
-        return thresholds
-    if env_id not in scale:
-        raise InputError(f"return_scale has no {env_id}; it has {', '.join(scale)}. Add its low and high.")
-    low, high = scale[env_id]
-    return np.asarray(low + thresholds * (high - low) / 1000.0)
 
 
 def _aligned(

@@ -4,7 +4,7 @@ A run's curve is replaced by its isotonic (non-decreasing least-squares) regress
 Deep RL Scales Predictably" (ICML 2025), but for each run by itself: seeds are not averaged and no run is dropped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from itertools import pairwise
 from typing import Any
@@ -17,17 +17,15 @@ from scipy.optimize import isotonic_regression
 from bayescale.arguments import counted, require_positive
 from bayescale.data.curves import (
     CURVE_COLUMNS,
-    ReturnScale,
-    read_return_scale,
     run_columns,
     run_starts,
     validate_curves,
 )
+from bayescale.data.return_scale import ReturnScale, normalised_returns, read_return_scale
 from bayescale.data.tables import Column, Table, check_columns
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError
 
-NORMALISED_RANGE = 1000.0
 DEFAULT_LEVELS = 10
 MAY_MISS = 5  # one configuration in five may miss the highest default threshold, as in Fu et al. (NeurIPS 2025)
 CROSSING_COLUMNS = (
@@ -68,7 +66,7 @@ def time_to_threshold(
     """
     curves = validate_curves(curves, "curves")
     levels = None if thresholds is None else increasing_thresholds(thresholds)
-    returns = _normalised_returns(curves, read_return_scale(return_scale))
+    returns = normalised_returns(curves, read_return_scale(return_scale))
     starts = run_starts(curves)
     env_steps = curves["env_steps"].to_numpy(np.float64)
     last_steps = env_steps[np.append(starts[1:], len(curves)) - 1]
@@ -130,21 +128,6 @@ def require_crossing_columns(frame: pd.DataFrame) -> None:
             "crossings must have env_steps_lower <= env_steps_upper, and that infinite where censored and only there; "
             "make them with time_to_threshold."
         )
-
-
-def _normalised_returns(
-    curves: pd.DataFrame, scale: Mapping[str, tuple[float, float]] | None
-) -> Float[np.ndarray, " evaluation"]:
-    returns = curves["episode_return"].to_numpy(np.float64)
-    if scale is None:
-        return returns
-    task, env_ids = pd.factorize(curves["env_id"])
-    for env_id in env_ids:
-        if env_id not in scale:
-            raise InputError(f"return_scale has no {env_id}; it has {', '.join(scale)}. Add its low and high.")
-    low, high = np.array([scale[env_id] for env_id in env_ids], np.float64).T
-    normalised: Float[np.ndarray, " evaluation"] = NORMALISED_RANGE * (returns - low[task]) / (high - low)[task]
-    return normalised
 
 
 def _kept_after_resets(

@@ -11,7 +11,7 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from bayescale.data.output_files import written
-from bayescale.data.tables import Column, Table, as_table, check_columns, read_table
+from bayescale.data.tables import Column, Table, check_columns, read_table
 from bayescale.errors import InputError
 
 RUN_COLUMNS = ("suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed")
@@ -35,10 +35,8 @@ CURVE_COLUMNS = (
 )
 SETTING = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
 SETTING_COLUMNS = tuple(column for column in CURVE_COLUMNS if column.name in SETTING)
-SCALE_COLUMNS = (Column("env_id", "text"), Column("low", "real"), Column("high", "real"))
 TEXT_COLUMNS = tuple(column.name for column in CURVE_COLUMNS if column.kind == "text")
 
-ReturnScale = str | os.PathLike[str] | Mapping[str, tuple[float, float]] | pd.DataFrame
 Source = str | os.PathLike[str] | pd.DataFrame | Table
 
 
@@ -93,31 +91,6 @@ def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             raise InputError(f"{path}: a further column has no Parquet type ({reason}). Convert or drop it.") from None
 
 
-def read_return_scale(scale: ReturnScale | None) -> dict[str, tuple[float, float]] | None:
-    """The returns that count as 0 and 1000 per task, `{env_id: (low, high)}`; None stays None.
-
-    Args:
-        scale: a file or frame with columns env_id, low, high, or a mapping env_id -> (low, high), in units of return.
-
-    Raises:
-        InputError: a missing column or value, a task twice, or low >= high.
-    """
-    if scale is None:
-        return None
-    table = as_table("return_scale", _scale_frame(scale) if isinstance(scale, Mapping) else scale)
-    frame = check_columns(table, SCALE_COLUMNS)
-    ends: dict[str, tuple[float, float]] = {}
-    for env_id, low, high in zip(frame["env_id"], frame["low"], frame["high"], strict=True):
-        if env_id in ends:
-            raise InputError(f"{table.source} has {env_id} twice. Keep one.")
-        if low >= high:
-            raise InputError(
-                f"{table.source}: low must be < high; got {low:g} and {high:g} for {env_id}. Correct them."
-            )
-        ends[env_id] = (float(low), float(high))
-    return ends
-
-
 def run_columns(frame: pd.DataFrame) -> list[str]:
     """The columns among RUN_COLUMNS that the frame has, in that order."""
     return [name for name in RUN_COLUMNS if name in frame.columns]
@@ -131,14 +104,6 @@ def run_starts(curves: pd.DataFrame) -> Int[np.ndarray, " run"]:
         column = curves[name]
         changed[1:] |= (column.iloc[1:].array != column.iloc[:-1].array).astype(bool)
     return np.flatnonzero(changed)
-
-
-def _scale_frame(scale: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
-    try:
-        rows = [(env_id, low, high) for env_id, (low, high) in scale.items()]
-    except (TypeError, ValueError):
-        raise InputError(f"return_scale must map each env_id to (low, high); got {scale}. Give two numbers.") from None
-    return pd.DataFrame(rows, columns=["env_id", "low", "high"])
 
 
 def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:

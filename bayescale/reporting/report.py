@@ -16,12 +16,12 @@ from scipy.stats import rankdata
 
 from bayescale.arguments import counted
 from bayescale.data.configurations import setting_columns
-from bayescale.data.crossings import NORMALISED_RANGE
-from bayescale.data.curves import ReturnScale, read_return_scale, run_columns
+from bayescale.data.curves import run_columns
 from bayescale.data.output_files import written
+from bayescale.data.return_scale import ReturnScale, normalised_returns, read_return_scale
 from bayescale.data.tables import require_frame
 from bayescale.data.tasks import several_names
-from bayescale.decisions.allocation import DEFAULT_PRICES, Allocation, allocations, at_edge, budget_path
+from bayescale.decisions.allocation import Allocation, allocations, at_edge, budget_path
 from bayescale.decisions.frontier import critic_parameters, frontier
 from bayescale.decisions.utility import Prices, require_prices
 from bayescale.errors import InputError, MissingExtra
@@ -265,9 +265,7 @@ def _fitted_curves(posterior: Posterior, curves: pd.DataFrame, return_scale: Ret
     if scale is None:
         return named
     known = curves[curves["env_id"].isin(list(scale))]
-    low, high = (known["env_id"].map({env_id: ends[i] for env_id, ends in scale.items()}) for i in (0, 1))
-    known = known.assign(episode_return=NORMALISED_RANGE * (known["episode_return"] - low) / (high - low))
-    return posterior.named(known)
+    return posterior.named(known.assign(episode_return=normalised_returns(known, scale)))
 
 
 def _svg(ax: "Axes") -> str:
