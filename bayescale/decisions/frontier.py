@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float, Num
 from bayescale.arguments import require_positive
 from bayescale.data.tasks import require_task_name
 from bayescale.errors import InputError
+from bayescale.float64 import float64
+from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.laws import flops
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds, between_thresholds
@@ -107,6 +109,8 @@ def frontier(
     )
 
 
+@compiled_code_kept()
+@float64()
 def optima(
     posterior: Posterior,
     env_id: str,

@@ -13,7 +13,6 @@ without y, and the other half says what the choice costs: in expectation an unin
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
@@ -201,7 +200,7 @@ def _log_likelihood(
 
 
 def _candidate_runs(
-    posterior: Posterior, draws: dict[str, jax.Array], candidates: pd.DataFrame, prices: Prices
+    posterior: Posterior, draws: dict[str, np.ndarray], candidates: pd.DataFrame, prices: Prices
 ) -> CandidateRuns:
     """The runs, and what they cost: for a stated length all of it, else until the highest threshold or the longest."""
     location, scale, _, p_reach = runs(posterior.model, draws, candidates)
@@ -236,7 +235,7 @@ def _within(posterior: Posterior, threshold: float) -> float:
 
 def _extra_costs(
     posterior: Posterior,
-    draws: dict[str, jax.Array],
+    draws: dict[str, np.ndarray],
     env_id: str,
     wanted: float | None,
     prices: Prices,

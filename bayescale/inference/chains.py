@@ -7,6 +7,7 @@ the compiled code can be kept between processes, which a callback out of it woul
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import count, repeat
 from threading import Event
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float
 from numpyro.infer import HMC, NUTS
 from numpyro.infer.util import ParamInfo
 
+from bayescale.float64 import float64
 from bayescale.inference.laplace import Laplace
 from bayescale.inference.log_density import Density
 
@@ -60,6 +62,21 @@ class Chain(NamedTuple):
     compiled: Callable[[], Callable[..., tuple[Any, tuple[Array, dict[str, Array]]]]]
     leaves: list[Array]
     tuning: Tuning
+
+
+@contextmanager
+def on_cpu() -> Iterator[None]:
+    """Run JAX on the CPU inside this block even if there is a GPU, unless JAX has no CPU backend.
+
+    Chains are long sequences of small steps: the CPU beside an H100 finished in 16 s what the H100 had not in 110 s.
+    """
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        yield
+        return
+    with jax.default_device(cpu):
+        yield
 
 
 def kernel(potential: Callable[[Array], Array], mode: Array, whiten: Array, tuning: Tuning) -> HMC:
@@ -113,7 +130,7 @@ def compile_chain(density: Density, observations: Any, tuning: Tuning, pool: Exe
     point = ParamInfo(vector, jax.ShapeDtypeStruct((), vector.dtype), vector)
     state = jax.eval_shape(start, vector, square, point, jax.random.PRNGKey(0))
     lowered = jax.jit(advance).lower(leaves, vector, square, state)
-    return Chain(jax.jit(start), pool.submit(lowered.compile).result, leaves, tuning)
+    return Chain(jax.jit(start), pool.submit(float64()(lowered.compile)).result, leaves, tuning)
 
 
 def run_chains(
@@ -153,6 +170,7 @@ def run_chains(
 
     interrupted = Event()
 
+    @float64()
     def run(state: Any, own: list[Any], until: int) -> Any:
         while not interrupted.is_set() and BLOCK * len(own) < until:
             state, block = advance(chain.leaves, mode, whiten, state)

@@ -1,7 +1,7 @@
-"""Compiled code kept between processes, in the user's cache folder: a second fit of equal shapes starts at once.
+"""Keep compiled code in the user's cache folder, so that a second fit with arrays of the same shapes starts at once.
 
-BAYESCALE_CACHE names another folder, or is `off`. A folder that JAX was told of before is left alone. A cache that
-cannot be kept, for want of a home folder or of room on the disk, costs a slower start and is not spoken of.
+The variable BAYESCALE_CACHE names another folder; `off` switches the cache off. A folder that the caller chose in JAX
+stays in use. Without a home folder or room on the disk, fits start more slowly and no warning is given.
 """
 
 import hashlib
@@ -13,15 +13,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 VARIABLE = "BAYESCALE_CACHE"
 
 
+@contextmanager
+def compiled_code_kept() -> Iterator[None]:
+    """Keep the code that JAX compiles inside this block, or inside a function that carries this decorator.
+
+    The first call switches JAX's cache on for the rest of the process. JAX warns of each entry that it cannot read or
+    write; these warnings are ignored inside the block.
+    """
+    _switch_cache_on()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
+        yield
+
+
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
-    """Where compiled code is kept, one folder for each kind of processor; None if switched off or without a home.
+    """Return the folder for code compiled for this kind of processor; None if switched off or without a home folder.
 
     Args:
-        environment: variables by name.
+        environment: environment variables by name.
     """
     chosen = environment.get(VARIABLE, "")
     if chosen == "off":
@@ -35,11 +49,11 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
     return Path(folder) / _processor()
 
 
-def keep_compiled() -> None:
-    """Tells JAX to keep compiled code, unless it was told of a folder, or the folder cannot be written to."""
+def _switch_cache_on() -> None:
+    """Give JAX the cache folder, unless JAX has one already or the folder cannot be written to."""
     folder = cache_folder(os.environ)
-    told = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # JAX adds its options at run time
-    if folder is None or told:
+    present = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # JAX adds its options at run time
+    if folder is None or present:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,27 +62,12 @@ def keep_compiled() -> None:
     if os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # dozens of small ones add up to seconds
-        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")  # one for each
-
-
-@contextmanager
-def on_cpu() -> Iterator[None]:
-    """JAX computes on the CPU here, even if there is a GPU, unless it was told to leave the CPU out.
-
-    For chains, long sequences of small steps: an H100 was not done in 110 s with what its host did in 16.
-    """
-    try:
-        cpu = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        yield
-        return
-    with jax.default_device(cpu):
-        yield
+        reset_cache()  # JAX decides at its first compilation whether it has a cache, which may lie behind
 
 
 def _processor() -> str:
-    """A name for this kind of processor: code compiled for one may not run on another that shares the folder."""
+    """Return a name for this kind of processor: code compiled for one may not run on another that shares the folder."""
     described = Path("/proc/cpuinfo")
     lines = described.read_text().splitlines() if described.exists() else []
-    told = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    return f"{platform.machine()}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"

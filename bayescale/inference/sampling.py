@@ -29,11 +29,13 @@ from jaxtyping import Array, Bool, Float
 
 from bayescale.arguments import require_count
 from bayescale.errors import InputError
+from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import arviz
-from bayescale.inference.chains import Advanced, Chain, Tuning, compile_chain, kernel, run_chains
-from bayescale.inference.compilation_cache import on_cpu
+from bayescale.inference.chains import Advanced, Chain, Tuning, compile_chain, kernel, on_cpu, run_chains
+from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.laplace import Laplace, laplace
-from bayescale.inference.log_density import Density, Model, density_of
+from bayescale.inference.log_density import Density, density_of
+from bayescale.inference.model import Model
 
 WARMUP = 500  # iterations of adaptation; with 300 fits of six sweeps converged too, one with half the effective draws
 ROUNDS = 4  # at most, of `draws` each: fits of a task with four runs beside full ones took one to three
@@ -74,7 +76,7 @@ class Status(Enum):
 class Draws:
     """Draws of every site (chain axis first, then draw), sampler statistics, their status and the method used."""
 
-    sites: dict[str, Float[np.ndarray, "chain draw ..."]]
+    parameters: dict[str, Float[np.ndarray, "chain draw ..."]]
     statistics: dict[str, np.ndarray]
     diagnostics: pd.DataFrame
     status: Status
@@ -84,11 +86,13 @@ class Draws:
 class EachDraws(NamedTuple):
     """Draws of every site for each of several tables, and which of them diverged."""
 
-    sites: dict[str, Float[np.ndarray, "table draw ..."]]
+    parameters: dict[str, Float[np.ndarray, "table draw ..."]]
     diverging: Bool[np.ndarray, "table draw"]
 
 
 @on_cpu()
+@compiled_code_kept()
+@float64()
 def sample(
     model: Model,
     crossings: pd.DataFrame,
@@ -132,19 +136,19 @@ def sample(
     key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
     density, observations = density_of(model), jax.device_put(model.observe(crossings))
     slope = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), observations)
-    constrain = jax.jit(jax.vmap(jax.vmap(density.constrain, in_axes=(None, 0)), in_axes=(None, 0)))
+    constrain = jax.jit(jax.vmap(jax.vmap(density.constrain)))
 
     def drawn(chain: Chain, key: Array, kept: int, rounds: int = 1) -> Draws:
         with _progress(progress) as (advanced, expect):
             expect(chains * (chain.tuning.warmup + kept))
             for flat, statistics in islice(run_chains(chain, slope, at_mode, key, chains, kept, advanced), rounds):
-                sites = {name: np.asarray(value) for name, value in constrain(observations, flat).items()}
-                table = diagnose(sites)
+                parameters = {name: np.asarray(value) for name, value in constrain(flat).items()}
+                table = diagnose(parameters)
                 status = _status(table, statistics["diverging"], chains)
                 if status not in (Status.NOT_MIXED, Status.TOO_FEW):
                     break
                 expect(chains * kept)
-        return Draws(sites, statistics, table, status)
+        return Draws(parameters, statistics, table, status)
 
     usual, careful = Tuning(warmup), Tuning(warmup, accepted=CAREFUL)
     with ThreadPoolExecutor(1) as pool:  # compiles while the mode is searched for
@@ -155,16 +159,18 @@ def sample(
             short = drawn(chain, key_fast, FAST_DRAWS)
             if _approximate(short, chains):
                 return replace(short, status=Status.APPROXIMATE, method="fast")
-            warnings.warn("the fast chains disagree: sampling in full.", stacklevel=4)
+            warnings.warn("the fast chains disagree: sampling in full.", stacklevel=6)
             chain = compile_chain(density, observations, usual, pool)
         result = drawn(chain, key_run, draws, most_draws // draws)
         if result.status is Status.DIVERGED and most_draws > draws:
-            warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=4)
+            warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=6)
             result = drawn(compile_chain(density, observations, careful, pool), key_run, draws, most_draws // draws)
         return result
 
 
 @on_cpu()
+@compiled_code_kept()
+@float64()
 def sample_each(
     model: Model, observations: Sequence[Any], seed: int = 0, draws: int = 500, warmup: int = 300
 ) -> EachDraws:
@@ -202,21 +208,21 @@ def sample_each(
             return state, (state.z, state.diverging)
 
         _, (flat, diverging) = jax.lax.scan(step, first, length=warmup + draws)
-        constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda z: density.constrain(data, mode + whiten @ z))
+        constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda z: density.constrain(mode + whiten @ z))
         return constrain(flat[warmup:]), diverging[warmup:]
 
     leaves = [np.stack(leaf) for leaf in zip(*map(jax.tree.leaves, observations), strict=True)]
     modes, roots = (np.stack(parts) for parts in ([one.mode for one in found], [one.whiten for one in found]))
     keys = jax.random.split(key_run, len(observations))
-    sites, diverging = jax.jit(jax.vmap(one))(leaves, modes, roots, keys)
-    return EachDraws({name: np.asarray(value) for name, value in sites.items()}, np.asarray(diverging))
+    parameters, diverging = jax.jit(jax.vmap(one))(leaves, modes, roots, keys)
+    return EachDraws({name: np.asarray(value) for name, value in parameters.items()}, np.asarray(diverging))
 
 
-def diagnose(sites: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.DataFrame:
+def diagnose(parameters: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.DataFrame:
     """Mean, sd, r_hat, ess_bulk and ess_tail of every scalar parameter, by name, such as `level[0]`."""
     az = arviz()
     rows = {}
-    for name, values in sites.items():
+    for name, values in parameters.items():
         for index in np.ndindex(values.shape[2:]):
             one = values[(slice(None), slice(None), *index)]
             label = name + (f"[{','.join(map(str, index))}]" if index else "")

@@ -17,6 +17,8 @@ import pandas as pd
 from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
+from bayescale.float64 import float64
+from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.run_length_distribution import RunTimes, normal_score
 
@@ -33,6 +35,8 @@ OFFSETS = np.concatenate([[-7, -6, -5, -4], np.arange(-3.5, 3.51, 0.25), [4, 5, 
 AnyArray = np.ndarray | Array
 
 
+@compiled_code_kept()
+@float64()
 def runs(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunTimes:
     """A new run at each configuration under each draw."""
     return RunTimes(*(np.asarray(part) for part in _runs(model, draws, model.points(configs))))
@@ -58,6 +62,8 @@ class Prediction(NamedTuple):
     p_reach: Float[np.ndarray, "config threshold"]
 
 
+@compiled_code_kept()
+@float64()
 def predict(
     model: Any, draws: Mapping[str, Any], configs: pd.DataFrame, levels: Float[np.ndarray, " level"]
 ) -> Prediction:
@@ -70,8 +76,10 @@ def predict(
         levels: of the quantiles.
     """
     points = jax.tree.map(np.asarray, model.points(configs))
+    draws = jax.device_put(dict(draws))
     size = min(CHUNK, len(configs))
 
+    @float64()
     def chunk(first: int) -> Prediction:
         """Those of one chunk; the last one is filled up with its last point, so that one compiled function does."""
         at = np.minimum(np.arange(first, first + size), len(configs) - 1)
@@ -113,6 +121,8 @@ def _predicted(model: Any, draws: Mapping[str, Any], points: Any, levels: Array)
     return times.location, mixture_quantiles(times, levels), times.p_reach.mean(axis=0)
 
 
+@compiled_code_kept()
+@float64()
 def quantiles(times: RunTimes, levels: Float[np.ndarray, " level"]) -> Float[np.ndarray, "point threshold level"]:
     """As `mixture_quantiles`, of NumPy arrays."""
     return np.asarray(_quantiles(RunTimes(*map(jnp.asarray, times)), levels))

@@ -1,0 +1,92 @@
+"""The one Protocol that a model fulfils to be fitted, predicted from, calibrated and left out; draws from its prior."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, ArrayLike, Float
+from numpyro.handlers import seed
+
+from bayescale.float64 import float64
+from bayescale.run_length_distribution import RunTimes
+
+Parameters = Mapping[str, Array]  # values by parameter name, under one draw unless said
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A model of env steps to thresholds; `bayescale.models.JointModel` is one.
+
+    Observations and points are pytrees of arrays that only the model looks into.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the model in saved fits."""
+
+    @property
+    def env_ids(self) -> tuple[str, ...]:
+        """Names of the fitted tasks."""
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Fitted thresholds, increasing."""
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Names of the axes that vary within a task."""
+
+    @property
+    def priors(self) -> Mapping[str, Any]:
+        """Prior distributions by name, as dataclasses."""
+
+    def dimensions(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the names of the dimensions of every parameter: "task", with a last row for the population, "threshold"."""
+
+    def descriptions(self) -> Mapping[str, tuple[str, str]]:
+        """Return the unit and the meaning of every parameter."""
+
+    def sample_parameters(self) -> dict[str, Array]:
+        """Declare the NumPyro sample sites and return every parameter by name."""
+
+    def observe(self, crossings: pd.DataFrame) -> Any:
+        """Return the observations as the likelihood reads them."""
+
+    def observe_each(self, tables: Sequence[pd.DataFrame]) -> Sequence[Any]:
+        """Return the observations of several tables in equal shapes."""
+
+    def log_likelihood(self, p: Parameters, observed: Any) -> Float[Array, ""]:
+        """Return the log likelihood of the observations."""
+
+    def points(self, configs: pd.DataFrame) -> Any:
+        """Return configurations as the functions below read them."""
+
+    def runs(self, p: Parameters, at: Any) -> RunTimes:
+        """Return the distribution of a new run's length at each point."""
+
+    def runs_at_best(self, p: Parameters, at: Any) -> RunTimes:
+        """Return the same at the optimum of the highest threshold in place of the points' own tuned settings."""
+
+    def optimum(self, p: Parameters, at: Any) -> tuple[Array, Array, Array, Array]:
+        """Return log B*, log eta*, log env steps of the median run there and its chance to reach each threshold."""
+
+    def shared_variance(self, p: Parameters) -> Float[Array, "*draw"]:
+        """Return the share of a new run's variance that the seeds of a configuration have in common."""
+
+    def add_task(self, draws: Mapping[str, ArrayLike], key: Array) -> dict[str, Array]:
+        """Return draws whose population rows are replaced by a task without runs."""
+
+
+@float64()
+def prior_draws(model: Model, key: Array, count: int) -> dict[str, Float[np.ndarray, "draw ..."]]:
+    """Return draws of a model's parameters from their priors, by name.
+
+    Args:
+        model: the model.
+        key: source of randomness.
+        count: number of draws.
+    """
+    draw = jax.vmap(lambda own: seed(model.sample_parameters, own)())
+    return {name: np.asarray(values) for name, values in jax.jit(draw)(jax.random.split(key, count)).items()}
