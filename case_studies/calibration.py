@@ -1,10 +1,13 @@
-"""Do the intervals hold what they promise, and would a grid tell the exponent alpha?
+"""Do credible intervals cover the truth as often as they claim, and does a grid of UTDs identify the exponent alpha?
 
-Data: simulated from the joint model's own priors, narrowed so that runs are neither over before the first evaluation
-nor far from done at the last. Run time: not measured on a quiet machine; its smoke run takes three minutes of one
-core. Expected: with one threshold, uniform ranks and intervals that hold the truth as often as they say; with five,
-intervals of a composite likelihood, which miss by the figures printed; and posterior sd over prior sd of alpha for
-three grids of UTD.
+Data: simulated from the priors of the joint model. The priors are narrowed so that runs reach the thresholds neither
+before the first evaluation nor long after the last.
+
+Run time: three minutes of one core with --smoke; not measured without.
+
+Expected result: with one threshold, uniform ranks and intervals with their nominal coverage. With five thresholds, the
+likelihood is a composite likelihood, and the printed figures say by how much its intervals miss. Last comes the ratio
+of the posterior to the prior standard deviation of alpha for three grids of UTD.
 """
 
 import argparse
@@ -21,7 +24,7 @@ from bayescale.models import PRIORS, JointModel, Prior
 
 @dataclass(frozen=True)
 class Config:
-    """What the study simulates and asks."""
+    """Simulated sweeps, length of the chains and grids of UTD."""
 
     datasets: int = 200
     draws: int = 400
@@ -43,7 +46,7 @@ NARROW = {
 
 
 def grid(utds: tuple[float, ...], seeds: int) -> pd.DataFrame:
-    """Every UTD with three batch sizes."""
+    """Return a design of every UTD with three batch sizes."""
     rows = itertools.product(["Simulated-v0"], utds, [64, 256, 1024], [5e-4])
     return pd.DataFrame(rows, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=seeds)
 
@@ -51,7 +54,7 @@ def grid(utds: tuple[float, ...], seeds: int) -> pd.DataFrame:
 def replications(
     config: Config, utds: tuple[float, ...], thresholds: tuple[float, ...], correlation: float = 0.0
 ) -> bs.Replications:
-    """Fits to data sets of one grid, followed at the grid's middle and at twice its highest UTD."""
+    """Fit simulated sweeps of one grid; follow predictions at UTD 1 and at twice the grid's highest UTD."""
     design = grid(utds, config.seeds)
     model = JointModel.for_crossings(design.merge(pd.Series(thresholds, name="threshold"), how="cross"), NARROW)
     at = design.iloc[[0, 0]].drop(columns="seeds").assign(utd=[1.0, 2 * max(utds)], batch_size=256)
@@ -71,7 +74,7 @@ def replications(
 
 
 def main(config: Config) -> None:
-    """Prints the three tables."""
+    """Print the table for one threshold, the tables for several thresholds, and the table of the grids."""
     one = replications(config, config.utds[0], config.thresholds[:1])
     test = bs.rank_test(one, rng=np.random.default_rng(1), false_alarm=config.false_alarm)
     verdict = "uniform" if test.uniform else "not uniform"

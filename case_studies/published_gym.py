@@ -1,9 +1,12 @@
 """Does a fit of the published Gym sweep predict runs that it never saw?
 
-Data: a folder with sweep.parquet, second_stage.parquet and return_scale.csv, the SAC runs of Rybkin et al. (ICML 2025)
-on four MuJoCo tasks as learning-curve tables; they do not ship with the project. Run time: minutes on two cores.
-Writes predictions for configurations that the fit has not seen, then reads their runs and prints the scores: the second
-stage, or the one UTD that was left out.
+Data: a folder with sweep.parquet, second_stage.parquet and return_scale.csv. These are learning-curve tables of the SAC
+runs of Rybkin et al. (ICML 2025) on four MuJoCo tasks; they do not ship with the project.
+
+Run time: minutes on two cores.
+
+Expected result: a file of predictions for configurations that the fit has not seen, then the scores on the runs of
+these configurations. The configurations are the second stage of the paper, or the UTD that --leave-out-utd names.
 """
 
 import argparse
@@ -13,14 +16,12 @@ from pathlib import Path
 import numpy as np
 
 import bayescale as bs
-from held_out import state
-
-CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
+from held_out import CONFIG, convergence
 
 
 @dataclass(frozen=True)
 class Config:
-    """Thresholds on the scale 0 to 1000, as in the paper, and the UTD left out of the fit, if any."""
+    """Thresholds of the paper in normalised returns, the UTD left out of the fit if any, and draws per chain."""
 
     thresholds: tuple[float, ...] = tuple(1000 - np.geomspace(700, 200, 10))
     leave_out_utd: float | None = None
@@ -28,16 +29,18 @@ class Config:
 
 
 def main(config: Config, data: Path, out: Path, smoke: bool) -> None:
-    """Fits the sweep and writes predictions for what it did not see."""
+    """Fit the sweep, write predictions for unseen configurations and print their scores."""
     curves = bs.read_curves(data / "sweep.parquet")
     left_out = curves["utd"] == config.leave_out_utd
-    fitted = bs.time_to_threshold(curves[~left_out], config.thresholds, data / "return_scale.csv")
+    scale = data / "return_scale.csv"
+    fitted = bs.time_to_threshold(curves[~left_out], thresholds=config.thresholds, return_scale=scale)
     posterior = bs.fit(fitted, draws=config.draws, require_convergence=not smoke)
     unseen = curves[left_out] if left_out.any() else bs.read_curves(data / "second_stage.parquet")
     predicted = posterior.predict(unseen[CONFIG].drop_duplicates())
     predicted.to_csv(out, index=False)
-    print(f"{state(posterior)}; wrote {out}")
-    print(bs.score(predicted, crossings=bs.time_to_threshold(unseen, config.thresholds, data / "return_scale.csv")))
+    print(f"{convergence(posterior)}; wrote {out}")
+    crossings = bs.time_to_threshold(unseen, thresholds=config.thresholds, return_scale=scale)
+    print(bs.score(predicted, crossings=crossings))
 
 
 if __name__ == "__main__":

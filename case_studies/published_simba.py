@@ -1,10 +1,14 @@
-"""Do fits of published sweeps of critic size and of UTD predict critics beyond and between the others, and other UTDs?
+"""Do fits of published sweeps predict critic sizes and UTDs that are left out, within and beyond the swept range?
 
-Data: a folder with width_sweep.parquet and utd_sweep.parquet, the runs of Simba and SimbaV2 (Lee et al., 2025) on
-DeepMind Control as learning-curve tables, evaluated every 50,000 or 100,000 env steps; they do not ship with the
-project. Some seeds of the UTD sweep were run two or three times under one number: their rows, in the order of the file,
-count as runs of their own. Run time: some minutes on two cores. For each algorithm and split a line with the state of
-the fit and the scores of the runs that it has not seen.
+Data: a folder with width_sweep.parquet and utd_sweep.parquet. These are learning-curve tables of Simba and SimbaV2 (Lee
+et al., 2025) on DeepMind Control, evaluated every 50,000 or 100,000 env steps; they do not ship with the project. Some
+seeds of the UTD sweep were run two or three times under one number. Such repeats count as separate runs, in the order
+of the file.
+
+Run time: some minutes on two cores.
+
+Expected result: for each algorithm and split, a line with the convergence of the fit and the scores on the runs that
+were left out.
 """
 
 import argparse
@@ -15,15 +19,14 @@ import numpy as np
 import pandas as pd
 
 import bayescale as bs
-from held_out import by_probability
+from held_out import SETTINGS, coverage_by_probability
 
-RUN = ["suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed"]
-SETTING = ["env_id", "utd", "batch_size", "learning_rate", "model_size"]
+RUN = ["suite", "algorithm", *SETTINGS, "seed"]
 
 
 @dataclass(frozen=True)
 class Split:
-    """The runs of a table whose axis has this value are left out of the fit."""
+    """A table, and the value of an axis whose runs are left out of the fit."""
 
     table: str
     axis: str
@@ -32,7 +35,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Config:
-    """Thresholds in units of the return, the splits, and the length of the chains."""
+    """Thresholds in units of the return, algorithms, splits and length of the chains."""
 
     thresholds: tuple[float, ...] = tuple(np.linspace(300, 800, 6))
     algorithms: tuple[str, ...] = ("simba", "simbaV2")
@@ -49,11 +52,11 @@ class Config:
 
 
 def main(config: Config, data: Path) -> None:
-    """Fits each split without what it leaves out, predicts that, and scores the predictions."""
+    """Fit each split, predict the runs that the split leaves out, and score the predictions."""
     for algorithm in config.algorithms:
         for split in config.splits:
             curves = read(data / f"{split.table}.parquet", algorithm, split.axis)
-            crossings = bs.time_to_threshold(curves, config.thresholds)
+            crossings = bs.time_to_threshold(curves, thresholds=config.thresholds)
             unseen = crossings[split.axis] == split.value
             posterior = bs.fit(
                 crossings[~unseen],
@@ -63,25 +66,25 @@ def main(config: Config, data: Path) -> None:
                 require_convergence=False,
                 most_draws=4 * config.draws,
             )
-            predicted = posterior.predict(crossings.loc[unseen, SETTING].drop_duplicates())
+            predicted = posterior.predict(crossings.loc[unseen, SETTINGS].drop_duplicates())
             scores = bs.score(predicted, crossings=crossings[unseen])
             worst = posterior.diagnostics()
             print(
                 f"{algorithm}, {split.axis} {split.value:g} of {split.table}: {posterior.status.name}, "
                 f"R-hat {worst.r_hat.max():.3f}, bulk ESS {worst.ess_bulk.min():.0f}; "
                 + ", ".join(f"{name} {value:.3f}" for name, value in scores._asdict().items())
-                + f"; {by_probability(posterior, crossings[unseen])}",
+                + f"; {coverage_by_probability(posterior, crossings[unseen])}",
                 flush=True,
             )
 
 
 def read(path: Path, algorithm: str, axis: str) -> pd.DataFrame:
-    """The runs of an algorithm on the tasks of DeepMind Control where the axis varies."""
+    """Read an algorithm's runs on the tasks of DeepMind Control on which the axis varies."""
     table = pd.read_parquet(path).drop_duplicates()
     table = table[(table["suite"] == "dmc") & (table["algorithm"] == algorithm)]
     table = table[table.groupby("env_id")[axis].transform("nunique") > 1]
-    again = table.groupby([*RUN, "env_steps"]).cumcount()
-    return bs.read_curves(table.assign(seed=10 * table["seed"] + again))
+    repeat = table.groupby([*RUN, "env_steps"]).cumcount()
+    return bs.read_curves(table.assign(seed=10 * table["seed"] + repeat))
 
 
 if __name__ == "__main__":

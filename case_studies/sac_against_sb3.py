@@ -1,12 +1,16 @@
 """Does the SAC of bayescale.runners learn what Stable-Baselines3's SAC learns, at the same hyperparameters?
 
-Data: case_studies/data/against_sb3.parquet, ten seeds of each on three tasks at one update per env step, evaluated on
-the same start states. `--train` makes it anew, in tens of minutes and with stable-baselines3 and the extra `dmc`
-installed beside bayescale; without it the script takes seconds. Expected: per evaluation both medians and the
-range of the peer's seeds, the evaluations at which our median lies in that range (of n seeds it leaves out the true
-median in 2^(1-n) of cases), and a rank test of the seeds' mean returns over training. They agree: 43 of 43 medians
-inside, p-values of 0.24 to 0.91. On InvertedDoublePendulum-v5 four seeds of each pass a return of 9,000, between 6,500
-and 8,000 env steps, so that medians say least there.
+Data: case_studies/data/against_sb3.parquet holds ten seeds of each implementation on three tasks, at one update per env
+step and evaluated on the same start states. `--train` makes the file anew; it needs stable-baselines3 and the extra
+`dmc`.
+
+Run time: seconds; tens of minutes with --train.
+
+Expected result: for each evaluation, the medians of both implementations and the range of the peer's seeds; the share
+of evaluations at which our median lies in that range; and a rank test of the seeds' mean returns over training. The
+range of n seeds misses the true median in 2^(1-n) of cases. The implementations agree: 43 of 43 medians lie inside, the
+p-values are 0.24 to 0.91. On InvertedDoublePendulum-v5, four seeds of each implementation pass a return of 9,000
+between 6,500 and 8,000 env steps, so medians are least informative on that task.
 """
 
 import argparse
@@ -28,7 +32,7 @@ from bayescale.runners.training.evaluation import Evaluator
 
 HERE = Path(__file__).parent
 OURS, PEER = "SAC", "Stable-Baselines3 SAC"
-WARMUP = 300  # env steps without learning, of both
+WARMUP = 300  # env steps without learning, in both implementations
 RUN = ["suite", "env_id", "utd", "batch_size", "learning_rate", "seed"]
 COLUMNS = ["algorithm", *RUN, "env_steps", "episode_return"]
 
@@ -36,7 +40,7 @@ COLUMNS = ["algorithm", *RUN, "env_steps", "episode_return"]
 def settings(
     env_id: str, batch_size: int, learning_rate: float, env_steps: int, evaluation_interval: int, **more: Any
 ) -> SACConfig:
-    """A run with seed 0 at one update per env step, small enough for the slower side."""
+    """Return the settings of a short run with seed 0 at one update per env step."""
     return SACConfig(
         env_id=env_id,
         utd=1,
@@ -53,22 +57,23 @@ def settings(
 
 @dataclass(frozen=True)
 class Config:
-    """What is trained and where it is kept."""
+    """Runs to train, seeds of each implementation, and the file of their learning curves."""
 
     runs: tuple[SACConfig, ...] = (
         settings("Pendulum-v1", 128, 1e-3, 4_000, 250),
         settings("InvertedDoublePendulum-v5", 96, 4e-3, 8_000, 500),
         settings("cartpole-swingup", 96, 3e-3, 6_000, 500, suite="dmc", action_repeat=8, evaluation_episodes=3),
     )
-    seeds: int = 10  # of each side
+    seeds: int = 10
     curves: Path = HERE / "data" / "against_sb3.parquet"
 
 
 def main(config: Config, train: bool, picture: Path | None) -> None:
-    """Trains if asked to, then compares and draws."""
+    """Train if `train` is set, then compare both implementations and draw their curves."""
     if train:
+        # Writing after every seed keeps the file complete if training is stopped.
         for table in training(config):
-            table.to_parquet(config.curves, index=False)  # after every seed: what is there is whole
+            table.to_parquet(config.curves, index=False)
     curves = bs.read_curves(config.curves)
     print(summary(curves).round(3).to_string(index=False))
     for env_id, task in curves.groupby("env_id", sort=False):
@@ -78,7 +83,7 @@ def main(config: Config, train: bool, picture: Path | None) -> None:
 
 
 def training(config: Config) -> Iterator[pd.DataFrame]:
-    """All curves so far: all of ours and one more seed of the peer every time."""
+    """Train our runs, then one seed of the peer at a time; yield all curves so far after each seed."""
     tables = [
         result.curve
         for run in config.runs
@@ -90,7 +95,7 @@ def training(config: Config) -> Iterator[pd.DataFrame]:
 
 
 def peer_curve(run: SACConfig) -> pd.DataFrame:
-    """The learning curve of Stable-Baselines3 with the settings of `run`, evaluated as our runs are."""
+    """Train Stable-Baselines3's SAC with the settings of `run` and evaluate it on the start states of our runs."""
     import torch
     from stable_baselines3 import SAC
 
@@ -125,7 +130,7 @@ def peer_curve(run: SACConfig) -> pd.DataFrame:
 
 
 def environment(run: SACConfig) -> gymnasium.Env[Any, Any]:
-    """The task as the peer would be given it, not as our runner steps it."""
+    """Make the task as a user of the peer makes it, without our vectorised environments."""
     if run.suite == "gym":
         return gymnasium.make(run.env_id)
     domain, _, task = run.env_id.partition("-")
@@ -133,31 +138,31 @@ def environment(run: SACConfig) -> gymnasium.Env[Any, Any]:
 
 
 class Repeated(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Several steps with one action, their rewards summed."""
+    """An environment that repeats each action `times` times and sums the rewards."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], times: int) -> None:
         super().__init__(env)
         self._times = times
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        gained = 0.0
+        total_reward = 0.0
         for _ in range(self._times):
             observation, reward, terminated, truncated, info = self.env.step(action)
-            gained += float(reward)
+            total_reward += float(reward)
             if terminated or truncated:
                 break
-        return observation, gained, terminated, truncated, info
+        return observation, total_reward, terminated, truncated, info
 
 
 def by_evaluation(task: pd.DataFrame) -> pd.DataFrame:
-    """Of one task and per evaluation: both medians, the range of the peer's seeds, and whether it holds our median."""
+    """Return both medians and the range of the peer's seeds for each evaluation; `inside` is true if it holds ours."""
     ours, peer = (task[task["algorithm"] == name].groupby("env_steps")["episode_return"] for name in (OURS, PEER))
     table = pd.DataFrame({"ours": ours.median(), "peer": peer.median(), "peer_min": peer.min(), "peer_max": peer.max()})
     return table.assign(inside=table["ours"].between(table["peer_min"], table["peer_max"]))
 
 
 def summary(curves: pd.DataFrame) -> pd.DataFrame:
-    """Per task: evaluations of trained agents with our median inside, a two-sided rank test of seeds' mean returns."""
+    """Return the number of our medians inside and a two-sided rank test of the seeds' mean returns for each task."""
     rows = []
     for env_id, task in curves.groupby("env_id", sort=False):
         trained = by_evaluation(task).loc[WARMUP + 1 :]
@@ -176,7 +181,7 @@ def summary(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(curves: pd.DataFrame) -> Figure:
-    """A panel per task: every seed thin, medians thick."""
+    """Draw one panel per task, with thin lines for seeds and thick lines for medians."""
     tasks = list(curves.groupby("env_id", sort=False))
     figure = Figure(figsize=(4.4 * len(tasks), 3.6), layout="constrained")
     for i, (env_id, task) in enumerate(tasks):

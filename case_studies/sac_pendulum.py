@@ -1,9 +1,13 @@
-"""How should SAC be run on Pendulum-v1, and does the answer hold at a UTD that was never swept?
+"""Does a small sweep find good settings of SAC on Pendulum-v1, and predict runs at a UTD that was never swept?
 
-Data: case_studies/data/sac_pendulum.parquet, made with `bayescale sweep case_studies/data/sac_pendulum.toml`, and runs
-at twice its highest UTD, made with sac_pendulum_heldout.toml, which no fit sees. Run time: a minute on two cores.
-Expected: a frontier that falls with UTD, a recommended setting with its 90% credible interval, the picture of the
-README, and a prediction for the held-out runs that is printed before they are read, with its scores after.
+Data: case_studies/data/sac_pendulum.parquet, made with `bayescale sweep case_studies/data/sac_pendulum.toml`. The runs
+of sac_pendulum_heldout.toml, at twice the highest UTD of the sweep, are held out.
+
+Run time: a minute on two cores.
+
+Expected result: a frontier that falls with UTD, a recommended setting with its 90% credible interval, the picture of
+the README, and a prediction for the held-out runs. The prediction is printed before these runs are read, its scores
+afterwards.
 """
 
 import argparse
@@ -11,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bayescale as bs
-from held_out import predict_then_look
+from held_out import predict_then_score
 
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the study reads, asks and writes."""
+    """Input files, thresholds, length of the chains and output file."""
 
     curves: Path = HERE / "data" / "sac_pendulum.parquet"
     held_out: Path = HERE / "data" / "sac_pendulum_heldout.parquet"
@@ -30,19 +34,21 @@ class Config:
 
 
 def main(config: Config, smoke: bool) -> None:
-    """Fits, chooses, draws, predicts, and then looks."""
+    """Fit the sweep, choose a setting, draw the frontier, predict the held-out runs and score the predictions."""
     crossings = bs.time_to_threshold(bs.read_curves(config.curves), thresholds=config.thresholds)
     posterior = bs.fit(crossings, warmup=config.warmup, draws=config.draws, require_convergence=not smoke)
-    fronts = [bs.frontier(posterior, config.env_id, threshold) for threshold in config.thresholds[1::2]]
+    fronts = [
+        bs.frontier(posterior, env_id=config.env_id, threshold=threshold) for threshold in config.thresholds[1::2]
+    ]
     print(fronts[-1].table().iloc[::4].round(4).to_string(index=False))
-    choice = bs.allocate(posterior, config.env_id, threshold=config.thresholds[-1])
+    choice = bs.allocate(posterior, env_id=config.env_id, threshold=config.thresholds[-1])
     print(choice.to_json())
     axes = bs.plot_frontier(fronts)
     figure = axes.get_figure(root=True)
     if not smoke and figure is not None:
         figure.savefig(config.picture, bbox_inches="tight")
 
-    predict_then_look(posterior, [config.held_out])
+    predict_then_score(posterior, [config.held_out])
 
 
 if __name__ == "__main__":
