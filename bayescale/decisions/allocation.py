@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from bayescale.arguments import require_positive
-from bayescale.decisions.candidates import flops_per_step, own_rows, swept_settings, swept_sizes, swept_utds
+from bayescale.decisions.candidates import flops_per_step, crossings_of_task, swept_settings, swept_sizes, swept_utds
 from bayescale.decisions.frontier import optima, quantile
 from bayescale.decisions.utility import Prices, Risk, parse_risk, require_prices
 from bayescale.errors import InputError
@@ -24,7 +24,7 @@ from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import quantiles, runs
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 
 ALLOCATION_DRAWS = 400
 DEFAULT_PRICES = Prices()
@@ -98,7 +98,7 @@ class _Outcomes(NamedTuple):
     env_id: str
     thresholds: Float[np.ndarray, " threshold"]
     settings: pd.DataFrame
-    times: RunTimes  # draw, setting, threshold
+    times: RunLengthDistribution  # draw, setting, threshold
     late: Float[np.ndarray, "setting threshold"] | None  # env steps that hold one run, for a risk of that
 
 
@@ -189,7 +189,7 @@ def allocations(
 
 def at_edge(posterior: Posterior, choice: Allocation) -> tuple[str, ...]:
     """The axes, named in words, on which the choice lies at an end of a swept range that has two."""
-    rows = own_rows(posterior, choice.env_id)
+    rows = crossings_of_task(posterior, choice.env_id)
     ends = {name: (rows[name].min(), rows[name].max()) for name in AXES if name in rows}
     return tuple(
         AXES[name]
@@ -244,7 +244,7 @@ def _choose(
     setting, mine, least = settings.iloc[choice], cost[:, choice], cost.min(axis=1)
     # Where no budget bounds the run, only failing for good does.
     longest = np.inf if budget is None else float(np.log(budget / price[choice]))
-    chosen = RunTimes(*(part[:, choice, k] for part in outcomes.times))
+    chosen = RunLengthDistribution(*(part[:, choice, k] for part in outcomes.times))
     return Allocation(
         env_id=outcomes.env_id,
         threshold=float(outcomes.thresholds[k]),

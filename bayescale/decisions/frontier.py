@@ -22,7 +22,7 @@ from bayescale.laws import flops
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds, between_thresholds
 from bayescale.posterior.posterior import Posterior
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 
 FRONTIER_DRAWS = 1000
 
@@ -128,9 +128,9 @@ def optima(
     draws, fitted = posterior.flat_draws(FRONTIER_DRAWS), posterior.thresholds
     batch, rate, steps, p_reach = (np.asarray(part) for part in _optimum(posterior.model, draws, points))
     if threshold is not None:
-        times = RunTimes(steps, np.zeros_like(steps), np.zeros_like(steps), p_reach)
+        times = RunLengthDistribution(steps, np.zeros_like(steps), np.zeros_like(steps), p_reach)
         if threshold > fitted[-1]:
-            times = RunTimes(*_runs_at_best(posterior.model, draws, points))
+            times = RunLengthDistribution(*_runs_at_best(posterior.model, draws, points))
         best = ceilings(ceiling, pd.Series([env_id] * len(utd)), posterior.crossings)
         times = at_thresholds(times, fitted, [threshold], best)
         steps, p_reach = np.where(times.p_reach > 0, times.location, np.inf), times.p_reach

@@ -19,7 +19,7 @@ from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import FEWEST, at_thresholds
 from bayescale.posterior.posterior import LEVELS, QUANTILES, Posterior
 from bayescale.posterior.predictive import LAW_LEVELS, runs
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 
 PERFORMANCE_DRAWS = 400
 AT_ONCE = 64  # configurations
@@ -120,7 +120,7 @@ def _where_falls(
 
 
 def _reached(
-    times: RunTimes, within: Float[np.ndarray, "config 1"], grid: Float[np.ndarray, " return"]
+    times: RunLengthDistribution, within: Float[np.ndarray, "config 1"], grid: Float[np.ndarray, " return"]
 ) -> Float[np.ndarray, "draw config"]:
     """The return that each draw's median run reaches: linear in log env steps between the returns of the grid."""
     there = (times.location <= within) & (times.p_reach > 0.5)

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 from numpyro.handlers import seed
 
 from bayescale.float64 import float64
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 
 Parameters = Mapping[str, Array]  # values by parameter name, under one draw unless said
 
@@ -63,10 +63,10 @@ class Model(Protocol):
     def points(self, configs: pd.DataFrame) -> Any:
         """Return configurations as the functions below read them."""
 
-    def runs(self, p: Parameters, at: Any) -> RunTimes:
+    def runs(self, p: Parameters, at: Any) -> RunLengthDistribution:
         """Return the distribution of a new run's length at each point."""
 
-    def runs_at_best(self, p: Parameters, at: Any) -> RunTimes:
+    def runs_at_best(self, p: Parameters, at: Any) -> RunLengthDistribution:
         """Return the same at the optimum of the highest threshold in place of the points' own tuned settings."""
 
     def optimum(self, p: Parameters, at: Any) -> tuple[Array, Array, Array, Array]:

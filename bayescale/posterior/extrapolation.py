@@ -18,7 +18,7 @@ from scipy.special import expit, logit, ndtri
 
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 
 # Median and log sd of (A - J_K) / (J_K - J_1): chosen, as the tolerance, by returns left out of fits.
 HEADROOM = (4.0, 1.5)
@@ -30,12 +30,12 @@ FEWEST = 3  # thresholds that show how the gaps grow
 
 
 def at_thresholds(
-    times: RunTimes,
+    times: RunLengthDistribution,
     fitted: Float[np.ndarray, " threshold"],
     wanted: Sequence[float] | Num[np.ndarray, " wanted"],
     ceiling: Float[np.ndarray, " point"] | None = None,
     seed: int = 0,
-) -> RunTimes:
+) -> RunLengthDistribution:
     """New runs at other returns than those fitted, draw axis first.
 
     Args:
@@ -53,7 +53,7 @@ def at_thresholds(
     if levels[0] < fitted[0] * (1 - np.sign(fitted[0]) * 1e-9):
         raise InputError(f"thresholds must be at least the lowest fitted, {fitted[0]:g}; got {levels[0]:g}. Raise it.")
     within = np.minimum(levels, fitted[-1])
-    parts = RunTimes(*(between_thresholds(np.asarray(part, float), fitted, within) for part in times))
+    parts = RunLengthDistribution(*(between_thresholds(np.asarray(part, float), fitted, within) for part in times))
     parts = parts._replace(p_reach=np.where(levels > best[:, None], 0.0, parts.p_reach))
     beyond = np.flatnonzero(levels > fitted[-1])
     if not len(beyond):
@@ -72,7 +72,7 @@ def at_thresholds(
     later = failing[..., -1:] + slope[..., None] * (levels[beyond] - fitted[-1])
     location[..., beyond] += np.where(np.isfinite(rise), rise, 0.0)
     p_reach[..., beyond] = np.where(np.isfinite(rise), expit(-later), 0.0)
-    return RunTimes(location, parts.scale, parts.skew, p_reach)
+    return RunLengthDistribution(location, parts.scale, parts.skewness, p_reach)
 
 
 def _rise(

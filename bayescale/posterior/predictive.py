@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from bayescale.float64 import float64
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.posterior.extrapolation import at_thresholds
-from bayescale.run_length_distribution import RunTimes, normal_score
+from bayescale.run_length_distribution import RunLengthDistribution, normal_score
 
 CHUNK = 256  # configurations at a time: what is computed of them stays in the cache
 REFINEMENTS = (
@@ -37,9 +37,9 @@ AnyArray = np.ndarray | Array
 
 @compiled_code_kept()
 @float64()
-def runs(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunTimes:
+def runs(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunLengthDistribution:
     """A new run at each configuration under each draw."""
-    return RunTimes(*(np.asarray(part) for part in _runs(model, draws, model.points(configs))))
+    return RunLengthDistribution(*(np.asarray(part) for part in _runs(model, draws, model.points(configs))))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -123,17 +123,21 @@ def _predicted(model: Any, draws: Mapping[str, Any], points: Any, levels: Array)
 
 @compiled_code_kept()
 @float64()
-def quantiles(times: RunTimes, levels: Float[np.ndarray, " level"]) -> Float[np.ndarray, "point threshold level"]:
+def quantiles(
+    times: RunLengthDistribution, levels: Float[np.ndarray, " level"]
+) -> Float[np.ndarray, "point threshold level"]:
     """As `mixture_quantiles`, of NumPy arrays."""
-    return np.asarray(_quantiles(RunTimes(*map(jnp.asarray, times)), levels))
+    return np.asarray(_quantiles(RunLengthDistribution(*map(jnp.asarray, times)), levels))
 
 
 @jax.jit
-def _quantiles(times: RunTimes, levels: Array) -> Array:
+def _quantiles(times: RunLengthDistribution, levels: Array) -> Array:
     return mixture_quantiles(times, levels)
 
 
-def mixture_quantiles(times: RunTimes, levels: Float[AnyArray, " level"]) -> Float[Array, "point threshold level"]:
+def mixture_quantiles(
+    times: RunLengthDistribution, levels: Float[AnyArray, " level"]
+) -> Float[Array, "point threshold level"]:
     """Quantiles of env steps of the mixture over draws; inf beyond the chance to get there, monotone in threshold."""
     centre = jnp.mean(times.location, axis=0)
     spread = jnp.sqrt(times.location.var(axis=0) + (times.scale**2).mean(axis=0))
@@ -142,7 +146,7 @@ def mixture_quantiles(times: RunTimes, levels: Float[AnyArray, " level"]) -> Flo
     shift, stretch, skew, weight = (
         jnp.asarray(part, jnp.float32)
         for part in (
-            (centre - times.location) / times.scale, spread / times.scale, times.skew, times.p_reach / reached
+            (centre - times.location) / times.scale, spread / times.scale, times.skewness, times.p_reach / reached
         )
     )  # fmt: skip
 

@@ -17,25 +17,22 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from bayescale.data.configurations import setting_columns
+from bayescale.data.observations import observations
+from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import smoothed_weights
-from bayescale.inference.log_density import Model
+from bayescale.inference.compilation_cache import compiled_code_kept
+from bayescale.inference.model import Model
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import runs
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 
 RELIABLE = 0.7  # the largest Pareto k at which the weighted draws stand for the posterior without a configuration
 LOO_DRAWS = 2000
 LEAST = 1e-12  # a chance below counts as this
 
 
-class SeparableModel(Model, Protocol):
-    """What a model must offer to leave configurations out; see `JointModel`."""
-
-    def observe_each(self, tables: Sequence[pd.DataFrame]) -> Sequence[Any]: ...
-    def points(self, configs: pd.DataFrame) -> Any: ...
-    def runs(self, sites: dict[str, Array], points: Any) -> Any: ...
-
-
+@compiled_code_kept()
+@float64()
 def leave_one_out(posterior: Posterior) -> pd.DataFrame:
     """One row per configuration of the fit: its columns, `observations`, `log_score` and `pareto_k`.
 
@@ -53,7 +50,7 @@ def leave_one_out(posterior: Posterior) -> pd.DataFrame:
     known = np.stack([_log_likelihoods(model, draws, each) for each in _separated(model, crossings, tables)])
     weights, pareto_k = smoothed_weights(-known)
     configs = pd.concat([table[settings].iloc[:1] for table in tables], ignore_index=True)
-    seen = [table[table["env_steps_upper"] > 0] for table in tables]
+    seen = [table[~observations(table).before_training] for table in tables]
     scores = [
         _log_score(posterior, configs.iloc[[i]], table, of_draws, draws)
         for i, (table, of_draws) in enumerate(zip(seen, weights, strict=True))
@@ -61,14 +58,14 @@ def leave_one_out(posterior: Posterior) -> pd.DataFrame:
     return configs.assign(observations=[len(table) for table in seen], log_score=scores, pareto_k=pareto_k)
 
 
-def _separated(model: SeparableModel, crossings: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> list[Any]:
+def _separated(model: Model, crossings: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> list[Any]:
     """What the likelihood reads of each configuration, in equal shapes; times weigh as they did in the fit."""
     weight = model.observe(crossings).weight
     return [replace(observed, weight=weight) for observed in model.observe_each(tables)]
 
 
 @partial(jax.jit, static_argnums=0)
-def _log_likelihoods(model: SeparableModel, draws: dict[str, Array], observed: Any) -> Float[Array, " draw"]:
+def _log_likelihoods(model: Model, draws: dict[str, Array], observed: Any) -> Float[Array, " draw"]:
     return jax.vmap(model.log_likelihood, in_axes=(0, None))(draws, observed)
 
 
@@ -77,16 +74,15 @@ def _log_score(
     config: pd.DataFrame,
     seen: pd.DataFrame,
     weights: Float[np.ndarray, " draw"],
-    draws: dict[str, Array],
+    draws: dict[str, np.ndarray],
 ) -> float:
     """The mean log density of one configuration's observations."""
     if seen.empty:
         return np.nan
     times = runs(posterior.model, draws, config)
     threshold = [posterior.threshold_number(level) for level in seen["threshold"]]
-    each = RunTimes(*(part[:, 0, threshold] for part in times))
-    with np.errstate(divide="ignore"):
-        lower, upper = (np.log(seen[f"env_steps_{end}"].to_numpy(float)) for end in ("lower", "upper"))
+    each = RunLengthDistribution(*(part[:, 0, threshold] for part in times))
+    lower, upper, _ = observations(seen)
     earlier, by_then = (weights @ each.reached_by(bound) for bound in (lower, upper))
     chance = np.where(np.isinf(upper), 1.0, by_then) - earlier
     bounded = np.isfinite(lower) & np.isfinite(upper)

@@ -20,7 +20,7 @@ from bayescale.inference.sampling import diagnose
 from bayescale.posterior.posterior import PREDICTION_DRAWS
 from bayescale.posterior.prediction_table import QUANTILE_LEVELS
 from bayescale.posterior.predictive import runs
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 
 THRESHOLDS = tuple(1000 - np.geomspace(700, 200, 10))
 CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
@@ -141,7 +141,7 @@ def _one_by_one(posterior: bs.Posterior, configs: pd.DataFrame) -> np.ndarray:
     rows = []
     for at in range(len(configs)):
         times = runs(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs.iloc[at : at + 1])
-        here = RunTimes(*(part[:, 0, 0] for part in times))
+        here = RunLengthDistribution(*(part[:, 0, 0] for part in times))
         quantiles = [brentq(lambda x, q=q: here.reached_by(x).mean() - q, -50.0, 100.0) for q in QUANTILE_LEVELS]  # noqa: B023
         rows.append(np.exp(quantiles))
     return np.array(rows)

@@ -13,7 +13,7 @@ from bayescale.decisions.utility import Prices
 from bayescale.errors import InputError
 from bayescale.inference.sampling import Status
 from bayescale.posterior.posterior import Posterior
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 
 
@@ -136,7 +136,7 @@ class LuckyRuns(TwoSettings):
         lucky = (points == SHAKY)[:, None] & jnp.ones(2, bool)
         location = jnp.log(jnp.where(lucky, 10.0, 16.0) * jnp.array([1.0, 2.0])) + 0 * sites["shaky"]
         scale = jnp.where(lucky, 0.5, 1e-3)
-        return RunTimes(location, scale, jnp.zeros_like(location), jnp.where(lucky, *self.p_reach))
+        return RunLengthDistribution(location, scale, jnp.zeros_like(location), jnp.where(lucky, *self.p_reach))
 
 
 def lucky_runs(*p_reach):

@@ -15,7 +15,7 @@ import bayescale as bs
 from bayescale.decisions import next_experiments as design
 from bayescale.inference.sampling import Status
 from bayescale.posterior.posterior import Posterior
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 
 SD, NOISE = 0.4, 0.5  # of the unknown log env steps, and of a run around them
 SURE = 1000.0  # env steps that the setting with UTD 1 is known to need
@@ -44,7 +44,9 @@ class TwoSettings:
         utd, batch_size = points.T
         decisive = jnp.where(utd > 1.5, sites["unknown"], jnp.log(SURE))
         location = jnp.where(batch_size > 1, decisive, sites["idle"])[:, None] + jnp.log(jnp.asarray(self.thresholds))
-        return RunTimes(location, *(jnp.full_like(location, value) for value in (NOISE, 0.0, self.p_reach)))
+        return RunLengthDistribution(
+            location, *(jnp.full_like(location, value) for value in (NOISE, 0.0, self.p_reach))
+        )
 
 
 def stand_in(centre: float, draws: int = design.DESIGN_DRAWS, model: TwoSettings | None = None) -> Posterior:

@@ -11,7 +11,7 @@ from bayescale.cli import app as cli
 from bayescale.decisions.performance import _reached, _returns, _where_falls
 from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.posterior.posterior import Posterior
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import prior_posterior
 
 LEVELS = np.linspace(300.0, 600.0, 7)
@@ -121,7 +121,7 @@ def test_the_return_that_a_median_run_reaches_by_hand() -> None:
     location = np.tile([1.0, 2.0, 4.0], (1, 6, 1))
     p_reach = np.full((1, 6, 3), 0.9)
     p_reach[0, 4, 1], p_reach[0, 5, 2] = 0.4, 0.5
-    times = RunTimes(location, np.ones_like(location), np.zeros_like(location), p_reach)
+    times = RunLengthDistribution(location, np.ones_like(location), np.zeros_like(location), p_reach)
     reached = _reached(times, np.array([[0.5], [1.0], [3.0], [5.0], [5.0], [5.0]]), np.array([0.0, 10.0, 30.0]))
     # Not the lowest; that one just so; half the way between two; all; no further than what half of the runs reach.
     assert reached.tolist() == [[-np.inf, 0.0, 20.0, np.inf, 10.0, 30.0]]
@@ -161,7 +161,7 @@ def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
         bs.performance(prior_posterior(), CONFIG, env_steps=1e5)
     with pytest.raises(bs.InputError, match="at least the lowest fitted, 300"):
         posterior.predict(CONFIG, [200.0, 400.0])
-    times = RunTimes(*(np.ones((5, 1, 2)) for _ in range(4)))
+    times = RunLengthDistribution(*(np.ones((5, 1, 2)) for _ in range(4)))
     with pytest.raises(bs.InputError, match="beyond 2 need 3 fitted thresholds; got 2"):
         at_thresholds(times, np.array([1.0, 2.0]), [1.0, 3.0])
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
 def test_no_return_above_every_ceiling_is_reached() -> None:
     location = np.tile(np.linspace(9.0, 10.0, 5), (200, 1, 1))
     shape = location.shape
-    times = RunTimes(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
+    times = RunLengthDistribution(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
     far = at_thresholds(times, np.arange(5.0), [4.0, 8.0, 1e6])
     assert far.p_reach[..., 2].max() == 0.0
     assert 0.0 < (far.p_reach[..., 1] > 0).mean() <= 1.0
@@ -212,11 +212,13 @@ def test_each_point_has_its_own_ceiling_and_one_that_the_highest_threshold_reach
     rng = np.random.default_rng(0)
     location = np.linspace(9.0, 10.0, 5) + 0.02 * rng.standard_normal((50, 3, 5))
     shape = location.shape
-    times = RunTimes(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
+    times = RunLengthDistribution(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
     fitted, wanted, best = np.arange(5.0), [2.0, 3.5, 4.0, 4.5, 6.0, 9.0], np.array([4.0, 5.0, np.inf])
     together = at_thresholds(times, fitted, wanted, best)
     for i in range(3):
-        alone = at_thresholds(RunTimes(*(part[:, i : i + 1] for part in times)), fitted, wanted, best[i : i + 1])
+        alone = at_thresholds(
+            RunLengthDistribution(*(part[:, i : i + 1] for part in times)), fitted, wanted, best[i : i + 1]
+        )
         np.testing.assert_array_equal(together.location[:, i], alone.location[:, 0])
         np.testing.assert_array_equal(together.p_reach[:, i], alone.p_reach[:, 0])
     reached = together.p_reach.max(axis=0) > 0
@@ -256,7 +258,7 @@ def test_the_upper_half_of_the_thresholds_tells_what_comes_beyond() -> None:
     none, fitted = np.zeros((3, 1, 5)), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
 
     def beyond(location: np.ndarray) -> np.ndarray:
-        times = RunTimes(np.broadcast_to(location, none.shape), none + 0.2, none, none + 0.99)
+        times = RunLengthDistribution(np.broadcast_to(location, none.shape), none + 0.2, none, none + 0.99)
         return at_thresholds(times, fitted, [5.5, 6.0]).location
 
     np.testing.assert_array_equal(beyond(steps - [0.5, 0.3, 0, 0, 0]), beyond(steps))

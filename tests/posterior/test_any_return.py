@@ -17,7 +17,7 @@ from bayescale.posterior import extrapolation
 from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import runs
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import prior_posterior, sweep
 
 LEVELS = (300.0, 500.0, 800.0)
@@ -116,7 +116,7 @@ class SlowAndFast:
         steps = jnp.where((points == 8)[:, None], jnp.array([10.0, 20.0, 40.0]), jnp.array([14.0, 21.0, 36.0]))
         location = jnp.log(steps) + 0 * sites["none"]
         p_reach = jnp.where((points == 8)[:, None], 1.0, 0.7) * jnp.ones_like(location)
-        return RunTimes(location, jnp.full_like(location, 1e-3), jnp.zeros_like(location), p_reach)
+        return RunLengthDistribution(location, jnp.full_like(location, 1e-3), jnp.zeros_like(location), p_reach)
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +170,8 @@ def test_an_infinite_cost_leaves_the_other_tail_finite() -> None:
     assert parse_risk("cvar:0.5")(np.column_stack([cost[:, 0], [4.0, 1, 1, 1]])).tolist() == [np.inf, 2.5]
 
 
-def test_a_large_budget_of_a_fit_of_two_thresholds_is_not_told_to_ask_for_what_it_refuses(tmp_path, capsys):
+def test_a_large_budget_of_a_fit_of_two_thresholds_does_not_suggest_a_request_that_it_refuses(tmp_path, capsys):
     fit = tmp_path / "fit.nc"
     prior_posterior().save(fit)
     assert cli.main(["allocate", str(fit), "--env", TASK, "--budget", "1e30"]) == 0
-    assert "highest fitted threshold takes; returns beyond it need 3 fitted thresholds." in capsys.readouterr().out
+    assert "highest fitted threshold costs. Fit at least 3 thresholds to ask for returns beyond it." in capsys.readouterr().out

@@ -5,9 +5,9 @@ import pytest
 from scipy.optimize import brentq
 
 from bayescale.posterior import predictive
-from bayescale.posterior.posterior import LEVELS
+from bayescale.posterior.prediction_table import QUANTILE_LEVELS
 from bayescale.posterior.predictive import mixture_quantiles
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import prior_posterior
 
 POINTS, DRAWS = 6, 150
@@ -27,29 +27,30 @@ def mixture(kind):
     if kind == "failing":
         p_reach = rng.beta(3.0, 1.2, shape)
     skew = rng.uniform(-0.1, 0.2, shape) if kind == "skewed" else np.zeros(shape)
-    return RunTimes(location, scale, skew, p_reach)
+    return RunLengthDistribution(location, scale, skew, p_reach)
 
 
 def solved(times):
     """Log env steps at each level by root finding, the running maximum over thresholds; inf where there is no root."""
-    out = np.full((POINTS, 2, len(LEVELS)), np.inf)
+    out = np.full((POINTS, 2, len(QUANTILE_LEVELS)), np.inf)
     for point, threshold, at in np.ndindex(out.shape):
-        here = RunTimes(*(part[:, point, threshold] for part in times))
+        here = RunLengthDistribution(*(part[:, point, threshold] for part in times))
 
         def excess(x, here=here, at=at):
-            return float(here.reached_by(x).mean() - LEVELS[at])
+            return float(here.reached_by(x).mean() - QUANTILE_LEVELS[at])
 
-        if here.p_reach.mean() > LEVELS[at]:
+        if here.p_reach.mean() > QUANTILE_LEVELS[at]:
             out[point, threshold, at] = brentq(excess, -100.0, 200.0)
     return np.maximum.accumulate(out, axis=1)
 
 
+@pytest.mark.usefixtures("jax_float64")
 @pytest.mark.parametrize("kind", ["plain", "skewed", "two humps", "failing"])
 def test_quantiles_of_a_mixture_equal_their_slow_twin(kind):
     times = mixture(kind)
     slow, fast = (
         solved(times),
-        np.log(np.asarray(mixture_quantiles(times, LEVELS))),
+        np.log(np.asarray(mixture_quantiles(times, QUANTILE_LEVELS))),
     )
     spread = np.sqrt(times.location.var(axis=0) + (times.scale**2).mean(axis=0))[..., None]
     assert (np.isinf(fast) == np.isinf(slow)).all()

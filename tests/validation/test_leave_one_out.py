@@ -13,7 +13,7 @@ import bayescale as bs
 from bayescale.inference.arviz_compat import smoothed_weights
 from bayescale.inference.sampling import Status
 from bayescale.posterior.posterior import Posterior
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.validation.leave_one_out import RELIABLE, _log_likelihoods, _log_score, _separated, leave_one_out
 from tests.scaffolding.prior_posterior import prior_posterior
 from tests.scaffolding.simulated_curves import simulated_curves
@@ -53,7 +53,9 @@ class OneLevel:
 
     def runs(self, sites, points):
         location = sites["level"] + points[:, None]
-        return RunTimes(location, jnp.full_like(location, SPREAD), jnp.zeros_like(location), jnp.ones_like(location))
+        return RunLengthDistribution(
+            location, jnp.full_like(location, SPREAD), jnp.zeros_like(location), jnp.ones_like(location)
+        )
 
     def with_new_task(self, draws, _):
         return {name: jnp.asarray(values) for name, values in draws.items()}
@@ -119,6 +121,7 @@ def replace_observed(model, times):
     return Given()
 
 
+@pytest.mark.usefixtures("jax_float64")
 def test_the_likelihoods_of_configurations_add_up_to_that_of_all():
     posterior = prior_posterior()
     crossings = posterior.crossings.sort_values("seed", kind="stable").reset_index(drop=True)

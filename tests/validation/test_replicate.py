@@ -13,7 +13,7 @@ from jax import Array
 
 import bayescale as bs
 from bayescale.inference.sampling import EachDraws
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.validation import calibration
 
 DESIGN = pd.DataFrame({"env_id": "A-v0", "utd": [1.0, 2.0], "batch_size": 256, "learning_rate": 5e-4, "seeds": 2})
@@ -43,9 +43,11 @@ class KnownRuns:
     def points(self, configs: pd.DataFrame) -> Array:
         return jnp.log(configs["utd"].to_numpy())[:, None] + MIDDLE
 
-    def runs(self, sites: dict[str, Array], points: Array) -> RunTimes:
+    def runs(self, sites: dict[str, Array], points: Array) -> RunLengthDistribution:
         even = jnp.ones_like(points)
-        return RunTimes(points + sites["level"], 0.01 * even, 0.05 * even, even * jnp.array([1.0, 1.0, 0.0]))
+        return RunLengthDistribution(
+            points + sites["level"], 0.01 * even, 0.05 * even, even * jnp.array([1.0, 1.0, 0.0])
+        )
 
     def shared_variance(self, sites: dict[str, Array]) -> Array:
         return jnp.exp(-(sites["level"] ** 2))
