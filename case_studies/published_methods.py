@@ -66,8 +66,9 @@ HEADER = """# Held-out scores on the published Gym sweep
 Made by `python case_studies/published_methods.py --data FOLDER --table case_studies/published_gym.md`. The scores come
 from `bayescale.score`: lower is better for wis and male, 0.90 is right for coverage90. The best method of a split is
 bold. No fit has seen the runs of its split. The two oracles have seen the runs that they are scored on. The first
-predicts each cell's median, with the spread of the cell's task and threshold. The second predicts each cell's best quantiles;
-no prediction can beat it in wis. Methods that are missing from a split were not run on it. Fitted with {code}.
+predicts each cell's median, with the spread of the cell's task and threshold. The second predicts each cell's best
+quantiles; no prediction can beat it in wis. Methods that are missing from a split were not run on it.
+Fitted with {code}.
 
 """
 SPLITS = (

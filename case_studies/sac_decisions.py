@@ -12,12 +12,12 @@ the fit predicts. `--train DIR` trains each setting with twelve new seeds and wr
 
 Run time: seconds; an hour on two cores with --train.
 
-Expected result: the cost of each choice, and its ratio to the cost of BayeScale's choice as a geometric mean over tasks,
-with 90% intervals from bootstraps of the seeds. A right-censored run counts with its whole length. The usual settings
-cost 3.7 times (data is dear) and 4.6 times (compute is dear) as much as BayeScale's choice. The published pipeline
-costs 1.08 (0.96 to 1.21) and 2.09 (1.86 to 2.38) times as much, because it looks for the least data at any price. The
-best of the grid, which seed noise favoured, costs 1.19 (1.06 to 1.35) and 1.05 (0.93 to 1.20) times as much. Last come
-the scores of the predicted run lengths.
+Expected result: the cost of each choice, and its ratio to the cost of BayeScale's choice as a geometric mean over
+tasks, with 90% intervals from bootstraps of the seeds. A right-censored run counts with its whole length. The usual
+settings cost 3.7 times (data is dear) and 4.6 times (compute is dear) as much as BayeScale's choice. The published
+pipeline costs 1.08 (0.96 to 1.21) and 2.09 (1.86 to 2.38) times as much, because it looks for the least data at any
+price. The best of the grid, which seed noise favoured, costs 1.19 (1.06 to 1.35) and 1.05 (0.93 to 1.20) times as much.
+Last come the scores of the predicted run lengths.
 """
 
 import argparse
