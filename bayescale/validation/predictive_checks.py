@@ -1,23 +1,24 @@
-"""Does each task follow the law that was fitted to it? Posterior predictive p-values by task and statistic.
+"""Posterior predictive checks: does each task follow the law that was fitted to it?
 
-Under a draw of the posterior every run has normal scores z, one a threshold, of which the seeds of a configuration have
-the share s of the variance in common. A run counts by its mean score over thresholds, a configuration c with n_c seeds
-by the mean m_c of these, at the weight w_c = 1 / (s + (1 - s) / n_c). Replicated data, with the misfit of a
-configuration shared by its seeds, have weighted means m_c that are independent and equally spread, so that ratios of
-their mean squares follow F distributions under every draw, and the posterior predictive p-value is the mean over draws
-of the chance of a larger ratio (Gelman, Meng and Stern, Statistica Sinica 1996). Only the censored are simulated.
+Each check is a ratio of two sums of squares (see `bayescale.validation.sums_of_squares`, which defines z, s, m_c and
+w_c). Replicated data have weighted configuration means m_c that are independent with equal variance, because the
+configuration effect is shared by the seeds of a configuration. A ratio of mean squares then follows an F distribution
+under every draw. The posterior predictive p-value is the mean over draws of the probability of a larger ratio.
+Source: Gelman, Meng and Stern, Statistica Sinica 1996. Only the check of censoring simulates data.
 
-Noise and misfit of the model widen until a task that bends otherwise seems likely. So the ratios ask for structure: a
-scale that all m_c share cancels.
+The model's noise and configuration effect can grow until a task that departs from the law seems likely. The ratios
+therefore look for structure in the m_c: a common scale of all m_c cancels.
 
-- `utd`, `batch_size`, `learning_rate`, `model_size`: what squares and cubes of the log explain of the m_c, over what
-  they leave.
-- `scatter`: the m_c around straight lines, over those of the other tasks.
-- `surface`: the m_c around straight lines, over what seeds and the fitted misfit explain.
-- `spread`: seeds around their m_c at the UTDs above the median over those at and below it, either way.
-- `censored`: the share of times never observed, either way, against simulated ones.
+statistic   numerator                                      denominator
+utd, batch_size, learning_rate, model_size
+            m_c: squares and cubes of the log setting      m_c: neither lines, squares nor cubes explain
+scatter     m_c around straight lines                      the same, in the other tasks
+surface     m_c around straight lines                      z around m_c: seeds and the fitted configuration effect
+spread      z around m_c, at UTDs above the median         z around m_c, at UTDs up to the median
+censored    share of right-censored run lengths, against simulated shares
 
-The surface was fitted to the same runs: right models are flagged less often than stated.
+The p-values of spread and censored are two-sided. The surface was fitted to the same runs, so right models are flagged
+less often than stated.
 """
 
 from collections.abc import Mapping
@@ -36,22 +37,28 @@ from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import runs
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.validation.sums_of_squares import AXES, Squares, TaskSquares, ratio, task_squares
 
 CHECK_DRAWS = 200
-REPLICATES = 100  # of the censored, for each draw; their p-values are at least 1e-4
-EDGE = 1e-9  # probabilities are kept this far from 0 and 1
+REPLICATES = 100  # simulated data sets per draw for the check of censoring; p-values are then at least 1e-4
+EDGE = 1e-9  # probabilities are clipped to [EDGE, 1 - EDGE]
 OVERALL = "all tasks"
 
 
 @dataclass(frozen=True)
 class Censored:
-    """How many times of a task were not observed, and how many of each replicate."""
+    """Counts of a task's right-censored run lengths.
+
+    Attributes:
+        observed: right-censored run lengths in the data.
+        replicated: right-censored run lengths in each replicated data set.
+        total: run lengths in the data, without those reached before training.
+    """
 
     observed: int
     replicated: Int[np.ndarray, " replicate"]
-    times: int
+    total: int
 
 
 @float64()
@@ -62,19 +69,25 @@ def posterior_predictive_checks(
     crossings: pd.DataFrame | None = None,
     false_alarm: float = 0.01,
 ) -> pd.DataFrame:
-    """By task and statistic, then over all tasks: value, expected, p_value, flagged.
+    """Check by task, and over all tasks, whether the runs follow the fitted law.
 
-    `value` is a ratio of mean squares, or a share; `expected` is its median over replicated data. A flagged task does
-    not follow the law that was fitted: look at its curves, and fit it apart. What a design cannot tell has no row.
+    A flagged task does not follow the law: look at its curves, and fit it separately. A statistic that the design
+    cannot identify has no row.
 
     Args:
         posterior: a fit.
-        rng: source of the replicates, and of scores where a time is known only to lie in an interval.
-        crossings: at thresholds that were fitted; None: those of the fit.
-        false_alarm: the chance that anything is flagged where all tasks follow the law, at most (Holm's correction).
+        rng: source of the replicated data and of the scores of interval-censored run lengths.
+        crossings: crossings at fitted thresholds; None: those of the fit.
+        false_alarm: upper bound in (0, 1) on the probability of any flag where all tasks follow the law (Holm's
+            correction).
+
+    Returns:
+        One row per task and statistic with columns env_id, statistic, value (a ratio of mean squares, or a share),
+        expected (the median of value over replicated data), p_value and flagged. The rows over all tasks have env_id
+        "all tasks".
 
     Raises:
-        InputError: a task or threshold that was not fitted, a false-alarm rate outside (0, 1).
+        InputError: a task or threshold was not fitted, or `false_alarm` lies outside (0, 1).
     """
     require_share("false_alarm", false_alarm)
     table = posterior.crossings if crossings is None else posterior.named(validate_crossings(crossings))
@@ -87,7 +100,7 @@ def posterior_predictive_checks(
     predicted = runs(posterior.model, draws, every)
     squares, censored = {}, {}
     for env_id, own in table.groupby("env_id"):
-        configs, config, times = _run_times(posterior, predicted, every, own)
+        configs, config, times = _of_task(posterior, predicted, every, own)
         observed = observations(own).by_run(times.location.shape[2])
         scores = normal_scores(times, observed.log_lower, observed.log_upper, rng).mean(axis=2)
         squares[str(env_id)] = task_squares(scores, configs, config, shares)
@@ -100,66 +113,74 @@ def posterior_predictive_checks(
 
 
 def normal_scores(
-    times: RunTimes,
+    predicted: RunLengthDistribution,
     log_lower: Float[np.ndarray, "run threshold"],
     log_upper: Float[np.ndarray, "run threshold"],
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "draw run threshold"]:
-    """Scores that are standard normal if the times are right; a run's unknown places in its intervals are the same.
+    """Return normal scores of observed run lengths; they are standard normal if the predicted distribution is right.
+
+    A run length is known between two bounds. Its score uses a probability drawn uniformly between the predictive CDF at
+    the two bounds. All thresholds of a run under one draw share the random number.
 
     Args:
-        times: of the runs, under each draw.
-        log_lower: the log env steps after which a run got there.
-        log_upper: those by which it did; inf where it did not.
-        rng: source of the places.
+        predicted: distribution of each run's length under each draw.
+        log_lower: lower bounds of the log run lengths; -inf if there is none.
+        log_upper: upper bounds of the log run lengths; inf if there is none.
+        rng: source of the random numbers.
     """
-    below, above = times.reached_by(log_lower), times.reached_by(log_upper)
+    below, above = predicted.reached_by(log_lower), predicted.reached_by(log_upper)
     above = np.where(np.isinf(log_upper), 1.0, above)
-    place = rng.random((len(above), len(log_lower), 1))
-    return np.asarray(ndtri(np.clip(below + (above - below) * place, EDGE, 1 - EDGE)))
+    uniform = rng.random((len(above), len(log_lower), 1))
+    return np.asarray(ndtri(np.clip(below + (above - below) * uniform, EDGE, 1 - EDGE)))
 
 
 def holm(p_values: Float[np.ndarray, " test"], false_alarm: float) -> Bool[np.ndarray, " test"]:
-    """Which hypotheses fall while the chance that any true one does stays at most `false_alarm` (Holm 1979)."""
+    """Return the hypotheses to reject so that any true one is rejected with probability `false_alarm` at most.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
+    """
     order = np.argsort(p_values)
-    falls = p_values[order] * np.arange(len(order), 0, -1) < false_alarm
-    flagged = np.zeros(len(order), bool)
-    flagged[order] = np.logical_and.accumulate(falls)
-    return flagged
+    small = p_values[order] * np.arange(len(order), 0, -1) < false_alarm
+    rejected = np.zeros(len(order), bool)
+    rejected[order] = np.logical_and.accumulate(small)
+    return rejected
 
 
 def _rows(
     env_id: str, squares: Mapping[str, TaskSquares], censored: Mapping[str, Censored]
 ) -> list[tuple[str, float, float, float]]:
-    mine = squares[env_id]
+    """Return (statistic, value, expected, p-value) for each statistic of one task."""
+    own = squares[env_id]
     others = [task for name, task in squares.items() if name != env_id]
-    pooled = _sum([task.left for task in squares.values()])
-    ratios = {axis: ratio(bend, pooled) for axis, bend in mine.structure.items()}
+    unstructured = _sum([task.unstructured for task in squares.values()])
+    ratios = {axis: ratio(structure, unstructured) for axis, structure in own.structure.items()}
     if others:
-        ratios["scatter"] = ratio(mine.around, _sum([task.around for task in others]))
-    ratios["surface"] = ratio(mine.around, mine.within)
-    ratios["spread"] = _either_way(ratio(mine.within_high, mine.within_low))
-    ratios["censored"] = _shares(censored[env_id])
+        ratios["scatter"] = ratio(own.around_lines, _sum([task.around_lines for task in others]))
+    ratios["surface"] = ratio(own.around_lines, own.within)
+    ratios["spread"] = _two_sided(ratio(own.within_high_utd, own.within_low_utd))
+    ratios["censored"] = _censored_check(censored[env_id])
     return [(name, *found) for name, found in ratios.items() if found is not None]
 
 
 def _overall(
     squares: Mapping[str, TaskSquares], censored: Mapping[str, Censored]
 ) -> list[tuple[str, float, float, float]]:
+    """Return (statistic, value, expected, p-value) for each statistic over all tasks."""
     tasks = list(squares.values())
-    left, around, within = (_sum([getattr(task, name) for task in tasks]) for name in ("left", "around", "within"))
+    unstructured = _sum([task.unstructured for task in tasks])
     ratios = {}
     for axis in AXES:
-        bends = [task.structure[axis] for task in tasks if axis in task.structure]
-        if bends:
-            ratios[axis] = ratio(_sum(bends), left)
-    ratios["surface"] = ratio(around, within)
-    high, low = _sum([task.within_high for task in tasks]), _sum([task.within_low for task in tasks])
-    ratios["spread"] = _either_way(ratio(high, low))
+        structures = [task.structure[axis] for task in tasks if axis in task.structure]
+        if structures:
+            ratios[axis] = ratio(_sum(structures), unstructured)
+    ratios["surface"] = ratio(_sum([task.around_lines for task in tasks]), _sum([task.within for task in tasks]))
+    high_utd, low_utd = _sum([task.within_high_utd for task in tasks]), _sum([task.within_low_utd for task in tasks])
+    ratios["spread"] = _two_sided(ratio(high_utd, low_utd))
     every = censored.values()
     replicated = np.sum([one.replicated for one in every], axis=0)
-    ratios["censored"] = _shares(
-        Censored(sum(one.observed for one in every), replicated, sum(one.times for one in every))
+    ratios["censored"] = _censored_check(
+        Censored(sum(one.observed for one in every), replicated, sum(one.total for one in every))
     )
     return [(name, *found) for name, found in ratios.items() if found is not None]
 
@@ -168,53 +189,62 @@ def _sum(squares: list[Squares]) -> Squares:
     return sum(squares[1:], start=squares[0])
 
 
-def _either_way(found: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+def _two_sided(found: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
     if found is None:
         return None
-    value, expected, chance = found
-    return value, expected, 2 * min(chance, 1 - chance)
+    value, expected, p_value = found
+    return value, expected, 2 * min(p_value, 1 - p_value)
 
 
-def _shares(censored: Censored) -> tuple[float, float, float]:
+def _censored_check(censored: Censored) -> tuple[float, float, float]:
+    """Return the share of right-censored run lengths, its median over replicated data and its two-sided p-value."""
     replicates = len(censored.replicated)
     more = (1 + (censored.replicated >= censored.observed).sum()) / (1 + replicates)
     fewer = (1 + (censored.replicated <= censored.observed).sum()) / (1 + replicates)
-    expected = float(np.median(censored.replicated)) / censored.times
-    return censored.observed / censored.times, expected, min(1.0, 2 * float(min(more, fewer)))
+    expected = float(np.median(censored.replicated)) / censored.total
+    return censored.observed / censored.total, expected, min(1.0, 2 * float(min(more, fewer)))
 
 
-def _run_times(
-    posterior: Posterior, predicted: RunTimes, every: pd.DataFrame, crossings: pd.DataFrame
-) -> tuple[pd.DataFrame, Int[np.ndarray, " run"], RunTimes]:
-    """A task's configurations, the configuration of each run, and the runs' times under each draw."""
-    levels = np.unique(crossings["threshold"].to_numpy(float))
-    number = [posterior.threshold_number(level) for level in levels]
-    first = pd.MultiIndex.from_frame(crossings.iloc[:: len(levels)][list(every)])
+def _of_task(
+    posterior: Posterior, predicted: RunLengthDistribution, every: pd.DataFrame, crossings: pd.DataFrame
+) -> tuple[pd.DataFrame, Int[np.ndarray, " run"], RunLengthDistribution]:
+    """Return a task's configurations, the configuration number of each run, and the predicted run lengths.
+
+    Args:
+        posterior: the fit.
+        predicted: run lengths of each configuration in `every`, under each draw.
+        every: the configurations of all tasks, one row each.
+        crossings: the task's crossings, sorted by run, then threshold.
+    """
+    thresholds = np.unique(crossings["threshold"].to_numpy(float))
+    number = [posterior.threshold_number(threshold) for threshold in thresholds]
+    first = pd.MultiIndex.from_frame(crossings.iloc[:: len(thresholds)][list(every)])
     rows, config = np.unique(pd.MultiIndex.from_frame(every).get_indexer(first), return_inverse=True)
-    return every.iloc[rows], config, RunTimes(*(part[:, rows[config]][:, :, number] for part in predicted))
+    return every.iloc[rows], config, RunLengthDistribution(*(part[:, rows[config]][:, :, number] for part in predicted))
 
 
 def _censored(
     observed: Observations,
-    times: RunTimes,
+    predicted: RunLengthDistribution,
     config: Int[np.ndarray, " run"],
     shares: Float[np.ndarray, " draw"],
     rng: np.random.Generator,
 ) -> Censored:
-    """The censored of a task, and of replicates whose runs have one score for all thresholds.
+    """Count the right-censored run lengths of a task, in the data and in replicated data.
 
-    A run that was not censored is taken to have been watched as long as the longest of its task that was, or for ever
-    where none was: crossings do not say how long a run went on after its last threshold.
+    A replicated run uses one normal score for all thresholds. Crossings do not say when a run that reached its highest
+    threshold ended. Such a run is assumed to end with the last right-censored run of the task, or never if the task has
+    no right-censored run.
     """
-    unseen = observed.bounded & observed.right_censored
-    last = np.where(unseen, observed.log_lower, -np.inf).max(axis=1)
-    ended = np.where(np.isfinite(last), last, last.max() if unseen.any() else np.inf)
-    late = 1 - times.reached_by(ended[:, None])
+    right_censored = observed.bounded & observed.right_censored
+    last = np.where(right_censored, observed.log_lower, -np.inf).max(axis=1)
+    end = np.where(np.isfinite(last), last, last.max() if right_censored.any() else np.inf)
+    p_censored = 1 - predicted.reached_by(end[:, None])
     replicated = []
-    for chance, share in zip(late, shares, strict=True):
-        own = rng.standard_normal((REPLICATES, len(config)))
-        common = rng.standard_normal((REPLICATES, config.max() + 1))[:, config]
-        score = np.sqrt(share) * common + np.sqrt(1 - share) * own
-        beyond = -ndtri(np.clip(chance, EDGE, 1 - EDGE))
-        replicated.append(((score[..., None] > beyond) & observed.bounded).sum(axis=(1, 2)))
-    return Censored(int(unseen.sum()), np.concatenate(replicated), max(int(observed.bounded.sum()), 1))
+    for probability, share in zip(p_censored, shares, strict=True):
+        seed_noise = rng.standard_normal((REPLICATES, len(config)))
+        configuration_effect = rng.standard_normal((REPLICATES, config.max() + 1))[:, config]
+        score = np.sqrt(share) * configuration_effect + np.sqrt(1 - share) * seed_noise
+        limit = -ndtri(np.clip(probability, EDGE, 1 - EDGE))
+        replicated.append(((score[..., None] > limit) & observed.bounded).sum(axis=(1, 2)))
+    return Censored(int(right_censored.sum()), np.concatenate(replicated), max(int(observed.bounded.sum()), 1))

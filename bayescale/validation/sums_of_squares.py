@@ -1,22 +1,35 @@
-"""Sums of squares of the normal scores of a task's runs, and their ratios; see `bayescale.validation.predictive_checks` for what they say."""
+"""Split the variation of one task's runs into sums of squares whose ratios follow F distributions.
+
+`bayescale.validation.predictive_checks` describes what the ratios say. Symbols, for a configuration c with n_c runs:
+
+    z_r   normal score of run r, averaged over thresholds
+    s     share of the variance that the runs of a configuration have in common (the configuration effect)
+    m_c   mean of z_r over the runs of configuration c
+    w_c   = 1 / (s + (1 - s) / n_c), the weight of m_c
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from scipy.stats import f as ratio_of_squares
+from scipy.stats import f as f_distribution
 
 from bayescale.data.configurations import SIZED
 
 AXES = SIZED[1:]
-DEGREES = (2, 3)  # of the structure that is looked for; the law itself takes care of level and slope
-NOTHING = 1e-9  # a sum of squared scores below it is rounding
+POWERS = (2, 3)  # powers of the log settings that count as structure; the law itself fits constants and slopes
+ROUNDING = 1e-9  # sums of squared scores below this are rounding errors
 
 
 @dataclass(frozen=True)
 class Squares:
-    """A sum of squares under each draw, and its degrees of freedom."""
+    """A sum of squares under each draw.
+
+    Attributes:
+        total: the sum of squares.
+        freedom: its degrees of freedom.
+    """
 
     total: Float[np.ndarray, " draw"]
     freedom: int
@@ -27,14 +40,23 @@ class Squares:
 
 @dataclass(frozen=True)
 class TaskSquares:
-    """What the ratios of one task are made of."""
+    """Sums of squares of one task.
 
-    structure: dict[str, Squares]  # by axis
-    left: Squares  # of the m_c, beyond lines and structure
-    around: Squares  # of the m_c, beyond lines
-    within: Squares  # of seeds around their m_c, over 1 - s
-    within_high: Squares  # of them, those at UTDs above the median
-    within_low: Squares
+    Attributes:
+        structure: by axis, the part of the weighted m_c that squares and cubes of the log setting explain.
+        unstructured: the part that neither straight lines nor structure explain.
+        around_lines: the part that straight lines in the log settings do not explain.
+        within: departures of runs from their m_c, divided by 1 - s.
+        within_high_utd: the part of `within` at UTDs above the median.
+        within_low_utd: the part of `within` at UTDs up to the median.
+    """
+
+    structure: dict[str, Squares]
+    unstructured: Squares
+    around_lines: Squares
+    within: Squares
+    within_high_utd: Squares
+    within_low_utd: Squares
 
 
 def task_squares(
@@ -43,65 +65,77 @@ def task_squares(
     config: Int[np.ndarray, " run"],
     shares: Float[np.ndarray, " draw"],
 ) -> TaskSquares:
-    """The sums of squares of one task.
+    """Return the sums of squares of one task.
 
     Args:
-        scores: of its runs, normal with a variance of which `shares` is what the seeds of a configuration share.
+        scores: z_r of the task's runs under each draw.
         configs: columns utd, batch_size, learning_rate, [model_size].
-        config: the row of `configs` of each run.
-        shares: as above, by draw; the weights take their mean, which changes little among draws.
+        config: row of `configs` that each run belongs to.
+        shares: s under each draw. The weights use the mean of s over draws, which varies little.
     """
     count = np.bincount(config, minlength=len(configs))
     means = np.stack([np.bincount(config, row, len(configs)) for row in scores]) / count
     departures = (scores - means[:, config]) ** 2 / (1 - shares[:, None])
-    high = (configs["utd"] > configs["utd"].median()).to_numpy()
-    root = np.sqrt(1 / (shares.mean() + (1 - shares.mean()) / count))
+    high_utd = (configs["utd"] > configs["utd"].median()).to_numpy()
+    root_weight = np.sqrt(1 / (shares.mean() + (1 - shares.mean()) / count))
 
     logs = {axis: np.log(configs[axis].to_numpy(float)) for axis in AXES if axis in configs}
     logs = {axis: (x - x.mean()) / x.std() for axis, x in logs.items() if np.ptp(x) > 0}
-    lines = _basis(root[:, None] * np.column_stack([np.ones(len(configs)), *logs.values()]), ())
-    weighted = root * means
-    bends = {
-        axis: _basis(root[:, None] * np.column_stack([x**p for p in DEGREES]), (lines,)) for axis, x in logs.items()
+    lines = _basis(root_weight[:, None] * np.column_stack([np.ones(len(configs)), *logs.values()]), ())
+    weighted = root_weight * means
+    powers = {
+        axis: _basis(root_weight[:, None] * np.column_stack([x**p for p in POWERS]), (lines,))
+        for axis, x in logs.items()
     }
-    spanned = _basis(np.column_stack([lines, *bends.values()]), ())
-    around = Squares((weighted**2).sum(axis=1) - _explained(weighted, lines).total, len(configs) - lines.shape[1])
-    left = Squares((weighted**2).sum(axis=1) - _explained(weighted, spanned).total, len(configs) - spanned.shape[1])
+    lines_and_powers = _basis(np.column_stack([lines, *powers.values()]), ())
+
+    def unexplained(basis: Float[np.ndarray, "config rank"]) -> Squares:
+        return Squares((weighted**2).sum(axis=1) - _explained(weighted, basis).total, len(configs) - basis.shape[1])
 
     def within(some: Bool[np.ndarray, " config"]) -> Squares:
         return Squares(departures[:, some[config]].sum(axis=1), int((count[some] - 1).sum()))
 
     return TaskSquares(
-        structure={axis: _explained(weighted, bend) for axis, bend in bends.items() if bend.shape[1]},
-        left=left,
-        around=around,
-        within=within(np.ones_like(high)),
-        within_high=within(high),
-        within_low=within(~high),
+        structure={axis: _explained(weighted, basis) for axis, basis in powers.items() if basis.shape[1]},
+        unstructured=unexplained(lines_and_powers),
+        around_lines=unexplained(lines),
+        within=within(np.ones_like(high_utd)),
+        within_high_utd=within(high_utd),
+        within_low_utd=within(~high_utd),
     )
 
 
 def ratio(above: Squares, below: Squares) -> tuple[float, float, float] | None:
-    """Mean ratio of mean squares over draws, its median under replication, and its p-value; None if it has no sense.
+    """Return the ratio of mean squares over draws, its median under replication and its posterior predictive p-value.
 
-    Draws under which there is nothing to divide by are left out: they give all runs the same chance, next to none.
+    Draws whose denominator is zero are left out: they give every run the same probability, close to 0. Return None if
+    no draw remains or either sum has no degrees of freedom.
+
+    Args:
+        above: the numerator.
+        below: the denominator.
     """
-    told = below.total > NOTHING
-    if above.freedom < 1 or below.freedom < 1 or not told.any():
+    usable = below.total > ROUNDING
+    if above.freedom < 1 or below.freedom < 1 or not usable.any():
         return None
-    values = above.total[told] / above.freedom / (below.total[told] / below.freedom)
-    chance = ratio_of_squares.sf(values, above.freedom, below.freedom).mean()
-    return float(values.mean()), float(ratio_of_squares.median(above.freedom, below.freedom)), float(chance)
+    values = above.total[usable] / above.freedom / (below.total[usable] / below.freedom)
+    p_value = f_distribution.sf(values, above.freedom, below.freedom).mean()
+    return float(values.mean()), float(f_distribution.median(above.freedom, below.freedom)), float(p_value)
 
 
 def _basis(columns: Float[np.ndarray, "row column"], without: tuple[np.ndarray, ...]) -> Float[np.ndarray, "row rank"]:
-    """Orthonormal columns that span the given ones, less what other orthonormal ones span of them."""
+    """Return an orthonormal basis of what `columns` span beyond the orthonormal bases in `without`.
+
+    scipy.linalg.orth would keep rounding errors where the bases in `without` span all of the columns: its tolerance is
+    relative to the largest singular value.
+    """
     rest = columns / np.linalg.norm(columns, axis=0)
     for other in without:
         rest = rest - other @ (other.T @ rest)
-    left, sizes, _ = np.linalg.svd(rest, full_matrices=False)
-    return left[:, sizes > 1e-6]
+    left, singular_values, _ = np.linalg.svd(rest, full_matrices=False)
+    return left[:, singular_values > 1e-6]
 
 
 def _explained(values: Float[np.ndarray, "draw row"], basis: Float[np.ndarray, "row rank"]) -> Squares:
+    """Return the part of the squares of `values` that an orthonormal basis explains."""
     return Squares(((values @ basis) ** 2).sum(axis=1), basis.shape[1])

@@ -1,4 +1,4 @@
-"""Tasks that break the law are flagged, and those that follow it are not, at the stated rate."""
+"""Test that posterior predictive checks flag tasks that depart from the law, at the stated false-alarm rate."""
 
 import itertools
 
@@ -15,15 +15,15 @@ from bayescale.errors import InputError
 from bayescale.inference.sampling import Status, sample_each
 from bayescale.models import JointModel
 from bayescale.posterior.posterior import Posterior
-from bayescale.run_length_distribution import RunTimes
+from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.validation.predictive_checks import (
     OVERALL,
     Censored,
     _censored,
+    _censored_check,
+    _of_task,
     _overall,
     _rows,
-    _run_times,
-    _shares,
     holm,
     normal_scores,
     posterior_predictive_checks,
@@ -39,14 +39,14 @@ ODD = (GRID["env_id"] == "Odd").to_numpy()
 LOG_UTD = np.log2(GRID["utd"].to_numpy()) - 1.5
 DEPARTURES = {
     "none": 0.0 * LOG_UTD,
-    "U over UTD": 0.5 * (LOG_UTD**2 - 1.25) * ODD,  # most data at both ends; no law of the family turns back
+    "U over UTD": 0.5 * (LOG_UTD**2 - 1.25) * ODD,  # the law can only fall as UTD rises
     "steps between batch sizes": np.where(GRID["batch_size"].isin([128, 512]), 0.25, -0.25) * ODD,
     "configurations at random": np.random.default_rng(2).normal(0, 0.5, len(GRID)) * ODD,
 }
 
 
 def crossings(departure, rng):
-    """Three tasks of one law, with a misfit that seeds share; the odd one departs from it."""
+    """Simulate three tasks of one law with a configuration effect; the task named Odd departs from the law."""
     location = bs.KnownLaw(env_steps=(8e4,), utd_ref=2.8).location(GRID) + departure[:, None]
     runs = bs.simulate_runs(GRID, thresholds=(500.0,), location=location, scale=0.2, rng=rng, shared=0.1)
     return bs.crossings_of(runs, every=1000, horizon=1e6)
@@ -54,7 +54,7 @@ def crossings(departure, rng):
 
 @pytest.fixture(scope="module")
 def posteriors():
-    """Fits of one table for each departure."""
+    """Fit one table for each departure."""
     rng = np.random.default_rng(0)
     tables = [crossings(departure, rng) for departure in DEPARTURES.values()]
     model = JointModel.for_crossings(tables[0])
@@ -86,7 +86,7 @@ def test_a_task_that_the_law_cannot_bend_to_is_flagged_and_the_others_are_not(po
 
 
 def test_runs_that_end_unseen_more_often_than_predicted_are_flagged(posteriors):
-    """A fit's own runs, cut short: two fifths of one task's times are later than the runs are said to have lasted."""
+    """Two fifths of one task's run lengths are right-censored at 4e5 env steps, though the fit has seen them all."""
     seen = posteriors["none"].crossings
     cut = (seen["env_id"] == "B") & (seen["seed"] < 2)
     late = seen.assign(
@@ -103,7 +103,7 @@ def test_runs_that_end_unseen_more_often_than_predicted_are_flagged(posteriors):
 
 
 def test_runs_that_are_there_before_training_are_not_counted_as_censored(posteriors):
-    """They say nothing, so that the others are flagged or not as without them."""
+    """Runs above the threshold before training carry no information."""
     seen = posteriors["none"].crossings
     untrained = (seen["env_id"] == "B") & (seen["seed"] < 2)
     zero = seen.assign(
@@ -117,25 +117,25 @@ def test_runs_that_are_there_before_training_are_not_counted_as_censored(posteri
 
 
 def p_values(share, departure=0.0, spread=1.0, repetitions=400):
-    """Of each ratio of a task with a partner, by simulation at the truth: a draw for each repetition."""
+    """Simulate two tasks at the true parameters, one draw per repetition, and return the p-values of each ratio."""
     rng = np.random.default_rng(0)
     configs = GRID[GRID["env_id"] == "A"].reset_index(drop=True)
     config = np.repeat(np.arange(len(configs)), np.where(configs["utd"] > 2, 3, 5))
 
     def task(departure, spread):
-        """Scores at an arbitrary scale."""
+        """Return the sums of squares of simulated scores; their common scale of 3 must not matter."""
         common = np.sqrt(share) * rng.standard_normal((repetitions, len(configs))) + departure
         own = np.sqrt(1 - share) * rng.standard_normal((repetitions, len(config))) * (spread * np.ones(16))[config]
         return task_squares(3.0 * (common[:, config] + own), configs, config, np.full(repetitions, share))
 
     one, two = task(departure, spread), task(0.0, 1.0)
-    left = one.left + two.left
+    unstructured = one.unstructured + two.unstructured
     ratios = {
-        "utd": (one.structure["utd"], left),
-        "batch_size": (one.structure["batch_size"], left),
-        "scatter": (one.around, two.around),
-        "surface": (one.around, one.within),
-        "spread": (one.within_high, one.within_low),
+        "utd": (one.structure["utd"], unstructured),
+        "batch_size": (one.structure["batch_size"], unstructured),
+        "scatter": (one.around_lines, two.around_lines),
+        "surface": (one.around_lines, one.within),
+        "spread": (one.within_high_utd, one.within_low_utd),
     }
 
     def each(above, below):
@@ -146,27 +146,27 @@ def p_values(share, departure=0.0, spread=1.0, repetitions=400):
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_p_values_are_uniform_where_the_law_is_right(share):
-    """Within 3.3 standard errors of a uniform's mean and of its share below 5%: false alarm 0.1% each."""
+    """The tolerance is 3.3 standard errors of a uniform's mean and of its share below 5%: false alarm 0.1% each."""
     found = p_values(share)
     assert (abs(found.mean() - 0.5) < 3.3 * np.sqrt(1 / 12 / 400)).all()
     assert (abs((found < 0.05).mean() - 0.05) < 3.3 * np.sqrt(0.05 * 0.95 / 400)).all()
 
 
 def test_each_ratio_sees_what_it_asks_for():
-    """The controls that must fail: a curve over UTD, which drives configurations apart too, wide seeds at high UTD."""
+    """Controls that must be flagged: a curve over UTD, and seeds that scatter more at high UTD."""
     configs = GRID[GRID["env_id"] == "A"].reset_index(drop=True)
     x = np.log2(configs["utd"].to_numpy()) - 1.5
     bent = p_values(0.3, 1.5 * x**2, repetitions=60)
     assert (bent[["utd", "scatter", "surface"]] < 0.05).mean().min() > 0.8
     assert (bent["batch_size"] < 0.05).mean() < 0.2
-    straight = p_values(0.3, x, repetitions=60)  # the law's own slopes are not held against it
+    straight = p_values(0.3, x, repetitions=60)  # a slope that the law can follow must not be flagged
     assert (straight < 0.05).mean().max() < 0.2
     wide = p_values(0.3, spread=np.where(x > 0, 3.0, 1.0), repetitions=60)
     assert (wide["spread"] < 0.05).mean() > 0.8
 
 
 def test_scores_are_standard_normal_whether_times_are_seen_or_not():
-    """Left- and right-censored times and runs that fail for good, all with the scores of what was not seen."""
+    """The runs are left-censored, interval-censored and right-censored, and a tenth never reach the threshold."""
     rng = np.random.default_rng(0)
     design = pd.DataFrame({"env_id": ["A"], "utd": 1.0, "batch_size": 64, "learning_rate": 1e-3, "seeds": 4000})
     runs = bs.simulate_runs(
@@ -182,7 +182,7 @@ def test_scores_are_standard_normal_whether_times_are_seen_or_not():
     assert (seen["env_steps_lower"] == 0).any()
     assert seen["censored"].any()
     shape = (1, 4000, 1)
-    times = RunTimes(*(np.full(shape, value) for value in (np.log(2e4), 0.5, 0.1, 0.9)))
+    times = RunLengthDistribution(*(np.full(shape, value) for value in (np.log(2e4), 0.5, 0.1, 0.9)))
     with np.errstate(divide="ignore"):
         low, high = (np.log(seen[f"env_steps_{end}"].to_numpy())[:, None] for end in ("lower", "upper"))
     z = normal_scores(times, low, high, rng).ravel()
@@ -201,7 +201,7 @@ def test_a_design_without_twins_or_partners_is_checked_for_what_it_can_tell(post
 
 def test_ratios_of_a_task_and_of_all_by_hand():
     def task(structure, *others):
-        """Numerators of one draw, and their degrees of freedom."""
+        """Return sums of squares of one draw from pairs (total, degrees of freedom)."""
         squares = [Squares(np.array([total]), freedom) for total, freedom in others]
         return TaskSquares({axis: Squares(np.array([a]), b) for axis, (a, b) in structure.items()}, *squares)
 
@@ -235,22 +235,22 @@ def test_ratios_of_a_task_and_of_all_by_hand():
     chance = ratio_of_squares.sf(2 / 3, 3, 4)
     assert found["spread"][2] == pytest.approx(2 * min(chance, 1 - chance))
     assert found["censored"][1:] == pytest.approx([2 / 15, 2 * (1 + 0) / (1 + 4)])  # replicated: 1, 2, 2, 3
-    assert _shares(Censored(2, np.array([2, 2]), 5)) == (0.4, 0.4, 1.0)
+    assert _censored_check(Censored(2, np.array([2, 2]), 5)) == (0.4, 0.4, 1.0)
 
 
 def test_model_sizes_are_configurations_of_their_own():
-    """Configurations that differ in size alone are not seeds of one."""
+    """Runs that differ only in model size belong to different configurations."""
     size = np.repeat([1e4, 1e5, 1e6, 1e7], 4)
     configs = pd.DataFrame({"utd": np.tile([1.0, 2.0, 4.0, 8.0], 4), "batch_size": 64, "learning_rate": 1e-3})
     z = (np.log(size) - np.log(size).mean()) ** 2 + 0.01 * np.random.default_rng(0).standard_normal(16)
     squares = task_squares(z[None], configs.assign(model_size=size), np.arange(16), np.zeros(1))
     assert set(squares.structure) == {"utd", "model_size"}
-    assert ratio(squares.structure["model_size"], squares.left)[2] < 1e-6
-    assert ratio(squares.structure["utd"], squares.left)[2] > 0.01
+    assert ratio(squares.structure["model_size"], squares.unstructured)[2] < 1e-6
+    assert ratio(squares.structure["utd"], squares.unstructured)[2] > 0.01
 
 
 def test_the_censored_are_counted_and_replicated_as_long_as_runs_were_watched():
-    """Three runs whose times are all but certain; the last is above the lower threshold before training."""
+    """The three run lengths are almost certain; the last run is above the lower threshold before training."""
     seen = pd.DataFrame(
         {
             "env_steps_lower": [8e4, 9e4, 4e4, 1e5, 0.0, 2e5],
@@ -259,19 +259,20 @@ def test_the_censored_are_counted_and_replicated_as_long_as_runs_were_watched():
         }
     )
     location = np.log([[[1e5, 3e5], [5e4, 1.5e5], [2.5e5, 1.9e5]]])
-    times = RunTimes(location, *(np.full_like(location, value) for value in (1e-3, 0.0, 1.0)))
+    times = RunLengthDistribution(location, *(np.full_like(location, value) for value in (1e-3, 0.0, 1.0)))
     observed = observations(seen).by_run(2)
     assert (observed.log_lower[2, 0], observed.log_upper[2, 0]) == (-np.inf, np.inf)
     counted = _censored(observed, times, np.arange(3), np.array([0.5]), np.random.default_rng(0))
-    assert (counted.observed, counted.times) == (2, 5)
-    # later than the longest of them, 2e5, than its own end, and what nobody would have seen
+    assert (counted.observed, counted.total) == (2, 5)
+    # Run 0 has no end before 2e5, run 1 ends at 1e5: their higher threshold comes later. Run 2 reaches it at 1.9e5.
     assert (counted.replicated == 2).all()
 
 
-def test_replicated_seeds_share_their_luck():
+def test_replicated_seeds_share_their_configuration_effect():
     seen = pd.DataFrame({"env_steps_lower": [1e5, 1e5], "env_steps_upper": np.inf, "censored": True})
     shape = (100, 2, 1)
-    times = RunTimes(*(np.full(shape, value) for value in (np.log(1e5), 0.5, 0.0, 0.6)))  # late with a chance of 0.7
+    # A run is later than 1e5 with probability 1 - 0.6 / 2 = 0.7.
+    times = RunLengthDistribution(*(np.full(shape, value) for value in (np.log(1e5), 0.5, 0.0, 0.6)))
     counted = _censored(
         observations(seen).by_run(1), times, np.zeros(2, int), np.full(100, 0.5), np.random.default_rng(0)
     )
@@ -281,15 +282,15 @@ def test_replicated_seeds_share_their_luck():
     assert (counted.replicated == 2).mean() == pytest.approx(both, abs=error * np.sqrt(both * (1 - both)))
 
 
-def test_every_run_has_the_times_of_its_configuration_and_thresholds():
+def test_every_run_has_the_run_lengths_of_its_configuration_and_thresholds():
     posterior = prior_posterior()
     table = posterior.crossings
     every = table[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates().sample(frac=1, random_state=0)
     every = every.reset_index(drop=True)
-    predicted = RunTimes(*np.random.default_rng(0).random((4, 3, len(every), 2)))
+    predicted = RunLengthDistribution(*np.random.default_rng(0).random((4, 3, len(every), 2)))
     for thresholds in ([0, 1], [1]):
         own = table[(table["env_id"] == TASKS[1]) & table["threshold"].isin([THRESHOLDS[k] for k in thresholds])]
-        configs, config, times = _run_times(posterior, predicted, every, own)
+        configs, config, times = _of_task(posterior, predicted, every, own)
         for run, first in enumerate(own[:: len(thresholds)].itertuples()):
             row = every.index[(every == [getattr(first, name) for name in every]).all(axis=1)].item()
             assert configs.index[config[run]] == row
@@ -313,7 +314,7 @@ def test_holm_by_hand():
 
 
 def test_times_that_no_draw_explains_are_not_divided_by(posteriors):
-    """Runs a million million times as fast as predicted have one score, the least there is."""
+    """Runs that are 1e12 times as fast as predicted all have the smallest possible score."""
     posterior = posteriors["none"]
     fast = {end: posterior.crossings[end] * 1e-12 for end in ("env_steps_lower", "env_steps_upper")}
     checked = posterior_predictive_checks(
