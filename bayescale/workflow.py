@@ -15,7 +15,7 @@ from bayescale.decisions.allocation import allocate
 from bayescale.errors import InputError
 from bayescale.inference.sampling import ROUNDS, WARMUP, sample
 from bayescale.models import PRIORS, JointModel, Prior
-from bayescale.models.priors import with_replacements
+from bayescale.models.parameters import with_replacements
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.posterior import load as load_posterior
 from bayescale.reporting.report import report
@@ -107,8 +107,7 @@ def _joint_model(stored: dict[str, Any]) -> JointModel:
         env_ids=tuple(stored["env_ids"]),
         thresholds=tuple(stored["thresholds"]),
         varying=tuple(stored["varying"]),
-        utd_ref=stored["utd_ref"],
-        centres=tuple((b, r, n) for b, r, n in stored["centres"]),
-        swept=tuple((low, high) for low, high in stored["swept"]),
+        references=tuple(map(tuple, stored["references"])),
+        swept=tuple(tuple((low, high) for low, high in by_task) for by_task in stored["swept"]),
         priors={name: Prior(**prior) for name, prior in stored["priors"].items()},
     )

@@ -1,6 +1,17 @@
-"""Hierarchical models of env steps to thresholds, functions of data and priors with one shared signature."""
+"""The hierarchical Bayesian model of env steps to thresholds.
+
+priors                 prior distributions as plain data
+pooling                how a parameter varies over tasks and thresholds
+axes                   the kinds of axes of a sweep: resources and tuned settings
+parameters             every parameter and axis, declared once, with its priors
+surface                the response surface as functions of the parameters
+sampler_coordinates    coordinates that the sampler moves through
+sufficient_statistics  crossings collapsed to what the likelihood reads
+joint                  the joint model: its whole generative story, likelihood and predictions
+"""
 
 from bayescale.models.joint import JointModel
-from bayescale.models.priors import PRIORS, Prior
+from bayescale.models.parameters import PRIORS
+from bayescale.models.priors import Prior
 
 __all__ = ["PRIORS", "JointModel", "Prior"]

@@ -1,294 +1,310 @@
-"""The joint model of env steps to thresholds: the response surface of `Surface`, luck around it, and failure.
+"""The joint model of env steps to thresholds: the whole generative story, top to bottom.
 
-Predictions take the running maximum over thresholds, so that thresholds cannot cross, far from the data neither. Around
-the median lie the misfit of a configuration, shared by its seeds, and the luck of a seed, together as in `RunTimes`:
-their spread and skew vary by task and threshold, and the log spread along task-wise lines in the logs of all axes.
-A run fails for good with a chance that grows with the threshold and with the penalty. The thresholds of a run are
-correlated: their terms enter as a composite likelihood, each by its marginal, at the weight of `Cells.weight` (exactly
-1 with one threshold).
+For task e, threshold J_k and a run with UTD sigma, batch size B, learning rate eta and N critic parameters. x_k is the
+threshold scaled to [-1, 1]; s_a = log(v_a / reference_a[e]) is the log distance of axis a from its reference: the mean
+log UTD of the sweep, the mean log setting of the task otherwise. Names in `code` are parameters, declared with their
+priors in `bayescale.models.parameters`. Axes that do not vary in a sweep drop out.
+
+(1) Optima     log B*   = `log_batch_optimum`[e,k] - `batch_utd_exponent`[e,k] s_utd
+                          + log((1 + `batch_size_room`) / (1 + `batch_size_room` exp(-`batch_size_exponent` s_N)))
+               log eta* = `log_rate_optimum`[e,k] - `rate_utd_exponent`[e,k] s_utd - `rate_size_exponent` s_N
+(2) Penalty    phi = z' K z / 2,   z = (log B - log B*, log eta - log eta*)
+               K_aa = exp(`log_batch_curvature`[e,k]), exp(`log_rate_curvature`[e,k]),
+               K_ab = tanh(`interaction`) sqrt(K_aa K_bb)
+(3) Law        log D = `log_env_steps_at_centre`[e,k] - phi(centre of the task's data) + log r
+               r = (1 - q) [(1 - w) + w exp(-alpha_k s_utd)] + q exp(-gamma[e,k] s_N)
+               logit w = `utd_share`, logit q = `size_share`, alpha = exp(`log_alpha`), gamma = exp(`log_gamma`)
+               This is D = D_min + (a/sigma)^alpha + (b/N)^gamma in shares of the data at the reference.
+(4) Run length log T = m + skew spread + configuration effect + seed noise,   m = log D + phi, the median
+               spread^2 = noise^2 (1 + `configuration_effect`^2),   skew = `skewness`[e,k]
+               The configuration effect, of standard deviation noise `configuration_effect`, is common to all seeds of
+               a configuration. The law of a single run is `bayescale.run_length_distribution`.
+(5) Seed noise log noise = `log_noise`[e,k] + sum over axes of noise slope_a[e] s_a
+               Along UTD it stays constant beyond the task's swept range.
+(6) Failure    logit P(T = infinity) = `failure`[e] + `failure_penalty` phi + `failure_rise` x_k
+(7) Data       T is known to lie in (previous evaluation, this evaluation], or beyond the last evaluation.
+
+Predictions take the running maximum of the median over thresholds, and the running minimum of the chance to reach them,
+so that thresholds cannot cross. The thresholds of one run are correlated. The likelihood is a composite one: each
+threshold enters by its marginal, at the weight of `SufficientStatistics.weight`; it is exact for one threshold.
+
+Sources: Rybkin et al. (ICML 2025) for (1) and (3) in UTD, Fu et al. (NeurIPS 2025) for (1) and (3) in model size.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
 import pandas as pd
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, ArrayLike, Float
 
-from bayescale.models.priors import PRIORS, Prior
-from bayescale.models.sufficient_statistics import AXES, Cells, collapse, padded
-from bayescale.models.surface import CENTRED, RULES, Points, Sites, Surface, swept_utds, task_centres, varying_axes
-from bayescale.run_length_distribution import RunTimes, normal_score
-
-EXPONENTS = {"min_share": "log_alpha", "size_share": "log_gamma"}
-# Of the tasks' pulls, see `JointModel._optimum_sites`: chosen by effective draws and divergences of several sweeps.
-PULL = 0.7  # power of the curvature: between distances (0) and slopes (1), which diverge where it is flat
-LEAN = 0.7  # share of the correlation in them: at 1 they cannot be told apart where it is near 1
+from bayescale.errors import InputError
+from bayescale.float64 import float64
+from bayescale.models.axes import Axis, Declared, Tuned
+from bayescale.models.parameters import AXES, DECLARED, PRIORS
+from bayescale.models.pooling import Shared
+from bayescale.models.priors import Prior
+from bayescale.models.sampler_coordinates import sample_log_exponent, sample_optimum_offsets
+from bayescale.models.sufficient_statistics import SufficientStatistics, collapse, padded
+from bayescale.models.surface import (
+    Frame,
+    Parameters,
+    Points,
+    correlations,
+    failure_logit,
+    log_law,
+    log_noise,
+    log_optimum,
+    log_penalty,
+    value,
+)
+from bayescale.run_length_distribution import RunLengthDistribution, normal_score
 
 
 class Optimum(NamedTuple):
     """Optimal hyperparameters and the median run there, in logs; draw axis first."""
 
-    log_batch_size: Float[Array, "*draw utd threshold"]
-    log_learning_rate: Float[Array, "*draw utd threshold"]
-    log_env_steps: Float[Array, "*draw utd threshold"]
-    p_reach: Float[Array, "*draw utd threshold"]
+    log_batch_size: Float[Array, "*draw point threshold"]
+    log_learning_rate: Float[Array, "*draw point threshold"]
+    log_env_steps: Float[Array, "*draw point threshold"]
+    p_reach: Float[Array, "*draw point threshold"]
 
 
 @dataclass(frozen=True)
-class JointModel(Surface):
-    """The model for given tasks, thresholds and varying axes."""
+class JointModel:
+    """The joint model for given tasks, thresholds and varying axes.
+
+    Attributes:
+        env_ids: names of the tasks, in the order of the parameters' rows.
+        thresholds: returns, increasing.
+        varying: names of the axes that vary within a task.
+        references: by task, the reference of each log setting, in the order of `AXES`.
+        swept: by task, the lowest and highest log setting, likewise.
+        priors: prior distributions by name.
+    """
+
+    env_ids: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    varying: tuple[str, ...]
+    references: tuple[tuple[float, ...], ...]
+    swept: tuple[tuple[tuple[float, float], ...], ...]
+    priors: dict[str, Prior] = field(default_factory=lambda: dict(PRIORS), hash=False)
 
     name = "joint"
 
     @classmethod
     def for_crossings(cls, crossings: pd.DataFrame, priors: dict[str, Prior] | None = None) -> "JointModel":
-        """The model whose axes are those that vary in a crossings table; tasks are told apart by `env_id`."""
-        centres = task_centres(crossings)
-        utd_ref = float(np.exp(np.log(crossings["utd"].unique().astype(float)).mean()))
+        """Return the model whose axes are those that vary in a crossings table; `env_id` names the task.
+
+        Args:
+            crossings: one row per run and threshold.
+            priors: all priors by name; None: `PRIORS`.
+        """
+        settings = crossings[["env_id", *(axis.name for axis in AXES if axis.name in crossings)]].drop_duplicates()
+        logs = settings.assign(**{axis.name: np.log(settings[axis.name].astype(float)) for axis in _present(settings)})
+        by_task = logs.groupby("env_id")
+        means, low, high = by_task.mean(), by_task.min(), by_task.max()
+        means = means.assign(utd=np.log(np.unique(settings["utd"].astype(float))).mean())
+        names = [axis.name for axis in AXES]
+        means, low, high = (table.reindex(columns=names, fill_value=0.0) for table in (means, low, high))
         return cls(
-            env_ids=tuple(centres),
-            thresholds=tuple(float(v) for v in np.unique(crossings["threshold"])),
-            varying=varying_axes(crossings),
-            utd_ref=utd_ref,
-            centres=tuple(centres.values()),
-            swept=swept_utds(crossings, utd_ref),
+            env_ids=tuple(map(str, means.index)),
+            thresholds=tuple(float(threshold) for threshold in np.unique(crossings["threshold"])),
+            varying=tuple(axis.name for axis in _present(settings) if (by_task[axis.name].nunique() > 1).any()),
+            references=tuple(tuple(map(float, row)) for row in means.to_numpy()),
+            swept=tuple(
+                tuple(zip(map(float, lows), map(float, highs), strict=True))
+                for lows, highs in zip(low.to_numpy(), high.to_numpy(), strict=True)
+            ),
             priors=dict(PRIORS) if priors is None else priors,
         )
 
-    def observe(self, crossings: pd.DataFrame) -> Cells:
-        """The sufficient statistics that `log_likelihood` reads."""
+    @cached_property
+    def declared(self) -> Declared:
+        """The declarations of the axes that vary, with the priors of this model."""
+        return DECLARED.for_axes(self.varying).with_priors(self.priors)
+
+    @cached_property
+    def frame(self) -> Frame:
+        """What the response surface is stated for."""
+        thresholds = np.asarray(self.thresholds)
+        half = (thresholds[-1] - thresholds[0]) / 2
+        x = (thresholds - thresholds[0]) / half - 1 if half > 0 else np.zeros(1)
+        references, swept = np.asarray(self.references), np.asarray(self.swept)
+        references = np.vstack([references, references.mean(axis=0)])
+        swept = np.concatenate([swept, [np.stack([swept[:, :, 0].min(axis=0), swept[:, :, 1].max(axis=0)], axis=-1)]])
+        names = [axis.name for axis in AXES]
+        return Frame(
+            self.declared,
+            x,
+            {name: references[:, i] for i, name in enumerate(names)},
+            {name: swept[:, i] for i, name in enumerate(names)},
+        )
+
+    def sample_parameters(self) -> dict[str, Array]:
+        """Declare the NumPyro sample sites and return every parameter by name; `declared` gives the dimensions."""
+        declared, tasks, x = self.declared, len(self.env_ids), self.frame.x
+        p: dict[str, Array] = {}
+        for resource in declared.resources:
+            odds = p[resource.log_saved_odds.name] = resource.log_saved_odds.sample(tasks, x)
+            exponent = sample_log_exponent(resource, odds[:tasks])
+            p[resource.log_exponent.name] = resource.log_exponent.sample(tasks, x, exponent)
+        for interaction in declared.interactions:
+            p[interaction.strength.name] = interaction.strength.sample(tasks, x)
+        p |= self._sample_optima(correlations(declared, p))
+        return p | {one.name: one.sample(tasks, x) for one in declared.parameters() if one.name not in p}
+
+    def _sample_optima(self, correlations: Float[Array, "axis axis"]) -> dict[str, Array]:
+        """Declare the optima and curvatures of the tuned axes, and return them by name."""
+        tuned, tasks, x = self.declared.tuned, len(self.env_ids), self.frame.x
+        if not tuned:
+            return {}
+        optima = [axis.log_optimum.sample_mean() for axis in tuned]
+        curvatures = [axis.log_curvature.sample_mean() for axis in tuned]
+        bends = [axis.log_curvature.sample_offsets(tasks) for axis in tuned]
+        by_task = [
+            mean + axis.log_curvature.spread.location * offsets
+            for axis, mean, offsets in zip(tuned, curvatures, bends, strict=True)
+        ]
+        centres = np.stack([self.frame.references[axis.name][:tasks] for axis in tuned], axis=1)
+        offsets = sample_optimum_offsets(tuned, optima, by_task, correlations, centres)
+        p = {}
+        for i, axis in enumerate(tuned):
+            p[axis.log_optimum.name] = axis.log_optimum.sample(tasks, x, optima[i], offsets[i])
+            p[axis.log_curvature.name] = axis.log_curvature.sample(tasks, x, curvatures[i], bends[i])
+        return p
+
+    def dimensions(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of every parameter's dimensions; "task" has a last row for the population mean."""
+        return {one.name: one.dimensions() for one in self.declared.parameters()}
+
+    def descriptions(self) -> dict[str, tuple[str, str]]:
+        """Return every parameter's unit and meaning."""
+        return {one.name: (one.unit, one.meaning) for one in self.declared.parameters()}
+
+    @float64()
+    def add_task(self, draws: Mapping[str, ArrayLike], key: Array) -> dict[str, Array]:
+        """Return draws in which a task without runs, drawn from each draw's population, takes the population's row.
+
+        Args:
+            draws: parameters by name, draw axis first.
+            key: source of randomness.
+        """
+        extended = {name: jnp.asarray(values) for name, values in draws.items()}
+        for parameter in self.declared.parameters():
+            if not isinstance(parameter, Shared):
+                key, own = jax.random.split(key)
+                mean = extended[parameter.name][:, -1]
+                fresh = jax.vmap(parameter.new_task, in_axes=(0, None, 0))(
+                    mean, self.frame.x, jax.random.split(own, len(mean))
+                )
+                extended[parameter.name] = extended[parameter.name].at[:, -1].set(fresh)
+        return extended
+
+    def observe(self, crossings: pd.DataFrame) -> SufficientStatistics:
+        """Return the sufficient statistics that `log_likelihood` reads."""
         return collapse(crossings, self.env_ids)
 
-    def observe_each(self, tables: Sequence[pd.DataFrame]) -> list[Cells]:
-        """The sufficient statistics of several tables of the same runs, in equal shapes."""
-        cells = [self.observe(table) for table in tables]
-        most = max(len(one.log_bound) for one in cells)
-        return [padded(one, most) for one in cells]
+    def observe_each(self, tables: Sequence[pd.DataFrame]) -> list[SufficientStatistics]:
+        """Return the sufficient statistics of several tables of the same configurations, in equal shapes."""
+        statistics = [self.observe(table) for table in tables]
+        most = max(len(one.log_bound) for one in statistics)
+        return [padded(one, most) for one in statistics]
 
-    def sites(self) -> None:
-        """Declares the parameters (NumPyro sample sites)."""
-        tasks, levels = len(self.env_ids), len(self.thresholds)
+    def points(self, configs: pd.DataFrame) -> Points:
+        """Return configurations as arrays; tasks without runs share the number after the last task.
 
-        sites: Sites = {}
-
-        def draw(name: str, prior: str | None = None, shape: tuple[int, ...] = ()) -> Any:
-            distribution = self.priors[prior or name].distribution().expand(shape).to_event(len(shape))
-            sites[name] = numpyro.sample(name, distribution)
-            return sites[name]
-
-        def standard(name: str, *shape: int) -> Any:
-            sites[name] = numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
-            return sites[name]
-
-        draw("level_mean")
-        standard("level_z", tasks)
-        for name in ("log_noise", "skew"):
-            draw(f"{name}_mean", shape=(levels,))
-            standard(f"{name}_z", tasks, levels)
-        draw("misfit")
-        for name in ("failure", "failure_penalty", "failure_rise"):
-            draw(name)
-        standard("failure_z", tasks)
-        shares = [name for axis, name in (("utd", "min_share"), ("model_size", "size_share")) if axis in self.varying]
-        tuned = [axis for axis in RULES if axis in self.varying]
-        if levels > 1:
-            draw("gap_mean", shape=(levels - 1,))
-            standard("gap_z", tasks, levels - 1)
-            for name in (*shares, *tuned):
-                draw(f"{name}_drift")
-                standard(f"{name}_drift_z", tasks)
-                standard(f"{name}_walk_z", tasks, levels - 1)
-        if "size_share" in shares:
-            standard("log_gamma_z", tasks)
-        for name in shares:
-            exponent = EXPONENTS[name]
-            draw(name)
-            standard(f"{name}_z", tasks)
-            logit = self._by_task(sites, name, name)
-            self._exponent_site(exponent, jax.nn.sigmoid(-logit if name == "min_share" else logit))
-            if levels > 1:
-                draw(f"{exponent}_drift")
-        for axis in AXES:
-            if axis in self.varying:
-                draw(f"{axis}_noise")
-                standard(f"{axis}_noise_z", tasks)
-        means, bends = [], []
-        for axis in tuned:
-            means.append(draw(f"{axis}_mean"))
-            curvature = draw(f"{axis}_curvature") - self.priors[f"{axis}_curvature"].location
-            bends.append(curvature + self._fixed("curvature_sd") * standard(f"{axis}_curvature_z", tasks))
-            if levels > 1:
-                draw(f"{axis}_curvature_drift", "curvature_drift")
-            if "utd" in self.varying:
-                draw(f"{axis}_slope")
-                standard(f"{axis}_slope_z", tasks)
-                if levels > 1:
-                    draw(f"{axis}_slope_drift")
-        if "model_size" in self.varying and "batch_size" in self.varying:
-            draw("batch_size_room"), draw("batch_size_gamma")
-        if "model_size" in self.varying and "learning_rate" in self.varying:
-            draw("learning_rate_size")
-        correlation = jnp.tanh(draw("interaction")) if len(tuned) == 2 else jnp.zeros(())
-        if tuned:
-            self._optimum_sites(tuned, jnp.stack(means), jnp.stack(bends, axis=1), correlation)
-
-    def _exponent_site(self, name: str, share: Float[Array, "task threshold"]) -> None:
-        """Declares the log exponent by which a share of the data shrinks.
-
-        It is sampled as the mean log elasticity at the reference, share * exponent, which runs tell well; how much of
-        that is the exponent shows in the bend alone.
+        Raises:
+            InputError: an axis varies in the fitted runs and the configurations lack its column.
         """
-        prior = self.priors[name]
-        if prior.family != "normal":
-            numpyro.sample(name, prior.distribution())
-            return
-        log_share = jnp.log(share).mean()
-        elasticity = numpyro.sample(f"{name}_elasticity", dist.Normal(prior.location + log_share, prior.scale))
-        numpyro.deterministic(name, elasticity - log_share)
+        missing = [name for name in self.varying if name not in configs]
+        if missing:
+            raise InputError(f"configs lack the column {missing[0]}, which varies in the fitted runs; add it.")
+        number = {name: i for i, name in enumerate(self.env_ids)}
+        task = configs["env_id"].map(lambda name: number.get(name, len(number))).to_numpy(int)
+        logs = {axis.name: np.log(configs[axis.name].to_numpy(float)) for axis in _present(configs)}
+        return Points(task, logs)
 
-    def _optimum_sites(
-        self,
-        tuned: Sequence[str],
-        means: Float[Array, " axis"],
-        bends: Float[Array, "task axis"],
-        correlation: Float[Array, ""],
-    ) -> None:
-        """Declares the tasks' departures from the mean optimum, independent standard normal.
+    def log_likelihood(self, p: Parameters, observed: SufficientStatistics) -> Float[Array, ""]:
+        """Return the weighted log likelihood of the observations.
 
-        They are sampled as pulls: the slopes of the penalty at the centre of the task's data, over a power of the
-        curvature. Where the optimum lies beyond the data, these tell the slope along each axis but not how far away,
-        how curved and how correlated it ends.
+        The configuration effect is integrated out. A censored run is predicted from the configuration's other runs,
+        which is exact for one censored run and treats several as independent given the others.
         """
-        spreads = np.array([self._fixed(f"{axis}_sd") for axis in tuned])
-        if (spreads == 0).any():
-            for axis in tuned:
-                numpyro.sample(f"{axis}_z", dist.Normal(0.0, 1.0).expand(bends.shape[:1]).to_event(1))
-            return
-        centres = self._centres()[:-1, np.array([CENTRED.index(axis) for axis in tuned])]
-        at_centre = (centres - means) / spreads
-        # In standard units the penalty is z' K z / 2 with K_ij = correlation_ij sqrt(K_ii K_jj). A pull is row i of K z
-        # over the prior's K_ii and the (1 - PULL)th power of what K_ii is in its units.
-        typical = np.exp([self.priors[f"{axis}_curvature"].location for axis in tuned]) * spreads**2
-        roots = jnp.exp(bends / 2) * np.sqrt(typical)
-        correlations = jnp.eye(len(tuned)) + LEAN * correlation * (1 - np.eye(len(tuned)))
-        slopes = correlations * roots[:, :, None] * roots[:, None, :]
-        slopes *= jnp.exp((PULL - 1) * bends)[:, :, None] / typical[:, None]
-        mean = -(slopes @ at_centre[:, :, None])[:, :, 0]
-        spread = slopes @ jnp.swapaxes(slopes, 1, 2)
-        pull = numpyro.sample("optimum_pull", dist.MultivariateNormal(mean, spread).to_event(1))
-        z = at_centre + jnp.linalg.solve(slopes, pull[:, :, None])[:, :, 0]
-        for i, axis in enumerate(tuned):
-            numpyro.deterministic(f"{axis}_z", z[:, i])
-
-    def log_likelihood(self, sites: Sites, cells: Cells) -> Float[Array, ""]:
-        """The weighted log likelihood of the cells.
-
-        A configuration's misfit is shared by its seeds and integrated out; a censored run is predicted from the
-        configuration's other runs, which is exact for one and treats several as independent given the rest.
-        """
-        points = Points(
-            jnp.asarray(cells.task),
-            jnp.asarray(cells.log_utd - np.log(self.utd_ref)),
-            jnp.asarray(cells.log_batch_size),
-            jnp.asarray(cells.log_learning_rate),
-            jnp.asarray(cells.log_model_size) - self._centres()[cells.task, 2],
-        )
-        median, extra = self._surface(sites, points)
-        skew = self._skew(sites, points)
-        noise = jnp.exp(self._log_noise(sites, points))
-        spread = noise * jnp.sqrt(1 + sites["misfit"] ** 2)
-        location = median + skew * spread  # of the mean
+        at = Points(jnp.asarray(observed.task), {k: jnp.asarray(v) for k, v in observed.log_settings.items()})
+        extra = log_penalty(self.frame, p, at)
+        noise = jnp.exp(log_noise(self.frame, p, at))
+        skew = value(self.declared.skewness, p, at)
+        effect2 = p[self.declared.configuration_effect.name] ** 2
+        mean = log_law(self.frame, p, at) + extra + skew * noise * jnp.sqrt(1 + effect2)
         noise2 = noise**2 * (1 + 2 * skew**2)
-        misfit2 = sites["misfit"] ** 2 * noise2
-        seed2 = noise2 + cells.grid_variance
-        n, error = cells.count, jnp.where(cells.count > 0, cells.mean - location, 0.0)
-        shrunk = n * misfit2 / (seed2 + n * misfit2)
-        logs = n * jnp.log(seed2) + jnp.log1p(n * misfit2 / seed2)
-        known = -0.5 * (logs + (cells.squares + n * error**2 * (1 - shrunk)) / seed2)
-        lean = skew / jnp.sqrt(1 + sites["misfit"] ** 2)  # among the seeds of a configuration, whose spread is smaller
-        known -= 0.5 * cells.lean_precision * (cells.lean - lean) ** 2
-        fails = self._failure(sites, points, extra)
+        effect_variance = effect2 * noise2
+        seed_variance = noise2 + observed.grid_variance
+        n, error = observed.count, jnp.where(observed.count > 0, observed.mean - mean, 0.0)
+        shrunk = n * effect_variance / (seed_variance + n * effect_variance)
+        log_determinant = n * jnp.log(seed_variance) + jnp.log1p(n * effect_variance / seed_variance)
+        known = -0.5 * (log_determinant + (observed.squares + n * error**2 * (1 - shrunk)) / seed_variance)
+        among_seeds = skew / jnp.sqrt(1 + effect2)  # skewness in units of the seed noise, which is less than the spread
+        known -= 0.5 * observed.skewness_precision * (observed.skewness - among_seeds) ** 2
+        fails = failure_logit(self.frame, p, at, extra)
         known += n * jax.nn.log_sigmoid(-fails)
 
-        at = cells.censored_config, cells.censored_threshold
-        scale = (noise * jnp.sqrt(1 + sites["misfit"] ** 2 * seed2 / (seed2 + n * misfit2)))[at]
-        later = (cells.log_bound - (location + shrunk * error)[at]) / scale + skew[at]
-        tail = log_ndtr(-cells.censored_side * normal_score(later, skew[at]))
-        reached = jax.nn.log_sigmoid(-fails[at]) + tail
-        censored = jnp.where(cells.censored_side > 0, jnp.logaddexp(jax.nn.log_sigmoid(fails[at]), reached), reached)
-        total: Array = cells.weight * (known.sum() + censored.sum())
+        cell = observed.censored_config, observed.censored_threshold
+        left_over = seed_variance / (seed_variance + n * effect_variance)  # share of the effect's variance
+        scale = (noise * jnp.sqrt(1 + effect2 * left_over))[cell]
+        later = (observed.log_bound - (mean + shrunk * error)[cell]) / scale + skew[cell]
+        tail = log_ndtr(-observed.censored_side * normal_score(later, skew[cell]))
+        reached = jax.nn.log_sigmoid(-fails[cell]) + tail
+        never_or_later = jnp.logaddexp(jax.nn.log_sigmoid(fails[cell]), reached)
+        censored = jnp.where(observed.censored_side > 0, never_or_later, reached)
+        total: Array = observed.weight * (known.sum() + censored.sum())
         return total
 
-    def runs(self, sites: Sites, points: Points) -> RunTimes:
-        """A new run at each point under one draw."""
-        location, extra = self._surface(sites, points)
-        scale = jnp.exp(self._log_noise(sites, points)) * jnp.sqrt(1 + sites["misfit"] ** 2)
-        p_reach = jax.nn.sigmoid(-self._failure(sites, points, extra))
-        skew = self._skew(sites, points)
-        return RunTimes(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
+    def runs(self, p: Parameters, at: Points) -> RunLengthDistribution:
+        """Return the distribution of a new run's length at each point, under one draw of the parameters."""
+        extra = log_penalty(self.frame, p, at)
+        location = log_law(self.frame, p, at) + extra
+        scale = jnp.exp(log_noise(self.frame, p, at)) * jnp.sqrt(1 + p[self.declared.configuration_effect.name] ** 2)
+        p_reach = jax.nn.sigmoid(-failure_logit(self.frame, p, at, extra))
+        skew = value(self.declared.skewness, p, at)
+        return RunLengthDistribution(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
 
-    def runs_at_best(self, sites: Sites, points: Points) -> RunTimes:
-        """As `runs`, at B* and eta* of the highest threshold in place of the points' own."""
-        batch, rate = (self._rule(sites, axis, points)[:, -1] for axis in RULES)
-        return self.runs(sites, points._replace(log_batch_size=batch, log_learning_rate=rate))
+    def runs_at_best(self, p: Parameters, at: Points) -> RunLengthDistribution:
+        """Return as `runs` at the optimum of the highest threshold in place of the points' own tuned settings."""
+        best = {axis.name: log_optimum(self.frame, axis, p, at)[:, -1] for axis in self.declared.tuned}
+        return self.runs(p, at._replace(log_settings=at.log_settings | best))
 
-    def shared_variance(self, sites: Sites) -> Float[Array, "*draw"]:
-        """The share of a new run's variance that the seeds of a configuration have in common."""
-        variance = jnp.asarray(sites["misfit"]) ** 2
-        return variance / (1 + variance)
+    def optimum(self, p: Parameters, at: Points) -> Optimum:
+        """Return B*, eta* of each threshold at the points' task, UTD and model size, and the median run there.
 
-    def optimum(self, sites: Sites, points: Points) -> Optimum:
-        """B*, eta* of each threshold at the points' task, UTD and model size under one draw, and the median run there.
-
-        The batch sizes and learning rates of the points are not read.
+        The batch sizes and learning rates of the points are not read. An axis that does not vary in the sweep has its
+        optimum at the task's own value.
         """
-        best = {axis: self._rule(sites, axis, points) for axis in RULES}
-        at_best = self._law(sites, points)
-        fails = self._failure(sites, points, jnp.zeros_like(at_best))
-        p_reach = jax.lax.cummin(jax.nn.sigmoid(-fails), axis=1)
-        return Optimum(best["batch_size"], best["learning_rate"], jax.lax.cummax(at_best, axis=1), p_reach)
-
-    def with_new_task(self, draws: Mapping[str, ArrayLike], key: Array) -> Sites:
-        """Draws with one more task, whose parameters come from the population of each draw."""
-        out = {name: jnp.asarray(values) for name, values in draws.items()}
-        for name, values in list(out.items()):
-            key, fresh = jax.random.split(key)
-            if name.endswith("_z"):
-                shape = (len(values), 1, *values.shape[2:])
-                out[name] = jnp.concatenate([values, jax.random.normal(fresh, shape)], axis=1)
-        return out
-
-    def _log_noise(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:
-        """Log of the seed spread: by task and threshold at the centre of the task's data, a plane from there on.
-
-        Beyond the task's swept UTDs it stays as at the last of them: its trend there is no law, and levels off.
-        """
-        noise = (sites["log_noise_mean"] + self._fixed("log_noise_sd") * sites["log_noise_z"])[points.task]
-        centres = self._centres()[points.task]
-        distances = {
-            "utd": jnp.clip(points.log_utd, *self._swept()[points.task].T),
-            "batch_size": points.log_batch_size - centres[:, 0],
-            "learning_rate": points.log_learning_rate - centres[:, 1],
-            "model_size": points.log_model_size,
+        log_env_steps = log_law(self.frame, p, at)
+        tuned = {axis.name: log_optimum(self.frame, axis, p, at) for axis in self.declared.tuned}
+        best = {
+            axis.name: tuned.get(axis.name, jnp.asarray(self.frame.references[axis.name])[at.task][:, None])
+            for axis in AXES
+            if isinstance(axis, Tuned)
         }
-        for axis, distance in distances.items():
-            if axis in self.varying:
-                slope = sites[f"{axis}_noise"] + self._fixed(f"{axis}_noise_sd") * sites[f"{axis}_noise_z"]
-                noise += (slope[points.task] * distance)[:, None]
-        return noise
+        fails = failure_logit(self.frame, p, at, jnp.zeros_like(log_env_steps))
+        return Optimum(
+            jnp.broadcast_to(best["batch_size"], log_env_steps.shape),
+            jnp.broadcast_to(best["learning_rate"], log_env_steps.shape),
+            jax.lax.cummax(log_env_steps, axis=1),
+            jax.lax.cummin(jax.nn.sigmoid(-fails), axis=1),
+        )
 
-    def _skew(self, sites: Sites, points: Points) -> Float[Array, "point threshold"]:
-        """How far the mean of a run's log env steps lies above the median, in units of their spread."""
-        return (sites["skew_mean"] + self._fixed("skew_sd") * sites["skew_z"])[points.task]
+    def shared_variance(self, p: Parameters) -> Float[Array, "*draw"]:
+        """Return the share of a new run's variance that the seeds of a configuration have in common."""
+        effect2 = jnp.asarray(p[self.declared.configuration_effect.name]) ** 2
+        return effect2 / (1 + effect2)
 
-    def _failure(self, sites: Sites, points: Points, extra: Array) -> Float[Array, "point threshold"]:
-        """Logit of the chance that a run never reaches the threshold."""
-        task = sites["failure"] + self._fixed("failure_sd") * sites["failure_z"]
-        return task[points.task][:, None] + sites["failure_penalty"] * extra + sites["failure_rise"] * self._x
+
+def _present(table: pd.DataFrame) -> tuple[Axis, ...]:
+    return tuple(axis for axis in AXES if axis.name in table)

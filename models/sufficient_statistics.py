@@ -1,10 +1,10 @@
 """Crossings collapsed to sufficient statistics: one cell for each configuration and threshold.
 
-Seeds of a configuration enter through counts, means and sums of squares, so the cost of a fit grows with distinct
-configurations, not with runs. A time known to lie in (lower, upper] enters at the middle of its log interval, whose
-uniform uncertainty adds width^2 / 12 to the variance (Sheppard's correction). Times below the first evaluation are
-left-censored, times beyond the last one right-censored; both keep one exact term for each run. A run that is above
-the threshold before training says nothing of learning but that it does not fail: its time is earlier than anything.
+Seeds of a configuration enter through counts, means and sums of squares, so the cost of a fit grows with the number of
+distinct configurations, not with runs. An interval-censored time enters at the middle of its log interval; its uniform
+uncertainty adds width^2 / 12 to the variance (Sheppard's correction). Left- and right-censored times keep one exact
+term per run. A run that is above the threshold before training shows only that it does not fail: its time is earlier
+than any bound.
 """
 
 from dataclasses import dataclass, replace
@@ -14,64 +14,77 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float, Int
 
-AXES = ("utd", "batch_size", "learning_rate", "model_size")
+from bayescale.models.parameters import AXES
+
 COMPROMISE = -2 / 3  # exponent of a run's redundancy in the weight of its times
-FEWEST_SEEDS = 4  # that tell how a distribution leans
-BEFORE_ANY_STEP = -1000.0  # log env steps: "later than this" is certain, for values and gradients alike
-AFTER_ALL_STEPS = 1000.0  # log env steps: "earlier than this" is certain likewise
+FEWEST_SEEDS = 4  # fewest seeds of a configuration that show skewness
+BEFORE_ANY_STEP = -1000.0  # log env steps; "later than this" is certain, for values and gradients alike
+AFTER_ALL_STEPS = 1000.0  # log env steps; "earlier than this" is certain likewise
 
 AnyArray = np.ndarray | Array
 
 
-@jax.tree_util.register_dataclass  # so that one compiled density serves many tables
+@jax.tree_util.register_dataclass  # one compiled density serves many tables of equal shapes
 @dataclass(frozen=True)
-class Cells:
-    """Sufficient statistics of log env steps; E tasks, C configurations, K thresholds, M censored observations."""
+class SufficientStatistics:
+    """Sufficient statistics of log env steps for configurations, thresholds and censored observations.
+
+    Attributes:
+        task: number of the configuration's task.
+        log_settings: log of each setting, by the name of its axis; axes that the table lacks are absent.
+        count: number of interval-censored times.
+        mean: mean of their log env steps.
+        squares: sum of squares around the mean.
+        skewness: (mean - median) / sd of the distribution, estimated from the seeds.
+        skewness_precision: 1 / variance of that estimate; 0: no information.
+        grid_variance: variance from the spacing of evaluations, averaged over the times.
+        censored_config: configuration of each censored observation.
+        censored_threshold: number of its threshold.
+        censored_side: +1: later than the bound (right-censored); -1: earlier.
+        log_bound: log env steps of the bound.
+        weight: weight of each time in the composite likelihood, as a run's times are correlated.
+    """
 
     task: Int[AnyArray, " config"]
-    log_utd: Float[AnyArray, " config"]
-    log_batch_size: Float[AnyArray, " config"]
-    log_learning_rate: Float[AnyArray, " config"]
-    log_model_size: Float[AnyArray, " config"]  # 0 where the table has none
+    log_settings: dict[str, Float[AnyArray, " config"]]
     count: Float[AnyArray, "config threshold"]
     mean: Float[AnyArray, "config threshold"]
-    squares: Float[AnyArray, "config threshold"]  # around the mean
-    lean: Float[AnyArray, "config threshold"]  # (mean - median) / sd of the distribution, estimated from the seeds
-    lean_precision: Float[AnyArray, "config threshold"]  # 1 / variance of that estimate; 0: no information
-    grid_variance: Float[AnyArray, "config threshold"]  # from the spacing of evaluations
+    squares: Float[AnyArray, "config threshold"]
+    skewness: Float[AnyArray, "config threshold"]
+    skewness_precision: Float[AnyArray, "config threshold"]
+    grid_variance: Float[AnyArray, "config threshold"]
     censored_config: Int[AnyArray, " censored"]
     censored_threshold: Int[AnyArray, " censored"]
-    censored_side: Float[AnyArray, " censored"]  # +1: later than the bound (right-censored), -1: earlier
+    censored_side: Float[AnyArray, " censored"]
     log_bound: Float[AnyArray, " censored"]
-    weight: float | Float[Array, ""]  # of each time in the composite likelihood: a run's K times are correlated
+    weight: float | Float[Array, ""]
 
 
-def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
-    """The cells of a crossings table.
+def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientStatistics:
+    """Return the sufficient statistics of a crossings table.
 
     Args:
         crossings: one row per run and threshold, as `time_to_threshold` makes it, sorted by run, then threshold.
         env_ids: task names; their order numbers the tasks.
     """
-    levels = len(np.unique(crossings["threshold"]))
-    first = crossings.iloc[::levels]
-    identity = first[["env_id", *(axis for axis in AXES if axis in first)]]
+    thresholds = len(np.unique(crossings["threshold"]))
+    first = crossings.iloc[::thresholds]
+    identity = first[["env_id", *(axis.name for axis in AXES if axis.name in first)]]
     config = identity.groupby(list(identity), sort=True).ngroup().to_numpy()
     configs = identity.assign(config=config).drop_duplicates("config").sort_values("config")
-    shape = (len(configs), levels)
 
     lower_steps, upper_steps = (
-        crossings[f"env_steps_{end}"].to_numpy(float).reshape(-1, levels) for end in ("lower", "upper")
+        crossings[f"env_steps_{end}"].to_numpy(float).reshape(-1, thresholds) for end in ("lower", "upper")
     )
     lower, upper = np.log(np.maximum(lower_steps, 1.0)), np.log(np.maximum(upper_steps, 1.0))
-    right = crossings["censored"].to_numpy(bool).reshape(-1, levels)
+    right = crossings["censored"].to_numpy(bool).reshape(-1, thresholds)
     left = ~right & (lower_steps <= 0)
     inside = ~right & ~left
     middle = np.where(inside, (lower + np.where(inside, upper, 0.0)) / 2, 0.0)
     width2 = np.where(inside, (np.where(inside, upper, 0.0) - lower) ** 2 / 12, 0.0)
 
     def total(values: Float[np.ndarray, "run threshold"]) -> Float[np.ndarray, "config threshold"]:
-        sums = np.zeros(shape)
+        sums = np.zeros((len(configs), thresholds))
         np.add.at(sums, config, values)
         return sums
 
@@ -80,21 +93,18 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
     runs = np.bincount(config, minlength=len(configs))
     residual = np.where(inside, middle - mean[config], 0.0)
     squares = total(residual**2)
-    lean, lean_precision = _lean(residual, config, squares, count == runs[:, None])
+    skewness, skewness_precision = _skewness(residual, config, squares, count == runs[:, None])
     run, threshold = np.nonzero(~inside)
-    untrained = ~right & (upper_steps <= 0)
-    bound = np.where(right, lower, np.where(untrained, AFTER_ALL_STEPS, upper))
-    return Cells(
+    before_training = ~right & (upper_steps <= 0)
+    bound = np.where(right, lower, np.where(before_training, AFTER_ALL_STEPS, upper))
+    return SufficientStatistics(
         task=configs["env_id"].map({name: i for i, name in enumerate(env_ids)}).to_numpy(int),
-        log_utd=np.log(configs["utd"].to_numpy(float)),
-        log_batch_size=np.log(configs["batch_size"].to_numpy(float)),
-        log_learning_rate=np.log(configs["learning_rate"].to_numpy(float)),
-        log_model_size=np.log(configs["model_size"].to_numpy(float)) if "model_size" in configs else np.zeros(shape[0]),
+        log_settings={axis.name: np.log(configs[axis.name].to_numpy(float)) for axis in AXES if axis.name in configs},
         count=count,
         mean=mean,
         squares=squares,
-        lean=lean,
-        lean_precision=lean_precision,
+        skewness=skewness,
+        skewness_precision=skewness_precision,
         grid_variance=total(width2) / np.maximum(count, 1),
         censored_config=config[run],
         censored_threshold=threshold,
@@ -104,56 +114,57 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> Cells:
     )
 
 
-def padded(cells: Cells, censored: int) -> Cells:
-    """The same observations with `censored` censored entries; those added are certain and so say nothing.
+def padded(statistics: SufficientStatistics, censored: int) -> SufficientStatistics:
+    """Return the same observations with `censored` censored entries; the added ones are certain, with no effect.
 
     Args:
-        cells: of one table.
-        censored: entries to have, at least those there are.
+        statistics: statistics of one table.
+        censored: number of entries, at least those present.
     """
-    more = censored - len(cells.log_bound)
+    more = censored - len(statistics.log_bound)
 
     def extended(values: AnyArray, by: float) -> AnyArray:
         return np.append(values, np.full(more, by, values.dtype))
 
     return replace(
-        cells,
-        censored_config=extended(cells.censored_config, 0),
-        censored_threshold=extended(cells.censored_threshold, 0),
-        censored_side=extended(cells.censored_side, 1.0),
-        log_bound=extended(cells.log_bound, BEFORE_ANY_STEP),
+        statistics,
+        censored_config=extended(statistics.censored_config, 0),
+        censored_threshold=extended(statistics.censored_threshold, 0),
+        censored_side=extended(statistics.censored_side, 1.0),
+        log_bound=extended(statistics.log_bound, BEFORE_ANY_STEP),
     )
 
 
-def _lean(
+def _skewness(
     residual: Float[np.ndarray, "run threshold"],
     config: Int[np.ndarray, " run"],
     squares: Float[np.ndarray, "config threshold"],
     complete: Bool[np.ndarray, "config threshold"],
 ) -> tuple[Float[np.ndarray, "config threshold"], Float[np.ndarray, "config threshold"]]:
-    """Estimates of (mean - median) / sd, and their precisions, from configurations of which every seed was seen.
+    """Return estimates of (mean - median) / sd and their precisions, from configurations whose every seed was seen.
 
-    Of n normal seeds the mean, the sd and (mean - median) / sd are independent (Basu), so that the last is an
-    observation of its own, of variance v - 1/n with v that of a normal median. On average n seeds show 1 - v of it.
+    For n normal seeds the mean, the sd and (mean - median) / sd are independent (Basu's theorem). So the last is a
+    further observation, with variance v - 1/n for the variance v of a normal median. On average n seeds show the
+    share 1 - v of it.
     """
     seeds = np.bincount(config, minlength=len(squares))[:, None]
     median = pd.DataFrame(residual).groupby(config).median().to_numpy()
     v = np.pi / 2 / (seeds + np.where(seeds % 2, 0.46, 1.35))  # within 2% of the exact variance from three seeds on
-    told = complete & (seeds >= FEWEST_SEEDS) & (squares > 0)
-    sd = np.sqrt(np.where(told, squares, 1.0) / np.maximum(seeds - 1, 1))
-    precision = (1 - v) ** 2 / np.where(told, v - 1 / seeds, np.inf)
-    return np.where(told, -median / sd / (1 - v), 0.0), precision
+    usable = complete & (seeds >= FEWEST_SEEDS) & (squares > 0)
+    sd = np.sqrt(np.where(usable, squares, 1.0) / np.maximum(seeds - 1, 1))
+    precision = (1 - v) ** 2 / np.where(usable, v - 1 / seeds, np.inf)
+    return np.where(usable, -median / sd / (1 - v), 0.0), precision
 
 
 def _weight(residual: Float[np.ndarray, "run threshold"]) -> float:
-    """(K * mean correlation)^(-2/3) of a run's K times.
+    """Return (K * mean correlation)^(-2/3) of a run's K times.
 
-    A parameter of one threshold alone asks for weight 1, one common to all thresholds for 1 / (K * mean correlation),
-    the share of independent information; this lies between them. A compromise that scored well on published runs
-    left out of the fit, not a derivation: with several thresholds credible intervals of parameters are not exactly
-    calibrated.
+    A parameter of one threshold alone asks for weight 1, one that all thresholds share for 1 / (K * mean correlation),
+    the share of independent information. The exponent -2/3 lies between them. It is a compromise that scored well on
+    published runs left out of the fit, not a derivation: with several thresholds, credible intervals of parameters are
+    not exactly calibrated.
     """
-    levels = residual.shape[1]
-    spread = residual.std(axis=0) if len(residual) else np.zeros(levels)
+    thresholds = residual.shape[1]
+    spread = residual.std(axis=0) if len(residual) else np.zeros(thresholds)
     correlation = np.corrcoef(residual.T).mean() if len(residual) > 2 and (spread > 0).all() else 1.0
-    return float(np.clip(levels * correlation, 1.0, levels) ** COMPROMISE)
+    return float(np.clip(thresholds * correlation, 1.0, thresholds) ** COMPROMISE)

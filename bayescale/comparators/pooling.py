@@ -7,15 +7,13 @@ import pandas as pd
 
 from bayescale.data.configurations import checked_configs
 from bayescale.data.crossings import validate_crossings
-from bayescale.data.tasks import require_one_kind
+from bayescale.data.tasks import require_one_suite_and_algorithm
 from bayescale.errors import InputError
 from bayescale.inference.sampling import WARMUP
-from bayescale.models import PRIORS
-from bayescale.models.priors import fixed
+from bayescale.models.parameters import ONE_TASK_FOR_ALL
 from bayescale.posterior.posterior import Posterior
 from bayescale.workflow import fit
 
-SAME_TASKS = {name: fixed(0.0) for name in PRIORS if name.endswith("_sd")}
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def fit_complete_pooling(
 
     Args and Raises: as `bayescale.fit`.
     """
-    return fit(crossings, seed, chains, draws, warmup, SAME_TASKS, require_convergence, most_draws=most_draws)
+    return fit(crossings, seed, chains, draws, warmup, ONE_TASK_FOR_ALL, require_convergence, most_draws=most_draws)
 
 
 def fit_no_pooling(
@@ -73,7 +71,7 @@ def fit_no_pooling(
     Args and Raises: as `bayescale.fit`; InputError too for several suites or algorithms.
     """
     crossings = validate_crossings(crossings)
-    require_one_kind(crossings)
+    require_one_suite_and_algorithm(crossings)
     return NoPooling(
         {
             str(env_id): fit(own, seed, chains, draws, warmup, None, require_convergence, most_draws=most_draws)

@@ -1,8 +1,11 @@
-"""netCDF files with groups of arrays, as ArviZ reads them: whole or not there, and hashed so that damage shows."""
+"""netCDF files of several groups of arrays, as ArviZ reads them, with hashes that reveal damage.
+
+A write either completes or leaves the older file in place.
+"""
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,25 +17,25 @@ from bayescale.data.output_files import written
 
 
 def write_groups(groups: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Writes xarray datasets by name to one file, whole or not at all.
+    """Write xarray datasets by name to one file, each as a group.
 
     Raises:
         InputError: the file cannot be written.
     """
-    content = BytesIO()  # HDF5 takes the process down when it cannot close a file on a full disk
+    content = BytesIO()  # HDF5 ends the process if it cannot close a file on a full disk, so it writes to memory
     for i, (group, dataset) in enumerate(groups.items()):
         dataset.to_netcdf(content, mode="a" if i else "w", group=group, engine="h5netcdf")
     with written(Path(path)) as partial:
-        partial.write_bytes(content.getvalue())  # of getbuffer CPython 3.12.1 crashes when a write fails
+        partial.write_bytes(content.getvalue())  # CPython 3.12.1 crashes if writing the result of getbuffer() fails
 
 
 def read_groups(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Any]:
-    """The xarray datasets of these names in a file; of one that is none of ours, some error of h5py or xarray."""
+    """Read the named groups of a file as xarray datasets; any other file raises an error of h5py or xarray."""
     import h5py
     import xarray as xr
 
     with h5py.File(path) as file:
-        dict(file.attrs)  # h5netcdf leaves a half-made file behind where these are damaged, and its traceback
+        dict(file.attrs)  # raises here if damaged; h5netcdf would print a traceback and leave a half-made file object
     groups = {}
     for group in names:
         with xr.open_dataset(path, group=group, engine="h5netcdf") as dataset:
@@ -40,8 +43,33 @@ def read_groups(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str,
     return groups
 
 
+def chains_dataset(
+    arrays: Mapping[str, np.ndarray],
+    dimensions: Mapping[str, tuple[str, ...]] | None = None,
+    attributes: Mapping[str, Mapping[str, str]] | None = None,
+    coordinates: Mapping[str, Sequence[Any]] | None = None,
+) -> Any:
+    """Return an xarray dataset of arrays whose first axis is the chain and whose second axis is the draw.
+
+    Args:
+        arrays: values by name.
+        dimensions: names of the further axes of each array; None: there are none.
+        attributes: unit and other notes on each array.
+        coordinates: labels along the further axes.
+    """
+    import xarray as xr
+
+    named = dimensions or {}
+    notes = attributes or {}
+    variables = {
+        name: (("chain", "draw", *named.get(name, ())), values, dict(notes.get(name, {})))
+        for name, values in arrays.items()
+    }
+    return xr.Dataset(variables, coords={name: list(labels) for name, labels in (coordinates or {}).items()})
+
+
 def content_hash(groups: Mapping[str, Any]) -> str:
-    """SHA-256 of the arrays of xarray datasets, as a file keeps them: numbers bit by bit, all else as text."""
+    """Return the SHA-256 hash of the arrays of xarray datasets: numbers bit by bit, everything else as text."""
     digest = hashlib.sha256()
     for name, part in (item for group in groups.values() for item in group.items()):
         values = part.to_numpy()
@@ -51,8 +79,15 @@ def content_hash(groups: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def table_hash(table: pd.DataFrame) -> str:
+    """Return the SHA-256 hash of a table; equal tables have equal hashes."""
+    values = pd.util.hash_pandas_object(table, index=False).to_numpy()
+    names = ",".join(map(str, table.columns)).encode()
+    return hashlib.sha256(names + values.tobytes()).hexdigest()
+
+
 def storable(column: pd.Series) -> np.ndarray:
-    """As a file keeps it: numbers, and all else as text, what is missing as none."""
+    """Return a column as a netCDF file can hold it: numbers unchanged, everything else as text, missing text empty."""
     if column.dtype.kind in "biuf":
         return column.to_numpy()
     return column.astype(object).where(column.notna(), "").astype(str).to_numpy(object)

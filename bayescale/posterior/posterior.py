@@ -1,9 +1,8 @@
-"""The posterior: draws of a model fitted to crossings, what they predict, and the file that keeps both.
+"""The `Posterior` class: draws of a fitted model, predictions from these draws, and the file that keeps them.
 
-The model is an argument; `load` is told which models exist.
+The module imports no model: `Posterior` takes its model as an argument, and `load` takes a table of known models.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -20,32 +19,35 @@ from jaxtyping import Bool, Float, Num
 
 from bayescale.arguments import number
 from bayescale.data.configurations import checked_configs, outside_range
+from bayescale.data.observations import observations
 from bayescale.data.tasks import naming_columns, with_task_names
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError, NotConverged
+from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import inference_data
+from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.sampling import Draws, Status, diagnose, unconverged
 from bayescale.posterior import predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
-from bayescale.posterior.netcdf import content_hash, read_groups, storable, write_groups
+from bayescale.posterior.netcdf import chains_dataset, content_hash, read_groups, storable, table_hash, write_groups
+from bayescale.posterior.prediction_table import predictions_by_threshold
 
-LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
-QUANTILES = tuple(f"q{round(100 * level):02d}" for level in LEVELS)
-FORMAT = 2  # of saved files; raise it when what an older file holds would mean something else
-PREDICTION_DRAWS = 500  # of the kept draws, evenly spaced; a quantile of log env steps moves by about 1% of its spread
+POPULATION = "(population mean)"  # label of the last row of parameters that vary by task
+FORMAT = 3  # version of the file format; raise it when this code would misread an older file
+PREDICTION_DRAWS = 500  # evenly spaced draws for predictions; more move a quantile by about 1% of the spread in logs
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Draws of a model given crossings.
+    """Draws from the posterior of a model, together with the data that it was fitted to.
 
     Attributes:
         model: the fitted model.
-        draws: sites, chain axis first, then draw.
-        statistics: the sampler's, by chain and draw.
-        crossings: the observations, one row per run and threshold.
-        status: whether the draws can be trusted; its value is the message for the user.
-        provenance: data hash, versions, seed, priors.
+        draws: values by parameter name, chain axis first, then draw axis.
+        statistics: the sampler's statistics by name, by chain and draw.
+        crossings: the fitted observations, one row per run and threshold.
+        status: the verdict on convergence; `status.value` is the sentence that users read.
+        provenance: data hash, package versions, seed, sampling method and priors.
     """
 
     model: Any
@@ -57,39 +59,39 @@ class Posterior:
 
     @classmethod
     def from_draws(cls, model: Any, draws: Draws, crossings: pd.DataFrame, seed: int) -> "Posterior":
-        """The posterior with its provenance filled in."""
+        """Return the posterior of these draws and record its provenance."""
         provenance = {
-            "data_sha256": data_hash(crossings),
+            "data_sha256": table_hash(crossings),
             "seed": str(seed),
             "method": draws.method,
             "priors": json.dumps({name: asdict(prior) for name, prior in model.priors.items()}),
             **{package: version(package) for package in ("bayescale", "numpyro", "jax", "arviz", "numpy")},
         }
-        return cls(model, draws.sites, draws.statistics, crossings, draws.status, provenance)
+        return cls(model, draws.parameters, draws.statistics, crossings, draws.status, provenance)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the fitted tasks."""
+        """Names of the fitted tasks, in the order of the model."""
         return tuple(self.model.env_ids)
 
     @property
     def thresholds(self) -> Float[np.ndarray, " threshold"]:
-        """The fitted thresholds, increasing, in normalised or raw return as the crossings were."""
+        """The fitted thresholds, increasing, in the crossings' units: normalised or raw returns."""
         return np.asarray(self.model.thresholds)
 
     def of_task(self, env_id: str) -> pd.DataFrame:
-        """The fitted crossings of a task; of all tasks for one without runs."""
+        """Return the fitted crossings of a task, or all fitted crossings if the task has no runs."""
         own = self.crossings[self.crossings["env_id"] == env_id]
         return own if len(own) else self.crossings
 
     def model_size(self, env_id: str) -> int | None:
-        """Critic parameters of a task's fitted runs, if their table says so; of several sizes, the middle one."""
+        """Return the critic parameters of a task's fitted runs, the middle size of several; None if not recorded."""
         if "model_size" not in self.crossings:
             return None
         return int(self.of_task(env_id)["model_size"].drop_duplicates().quantile(0.5, "lower"))
 
     def require_convergence(self) -> "Posterior":
-        """This posterior.
+        """Return this posterior if its chains converged.
 
         Raises:
             NotConverged: the status is not usable; the message names the worst parameters.
@@ -104,25 +106,31 @@ class Posterior:
         )
         raise NotConverged(f"{self.status.value}{'; worst ' + worst if worst else ''}.", names)
 
-    def flat_draws(self, most: int | None = None) -> dict[str, jax.Array]:
-        """Sites with chains merged, with one more task from the population; at most `most` evenly spaced draws."""
+    @compiled_code_kept()
+    @float64()
+    def flat_draws(self, most: int | None = None) -> dict[str, np.ndarray]:
+        """Return the draws with chains merged, plus one new task per draw, sampled from the population of tasks.
+
+        Args:
+            most: at most this many draws are returned, evenly spaced; None: all of them.
+        """
         merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in self.draws.items()}
         total = len(next(iter(merged.values())))
         if most is not None and total > most:
             keep = np.linspace(0, total - 1, most).round().astype(int)
             merged = {name: values[keep] for name, values in merged.items()}
-        extended: dict[str, jax.Array] = self.model.with_new_task(merged, jax.random.PRNGKey(0))
-        return extended
+        extended = self.model.add_task(merged, jax.random.PRNGKey(0))
+        return {name: np.asarray(values) for name, values in extended.items()}
 
     def task_number(self, env_id: str) -> int:
-        """The task's number; the one after the last stands for any task without runs."""
+        """Return the task's index in `flat_draws`; tasks without runs share the index after the last fitted task."""
         return self.tasks.index(env_id) if env_id in self.tasks else len(self.tasks)
 
     def threshold_number(self, threshold: float) -> int:
-        """The threshold's number.
+        """Return the index of a fitted threshold.
 
         Raises:
-            InputError: it was not fitted.
+            InputError: the threshold was not fitted.
         """
         at = np.flatnonzero(self.thresholds == self.as_fitted(threshold))
         if not len(at):
@@ -131,10 +139,10 @@ class Posterior:
         return int(at[0])
 
     def as_fitted(self, threshold: float) -> float:
-        """The fitted threshold that a return, as tables print it, stands for; the return itself if there is none.
+        """Return the fitted threshold that equals the given one up to the rounding of printed tables, else the given.
 
         Raises:
-            InputError: it is no finite number.
+            InputError: `threshold` is not a finite number.
         """
         wanted = number(threshold)
         if not np.isfinite(wanted):
@@ -145,53 +153,59 @@ class Posterior:
     def predict(
         self,
         configs: pd.DataFrame,
+        *,
         thresholds: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
         ceiling: Ceiling | None = None,
     ) -> pd.DataFrame:
-        """Quantiles of the env steps until a new run (one seed) is seen to reach each threshold.
+        """Return quantiles of the env steps until an evaluation first shows a new run (one seed) at each threshold.
 
-        It is seen at an evaluation, so quantiles are rounded up to whole evaluation intervals.
+        Evaluations happen once per evaluation interval, so the quantiles are rounded up to whole intervals.
 
         Args:
             configs: columns env_id, utd, batch_size, learning_rate, and model_size where that varies in the fitted
                 runs; optional evaluation_interval, the env steps between evaluations of the new run, by default the
-                median of the task's fitted runs. Further columns are kept. A task without runs gets the population's
-                prediction.
-            thresholds: increasing returns, from the lowest fitted on; default those fitted. Beyond the highest, the law
-                of `bayescale.posterior.extrapolation` takes over.
-            ceiling: the best return there is, in units of the thresholds, see `bayescale.posterior.ceilings`; no run gets beyond.
+                median of the task's fitted runs. Further columns are kept. For a task without runs, the prediction is
+                that of a task sampled from the population of tasks.
+            thresholds: increasing returns, none below the lowest fitted threshold; default: the fitted thresholds.
+                Returns above the highest fitted threshold follow the law of `bayescale.posterior.extrapolation`.
+            ceiling: the highest return that a task allows, in units of the thresholds; see
+                `bayescale.posterior.ceilings`. No run exceeds it.
 
         Returns:
-            One row per configuration and threshold: the columns of `configs`, `evaluation_interval`, `threshold`, q05
-            ... q95 (env steps of a new run; inf where the quantile falls on runs that never get there), law_q05
-            law_q50 law_q95 (of the median run, not rounded: parameter uncertainty alone), `p_reach`, `extrapolated`.
+            The table of `bayescale.posterior.prediction_table`: one row per configuration and threshold with the
+            columns of `configs`, `evaluation_interval`, `threshold`, q05 ... q95 (env steps of a new run; inf where the
+            quantile falls on runs that never reach the threshold), law_q05 law_q50 law_q95 (env steps of the median
+            run, not rounded: parameter uncertainty alone), `p_reach` and `extrapolated`.
 
         Raises:
-            InputError: a column is missing, a value is not positive and finite, or thresholds or a ceiling cannot be.
+            InputError: a column is missing, a value is not positive and finite, the thresholds do not increase or
+                start below the lowest fitted one, or a ceiling is unusable.
         """
         configs = checked_configs(configs).reset_index(drop=True)
         named = self.named(configs)
         draws = self.flat_draws(PREDICTION_DRAWS)
         returns = self.thresholds if thresholds is None else increasing_thresholds(thresholds)
         if thresholds is None and ceiling is None:
-            predicted = predictive.predict(self.model, draws, named, LEVELS)
+            predicted = predictive.predict(self.model, draws, named)
         else:
             best = ceilings(ceiling, named["env_id"], self.crossings)
-            predicted = predictive.predict_at(self.model, draws, named, LEVELS, self.thresholds, returns, best)
+            predicted = predictive.predict_at(
+                self.model, draws, named, fitted=self.thresholds, wanted=returns, ceiling=best
+            )
         if "evaluation_interval" not in configs:
             configs = configs.assign(evaluation_interval=self._evaluation_intervals(named))
-        levels = len(returns)
-        table = configs.loc[configs.index.repeat(levels)].reset_index(drop=True)
-        table["threshold"] = np.tile(returns, len(configs))
-        every = table[["evaluation_interval"]].to_numpy(float)
-        table[list(QUANTILES)] = np.ceil(predicted.quantiles.reshape(-1, len(LEVELS)) / every) * every
-        table[["law_q05", "law_q50", "law_q95"]] = predicted.law.reshape(-1, 3)
-        table["p_reach"] = predicted.p_reach.ravel()
-        table["extrapolated"] = np.repeat(self.extrapolated(named), levels) | (table["threshold"] > self.thresholds[-1])
-        return table
+        interval = configs["evaluation_interval"].to_numpy(float)[:, None, None]
+        return predictions_by_threshold(
+            configs,
+            returns,
+            quantiles=np.ceil(predicted.quantiles / interval) * interval,
+            law_quantiles=predicted.law,
+            p_reach=predicted.p_reach,
+            extrapolated=self.extrapolated(named)[:, None] | (returns > self.thresholds[-1]),
+        )
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A table of rows of runs or configurations with the fit's names of its tasks as `env_id`.
+        """Return a table of runs or configurations with `env_id` replaced by the task names of the fit.
 
         Raises:
             InputError: the fit holds several suites or algorithms, and the table does not say which.
@@ -199,12 +213,12 @@ class Posterior:
         return with_task_names(table, naming_columns(self.crossings), self.tasks)
 
     def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
-        """True where a configuration lies outside its task's range of UTD, batch size, rate or model size."""
+        """Return True where UTD, batch size, learning rate or model size lies outside the task's fitted range."""
         return outside_range(self.crossings, configs)
 
     def _evaluation_intervals(self, configs: pd.DataFrame) -> Float[np.ndarray, " config"]:
-        """Env steps between evaluations: the median of the task's crossings, of all crossings for a new task."""
-        seen = self.crossings[~self.crossings["censored"] & (self.crossings["env_steps_upper"] > 0)]
+        """Return the median env steps between evaluations of each task's crossings, of all crossings for new tasks."""
+        seen = self.crossings[observations(self.crossings).reached_in_training]
         widths = seen["env_steps_upper"] - seen["env_steps_lower"]
         by_task = widths.groupby(seen["env_id"]).median()
         return configs["env_id"].map(by_task).fillna(widths.median()).to_numpy(float)
@@ -214,25 +228,23 @@ class Posterior:
         return diagnose(self.draws)
 
     def diagnostics(self) -> pd.DataFrame:
-        """Mean, sd, r_hat, ess_bulk and ess_tail of every scalar parameter, by name."""
+        """Return mean, sd, r_hat, ess_bulk and ess_tail of every scalar parameter, by name."""
         return self._diagnostics
 
     def groups(self) -> dict[str, Any]:
-        """The posterior as xarray datasets: posterior, sample_stats, observed_data."""
+        """Return the xarray datasets posterior, sample_stats and observed_data, by name."""
         import xarray as xr
-
-        def dataset(arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
-            named = {
-                name: (("chain", "draw", *(f"{name}_dim_{i}" for i in range(values.ndim - 2))), values)
-                for name, values in arrays.items()
-            }
-            return xr.Dataset(named)
 
         table = self.crossings.reset_index(drop=True).rename_axis("observation")
         observed = {name: ("observation", storable(column)) for name, column in table.items() if isinstance(name, str)}
         groups = {
-            "posterior": dataset(self.draws),
-            "sample_stats": dataset(self.statistics),
+            "posterior": chains_dataset(
+                self.draws,
+                self.model.dimensions(),
+                {name: {"units": u, "long_name": m} for name, (u, m) in self.model.descriptions().items()},
+                {"task": [*self.tasks, POPULATION], "threshold": self.thresholds},
+            ),
+            "sample_stats": chains_dataset(self.statistics),
             "observed_data": xr.Dataset(observed),
         }
         groups["posterior"].attrs.update(
@@ -245,11 +257,11 @@ class Posterior:
         return groups
 
     def to_arviz(self) -> Any:
-        """ArviZ's InferenceData (ArviZ before 1.0) or xarray's DataTree (from 1.0)."""
+        """Return ArviZ's InferenceData (ArviZ before 1.0) or xarray's DataTree (from 1.0)."""
         return inference_data(self.groups())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the posterior to one netCDF file, whole or not at all.
+        """Write the posterior to one netCDF file; a failed write leaves an older file in place.
 
         Raises:
             InputError: the file cannot be written.
@@ -258,14 +270,14 @@ class Posterior:
 
 
 def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
-    """The posterior in a file that `Posterior.save` wrote; its predictions equal those of the one saved.
+    """Read a posterior that `Posterior.save` wrote; it predicts exactly as the saved one.
 
     Args:
         path: netCDF file.
-        models: for each model name, a function from the stored fields to the model.
+        models: by model name, a function that makes the model from its stored fields.
 
     Raises:
-        InputError: no such file, not a posterior of this package, or one in another format.
+        InputError: the file does not exist, is damaged, is in another format or holds no posterior of this package.
     """
     if not Path(path).is_file():
         raise InputError(f"{path} does not exist; give the file that `bayescale fit` wrote.")
@@ -282,19 +294,12 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
         status = Status[attributes["status"]]
     except InputError:
         raise
-    except (OSError, RuntimeError, LookupError, AttributeError, ValueError, TypeError) as error:  # h5py's among them
+    except (OSError, RuntimeError, LookupError, AttributeError, ValueError, TypeError) as error:  # h5py raises all of these
         raise InputError(
             f"{path} holds no posterior that this version of bayescale reads ({type(error).__name__}); fit it again."
         ) from None
     if content_hash(groups) != attributes.get("content_sha256"):
-        raise InputError(f"{path} is damaged: what it holds is not what was saved. Copy it again, or fit it again.")
+        raise InputError(f"{path} is damaged: its content differs from what was saved. Copy it again, or fit it again.")
     arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
     crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
     return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
-
-
-def data_hash(crossings: pd.DataFrame) -> str:
-    """SHA-256 of a crossings table: equal tables, equal hashes."""
-    values = pd.util.hash_pandas_object(crossings, index=False).to_numpy()
-    names = ",".join(map(str, crossings.columns)).encode()
-    return hashlib.sha256(names + values.tobytes()).hexdigest()

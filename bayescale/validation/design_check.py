@@ -1,12 +1,11 @@
 """A sweep tried on paper before it is paid for: what the priors say of its runs, and what its runs would tell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 import pandas as pd
-from numpyro.infer import Predictive
 
 from bayescale.arguments import require_count
 from bayescale.data.configurations import checked_configs, setting_columns
@@ -16,21 +15,18 @@ from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.inference.compilation_cache import compiled_code_kept
+from bayescale.inference.model import prior_draws
 from bayescale.models import JointModel, Prior
-from bayescale.models.priors import fixed, normal, with_replacements
+from bayescale.models.parameters import LOG_ENV_STEPS_AT_CENTRE, with_replacements
+from bayescale.models.priors import fixed, normal
 from bayescale.posterior import predictive
-from bayescale.posterior.prediction_table import QUANTILE_LEVELS, predictions_by_threshold
+from bayescale.posterior.prediction_table import predictions_by_threshold
 from bayescale.validation.calibration import contraction, credible_coverage, replicate
 from bayescale.validation.simulate import DESIGN_COLUMNS
 
-LAW = (
-    "log_alpha", "min_share", "batch_size_mean", "batch_size_slope", "batch_size_curvature",
-    "learning_rate_mean", "learning_rate_slope", "learning_rate_curvature", "learning_rate_size",
-    "size_share", "log_gamma", "batch_size_room", "batch_size_gamma",
-)  # fmt: skip
 BEYOND = 2.0  # the median run is followed at this factor beyond the design's UTDs too
 GUESS = 0.2  # of the horizon: the env steps to the lowest threshold, if nobody says
-LEVEL_SPREAD = 0.5  # log env steps by which that guess may be off, for all tasks and again for each
+GUESS_SPREAD = 0.5  # log env steps by which that guess may be off, for all tasks and again for each
 
 
 @dataclass(frozen=True)
@@ -89,9 +85,9 @@ def prior_predictive(
     configs = checked_configs(configs).reset_index(drop=True)
     configs = with_task_names(configs, naming_columns(configs))
     model = _model(configs, thresholds, priors or {})
-    sites = Predictive(model.sites, num_samples=draws)(jax.random.PRNGKey(seed))
-    predicted = predictive.predict(model, sites, configs, QUANTILE_LEVELS)
-    times = predictive.runs(model, sites, configs)
+    parameters = prior_draws(model, jax.random.PRNGKey(seed), draws)
+    predicted = predictive.predict(model, parameters, configs)
+    times = predictive.run_lengths(model, parameters, configs)
     with np.errstate(divide="ignore"):
         before, within = (times.reached_by(np.log(end)).mean(axis=0) for end in (every, horizon))
     table = predictions_by_threshold(
@@ -134,7 +130,7 @@ def check_design(
         thresholds: increasing returns, as many as will be fitted; one is quick and tells most.
         env_steps: your guess of the median run's env steps to the lowest threshold, which is taken to be right within a
             factor of e or so; None: a fifth of the horizon.
-        priors: replacements by name for `bayescale.models.PRIORS`; the guess gives way to `level_mean` and `level_sd`.
+        priors: replacements by name for `bayescale.models.PRIORS`; those of `log_env_steps_at_centre` replace the guess.
         datasets: simulated; 40 know a coverage of 90% to 5%.
         correlation: of a run's deviations at two thresholds, in [0, 1].
         draws: kept of each fit.
@@ -146,12 +142,14 @@ def check_design(
     guess = GUESS * horizon if env_steps is None else env_steps
     if not 0 < guess < np.inf:
         raise InputError(f"env_steps and horizon must be finite and > 0; got {guess:g}. Correct them.")
-    level = {"level_mean": normal(float(np.log(guess)), LEVEL_SPREAD), "level_sd": fixed(LEVEL_SPREAD)}
+    centre = replace(
+        LOG_ENV_STEPS_AT_CENTRE, prior=normal(float(np.log(guess)), GUESS_SPREAD), spread=fixed(GUESS_SPREAD)
+    ).priors()
     configs = check_columns(Table(design, "design"), DESIGN_COLUMNS).reset_index(drop=True)
     configs = with_task_names(configs, naming_columns(configs))
-    model = _model(configs, thresholds, level | (priors or {}))
+    model = _model(configs, thresholds, centre | (priors or {}))
     at = _extremes(configs)
-    followed = [name for name in LAW if name in Predictive(model.sites, num_samples=1)(jax.random.PRNGKey(0))]
+    followed = _population_elements(model)
     made = replicate(
         model,
         design=configs,
@@ -159,20 +157,38 @@ def check_design(
         horizon=horizon,
         rng=rng,
         datasets=datasets,
-        parameters=followed,
+        parameters=list(followed),
         at=at,
         correlation=correlation,
         draws=draws,
         warmup=warmup,
     )
     held = credible_coverage(made, levels=(0.9,))[0.9]
-    names = {
+    names = followed | {
         f"log_env_steps[{i},{k}]": f"log env steps, {row.env_id}, UTD {row.utd:g}" + (f", J {level:g}" if k else "")
         for i, row in enumerate(at.itertuples())
         for k, level in enumerate(model.thresholds)
     }
     table = contraction(made).assign(coverage90=held, standard_error=np.sqrt(0.9 * 0.1 / datasets))
     return DesignCheck(table.rename(index=names).rename_axis("quantity"), float(made.reached.mean()), datasets)
+
+
+def _population_elements(model: JointModel) -> dict[str, str]:
+    """Return the law's parameters by element: the population's value at the middle threshold of each.
+
+    Noise and failure are left out: a design is made to identify the law.
+    """
+    declared = model.declared
+    apart = (declared.log_env_steps_at_centre, declared.log_noise, declared.skewness, declared.configuration_effect)
+    left_out = {*apart, declared.failure, declared.failure_penalty, declared.failure_rise}
+    left_out |= {axis.noise_slope for axis in declared.axes} | {one.strength for one in declared.interactions}
+    number = {"task": len(model.env_ids), "threshold": len(model.thresholds) // 2}
+    elements = {}
+    for parameter in declared.parameters():
+        if parameter not in left_out:
+            index = ",".join(str(number[dimension]) for dimension in parameter.dimensions())
+            elements[parameter.name + (f"[{index}]" if index else "")] = parameter.name
+    return elements
 
 
 def _model(configs: pd.DataFrame, thresholds: Sequence[float], priors: dict[str, Prior]) -> JointModel:

@@ -70,11 +70,12 @@ class KnownLaw:
         best_batch += log_batch_room(log_size, self.batch_size_room, self.batch_size_gamma)
         best_rate = log_optimum(np.log(self.learning_rate), self.learning_rate_slope, log_utd)
         extra = penalty(
-            np.log(configs["batch_size"].to_numpy(float)) - best_batch,
-            np.log(configs["learning_rate"].to_numpy(float)) - best_rate,
-            self.batch_size_curvature,
-            self.learning_rate_curvature,
-            self.interaction,
+            [
+                np.log(configs["batch_size"].to_numpy(float)) - best_batch,
+                np.log(configs["learning_rate"].to_numpy(float)) - best_rate,
+            ],
+            [self.batch_size_curvature, self.learning_rate_curvature],
+            np.array([[1.0, self.interaction], [self.interaction, 1.0]]),
         )
         ratio = log_data_ratio(log_utd, self.min_share, self.alpha)
         ratio = log_size_ratio(ratio, log_size, self.size_share, self.gamma)
@@ -112,7 +113,7 @@ def simulate_runs(
         p_reach: chance that a run ever gets there.
         correlation: of a run's deviations at two thresholds, in [0, 1].
         shared: share of the variance that the seeds of a configuration have in common, in [0, 1].
-        skew: lean of the log env steps, see `RunTimes`; broadcast as the location is.
+        skew: lean of the log env steps, see `RunLengthDistribution`; broadcast as the location is.
 
     Raises:
         InputError: a design, threshold, shape or number that cannot be used.

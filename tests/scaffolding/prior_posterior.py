@@ -3,8 +3,9 @@
 import jax
 import numpy as np
 import pandas as pd
-from numpyro.infer import Predictive
 
+from bayescale.inference.model import prior_draws
+from bayescale.float64 import float64
 from bayescale.inference.sampling import Draws, Status, diagnose
 from bayescale.models import JointModel
 from bayescale.posterior.posterior import Posterior
@@ -35,6 +36,7 @@ def prior_posterior(crossings=None, status=Status.CONVERGED):
     """Two chains of forty draws; by default of the sweep."""
     crossings = sweep() if crossings is None else crossings
     model = JointModel.for_crossings(crossings)
-    prior = Predictive(model.sites, num_samples=80)(jax.random.PRNGKey(3))
-    sites = {name: np.asarray(values).reshape(2, 40, *values.shape[1:]) for name, values in prior.items()}
-    return Posterior.from_draws(model, Draws(sites, {}, diagnose(sites), status), crossings, seed=7)
+    with float64():
+        prior = prior_draws(model, jax.random.PRNGKey(3), 80)
+    draws = {name: values.reshape(2, 40, *values.shape[1:]) for name, values in prior.items()}
+    return Posterior.from_draws(model, Draws(draws, {}, diagnose(draws), status), crossings, seed=7)

@@ -1,0 +1,90 @@
+"""Coordinates that exist for the sampler's sake: the same posterior in numbers that NUTS can move through.
+
+Data determine some functions of the parameters well and others hardly. Where a well-determined function is sampled
+directly, trajectories are short and few diverge. Each function below declares such a coordinate and returns the
+parameter that it serves, which keeps its declared prior:
+
+- `sample_log_exponent` serves the exponents of the data in the resources (`log_alpha`, `log_gamma`).
+- `sample_optimum_offsets` serves the tasks' departures from the mean optimum (`log_batch_optimum`, `log_rate_optimum`).
+
+Two more such choices lie in the model's form itself: data are stated at the centre of the task's settings
+(`log_env_steps_at_centre`) and as shares at a reference (`utd_share`, `size_share`), because an asymptote and an
+amplitude are nearly collinear. Departures of tasks are non-centred (see `bayescale.models.pooling`).
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, Float
+from numpyro.handlers import scope
+
+from bayescale.models.axes import Resource, Tuned
+
+# Both were chosen by effective draws and divergences of several sweeps.
+CURVATURE_POWER = 0.7  # 0 samples distances to the optimum, 1 samples slopes; slopes diverge where the penalty is flat
+CORRELATION_SHARE = 0.7  # at 1 the coordinates of two axes become collinear where their correlation is near 1
+
+
+def sample_log_exponent(resource: Resource, log_saved_odds: Float[Array, "task threshold"]) -> Float[Array, ""]:
+    """Declare a resource's mean log elasticity at the reference, and return the log exponent at x = 0.
+
+        log elasticity = log exponent + mean over tasks and thresholds of log q,   q = sigmoid(log_saved_odds)
+
+    Runs determine the elasticity, the slope of the log data in the log resource, well. How much of it is the exponent
+    shows in the bend of the law alone.
+
+    Args:
+        resource: the axis.
+        log_saved_odds: its share of the data by task and threshold, without the population's row.
+    """
+    prior = resource.log_exponent.prior
+    with scope(prefix=resource.log_exponent.name):
+        if prior.family != "normal":
+            return jnp.asarray(numpyro.sample("prior", prior.distribution()))
+        log_share = jax.nn.log_sigmoid(log_saved_odds).mean()
+        log_elasticity = numpyro.sample("log_elasticity", dist.Normal(prior.location + log_share, prior.scale))
+    return jnp.asarray(log_elasticity - log_share)
+
+
+def sample_optimum_offsets(
+    tuned: Sequence[Tuned],
+    means: Sequence[Float[Array, ""]],
+    log_curvatures: Sequence[Float[Array, " task"]],
+    correlations: Float[Array, "axis axis"],
+    centres: Float[np.ndarray, "task axis"],
+) -> list[Float[Array, " task"]]:
+    """Declare the pulls on each task's optimum, and return the tasks' standard normal departures from the mean.
+
+    In standard units the penalty is z' K z / 2 with K_ij = correlation_ij sqrt(K_ii K_jj). A pull is row i of K z, the
+    slope of the penalty at the centre of the task's data, over the prior's K_ii and the power 1 - `CURVATURE_POWER` of
+    the ratio of K_ii to it. Where the optimum lies beyond the data, runs determine the slope along each axis, but not
+    how far away the optimum is and how curved and correlated the penalty.
+
+    Args:
+        tuned: the axes, in the order of everything below.
+        means: population mean of each log optimum.
+        log_curvatures: log curvature of each axis by task.
+        correlations: correlations of the axes in the penalty.
+        centres: mean log setting of each task's data.
+    """
+    tasks = len(centres)
+    spreads = np.array([axis.log_optimum.spread.location for axis in tuned])
+    if (spreads == 0).any():
+        return [axis.log_optimum.sample_offsets(tasks) for axis in tuned]
+    at_centre = (centres - jnp.stack(list(means))) / spreads
+    typical = np.array([axis.log_curvature.prior.location for axis in tuned])
+    relative = jnp.stack(list(log_curvatures), axis=1) - typical
+    typical_curvature = np.exp(typical) * spreads**2
+    roots = jnp.exp(relative / 2) * np.sqrt(typical_curvature)
+    shrunk = np.eye(len(tuned)) + CORRELATION_SHARE * (correlations - np.eye(len(tuned)))
+    slopes = shrunk * roots[:, :, None] * roots[:, None, :]
+    slopes *= jnp.exp((CURVATURE_POWER - 1) * relative)[:, :, None] / typical_curvature[:, None]
+    location = -(slopes @ at_centre[:, :, None])[:, :, 0]
+    covariance = slopes @ jnp.swapaxes(slopes, 1, 2)
+    pull = numpyro.sample("optimum_pull", dist.MultivariateNormal(location, covariance).to_event(1))
+    offsets = at_centre + jnp.linalg.solve(slopes, pull[:, :, None])[:, :, 0]
+    return list(jnp.moveaxis(offsets, 1, 0))
