@@ -36,7 +36,7 @@ from bayescale.data.observations import Observations, observations
 from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.posterior.posterior import Posterior
-from bayescale.posterior.predictive import runs
+from bayescale.posterior.predictive import run_lengths
 from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.validation.sums_of_squares import AXES, Squares, TaskSquares, ratio, task_squares
 
@@ -97,7 +97,7 @@ def posterior_predictive_checks(
     draws = posterior.flat_draws(CHECK_DRAWS)
     shares = np.asarray(posterior.model.shared_variance(draws))
     every = table[setting_columns(table)].drop_duplicates().reset_index(drop=True)
-    predicted = runs(posterior.model, draws, every)
+    predicted = run_lengths(posterior.model, draws, every)
     squares, censored = {}, {}
     for env_id, own in table.groupby("env_id"):
         configs, config, times = _of_task(posterior, predicted, every, own)
