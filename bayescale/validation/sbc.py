@@ -1,4 +1,7 @@
-"""Simulation-based calibration: the ranks of true values among posterior draws (Talts et al., arXiv:1804.06788)."""
+"""Simulation-based calibration: rank true values among posterior draws, and test that the ranks are uniform.
+
+Source: Talts et al., "Validating Bayesian Inference Algorithms with Simulation-Based Calibration", arXiv:1804.06788.
+"""
 
 from dataclasses import dataclass
 
@@ -13,10 +16,10 @@ from bayescale.arguments import require_share
 from bayescale.errors import InputError
 from bayescale.validation.calibration import Replications
 
-NULL_DRAWS = 20_000  # of uniform ranks; p-values are known to 0.0002 near 0.001
-FEWEST_RANKS = 19  # thinned draws below which ranks are too coarse to test
-PER_BIN = 10  # data sets expected in a bin of the histogram, at least, and MOST_BINS bins at most
-MOST_BINS = 20
+NULL_DRAWS = 20_000  # simulated statistics of uniform ranks; the standard error of a p-value near 0.001 is 0.0002
+FEWEST_DRAWS = 19  # fewest thinned draws; ranks among fewer are too coarse to test
+PER_BIN = 10  # fewest data sets expected in a bin of the histogram
+MOST_BINS = 20  # most bins of the histogram
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,10 @@ class RankTest:
     """Simulation-based calibration of each quantity.
 
     Attributes:
-        ranks: draws below the true value, from 0 to `draws`; one row per data set, one column per quantity.
-        draws: posterior draws that a true value is ranked among.
-        p_values: of the hypothesis that a quantity's ranks are uniform.
-        false_alarm: the chance that `uniform` is false for a right model, at most.
+        ranks: number of draws below the true value, from 0 to `draws`; one row per data set, one column per quantity.
+        draws: number of posterior draws that a true value is ranked among.
+        p_values: p-value of each quantity, under the hypothesis that its ranks are uniform.
+        false_alarm: upper bound on the probability that `uniform` is False for a right model.
     """
 
     ranks: pd.DataFrame
@@ -37,19 +40,20 @@ class RankTest:
 
     @property
     def uniform(self) -> bool:
-        """Whether every quantity passes, at the false-alarm rate shared out among them (Bonferroni)."""
+        """True if every quantity passes, with Bonferroni's correction for their number."""
         return bool(self.p_values.min() * len(self.p_values) >= self.false_alarm)
 
 
 @dataclass(frozen=True)
 class RankHistogram:
-    """How often true values fall into each part of the ranks.
+    """Histograms of the ranks of true values, with a band for uniform ranks.
 
     Attributes:
-        counts: of data sets; one row per bin, from low ranks to high, one column per quantity.
-        expected: of each bin, for uniform ranks.
-        low, high: the counts that all bins of a quantity lie within with `probability` at least, for uniform ranks.
-        probability: as said.
+        counts: number of data sets; one row per bin, from low ranks to high, and one column per quantity.
+        expected: expected count of each bin for uniform ranks.
+        low: lower end of the band in each bin.
+        high: upper end of the band in each bin.
+        probability: for uniform ranks, all counts of a quantity lie in the band with at least this probability.
     """
 
     counts: pd.DataFrame
@@ -60,31 +64,35 @@ class RankHistogram:
 
 
 def rank_test(replications: Replications, *, rng: np.random.Generator, false_alarm: float = 0.01) -> RankTest:
-    """The ranks of the true values among posterior draws, and whether they are uniform.
+    """Rank the true values among posterior draws, and test that the ranks are uniform.
 
-    Uniform ranks prove exact fits only if the data come from the model that is fitted. For the joint model that is so
-    with one threshold: with several, its likelihood is composite, and `credible_coverage` says by how much its
-    intervals miss. Draws are thinned to the effective number that 95% of the fits have of every quantity.
+    Fits that are exact give uniform ranks if the data come from the fitted model. The joint model simulates from its
+    own likelihood only with one threshold. With several thresholds its likelihood is composite; `credible_coverage`
+    then measures the error of its intervals. Draws are thinned to the effective sample size that 95% of the fits have
+    in every quantity.
 
-    The test asks for the two ways in which intervals go wrong, bias and a wrong width. With z the normal scores of the
-    n ranks and m_p the mean of z^p over all ranks, its statistic n (mean(z)^2 / m_2 + (mean(z^2) - m_2)^2 / (m_4 -
-    m_2^2)) is about chi-square of 2 degrees of freedom for a right model; its exact null is simulated.
+    The test detects bias and a wrong width. Its statistic for the normal scores z of n ranks is
+
+        n (mean(z)^2 / m_2 + (mean(z^2) - m_2)^2 / (m_4 - m_2^2)),
+
+    with m_p the mean of z^p over all possible ranks. For a right model it is close to a chi-square variable with 2
+    degrees of freedom. Its exact distribution is simulated.
 
     Args:
-        replications: what `replicate` made.
-        rng: source of the simulated null.
-        false_alarm: the chance to reject a right model, at most, over all quantities together.
+        replications: the result of `replicate`.
+        rng: source of the simulated distribution.
+        false_alarm: upper bound in (0, 1) on the probability to reject a right model, over all quantities together.
 
     Raises:
-        InputError: a false alarm outside (0, 1), too few effective draws to rank among.
+        InputError: `false_alarm` lies outside (0, 1), or there are too few effective draws.
     """
     require_share("false_alarm", false_alarm)
     datasets, draws, _ = replications.draws.shape
     with np.errstate(divide="ignore"):
         effective = np.stack([effective_sample_size(fit[None]) for fit in replications.draws])
-    effective = np.where((effective > 0) & (effective < draws), effective, draws)  # antithetic draws: more, or no limit
+    effective = np.where((effective > 0) & (effective < draws), effective, draws)  # antithetic draws may exceed draws
     kept = int(np.quantile(effective.min(axis=1), 0.05))
-    if kept < FEWEST_RANKS:
+    if kept < FEWEST_DRAWS:
         raise InputError(f"draws are too few: {kept} effective ones of a quantity. Raise draws in replicate.")
     thinned = replications.draws[:, np.linspace(0, draws - 1, kept).round().astype(int)]
     ranks = (thinned < replications.true.to_numpy()[:, None]).sum(axis=1)
@@ -96,17 +104,17 @@ def rank_test(replications: Replications, *, rng: np.random.Generator, false_ala
 
 
 def rank_histogram(test: RankTest, *, probability: float = 0.95) -> RankHistogram:
-    """Histograms of the ranks, with the band that a right model's stay within (binomial, shared out among the bins).
+    """Return histograms of the ranks, with a band for the ranks of a right model.
 
-    A hill says that intervals are too wide, a valley too narrow; a slope to the left, with most true values among the
-    low ranks, says that draws lie too high.
+    The band is binomial, with Bonferroni's correction for the number of bins. A hill in the middle means that intervals
+    are too wide, a valley that they are too narrow. Too many low ranks mean that draws are too high.
 
     Args:
-        test: what `rank_test` made.
-        probability: of the band, for each quantity.
+        test: the result of `rank_test`.
+        probability: probability of the band for each quantity, in (0, 1).
 
     Raises:
-        InputError: a probability outside (0, 1).
+        InputError: `probability` lies outside (0, 1).
     """
     require_share("probability", probability)
     datasets = len(test.ranks)
@@ -120,7 +128,7 @@ def rank_histogram(test: RankTest, *, probability: float = 0.95) -> RankHistogra
 
 
 def _bias_and_width(ranks: Int[np.ndarray, "dataset test"], draws: int) -> Float[np.ndarray, " test"]:
-    """The statistic of `rank_test` for ranks from 0 to `draws`."""
+    """Return the statistic of `rank_test` for each column of ranks from 0 to `draws`."""
     scores = ndtri((np.arange(draws + 1) + 0.5) / (draws + 1))
     square, fourth = (scores**2).mean(), (scores**4).mean()
     bias, width = scores[ranks].mean(axis=0), (scores[ranks] ** 2).mean(axis=0) - square

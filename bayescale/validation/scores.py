@@ -2,9 +2,10 @@
 
 All scores are in natural-log env steps. They need the prediction table alone, so every method is scored alike.
 
-A run's observed time is the evaluation that first shows it at the threshold (`env_steps_upper`). A run that never
-reaches the threshold is right-censored at its last evaluation (`env_steps_lower`). A run that is above the threshold
-before training carries no information and is left out. An infinite quantile counts as 20 times the longest observation.
+A run length is observed as the evaluation that first shows the run at the threshold (`env_steps_upper`). A run that
+never reaches the threshold is right-censored at its last evaluation (`env_steps_lower`). A run that is above the
+threshold before training carries no information and is left out. An infinite quantile counts as 20 times the longest
+observed run length.
 """
 
 from typing import NamedTuple
@@ -19,11 +20,11 @@ from bayescale.data.configurations import CONFIG_COLUMNS, SIZED
 from bayescale.data.crossings import require_crossing_columns
 from bayescale.data.observations import observations
 from bayescale.data.tables import Column, Table, check_columns
-from bayescale.data.tasks import KINDS
+from bayescale.data.tasks import SUITE_AND_ALGORITHM
 from bayescale.errors import InputError
 from bayescale.posterior.prediction_table import QUANTILE_COLUMNS, QUANTILE_LEVELS
 
-NEVER = 20.0  # an infinite quantile over the longest observation
+NEVER = 20.0  # ratio of an infinite quantile to the longest observed run length
 LONE_SPREAD = 1.0  # log env steps; spread of the tails where all quantiles of a prediction are equal
 STACKING_STEPS = 2000  # iterations of expectation-maximisation
 PREDICTION_COLUMNS = (
@@ -42,7 +43,7 @@ class Scores(NamedTuple):
         coverage90: share of observations inside [q05, q95]; see `interval_hits`.
         wis: weighted interval score, twice the mean pinball loss over the seven quantiles; it estimates the CRPS. For
             right-censored runs see `pinball_loss`.
-        male: mean absolute log error of medians, |log q50 - median log observed time|, averaged over cells. A cell is
+        male: mean absolute log error of medians, |log q50 - median log run length|, averaged over cells. A cell is
             a configuration and a threshold. Cells whose median is right-censored are left out; NaN if all are.
         log_score: mean log density of log env steps; see `log_density`.
         width90: mean log(q95 / q05), the sharpness.
@@ -73,7 +74,7 @@ def score(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> Scores:
 def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.DataFrame:
     """Return the observations with the scores of each: `inside`, `wis`, `log_score` and `width90`.
 
-    The column `q50` is added too, at most `NEVER` times the longest observation.
+    The column `q50` is added too, at most `NEVER` times the longest observed run length.
 
     Args and Raises: see `score`.
     """
@@ -82,7 +83,7 @@ def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.Data
     crossings = crossings[~observations(crossings).before_training]
     if crossings.empty:
         raise InputError("every run reaches every threshold before training, which scores nothing; raise them.")
-    on = [name for name in (*KINDS, *SIZED, "threshold") if name in predictions and name in crossings]
+    on = [name for name in (*SUITE_AND_ALGORITHM, *SIZED, "threshold") if name in predictions and name in crossings]
     rounded_up = [name for name in ("evaluation_interval",) if name in predictions]
     thresholds = np.unique(crossings["threshold"].to_numpy(float))
     table = _matchable(predictions[[*on, *QUANTILE_COLUMNS, *rounded_up]], thresholds)
@@ -115,9 +116,9 @@ def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.Data
 
 
 def interval_hits(crossings: pd.DataFrame, *, low: pd.Series, high: pd.Series) -> Bool[np.ndarray, " observation"]:
-    """Return True where an observed time lies inside its interval [low, high], ends included.
+    """Return True where an observed run length lies inside its interval [low, high], ends included.
 
-    A right-censored time is inside unless `high` lies before the run's last evaluation. A run that is above the
+    A right-censored run length is inside unless `high` lies before the run's last evaluation. A run that is above the
     threshold before training is inside every interval.
 
     Args:
@@ -140,12 +141,12 @@ def pinball_loss(
 ) -> Float[np.ndarray, "..."]:
     """Return the pinball loss of predicted quantiles, (y - q) (level - [y < q]).
 
-    For a right-censored time only the certain part of the loss counts: it is 0 where the quantile is later than the
-    last evaluation. All arguments broadcast together.
+    For a right-censored run length only the certain part of the loss counts: the loss is 0 where the quantile is later
+    than the last evaluation. All arguments broadcast together.
 
     Args:
         quantiles: q, predicted quantiles.
-        observed: y, observed times in the unit of the quantiles; the last evaluation if right-censored.
+        observed: y, observed run lengths in the unit of the quantiles; the last evaluation if right-censored.
         censored: True where y is right-censored.
         levels: quantile levels, in (0, 1).
     """
@@ -156,7 +157,7 @@ def pinball_loss(
 
 def summarise(seen: pd.DataFrame) -> Scores:
     """Return the mean scores of a table that `score_each` made, or of several such tables joined."""
-    on = [name for name in (*KINDS, *SIZED, "threshold") if name in seen]
+    on = [name for name in (*SUITE_AND_ALGORITHM, *SIZED, "threshold") if name in seen]
     log_steps = observations(seen).log_upper.clip(min=0.0)
     cells = seen.assign(log_steps=log_steps).groupby(on).agg(log_steps=("log_steps", "median"), q50=("q50", "first"))
     cells = cells[np.isfinite(cells["log_steps"])]
