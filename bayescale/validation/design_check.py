@@ -1,4 +1,8 @@
-"""A sweep tried on paper before it is paid for: what the priors say of its runs, and what its runs would tell."""
+"""Check a planned sweep before it is run.
+
+`prior_predictive` shows the run lengths that the priors expect. `check_design` shows which parameters of the law the
+sweep would identify.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,22 +28,22 @@ from bayescale.posterior.prediction_table import predictions_by_threshold
 from bayescale.validation.calibration import contraction, credible_coverage, replicate
 from bayescale.validation.simulate import DESIGN_COLUMNS
 
-BEYOND = 2.0  # the median run is followed at this factor beyond the design's UTDs too
-GUESS = 0.2  # of the horizon: the env steps to the lowest threshold, if nobody says
-GUESS_SPREAD = 0.5  # log env steps by which that guess may be off, for all tasks and again for each
+BEYOND = 2.0  # factor beyond the lowest and the highest UTD at which the median run is followed
+GUESS = 0.2  # default guess of the env steps to the lowest threshold, as a share of the horizon
+GUESS_SPREAD = 0.5  # log env steps; prior sd of the guess over all tasks, and again of each task
 
 
 @dataclass(frozen=True)
 class DesignCheck:
-    """What a design would tell.
+    """The quantities that a design would identify.
 
     Attributes:
-        table: one row per quantity, a parameter of the law or log env steps of the median run: `prior_sd`,
-            `posterior_sd` (root mean square over data sets), their `ratio` (near 0: the design tells it; near 1: its
-            interval is the prior's), `coverage90` (share of data sets whose 90% credible interval holds the truth),
-            its `standard_error` were it right.
-        reached: mean share of times that were observed between the first evaluation and the last.
-        datasets: simulated.
+        table: one row per quantity, which is a parameter of the law or the log env steps of the median run. Columns:
+            prior_sd; posterior_sd (root mean square over data sets); ratio, the posterior_sd over the prior_sd (near 0:
+            the design identifies the quantity; near 1: it does not); coverage90, the share of data sets whose 90%
+            credible interval contains the true value; standard_error of coverage90 if intervals are right.
+        reached: mean share of interval-censored run lengths; the others are left- or right-censored.
+        datasets: number of simulated data sets.
     """
 
     table: pd.DataFrame
@@ -59,23 +63,26 @@ def prior_predictive(
     draws: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What the priors alone say of new runs, one row per configuration and threshold.
+    """Predict new runs from the priors alone.
 
-    Columns: those of `configs`, `threshold`, q05 ... q95 (env steps of a new run), `p_reach`, `magnitudes` (orders of
-    magnitude from q05 to q95), `earlier` (the chance that a run gets there before the first evaluation), `later` (after
-    the last, or never). Where `earlier` or `later` is large, the priors expect runs that the sweep would not see.
+    If `earlier` or `later` is large, the priors expect run lengths that the sweep cannot observe.
 
     Args:
         configs: columns env_id, utd, batch_size, learning_rate; further columns are kept.
-        thresholds: increasing returns; the priors know only their order and spacing.
-        every: env steps of the first evaluation.
-        horizon: env steps of the last.
+        thresholds: increasing returns; the priors use only their order and spacing.
+        every: env steps of the first evaluation, > 0.
+        horizon: env steps of the last evaluation.
         priors: replacements by name for `bayescale.models.PRIORS`.
-        draws: from the prior.
-        seed: of the draws.
+        draws: number of draws from the prior.
+        seed: seed of the draws.
+
+    Returns:
+        One row per configuration and threshold: the columns of `configs`, threshold, q05 ... q95 (env steps of a new
+        run), p_reach (probability to reach the threshold), magnitudes (orders of magnitude from q05 to q95), earlier
+        (probability of a run length before the first evaluation) and later (after the last evaluation, or never).
 
     Raises:
-        InputError: a configuration, count or length that cannot be used, an unknown prior.
+        InputError: a configuration, count or length is not valid, or a prior is unknown.
     """
     require_count("draws", draws)
     if not 0 < every <= horizon or np.isinf(every):
@@ -87,16 +94,15 @@ def prior_predictive(
     model = _model(configs, thresholds, priors or {})
     parameters = prior_draws(model, jax.random.PRNGKey(seed), draws)
     predicted = predictive.predict(model, parameters, configs)
-    times = predictive.run_lengths(model, parameters, configs)
-    with np.errstate(divide="ignore"):
-        before, within = (times.reached_by(np.log(end)).mean(axis=0) for end in (every, horizon))
+    run_length = predictive.run_lengths(model, parameters, configs)
+    by_first, by_last = (run_length.reached_by(np.log(end)).mean(axis=0) for end in (every, horizon))
     table = predictions_by_threshold(
         configs, np.asarray(model.thresholds), quantiles=predicted.quantiles, p_reach=predicted.p_reach
     )
     return table.assign(
         magnitudes=np.log10(table["q95"] / table["q05"]),
-        earlier=before.ravel(),
-        later=1 - within.ravel(),
+        earlier=by_first.ravel(),
+        later=1 - by_last.ravel(),
     )
 
 
@@ -116,28 +122,29 @@ def check_design(
     draws: int = 400,
     warmup: int = 300,
 ) -> DesignCheck:
-    """Would this grid tell the law? Fits to data simulated from the priors at a design, against what was simulated.
+    """Simulate data from the priors at a design, fit them, and compare the posteriors with the true values.
 
-    Beside the law's parameters the median run is followed at half the lowest and twice the highest UTD, at the middle
-    of the design's other axes. With one threshold the likelihood is exact; with several it is
-    composite and `coverage90` says by how much intervals miss.
+    The law's parameters are followed. So are the log env steps of the median run at half the lowest and twice the
+    highest UTD, with the other settings at the middle of the design. With one threshold the likelihood is exact. With
+    several thresholds it is composite, and `coverage90` measures the error of the credible intervals.
 
     Args:
-        design: columns env_id, utd, batch_size, learning_rate, [model_size], [seeds: runs of each, 1 if absent].
+        design: columns env_id, utd, batch_size, learning_rate, [model_size], [seeds: number of runs, 1 if absent].
         every: env steps between evaluations.
         horizon: env steps of every run.
         rng: source of randomness.
-        thresholds: increasing returns, as many as will be fitted; one is quick and tells most.
-        env_steps: your guess of the median run's env steps to the lowest threshold, which is taken to be right within a
-            factor of e or so; None: a fifth of the horizon.
-        priors: replacements by name for `bayescale.models.PRIORS`; those of `log_env_steps_at_centre` replace the guess.
-        datasets: simulated; 40 know a coverage of 90% to 5%.
-        correlation: of a run's deviations at two thresholds, in [0, 1].
-        draws: kept of each fit.
+        thresholds: increasing returns, as many as will be fitted; one threshold is fast and usually enough.
+        env_steps: guess of the median run's env steps to the lowest threshold, within a factor of about e; None: a
+            fifth of the horizon.
+        priors: replacements by name for `bayescale.models.PRIORS`; priors of `log_env_steps_at_centre` replace the
+            guess.
+        datasets: number of simulated data sets; with 40, the standard error of a coverage of 90% is 5%.
+        correlation: correlation of a run's deviations between thresholds, in [0, 1].
+        draws: draws kept of each fit.
         warmup: iterations of adaptation of each fit.
 
     Raises:
-        InputError: a design, count or number that cannot be used, an unknown prior.
+        InputError: the design, a count or a number is not valid, or a prior is unknown.
     """
     guess = GUESS * horizon if env_steps is None else env_steps
     if not 0 < guess < np.inf:
@@ -149,7 +156,7 @@ def check_design(
     configs = with_task_names(configs, naming_columns(configs))
     model = _model(configs, thresholds, centre | (priors or {}))
     at = _extremes(configs)
-    followed = _population_elements(model)
+    followed = [parameter.name for parameter in model.declared.law_parameters()]
     made = replicate(
         model,
         design=configs,
@@ -157,52 +164,36 @@ def check_design(
         horizon=horizon,
         rng=rng,
         datasets=datasets,
-        parameters=list(followed),
+        parameters=followed,
         at=at,
         correlation=correlation,
         draws=draws,
         warmup=warmup,
     )
-    held = credible_coverage(made, levels=(0.9,))[0.9]
-    names = followed | {
-        f"log_env_steps[{i},{k}]": f"log env steps, {row.env_id}, UTD {row.utd:g}" + (f", J {level:g}" if k else "")
+    coverage90 = credible_coverage(made, levels=(0.9,))[0.9]
+    names = {
+        f"log_env_steps[{i},{k}]": f"log env steps, {row.env_id}, UTD {row.utd:g}" + (f", J {threshold:g}" if k else "")
         for i, row in enumerate(at.itertuples())
-        for k, level in enumerate(model.thresholds)
+        for k, threshold in enumerate(model.thresholds)
     }
-    table = contraction(made).assign(coverage90=held, standard_error=np.sqrt(0.9 * 0.1 / datasets))
+    table = contraction(made).assign(coverage90=coverage90, standard_error=np.sqrt(0.9 * 0.1 / datasets))
     return DesignCheck(table.rename(index=names).rename_axis("quantity"), float(made.reached.mean()), datasets)
 
 
-def _population_elements(model: JointModel) -> dict[str, str]:
-    """Return the law's parameters by element: the population's value at the middle threshold of each.
-
-    Noise and failure are left out: a design is made to identify the law.
-    """
-    declared = model.declared
-    apart = (declared.log_env_steps_at_centre, declared.log_noise, declared.skewness, declared.configuration_effect)
-    left_out = {*apart, declared.failure, declared.failure_penalty, declared.failure_rise}
-    left_out |= {axis.noise_slope for axis in declared.axes} | {one.strength for one in declared.interactions}
-    number = {"task": len(model.env_ids), "threshold": len(model.thresholds) // 2}
-    elements = {}
-    for parameter in declared.parameters():
-        if parameter not in left_out:
-            index = ",".join(str(number[dimension]) for dimension in parameter.dimensions())
-            elements[parameter.name + (f"[{index}]" if index else "")] = parameter.name
-    return elements
-
-
 def _model(configs: pd.DataFrame, thresholds: Sequence[float], priors: dict[str, Prior]) -> JointModel:
-    """The model of runs at these configurations."""
-    levels = increasing_thresholds(thresholds)
-    crossings = configs.merge(pd.Series(levels, name="threshold"), how="cross")
+    """Return the joint model of runs at these configurations."""
+    crossings = configs.merge(pd.Series(increasing_thresholds(thresholds), name="threshold"), how="cross")
     return JointModel.for_crossings(crossings, with_replacements(priors))
 
 
 def _extremes(configs: pd.DataFrame) -> pd.DataFrame:
-    """By task: half its lowest and twice its highest UTD, at the middle of its other settings."""
+    """Return two configurations per task, beyond its lowest and its highest UTD.
+
+    The other settings are the geometric means of the task's configurations.
+    """
     rows, columns = [], setting_columns(configs)
-    for env_id, own in configs.groupby("env_id"):
-        middle = [np.exp(np.log(own[axis].astype(float)).mean()) for axis in columns[2:]]
-        ends = own["utd"].min() / BEYOND, own["utd"].max() * BEYOND
+    for env_id, task in configs.groupby("env_id"):
+        middle = [np.exp(np.log(task[axis].astype(float)).mean()) for axis in columns[2:]]
+        ends = task["utd"].min() / BEYOND, task["utd"].max() * BEYOND
         rows += [(env_id, utd, *middle) for utd in ends]
     return pd.DataFrame(rows, columns=columns)

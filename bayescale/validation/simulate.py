@@ -1,8 +1,8 @@
-"""Runs that a known law would give: their true env steps, and the crossings and learning curves they would leave.
+"""Simulate runs of a known law, and the crossings and learning curves that an experiment would record of them.
 
-What is simulated is what the joint model assumes, so that its intervals can be checked against a known truth, and a
-grid can be tried before it is paid for. `simulate_runs` makes the truth; `crossings_of` and `curves_of` look at it as
-an experiment does, at evaluations up to a horizon.
+`simulate_runs` draws true run lengths under the assumptions of the joint model. `crossings_of` and `curves_of` record
+them as an experiment does, at evaluations up to a horizon. The intervals of a fit can then be checked against the
+truth, and a sweep can be tried before it is paid for.
 """
 
 from collections.abc import Sequence
@@ -22,26 +22,33 @@ DESIGN_COLUMNS = (
     *SETTING_COLUMNS,
     Column("seeds", "integer", above=0, optional=True),
 )
-SIMULATED = "simulated"  # the algorithm of runs whose design names none
+SIMULATED = "simulated"  # algorithm of the runs if the design has no column algorithm
 
 
 @dataclass(frozen=True)
 class KnownLaw:
-    """A law with stated numbers, the same for every task.
+    """A law with given numbers, the same for every task; see `bayescale.laws` for the formulas.
+
+    B* is the optimal batch size, eta* the optimal learning rate. The reference is `utd_ref` and `model_size_ref`.
 
     Attributes:
-        env_steps: of the median run at `utd_ref`, `model_size_ref`, B* and eta*, by threshold.
-        utd_ref: the UTD at which the numbers hold.
-        min_share: D_min over the data at `utd_ref`, in (0, 1).
+        env_steps: env steps of the median run at the reference, B* and eta*, by threshold.
+        utd_ref: UTD of the reference.
+        min_share: share of the data at the reference that more updates cannot save, in (0, 1).
         alpha: exponent of the data in the UTD, > 0.
-        batch_size: B* at `utd_ref`; learning_rate: eta* there.
-        batch_size_slope: exponent of B* in the UTD; learning_rate_slope: of eta*.
-        batch_size_curvature: log env steps per squared log of the batch size; learning_rate_curvature: of the rate.
-        interaction: correlation of the two in the penalty, in (-1, 1).
-        model_size_ref: critic parameters at which the numbers hold.
-        size_share: share of the data there that an endless critic would save, in [0, 1); 0: size does not matter.
-        gamma: exponent of that share in critic parameters, > 0.
-        batch_size_room: B* of an endless critic over that at `model_size_ref`, less 1; batch_size_gamma: the exponent.
+        batch_size: B* at the reference.
+        batch_size_slope: exponent by which B* falls with the UTD.
+        batch_size_curvature: log env steps per squared log batch size, >= 0.
+        learning_rate: eta* at the reference.
+        learning_rate_slope: exponent by which eta* falls with the UTD.
+        learning_rate_curvature: log env steps per squared log learning rate, >= 0.
+        interaction: correlation of batch size and learning rate in the penalty, in (-1, 1).
+        model_size_ref: critic parameters of the reference.
+        size_share: share of the data at the reference that an infinitely large critic saves, in [0, 1); 0: the model
+            size has no effect.
+        gamma: exponent of that share in the critic parameters, > 0.
+        batch_size_room: B* of an infinitely large critic over B* at the reference, minus 1.
+        batch_size_gamma: exponent of the room in the critic parameters, > 0.
     """
 
     env_steps: tuple[float, ...]
@@ -62,7 +69,11 @@ class KnownLaw:
     batch_size_gamma: float = 0.5
 
     def location(self, configs: pd.DataFrame) -> Float[np.ndarray, "config threshold"]:
-        """Log env steps of the median run; `configs` has the columns utd, batch_size, learning_rate, [model_size]."""
+        """Return the log env steps of the median run.
+
+        Args:
+            configs: columns utd, batch_size, learning_rate, [model_size].
+        """
         size = configs["model_size"].to_numpy(float) if "model_size" in configs else self.model_size_ref
         log_size = np.log(size / self.model_size_ref)
         log_utd = np.log(configs["utd"].to_numpy(float) / self.utd_ref)
@@ -95,30 +106,35 @@ def simulate_runs(
     shared: float = 0.0,
     skew: Num[np.ndarray, "..."] | float = 0.0,
 ) -> pd.DataFrame:
-    """One row per run and threshold: the run's columns, threshold, true_env_steps (inf: the run never gets there).
+    """Draw the true run length T_k of every run at every threshold k.
 
         log T_k = location_k + scale_k (z_k + skew_k z_k^2),   T_k = inf where v > p_reach_k
         z_k = sqrt(shared) c_k + sqrt(1 - shared) r_k
 
-    with c of the configuration, r and the uniform v of the run. c and r are standard normal; between thresholds each
-    is correlated by `correlation`. T is the running maximum over thresholds: a run cannot reach a higher one earlier.
+    c is the configuration effect and r the seed noise. Both are standard normal with correlation `correlation` between
+    thresholds. v is one uniform number per run. T is replaced by its running maximum over thresholds, because a run
+    cannot reach a higher threshold earlier.
 
     Args:
-        design: one row per configuration: env_id, utd, batch_size, learning_rate, [seeds: runs of it, 1 if absent];
-            further columns are kept.
+        design: one row per configuration: env_id, utd, batch_size, learning_rate, [seeds: number of runs, 1 if
+            absent]; further columns are kept.
         thresholds: increasing returns.
-        location: log env steps of the median run; broadcast to (configuration, threshold), as the next two are.
-        scale: spread of log env steps between runs, >= 0.
+        location: log env steps of the median run; broadcasts to (configuration, threshold).
+        scale: spread of log env steps between runs, >= 0; broadcasts likewise.
         rng: source of randomness.
-        p_reach: chance that a run ever gets there.
-        correlation: of a run's deviations at two thresholds, in [0, 1].
-        shared: share of the variance that the seeds of a configuration have in common, in [0, 1].
-        skew: lean of the log env steps, see `RunLengthDistribution`; broadcast as the location is.
+        p_reach: probability that a run ever reaches the threshold; broadcasts likewise.
+        correlation: correlation of a run's deviations between thresholds, in [0, 1].
+        shared: share of the variance that is due to the configuration effect, in [0, 1].
+        skew: skewness of the log env steps, see `RunLengthDistribution`; broadcasts likewise.
+
+    Returns:
+        One row per run and threshold: the run's columns, threshold, and true_env_steps (inf if the run never reaches
+        the threshold).
 
     Raises:
-        InputError: a design, threshold, shape or number that cannot be used.
+        InputError: the design, a threshold, a shape or a number is not valid.
     """
-    levels = increasing_thresholds(thresholds)
+    returns = increasing_thresholds(thresholds)
     for name, value in (("correlation", correlation), ("shared", shared)):
         if not 0 <= value <= 1:
             raise InputError(f"{name} must lie in [0, 1]; got {value:g}. Correct it.")
@@ -126,26 +142,27 @@ def simulate_runs(
     if configs.duplicated(configs.columns.drop("seeds", errors="ignore").tolist()).any():
         raise InputError("design has a configuration twice; keep one row of it and raise its seeds.")
     seeds = configs.pop("seeds").to_numpy() if "seeds" in configs else np.ones(len(configs), int)
-    shape = (len(configs), len(levels))
-    middle, spread, reach, lean = (
+    shape = (len(configs), len(returns))
+    location, scale, p_reach, skewness = (
         _by_config(name, values, shape)
         for name, values in (("location", location), ("scale", scale), ("p_reach", p_reach), ("skew", skew))
     )
-    if not np.isfinite(lean).all():
-        raise InputError("skew must be finite; 0 is none. Correct it.")
-    if not ((spread >= 0).all() and ((reach >= 0) & (reach <= 1)).all() and np.isfinite(middle).all()):
+    if not np.isfinite(skewness).all():
+        raise InputError("skew must be finite; 0 means a symmetric distribution. Correct it.")
+    if not ((scale >= 0).all() and ((p_reach >= 0) & (p_reach <= 1)).all() and np.isfinite(location).all()):
         raise InputError("location must be finite, scale >= 0 and p_reach within [0, 1]; correct the others.")
     config = np.repeat(np.arange(len(configs)), seeds)
 
     def deviates(count: int) -> Float[np.ndarray, "unit threshold"]:
-        common, own = rng.standard_normal((count, 1)), rng.standard_normal((count, len(levels)))
-        return np.asarray(np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own)
+        """Return standard normal numbers, correlated between thresholds."""
+        common, by_threshold = rng.standard_normal((count, 1)), rng.standard_normal((count, len(returns)))
+        return np.asarray(np.sqrt(correlation) * common + np.sqrt(1 - correlation) * by_threshold)
 
-    deviate = np.sqrt(shared) * deviates(len(configs))[config] + np.sqrt(1 - shared) * deviates(len(config))
+    z = np.sqrt(shared) * deviates(len(configs))[config] + np.sqrt(1 - shared) * deviates(len(config))
     log_steps = np.where(
-        rng.random((len(config), 1)) > reach[config],
+        rng.random((len(config), 1)) > p_reach[config],
         np.inf,
-        middle[config] + spread[config] * (deviate + lean[config] * deviate**2),
+        location[config] + scale[config] * (z + skewness[config] * z**2),
     )
     true = np.exp(np.maximum.accumulate(log_steps, axis=1))
     runs = configs.take(config).reset_index(drop=True)
@@ -153,29 +170,32 @@ def simulate_runs(
     if "algorithm" not in runs:
         runs["algorithm"] = SIMULATED
     table = runs[[*run_columns(runs), *runs.columns.difference(run_columns(runs))]]
-    table = table.take(np.repeat(np.arange(len(runs)), len(levels))).reset_index(drop=True)
-    return table.assign(threshold=np.tile(levels, len(runs)), true_env_steps=true.ravel())
+    table = table.take(np.repeat(np.arange(len(runs)), len(returns))).reset_index(drop=True)
+    return table.assign(threshold=np.tile(returns, len(runs)), true_env_steps=true.ravel())
 
 
 def crossings_of(runs: pd.DataFrame, *, every: int, horizon: float) -> pd.DataFrame:
-    """What `time_to_threshold` would find: the runs' columns, threshold, env_steps_lower, env_steps_upper, censored.
+    """Return the crossings that `time_to_threshold` would find in the learning curves of simulated runs.
 
     Args:
-        runs: what `simulate_runs` made.
-        every: env steps between evaluations, the first of them after this many.
-        horizon: env steps of the longest run; the last evaluation is the last multiple of `every` within it.
+        runs: the result of `simulate_runs`.
+        every: env steps between evaluations; the first evaluation comes after as many.
+        horizon: env steps of every run; the last evaluation is the last multiple of `every` within it.
+
+    Returns:
+        One row per run and threshold: the run's columns, threshold, env_steps_lower, env_steps_upper and censored.
 
     Raises:
-        InputError: no evaluation before the horizon.
+        InputError: there is no evaluation before the horizon.
     """
     last = _last_evaluation(every, horizon)
     runs = runs.sort_values([*run_columns(runs), "threshold"], kind="stable", ignore_index=True)
     upper = np.maximum(np.ceil(runs.pop("true_env_steps").to_numpy() / every), 1.0) * every
-    late = upper > last
+    right_censored = upper > last
     return runs.assign(
-        env_steps_lower=np.where(late, last, upper - every),
-        env_steps_upper=np.where(late, np.inf, upper),
-        censored=late,
+        env_steps_lower=np.where(right_censored, last, upper - every),
+        env_steps_upper=np.where(right_censored, np.inf, upper),
+        censored=right_censored,
     )
 
 
@@ -188,20 +208,24 @@ def curves_of(
     noise: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> pd.DataFrame:
-    """A learning-curve table: each run's return rises in straight lines through its true crossings, then stays.
+    """Return the learning curves of simulated runs.
 
-    Without noise `time_to_threshold` of these curves equals `crossings_of` the same runs.
+    Each return rises in straight lines through the true crossings and stays at the last one. Without noise,
+    `time_to_threshold` of these curves equals `crossings_of` the same runs.
 
     Args:
-        runs: what `simulate_runs` made.
-        every: env steps between evaluations, the first of them after this many.
-        horizon: env steps of the longest run.
-        first_return: of an untrained agent, below all thresholds.
-        noise: sd of independent normal errors of the evaluations, in units of the return.
-        rng: source of the noise; needed if there is any.
+        runs: the result of `simulate_runs`.
+        every: env steps between evaluations; the first evaluation comes after as many.
+        horizon: env steps of every run.
+        first_return: return of an untrained agent, below all thresholds.
+        noise: standard deviation of independent normal errors of the evaluations, in units of the return.
+        rng: source of the noise; needed if `noise` is not 0.
+
+    Returns:
+        A learning-curve table, one row per run and evaluation.
 
     Raises:
-        InputError: no evaluation before the horizon, a first return that is too high, noise without `rng`.
+        InputError: there is no evaluation before the horizon, `first_return` is too high, or noise lacks `rng`.
     """
     lowest = float(runs["threshold"].min())
     if not first_return < lowest:
@@ -211,15 +235,17 @@ def curves_of(
     if noise and rng is None:
         raise InputError(f"noise of {noise:g} needs a source; give rng=numpy.random.default_rng(seed).")
     env_steps = np.arange(every, _last_evaluation(every, horizon) + 1, every)
-    levels = np.unique(runs["threshold"])
+    thresholds = np.unique(runs["threshold"])
     number = runs.groupby(run_columns(runs), sort=False, dropna=False).ngroup()
-    runs = runs.iloc[np.lexsort((runs["threshold"], number))]  # runs as they came, so that equal seeds give equal noise
-    true = runs["true_env_steps"].to_numpy().reshape(-1, len(levels))
-    curves = runs.iloc[:: len(levels)].drop(columns=["threshold", "true_env_steps"])
+    runs = runs.iloc[np.lexsort((runs["threshold"], number))]  # keep the order of runs: equal seeds give equal noise
+    true = runs["true_env_steps"].to_numpy().reshape(-1, len(thresholds))
+    curves = runs.iloc[:: len(thresholds)].drop(columns=["threshold", "true_env_steps"])
     returns = np.empty((len(true), len(env_steps)))
     for run, steps in enumerate(true):
-        known = np.isfinite(steps)
-        returns[run] = np.interp(env_steps, np.append(0.0, steps[known]), np.append(first_return, levels[known]))
+        reached = np.isfinite(steps)
+        returns[run] = np.interp(
+            env_steps, np.append(0.0, steps[reached]), np.append(first_return, thresholds[reached])
+        )
     if rng is not None:
         returns += noise * rng.standard_normal(returns.shape)
     table = curves.take(np.repeat(np.arange(len(curves)), len(env_steps))).reset_index(drop=True)
@@ -227,6 +253,7 @@ def curves_of(
 
 
 def _by_config(name: str, values: object, shape: tuple[int, int]) -> Float[np.ndarray, "config threshold"]:
+    """Broadcast an argument to one row per configuration and one column per threshold, or raise InputError."""
     array = np.asarray(values, float)
     try:
         return np.broadcast_to(array, shape)
@@ -237,6 +264,7 @@ def _by_config(name: str, values: object, shape: tuple[int, int]) -> Float[np.nd
 
 
 def _last_evaluation(every: int, horizon: float) -> int:
+    """Return the env steps of the last evaluation within the horizon, or raise InputError if there is none."""
     if not (every >= 1 and every == int(every) and every <= horizon < np.inf):
         raise InputError(
             f"every must be whole env steps >= 1 and at most the horizon; got {every} and {horizon:g}. Correct them."
