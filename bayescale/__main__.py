@@ -1,4 +1,4 @@
-"""`python -m bayescale`: the command line, where its script is not on the path."""
+"""Run the command line as `python -m bayescale`, for shells that do not find the script `bayescale`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Numbers that users give, each checked by itself, and counts in words."""
+"""Check single arguments that users give, and write counts in words."""
 
 from math import inf, nan
 from numbers import Integral, Real
@@ -7,17 +7,17 @@ from bayescale.errors import InputError
 
 
 def counted(number: int, noun: str) -> str:
-    """'1 run', '2,000 runs'."""
+    """Return a count with its noun: '1 run', '2,000 runs'."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def number(value: object) -> float:
-    """The number; NaN for what is none, such as a number in quotes."""
+    """Return the value as a float; NaN unless it is a real number, so that '3' becomes NaN."""
     return float(value) if isinstance(value, Real) else nan
 
 
 def require_count(name: str, value: object, least: int = 1) -> None:
-    """Nothing, if the value is a whole number and at least `least`; InputError otherwise."""
+    """Raise InputError unless the value is a whole number >= `least`."""
     if not isinstance(value, Integral):
         raise InputError(f"{name} must be a whole number; got {value!r}. Correct it.")
     if int(value) < least:
@@ -25,12 +25,12 @@ def require_count(name: str, value: object, least: int = 1) -> None:
 
 
 def require_positive(name: str, value: object) -> None:
-    """Nothing, if the value is a number, finite and > 0; InputError otherwise."""
+    """Raise InputError unless the value is a finite number > 0."""
     if not 0 < number(value) < inf:
         raise InputError(f"{name} must be a finite number > 0; got {value!r}. Correct it.")
 
 
 def require_share(name: str, value: object) -> None:
-    """Nothing, if the value is a number in (0, 1); InputError otherwise."""
+    """Raise InputError unless the value is a number in (0, 1)."""
     if not 0 < number(value) < 1:
         raise InputError(f"{name} must lie in (0, 1); got {value!r}. Correct it.")

@@ -1,4 +1,4 @@
-"""Files that are either complete or not there, whatever kills the writer."""
+"""Write files that are either complete or absent, even if the writer is killed."""
 
 import os
 import re
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")  # names of files while they are written
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")  # names of unfinished files
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, which becomes `path`, on the disk and not only in memory, after the block.
+    """Yield the path of an unfinished file beside `path`; after the block, sync it to disk and rename it to `path`.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; nothing is left behind.
+        OSError: the disk is full or the folder cannot be written to. The unfinished file is removed.
     """
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
     try:
@@ -29,7 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames in the folder survive a power cut, where the system can."""
+    """Make renames in the folder survive a power cut, on systems that can."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -40,7 +40,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Removes what killed writers left in the folder and in those directly below."""
+    """Remove the unfinished files of killed writers in the folder and its direct subfolders."""
     for path in [*folder.glob(".*"), *folder.glob("*/.*")]:
         if PARTIAL.fullmatch(path.name):
             path.unlink(missing_ok=True)

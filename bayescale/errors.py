@@ -1,20 +1,23 @@
-"""The errors that users meet: one sentence each, with its remedy, and the exit code of the command line."""
+"""Errors that users meet. A message says in one sentence what is wrong and what to do next.
+
+Each class holds the exit code that the command line returns.
+"""
 
 
 class BayeScaleError(Exception):
-    """Any error that BayeScale raises on purpose; `exit_code` is what the command line returns."""
+    """Base class of all errors that BayeScale raises on purpose."""
 
     exit_code = 1
 
 
 class InputError(BayeScaleError, ValueError):
-    """A file, table, argument or plan that cannot be used as it is."""
+    """A file, table, argument or plan cannot be used."""
 
     exit_code = 2
 
 
 class MissingExtra(BayeScaleError, ImportError):
-    """An optional dependency is needed and not installed."""
+    """An optional package is needed and is not installed."""
 
     exit_code = 2
 
@@ -23,7 +26,7 @@ class MissingExtra(BayeScaleError, ImportError):
 
 
 class NotConverged(BayeScaleError):
-    """The sampler's draws cannot be trusted; `parameters` names where."""
+    """The sampler's draws cannot be trusted; `parameters` names the parameters that failed the checks."""
 
     exit_code = 3
 
@@ -33,6 +36,6 @@ class NotConverged(BayeScaleError):
 
 
 class Infeasible(BayeScaleError):
-    """No setting meets the request; the message names the cheapest that would."""
+    """No configuration meets the request; the message names the cheapest feasible budget."""
 
     exit_code = 4

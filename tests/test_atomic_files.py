@@ -3,7 +3,7 @@ from pathlib import Path
 from bayescale.atomic_files import PARTIAL, remove_partial_files, whole_file
 
 
-def test_what_a_killed_writer_leaves_is_known_and_removed(tmp_path: Path) -> None:
+def test_unfinished_files_of_killed_writers_are_recognised_and_removed(tmp_path: Path) -> None:
     for folder, name in ((tmp_path, "plan.json"), (tmp_path / "groups", "00000.parquet"), (tmp_path, "without")):
         folder.mkdir(exist_ok=True)
         (folder / f".{name}").write_text("a user's hidden file")

@@ -20,7 +20,7 @@ from bayescale.data.configurations import setting_columns
 from bayescale.data.crossings import time_to_threshold
 from bayescale.data.curves import run_columns, run_starts, validate_curves
 from bayescale.data.return_scale import ReturnScale, read_return_scale
-from bayescale.data.tasks import one_kind, several_names
+from bayescale.data.tasks import as_one_suite_and_algorithm, several_names
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.inference.sampling import ROUNDS, WARMUP
 from bayescale.posterior.posterior import Posterior
@@ -117,8 +117,10 @@ def compare(
     _check_choice(leave_out, methods, give_back)
     curves = validate_curves(curves, "curves")
     scale = read_return_scale(return_scale)
-    crossings = one_kind(time_to_threshold(curves, thresholds, scale, reset_period))
-    env_ids, curves = curves["env_id"], one_kind(curves)
+    crossings = as_one_suite_and_algorithm(
+        time_to_threshold(curves, thresholds=thresholds, return_scale=scale, reset_period=reset_period)
+    )
+    env_ids, curves = curves["env_id"], as_one_suite_and_algorithm(curves)
     if scale is not None:
         scale = {task: scale[env_id] for task, env_id in dict(zip(curves["env_id"], env_ids, strict=True)).items()}
     levels = np.unique(crossings["threshold"].to_numpy(float))

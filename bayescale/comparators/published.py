@@ -32,7 +32,7 @@ from bayescale.comparators.seed_means import SeedMeans, seed_means
 from bayescale.data.configurations import checked_configs
 from bayescale.data.curves import validate_curves
 from bayescale.data.return_scale import ReturnScale, read_return_scale
-from bayescale.data.tasks import require_one_kind
+from bayescale.data.tasks import require_one_suite_and_algorithm
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import InputError
@@ -175,7 +175,7 @@ def fit_published(
     """
     check_resampling(seed, bootstraps)
     curves = validate_curves(curves, "curves")
-    require_one_kind(curves)
+    require_one_suite_and_algorithm(curves)
     levels = increasing_thresholds(thresholds)
     rng = np.random.default_rng(seed)
     passages = seed_means(curves, levels, read_return_scale(return_scale), rng, bootstraps)

@@ -21,7 +21,7 @@ from bayescale.comparators.predictions import check_resampling, log_residuals, p
 from bayescale.data.configurations import checked_configs
 from bayescale.data.crossings import validate_crossings
 from bayescale.data.observations import require_reached_in_training
-from bayescale.data.tasks import require_one_kind
+from bayescale.data.tasks import require_one_suite_and_algorithm
 from bayescale.errors import InputError
 
 BOOTSTRAPS = 50
@@ -155,7 +155,7 @@ def fit_size_law(crossings: pd.DataFrame, *, seed: int = 0, bootstraps: int = BO
     """
     check_resampling(seed, bootstraps)
     crossings = validate_crossings(crossings)
-    require_one_kind(crossings)
+    require_one_suite_and_algorithm(crossings)
     require_reached_in_training(crossings)
     axes = tuple(axis for axis in AXES if axis in crossings and crossings[axis].nunique() > 1)
     if not axes:

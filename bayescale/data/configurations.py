@@ -1,4 +1,4 @@
-"""Tables of configurations: what is predicted, scored and compared, one row for each."""
+"""Check tables of configurations: a row holds a task, UTD, batch size, learning rate and, where known, model size."""
 
 import numpy as np
 import pandas as pd
@@ -13,34 +13,41 @@ CONFIG_COLUMNS = (
     *(Column(name, "real", above=0) for name in CONFIG[1:]),
     *(Column(name, "real", above=0, optional=True) for name in ("model_size", "evaluation_interval")),
 )
-LENGTH = Column("env_steps", "real", above=0, optional=True)  # of the run, for `performance`
+LENGTH = Column("env_steps", "real", above=0, optional=True)  # length of the run, see `performance`
 
 
 def setting_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of a table that say which configuration a row is of."""
+    """Return the columns of a table that name the configuration of a row."""
     return [name for name in SIZED if name in table]
 
 
 def checked_configs(configs: pd.DataFrame, *further: Column) -> pd.DataFrame:
-    """The configurations, if each has a task, settings that are finite and > 0 and what `further` asks for.
+    """Return the configurations; named index levels become columns.
 
-    Named levels of their index become columns.
+    Args:
+        configs: columns env_id, utd, batch_size, learning_rate, optionally model_size; all numbers finite and > 0.
+        further: other columns that the table must hold.
 
     Raises:
-        InputError: naming the column, the rows and the remedy.
+        InputError: a column is missing or holds a wrong value; the message names the column, the rows and the remedy.
     """
     check_columns(Table(configs, "configs"), (*CONFIG_COLUMNS, *further))
     return columns_from_index(configs)
 
 
 def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
-    """True where a configuration lies outside its task's range in the fit of UTD, batch size, rate or model size."""
+    """Return True for each configuration outside the fitted range of its task in any setting, or of an unknown task.
+
+    Args:
+        fitted: rows of the fitted runs.
+        configs: the configurations. A setting counts only where both tables have its column.
+    """
     axes = [axis for axis in SIZED[1:] if axis in configs and axis in fitted]
     ranges = fitted.groupby("env_id")[axes].agg(["min", "max"])
     outside = ~configs["env_id"].isin(ranges.index).to_numpy()
-    mine = ranges.reindex(configs["env_id"])
+    own = ranges.reindex(configs["env_id"])
     for axis in axes:
         value = configs[axis].to_numpy(float)
-        low, high = mine[axis, "min"].to_numpy(float), mine[axis, "max"].to_numpy(float)
+        low, high = own[axis, "min"].to_numpy(float), own[axis, "max"].to_numpy(float)
         outside = outside | (value < low * (1 - 1e-9)) | (value > high * (1 + 1e-9))
     return np.asarray(outside, bool)

@@ -1,4 +1,4 @@
-"""Output files: refused before the work if they cannot be written, and then whole or not there."""
+"""Check output paths before long work starts, and write files that are either complete or absent."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from bayescale.errors import InputError
 
 
 def check_output(path: Path, suffix: str) -> None:
-    """Nothing, if `path` is a file name ending in `suffix` in a folder that can be written to; InputError otherwise."""
+    """Raise InputError unless `path` is a file name ending in `suffix` in a folder that can be written to."""
     if path.suffix != suffix:
         raise InputError(f"--out must end in {suffix}; got {path}. Rename it.")
     if path.is_dir():
@@ -19,14 +19,14 @@ def check_output(path: Path, suffix: str) -> None:
 
 
 def check_out_folder(path: Path) -> None:
-    """Nothing, if `path` is a folder that can be written to, or can become one; InputError otherwise."""
+    """Raise InputError unless `path` is a folder that can be written to, or can be created."""
     if path.exists() and not path.is_dir():
         raise InputError(f"--out {path} is a file; name a folder.")
     check_folder(path / "file" if path.is_dir() else path)
 
 
 def check_folder(path: Path) -> None:
-    """Nothing, if the folder that holds `path` exists and can be written to; InputError otherwise."""
+    """Raise InputError unless the folder that holds `path` exists and can be written to."""
     parent = path.absolute().parent
     if not parent.is_dir():
         raise InputError(f"the folder {parent} does not exist. Create it, or choose another --out.")
@@ -36,10 +36,14 @@ def check_folder(path: Path) -> None:
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """As `whole_file`, with an error for the user."""
+    """Yield the path of an unfinished file that replaces `path` after the block; see `whole_file`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     try:
         with whole_file(path) as partial:
             yield partial
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path} cannot be written ({reason}). Free some space or choose another.") from None
+        raise InputError(f"{path} cannot be written ({reason}). Free some space or choose another path.") from None

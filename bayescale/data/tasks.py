@@ -1,7 +1,7 @@
-"""What a task is: an environment, and where one fit holds several suites or algorithms, these too.
+"""Name tasks: an environment and, where a table holds several suites or algorithms, these too.
 
-One fit may pool several algorithms, as tasks of one population. Their tasks are then named `algorithm/env_id`, and
-`suite/algorithm/env_id` where the suites differ too; one column, `env_id`, names a task from there on.
+One fit may pool several algorithms, as tasks of one population. Tasks are then named `algorithm/env_id`, and
+`suite/algorithm/env_id` where the suites differ too. The column `env_id` holds these names in all later steps.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -10,24 +10,24 @@ import pandas as pd
 
 from bayescale.errors import InputError
 
-KINDS = ("suite", "algorithm")
+SUITE_AND_ALGORITHM = ("suite", "algorithm")
 
 
 def naming_columns(table: pd.DataFrame) -> tuple[str, ...]:
-    """Which of suite and algorithm differ between the rows of a table."""
-    return tuple(name for name in KINDS if name in table and table[name].nunique() > 1)
+    """Return the columns among suite and algorithm whose values differ between the rows of a table."""
+    return tuple(name for name in SUITE_AND_ALGORITHM if name in table and table[name].nunique() > 1)
 
 
 def with_task_names(table: pd.DataFrame, columns: Sequence[str], known: Collection[str] = ()) -> pd.DataFrame:
-    """The table with the names of its tasks as `env_id`; other columns as they were.
+    """Return the table with task names as `env_id`; all other columns stay the same.
 
     Args:
         table: curves, crossings or configurations.
-        columns: those of `naming_columns` of the fitted runs.
-        known: names that need no change.
+        columns: the `naming_columns` of the fitted runs.
+        known: task names to keep if `env_id` holds them already.
 
     Raises:
-        InputError: a column is missing that tells the tasks apart.
+        InputError: one of `columns` is missing, and a name is not known.
     """
     bare = ~table["env_id"].isin(list(known))
     if not columns or not bare.any():
@@ -45,7 +45,11 @@ def with_task_names(table: pd.DataFrame, columns: Sequence[str], known: Collecti
 
 
 def several_names(argument: str, given: object) -> tuple[str, ...]:
-    """The names in a list of them; a name alone would be read letter by letter, and is refused."""
+    """Return a list of names as a tuple; an empty tuple if `given` is not iterable.
+
+    Raises:
+        InputError: `given` is a single name, which Python would split into letters, or holds anything but names.
+    """
     several = () if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
     if isinstance(given, str) or not all(isinstance(name, str) for name in several):
         raise InputError(f"{argument} must be a list of names; got {given!r}. Write [{given!r}] for one.")
@@ -53,11 +57,11 @@ def several_names(argument: str, given: object) -> tuple[str, ...]:
 
 
 def require_task_name(env_id: object, known: Collection[str]) -> None:
-    """Nothing, if `env_id` can name one task, fitted or new.
+    """Raise InputError unless `env_id` can name one task, either fitted or new.
 
     Raises:
-        InputError: it is no text, or the end of fitted names, so that the answer for a new task is hardly what was
-            asked for.
+        InputError: `env_id` is not text, or is only the last part of fitted names. The user then most likely means
+            one of those tasks and not a new one.
     """
     if not isinstance(env_id, str):
         raise InputError(f"env_id must be the name of a task; got {env_id!r}. Give one, as in '{next(iter(known))}'.")
@@ -66,18 +70,18 @@ def require_task_name(env_id: object, known: Collection[str]) -> None:
         raise InputError(f"the fit knows {env_id} as {', '.join(ends)}; name one of them.")
 
 
-def one_kind(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as of one suite and algorithm: where they differ, the names of its tasks alone say which they are.
+def as_one_suite_and_algorithm(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with one value of suite and of algorithm, for methods that read only `env_id`.
 
-    For methods that know of nothing but `env_id`.
+    Columns that differed hold all their values joined by commas; task names as `env_id` keep the tasks distinct.
     """
     columns = naming_columns(table)
     together = {name: ", ".join(sorted(map(str, table[name].unique()))) for name in columns}
     return with_task_names(table, columns).assign(**together)
 
 
-def require_one_kind(table: pd.DataFrame) -> None:
-    """Nothing, if the rows are of one suite and algorithm; InputError otherwise."""
+def require_one_suite_and_algorithm(table: pd.DataFrame) -> None:
+    """Raise InputError unless all rows have the same suite and the same algorithm."""
     for name in naming_columns(table):
         came = ", ".join(sorted(map(str, table[name].unique())))
         raise InputError(f"this method fits one {name}; got {came}. Fit each by itself, or score them with compare.")

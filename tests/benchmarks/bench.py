@@ -63,10 +63,10 @@ def crossings(runs: int, evaluations: int) -> dict[str, object]:
             "episode_return": returns.ravel(),
         }
     )
-    ours = bs.time_to_threshold(curves, THRESHOLDS)["env_steps_upper"].to_numpy()
+    ours = bs.time_to_threshold(curves, thresholds=THRESHOLDS)["env_steps_upper"].to_numpy()
     np.testing.assert_array_equal(np.sort(ours), np.sort(_scipy_run_by_run(curves)))
     seconds, peer_seconds = _in_turn(
-        lambda: bs.time_to_threshold(curves, THRESHOLDS), lambda: _scipy_run_by_run(curves)
+        lambda: bs.time_to_threshold(curves, thresholds=THRESHOLDS), lambda: _scipy_run_by_run(curves)
     )
     return result("crossings", len(curves) / seconds, len(curves) / peer_seconds, "rows/s", "scipy run by run")
 

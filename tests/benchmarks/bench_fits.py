@@ -19,7 +19,7 @@ from bayescale.inference.log_density import density_of
 from bayescale.inference.sampling import diagnose
 from bayescale.posterior.posterior import PREDICTION_DRAWS
 from bayescale.posterior.prediction_table import QUANTILE_LEVELS
-from bayescale.posterior.predictive import runs
+from bayescale.posterior.predictive import run_lengths
 from bayescale.run_length_distribution import RunLengthDistribution
 
 THRESHOLDS = tuple(1000 - np.geomspace(700, 200, 10))
@@ -112,7 +112,7 @@ def fit_pipeline(seeds: int = 8, tasks: int = 4, levels: int = 10) -> tuple[floa
         simulated(seeds, tasks, levels), every=1000, horizon=1e6, first_return=0.0, noise=20.0, rng=rng
     )
     start = time.perf_counter()
-    bs.fit(bs.time_to_threshold(curves, THRESHOLDS[:levels]), require_convergence=False)
+    bs.fit(bs.time_to_threshold(curves, thresholds=THRESHOLDS[:levels]), require_convergence=False)
     middle = time.perf_counter()
     fit_published(curves, thresholds=THRESHOLDS[:levels])
     return 1 / (middle - start), 1 / (time.perf_counter() - middle)
@@ -140,7 +140,7 @@ def predict(configurations: int = 1_000_000, peer_configurations: int = 50) -> t
 def _one_by_one(posterior: bs.Posterior, configs: pd.DataFrame) -> np.ndarray:
     rows = []
     for at in range(len(configs)):
-        times = runs(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs.iloc[at : at + 1])
+        times = run_lengths(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs.iloc[at : at + 1])
         here = RunLengthDistribution(*(part[:, 0, 0] for part in times))
         quantiles = [brentq(lambda x, q=q: here.reached_by(x).mean() - q, -50.0, 100.0) for q in QUANTILE_LEVELS]  # noqa: B023
         rows.append(np.exp(quantiles))

@@ -36,7 +36,7 @@ def raised_curves() -> pd.DataFrame:
 
 FITS = [
     lambda curves, levels: bs.fit_published(curves, thresholds=levels, bootstraps=10),
-    lambda curves, levels: fit_size_law(bs.time_to_threshold(curves, levels), bootstraps=10),
+    lambda curves, levels: fit_size_law(bs.time_to_threshold(curves, thresholds=levels), bootstraps=10),
 ]
 
 

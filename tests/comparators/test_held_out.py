@@ -72,7 +72,7 @@ def test_scores_come_from_runs_that_were_not_fitted(curves: pd.DataFrame) -> Non
     table = bs.compare(curves, leave_out="utd-max", thresholds=levels, methods=FAST).set_index("method")
     assert table["observations"].tolist() == [2 * 4 * 3] * 2
     fitted = bs.fit_published(curves[curves["utd"] < 16], thresholds=levels)
-    crossings = bs.time_to_threshold(curves[curves["utd"] == 16], levels)
+    crossings = bs.time_to_threshold(curves[curves["utd"] == 16], thresholds=levels)
     by_hand = bs.score(fitted.predict(crossings.drop_duplicates(["env_id", "utd"])[CONFIG]), crossings=crossings)
     assert table.loc["published", list(by_hand._fields)].tolist() == pytest.approx(list(by_hand))
 
@@ -165,7 +165,7 @@ def test_every_method_sees_tasks_of_one_kind_and_by_itself_refuses_others(
     for training in seen:
         assert set(training.curves["env_id"]) == set(training.crossings["env_id"])
         assert naming_columns(training.crossings) == naming_columns(training.curves) == ()
-    crossings = bs.time_to_threshold(both, [300.0])
+    crossings = bs.time_to_threshold(both, thresholds=[300.0])
     for fit in (
         lambda: bs.fit_published(both, thresholds=[300.0]),
         lambda: bs.fit_size_law(crossings),
@@ -198,6 +198,7 @@ class Stub(Posterior):
         return twice.assign(threshold=[500.0, 900.0] * len(configs), by="+".join(self.crossings["env_id"].unique()))
 
 
+@pytest.mark.usefixtures("jax_float64")
 def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Prior]] = []
 
@@ -206,7 +207,7 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
         return Stub(None, {}, {}, crossings, Status.CONVERGED, {})
 
     monkeypatch.setattr(pooling, "fit", remember)
-    crossings = bs.time_to_threshold(curves.assign(batch_size=128 * (1 + curves["seed"])), [500.0])
+    crossings = bs.time_to_threshold(curves.assign(batch_size=128 * (1 + curves["seed"])), thresholds=[500.0])
     bs.fit_complete_pooling(crossings)
     configs = pd.DataFrame({"env_id": ["A", "B"], "utd": 2.0, "batch_size": 2048, "learning_rate": 1e-3})
 
@@ -215,7 +216,7 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
         with numpyro.handlers.trace() as trace, numpyro.handlers.seed(rng_seed=0):
             model.sites()
         sites = {name: site["value"] for name, site in trace.items()}
-        return [np.asarray(part) for part in model.runs(sites, model.points(configs))]
+        return [np.asarray(part) for part in model.run_lengths(sites, model.points(configs))]
 
     pooled, partial = times(given[0]), times({})
     for one, own in zip(pooled, partial, strict=True):  # location, spread, lean and the chance to get there
@@ -225,7 +226,7 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
 
 def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pooling, "fit", lambda crossings, *_, **__: Stub(None, {}, {}, crossings, Status.CONVERGED, {}))
-    separate = bs.fit_no_pooling(bs.time_to_threshold(curves, [500.0, 900.0]))
+    separate = bs.fit_no_pooling(bs.time_to_threshold(curves, thresholds=[500.0, 900.0]))
     configs = pd.DataFrame(
         {"env_id": ["B", "A", "B"], "utd": [4.0, 2.0, 1.0], "batch_size": 256, "learning_rate": 1e-3}
     )

@@ -15,7 +15,7 @@ from bayescale.posterior.posterior import Posterior
 from tests.scaffolding.short_runs import run
 
 SETTINGS = {"seed": 1, "chains": 2, "draws": 30, "warmup": 40, "require_convergence": False, "most_draws": 50}
-CROSSINGS = bs.time_to_threshold(pd.concat([run([1, 2, 3], env_id=env_id) for env_id in "AB"]), [2.0, 3.0])
+CROSSINGS = bs.time_to_threshold(pd.concat([run([1, 2, 3], env_id=env_id) for env_id in "AB"]), thresholds=[2.0, 3.0])
 
 
 class Rows(Posterior):

@@ -143,7 +143,7 @@ def test_a_return_scale_rescales_the_thresholds(curves: pd.DataFrame) -> None:
 def test_what_never_reaches_is_dropped_and_counted() -> None:
     short, levels = made_curves(longest=6e4), [*THRESHOLDS, 2000.0]
     fitted = bs.fit_published(short, thresholds=levels, bootstraps=10)
-    crossings = bs.time_to_threshold(short, levels)
+    crossings = bs.time_to_threshold(short, thresholds=levels)
     assert fitted.dropped["runs"].tolist() == crossings.groupby("threshold")["censored"].sum().tolist()
     assert fitted.dropped["runs"].iloc[-1] > 0
     config = pd.DataFrame({"env_id": ["C"], "utd": [1.0], "batch_size": [256], "learning_rate": [1e-3]})

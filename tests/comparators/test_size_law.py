@@ -89,7 +89,8 @@ def test_a_run_of_a_cell_that_mostly_fails_is_no_residual_of_the_size_law() -> N
 def test_the_size_law_of_a_task_that_reaches_nothing_is_unknown() -> None:
     curves = made_curves(noise=0.2)
     curves.loc[curves["env_id"] == "A", "episode_return"] *= 0.1
-    exponents = fit_size_law(bs.time_to_threshold(curves, [200.0, 400.0]), bootstraps=2).parameters["exponent_utd"]
+    crossings = bs.time_to_threshold(curves, thresholds=[200.0, 400.0])
+    exponents = fit_size_law(crossings, bootstraps=2).parameters["exponent_utd"]
     assert np.isnan(exponents[:, 0]).all()
     assert np.isfinite(exponents[:, 1:]).all()
 

@@ -1,4 +1,4 @@
-"""Crossings by hand, against slow twins, and what no change of units or order may change."""
+"""Test crossings by hand, against slow twins, and for invariance to units and row order."""
 
 import re
 from fractions import Fraction
@@ -13,33 +13,33 @@ from scipy.optimize import isotonic_regression
 import bayescale as bs
 from bayescale.data.crossings import time_to_threshold, validate_crossings
 from bayescale.errors import InputError
-from tests.scaffolding.short_runs import curves_of_runs, intervals, levels, run
+from tests.scaffolding.short_runs import curves_of_runs, intervals, run, threshold_lists
 
 
 def test_a_rising_run_by_hand():
-    crossings = time_to_threshold(run([1, 2, 4, 8], [5, 10, 20, 50]), [0.5, 2, 3, 8, 9])
+    crossings = time_to_threshold(run([1, 2, 4, 8], [5, 10, 20, 50]), thresholds=[0.5, 2, 3, 8, 9])
     assert intervals(crossings) == [(0, 5), (5, 10), (10, 20), (20, 50), (50, np.inf)]
     assert list(crossings["censored"]) == [False, False, False, False, True]
     assert list(crossings["threshold"]) == [0.5, 2, 3, 8, 9]
 
 
-def test_a_lucky_evaluation_is_pooled_by_hand():
+def test_a_high_evaluation_between_low_ones_is_pooled_by_hand():
     # The isotonic regression of 0, 9, 0, 6, 9 is 0, 4.5, 4.5, 6, 9: the early 9 does not count as reaching 5.
-    crossings = time_to_threshold(run([0, 9, 0, 6, 9]), [4, 5, 7, 10])
+    crossings = time_to_threshold(run([0, 9, 0, 6, 9]), thresholds=[4, 5, 7, 10])
     assert intervals(crossings) == [(10, 20), (30, 40), (40, 50), (50, np.inf)]
 
 
 def test_one_evaluation_only():
-    assert intervals(time_to_threshold(run([3.0]), [3, 4])) == [(0, 10), (10, np.inf)]
+    assert intervals(time_to_threshold(run([3.0]), thresholds=[3, 4])) == [(0, 10), (10, np.inf)]
 
 
 def test_a_return_reached_before_training_has_both_ends_zero():
-    assert intervals(time_to_threshold(run([3.0, 5.0], [0, 10]), [2, 4])) == [(0, 0), (0, 10)]
+    assert intervals(time_to_threshold(run([3.0, 5.0], [0, 10]), thresholds=[2, 4])) == [(0, 0), (0, 10)]
 
 
 def test_columns_types_and_order():
     curves = pd.concat([run([1, 2], seed=s, utd=u, model_size=9) for s in (1, 0) for u in (8.0, 0.5)])
-    crossings = time_to_threshold(curves, (1, 5))
+    crossings = time_to_threshold(curves, thresholds=(1, 5))
     assert list(crossings.columns) == [
         *("algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed"),
         *("threshold", "env_steps_lower", "env_steps_upper", "censored"),
@@ -53,7 +53,7 @@ def test_columns_types_and_order():
 
 
 def slow_crossings(curves, thresholds, fit):
-    """Run by run, evaluation by evaluation."""
+    """Return the crossings, computed run by run and evaluation by evaluation."""
     rows = []
     for (env_id, seed), frame in curves.sort_values("env_steps").groupby(["env_id", "seed"]):
         steps, smooth = [0, *frame["env_steps"]], fit(list(frame["episode_return"]))
@@ -65,27 +65,29 @@ def slow_crossings(curves, thresholds, fit):
 
 
 def fast_rows(crossings):
+    """Return the rows of a crossings table in the form of `slow_crossings`."""
     names = ["env_id", "seed", "threshold", "env_steps_lower", "env_steps_upper"]
     return list(crossings[names].itertuples(index=False, name=None))
 
 
 def max_min_isotonic(returns):
-    """The isotonic regression in exact fractions: max over starts a <= i of min over ends b >= i of mean(a..b)."""
+    """Return the isotonic regression in exact fractions: max over a <= i of min over b >= i of mean(a..b)."""
     y, n = [Fraction(value) for value in returns], len(returns)
     return [max(min(sum(y[a : b + 1]) / (b + 1 - a) for b in range(i, n)) for a in range(i + 1)) for i in range(n)]
 
 
-@given(curves_of_runs(), levels)
-def test_equals_the_definition_in_exact_arithmetic_off_ties(curves, thresholds):
-    # A mean of whole numbers never ties with an irrational level, so rounding decides nothing.
+@given(curves_of_runs(), threshold_lists)
+def test_crossings_equal_the_definition_in_exact_arithmetic_without_ties(curves, thresholds):
+    # A mean of whole numbers never equals an irrational threshold, so rounding decides nothing.
     thresholds = [threshold + 1 / np.pi for threshold in thresholds]
-    assert fast_rows(time_to_threshold(curves, thresholds)) == slow_crossings(curves, thresholds, max_min_isotonic)
+    slow = slow_crossings(curves, thresholds, max_min_isotonic)
+    assert fast_rows(time_to_threshold(curves, thresholds=thresholds)) == slow
 
 
-@given(curves_of_runs(values=st.floats(-1e3, 1e3)), levels)
+@given(curves_of_runs(values=st.floats(-1e3, 1e3)), threshold_lists)
 def test_equals_scipy_run_by_run(curves, thresholds):
     slow = slow_crossings(curves, thresholds, lambda returns: isotonic_regression(returns).x)
-    assert fast_rows(time_to_threshold(curves, thresholds)) == slow
+    assert fast_rows(time_to_threshold(curves, thresholds=thresholds)) == slow
 
 
 def test_equals_scipy_on_long_noisy_runs():
@@ -101,12 +103,12 @@ def test_equals_scipy_on_long_noisy_runs():
     ]
     curves, thresholds = pd.concat(runs), np.linspace(-20, 60, 9)
     slow = slow_crossings(curves, thresholds, lambda returns: isotonic_regression(returns).x)
-    assert fast_rows(time_to_threshold(curves, thresholds)) == slow
+    assert fast_rows(time_to_threshold(curves, thresholds=thresholds)) == slow
 
 
-@given(curves_of_runs(), levels)
+@given(curves_of_runs(), threshold_lists)
 def test_crossings_never_fall_as_thresholds_rise(curves, thresholds):
-    crossings = time_to_threshold(curves, thresholds)
+    crossings = time_to_threshold(curves, thresholds=thresholds)
     for _, frame in crossings.groupby(["env_id", "seed"]):
         assert frame["threshold"].is_monotonic_increasing
         assert frame["env_steps_upper"].is_monotonic_increasing
@@ -114,9 +116,9 @@ def test_crossings_never_fall_as_thresholds_rise(curves, thresholds):
         assert frame["censored"].is_monotonic_increasing
 
 
-@given(curves_of_runs(), levels)
+@given(curves_of_runs(), threshold_lists)
 def test_lower_lies_below_upper_and_only_censored_runs_end_at_infinity(curves, thresholds):
-    crossings = time_to_threshold(curves, thresholds)
+    crossings = time_to_threshold(curves, thresholds=thresholds)
     assert (crossings["env_steps_lower"] < crossings["env_steps_upper"]).all()
     assert (crossings["censored"] == np.isinf(crossings["env_steps_upper"])).all()
     last = curves.groupby(["env_id", "seed"])["env_steps"].max()
@@ -125,41 +127,42 @@ def test_lower_lies_below_upper_and_only_censored_runs_end_at_infinity(curves, t
     assert (crossings["env_steps_lower"] == last.loc[keys].to_numpy())[crossings["censored"]].all()
 
 
-@given(curves_of_runs(), levels, st.sampled_from([0.25, 0.5, 2.0, 1024.0]), st.integers(-1000, 1000))
+@given(curves_of_runs(), threshold_lists, st.sampled_from([0.25, 0.5, 2.0, 1024.0]), st.integers(-1000, 1000))
 def test_a_change_of_units_of_the_return_changes_nothing(curves, thresholds, scale, shift):
     moved = curves.assign(episode_return=scale * curves["episode_return"] + shift)
     thresholds = np.array(thresholds) + 1 / np.pi
-    crossings = time_to_threshold(moved, scale * thresholds + shift)
+    crossings = time_to_threshold(moved, thresholds=scale * thresholds + shift)
     pd.testing.assert_frame_equal(
-        crossings.drop(columns="threshold"), time_to_threshold(curves, thresholds).drop(columns="threshold")
+        crossings.drop(columns="threshold"), time_to_threshold(curves, thresholds=thresholds).drop(columns="threshold")
     )
 
 
-@given(curves_of_runs(), levels, st.integers(2, 9))
+@given(curves_of_runs(), threshold_lists, st.integers(2, 9))
 def test_a_change_of_units_of_the_steps_rescales_the_answer(curves, thresholds, scale):
-    crossings = time_to_threshold(curves.assign(env_steps=scale * curves["env_steps"]), thresholds)
-    expected = time_to_threshold(curves, thresholds)
+    crossings = time_to_threshold(curves.assign(env_steps=scale * curves["env_steps"]), thresholds=thresholds)
+    expected = time_to_threshold(curves, thresholds=thresholds)
     expected[["env_steps_lower", "env_steps_upper"]] *= scale
     pd.testing.assert_frame_equal(crossings, expected)
 
 
-@given(curves_of_runs(), levels, st.data())
+@given(curves_of_runs(), threshold_lists, st.data())
 def test_neither_the_order_of_rows_nor_further_columns_matter(curves, thresholds, data):
     order = data.draw(st.permutations(range(len(curves))))
     shuffled = curves.iloc[order].assign(wall_time=1.0)
-    pd.testing.assert_frame_equal(time_to_threshold(shuffled, thresholds), time_to_threshold(curves, thresholds))
+    expected = time_to_threshold(curves, thresholds=thresholds)
+    pd.testing.assert_frame_equal(time_to_threshold(shuffled, thresholds=thresholds), expected)
 
 
-def test_the_return_scale_is_each_tasks_own():
+def test_each_task_has_its_own_return_scale():
     curves = pd.concat([run([-100, -50, 0], env_id="A"), run([0, 5, 10], env_id="B")])
-    scaled = time_to_threshold(curves, [500, 1000], {"A": (-100, 0), "B": (0, 20), "C": (0, 1)})
+    scaled = time_to_threshold(curves, thresholds=[500, 1000], return_scale={"A": (-100, 0), "B": (0, 20), "C": (0, 1)})
     assert intervals(scaled) == [(10, 20), (20, 30), (20, 30), (30, np.inf)]
 
 
 def test_a_task_without_a_scale_is_named():
     curves = pd.concat([run([1.0], env_id="A"), run([1.0], env_id="B")])
     with pytest.raises(InputError, match=re.escape("return_scale has no B; it has A, C. Add its low and high.")):
-        time_to_threshold(curves, [1], {"A": (0, 1), "C": (0, 1)})
+        time_to_threshold(curves, thresholds=[1], return_scale={"A": (0, 1), "C": (0, 1)})
 
 
 @pytest.mark.parametrize(
@@ -176,20 +179,20 @@ def test_a_task_without_a_scale_is_named():
 )
 def test_bad_thresholds(thresholds, text):
     with pytest.raises(InputError, match=re.escape(text)):
-        time_to_threshold(run([1.0]), thresholds)
+        time_to_threshold(run([1.0]), thresholds=thresholds)
 
 
-def test_bad_curves_are_refused_at_the_door():
+def test_invalid_curves_are_refused():
     with pytest.raises(InputError, match="curves: episode_return must be filled in; got nan at row 1"):
-        time_to_threshold(run([1.0, np.nan]), [1])
+        time_to_threshold(run([1.0, np.nan]), thresholds=[1])
 
 
 def table_of_crossings():
     curves = pd.concat([run([1, 3, 5], seed=seed, utd=utd) for utd in (1.0, 2.0) for seed in (0, 1, 2)])
-    return time_to_threshold(curves, [2, 4, 6])
+    return time_to_threshold(curves, thresholds=[2, 4, 6])
 
 
-def test_crossings_in_another_order_are_put_back_and_ordered_ones_left_alone():
+def test_unsorted_crossings_are_sorted_and_sorted_ones_returned_unchanged():
     table = table_of_crossings()
     assert validate_crossings(table) is table
     later_first = pd.concat([table[table["utd"] == 2.0], table[table["utd"] == 1.0]])
@@ -216,7 +219,7 @@ def test_crossings_in_another_order_are_put_back_and_ordered_ones_left_alone():
         (lambda _: run([1, 3, 5]), "crossings has no column 'threshold'"),
     ],
 )
-def test_tables_that_are_no_crossings_are_refused_where_they_enter(spoil, text):
+def test_every_fit_refuses_tables_that_are_not_crossings(spoil, text):
     table = spoil(table_of_crossings())
     for enter in (bs.fit, bs.fit_size_law, bs.fit_no_pooling):
         with pytest.raises(InputError, match=re.escape(text)):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayescale.data.curves import RUN_COLUMNS, read_curves, run_columns, run_starts, write_curves
-from bayescale.data.return_scale import read_return_scale
 from bayescale.data.curves import validate_curves as validate
+from bayescale.data.return_scale import read_return_scale
 from bayescale.errors import InputError
 from tests.scaffolding.small_curves import csv, table
 

@@ -73,7 +73,7 @@ def test_a_damaged_fit_is_refused(tmp_path):
                 np.testing.assert_array_equal(values, expected.draws[name])
     assert said == {
         "holds no posterior that this version of bayescale reads",
-        "is damaged: what it holds is not what was saved. Copy it again, or fit it again.",
+        "is damaged: its content differs from what was saved. Copy it again, or fit it again.",
     }
 
 
@@ -90,7 +90,7 @@ except bs.InputError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "fit.nc cannot be written (File too large). Free some space or choose another.\n"
+    assert done.stdout == "fit.nc cannot be written (File too large). Free some space or choose another path.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["fit.nc"]
     assert (tmp_path / "fit.nc").read_text() == "old"
 

@@ -1,4 +1,4 @@
-"""Learning curves of a few evaluations, and strategies for many of them."""
+"""Make learning curves of a few evaluations, and hypothesis strategies for random ones."""
 
 from typing import Any
 
@@ -17,6 +17,7 @@ RUN: dict[str, Any] = {
 
 
 def run(returns, env_steps=None, **settings) -> pd.DataFrame:
+    """Return the learning curve of one run, evaluated every 10 env steps unless `env_steps` says otherwise."""
     steps = np.arange(1, len(returns) + 1) * 10 if env_steps is None else env_steps
     return pd.DataFrame({"env_steps": steps, "episode_return": np.asarray(returns, float)}).assign(
         **{**RUN, **settings}
@@ -24,6 +25,7 @@ def run(returns, env_steps=None, **settings) -> pd.DataFrame:
 
 
 def intervals(crossings):
+    """Return (env_steps_lower, env_steps_upper) of each crossing."""
     return list(zip(crossings["env_steps_lower"], crossings["env_steps_upper"], strict=True))
 
 
@@ -32,7 +34,7 @@ WHOLE_RETURNS = st.integers(-50, 50)
 
 @st.composite
 def curves_of_runs(draw, values=WHOLE_RETURNS):
-    """Runs of different lengths at irregular steps, in any row order; whole returns, so that sums are exact."""
+    """Draw runs of different lengths at irregular steps, in any row order; whole returns make sums exact."""
     runs = []
     for seed in range(draw(st.integers(1, 4))):
         returns = draw(st.lists(values, min_size=1, max_size=12))
@@ -42,4 +44,4 @@ def curves_of_runs(draw, values=WHOLE_RETURNS):
     return curves.iloc[draw(st.permutations(range(len(curves))))]
 
 
-levels = st.lists(st.integers(-60, 60), min_size=1, max_size=5, unique=True).map(sorted)
+threshold_lists = st.lists(st.integers(-60, 60), min_size=1, max_size=5, unique=True).map(sorted)

@@ -1,4 +1,4 @@
-"""Learning curves whose best settings are known, quick to make, and crossings that are quick to fit."""
+"""Simulate learning curves whose optimum is known, and crossings that are quick to fit."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ import bayescale as bs
 
 
 def simulated_curves() -> pd.DataFrame:
-    """Curves of 2 tasks x 3 UTD x 3 batch sizes x 3 learning rates x 2 seeds, optimal at B = 256 and eta = 3e-4."""
+    """Simulate 2 tasks x 3 UTD x 3 batch sizes x 3 learning rates x 2 seeds; the optimum is B = 256, eta = 3e-4."""
     rng = np.random.default_rng(20)
     rows = []
     env_steps = np.arange(2_000, 202_000, 4_000)
@@ -16,8 +16,8 @@ def simulated_curves() -> pd.DataFrame:
             for batch_size in (128, 256, 512):
                 for learning_rate in (1e-4, 3e-4, 9e-4):
                     for seed in range(2):
-                        miss = np.log(batch_size / 256) ** 2 / 4 + np.log(learning_rate / 3e-4) ** 2 / 8
-                        pace = scale * (1 + utd**-0.7) * np.exp(miss + 0.1 * rng.standard_normal())
+                        distance = np.log(batch_size / 256) ** 2 / 4 + np.log(learning_rate / 3e-4) ** 2 / 8
+                        pace = scale * (1 + utd**-0.7) * np.exp(distance + 0.1 * rng.standard_normal())
                         returns = 1000 * (1 - np.exp(-env_steps / pace)) + 5 * rng.standard_normal(env_steps.size)
                         rows.append(
                             pd.DataFrame(
@@ -38,7 +38,7 @@ def simulated_curves() -> pd.DataFrame:
 
 
 def simulated_crossings() -> pd.DataFrame:
-    """One task, three UTDs, one threshold, six seeds each: small enough to fit in seconds."""
+    """Simulate one task, three UTDs, one threshold and six seeds, which take seconds to fit."""
     design = pd.DataFrame({"env_id": "Known-v0", "algorithm": "SAC", "utd": [1.0, 2.0, 4.0], "seeds": 6})
     design = design.assign(batch_size=256, learning_rate=3e-4)
     location = np.log([[9e4], [6e4], [4.5e4]])

@@ -1,4 +1,4 @@
-"""Small learning-curve tables, good and spoilt, and the shape of every refusal."""
+"""Make small learning-curve tables, valid and invalid, and check that `read_curves` refuses them."""
 
 import re
 
@@ -11,7 +11,7 @@ from bayescale.errors import InputError
 
 
 def table(runs=2, evaluations=3, **columns) -> pd.DataFrame:
-    """A small valid table in order; `columns` replace its own."""
+    """Return a small valid table, sorted; `columns` replace columns of it."""
     rows = runs * evaluations
     frame = pd.DataFrame(
         {
@@ -31,6 +31,7 @@ def table(runs=2, evaluations=3, **columns) -> pd.DataFrame:
 
 
 def fails(text, *sources):
+    """Check that the sources raise an InputError of one sentence or more, in one line, that holds the text."""
     with pytest.raises(InputError, match=re.escape(text)) as error:
         read_curves(*sources)
     assert "\n" not in str(error.value)
@@ -39,11 +40,13 @@ def fails(text, *sources):
 
 
 def csv(folder, frame, name="curves.csv"):
+    """Write the frame to a CSV file and return its path."""
     frame.to_csv(folder / name, index=False)
     return folder / name
 
 
 def with_value(column, position, value):
+    """Return a valid table with one value replaced."""
     frame = table()
     frame[column] = frame[column].astype(object)
     frame.loc[position, column] = value

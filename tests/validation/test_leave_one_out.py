@@ -51,13 +51,13 @@ class OneLevel:
     def points(self, configs):
         return jnp.zeros(len(configs))
 
-    def runs(self, sites, points):
+    def run_lengths(self, sites, points):
         location = sites["level"] + points[:, None]
         return RunLengthDistribution(
             location, jnp.full_like(location, SPREAD), jnp.zeros_like(location), jnp.ones_like(location)
         )
 
-    def with_new_task(self, draws, _):
+    def add_task(self, draws, _):
         return {name: jnp.asarray(values) for name, values in draws.items()}
 
 
@@ -147,7 +147,7 @@ def test_smoothed_weights_favour_the_largest_ratios_and_sum_to_one():
 
 def test_a_configuration_scores_as_by_a_fit_without_it_and_not_as_by_the_fit_with_it():
     curves = simulated_curves()
-    crossings = bs.time_to_threshold(curves[curves["env_id"] == "Ant-v4"], [500.0])
+    crossings = bs.time_to_threshold(curves[curves["env_id"] == "Ant-v4"], thresholds=[500.0])
     options = {"chains": 2, "draws": 500, "warmup": 300, "require_convergence": False}
     fitted = bs.fit(crossings, **options)
     table = leave_one_out(fitted)

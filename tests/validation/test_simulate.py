@@ -41,7 +41,7 @@ def test_curves_give_back_the_crossings_that_made_them(seed, every, horizon, cor
         correlation=correlation,
     )
     curves = bs.read_curves(bs.curves_of(runs, every=every, horizon=horizon, first_return=-50.0))
-    found = bs.time_to_threshold(curves, THRESHOLDS)
+    found = bs.time_to_threshold(curves, thresholds=THRESHOLDS)
     pd.testing.assert_frame_equal(found, bs.crossings_of(runs, every=every, horizon=horizon))
 
 
@@ -88,7 +88,7 @@ def test_noisy_evaluations_move_crossings_and_need_a_source() -> None:
         design, thresholds=THRESHOLDS, location=LAW.location(design), scale=0.3, rng=np.random.default_rng(0)
     )
     noisy = bs.curves_of(runs, every=1000, horizon=2e5, first_return=0.0, noise=50.0, rng=np.random.default_rng(1))
-    found, still = bs.time_to_threshold(noisy, THRESHOLDS), bs.crossings_of(runs, every=1000, horizon=2e5)
+    found, still = bs.time_to_threshold(noisy, thresholds=THRESHOLDS), bs.crossings_of(runs, every=1000, horizon=2e5)
     assert not found["env_steps_upper"].equals(still["env_steps_upper"])
     with pytest.raises(bs.InputError, match="needs a source"):
         bs.curves_of(runs, every=1000, horizon=2e5, first_return=0.0, noise=50.0)

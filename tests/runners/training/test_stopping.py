@@ -27,7 +27,7 @@ PLAN = {
 
 def crossings(returns: Sequence[float]) -> pd.DataFrame:
     curve = pd.DataFrame(RUN | {"env_steps": range(1, len(returns) + 1), "episode_return": returns})
-    return time_to_threshold(curve, LEVELS)
+    return time_to_threshold(curve, thresholds=LEVELS)
 
 
 def stopped(returns: Sequence[float], patience: int) -> Sequence[float]:
