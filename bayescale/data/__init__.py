@@ -2,7 +2,8 @@
 
 The modules, in the order of the flow:
 
-tables          read a table from a file and check its columns
+tables          check the columns of a table
+table_files     read a table from a file
 tasks           name a task by its suite, algorithm and `env_id`
 return_scale    read return scales and normalise returns
 curves          read, validate and write learning-curve tables

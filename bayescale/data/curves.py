@@ -1,4 +1,4 @@
-"""Learning-curve tables: one row per evaluation of one run, validated at the door and kept in Parquet."""
+"""Read, validate and write learning-curve tables: one row per evaluation of one run."""
 
 import glob
 import os
@@ -11,7 +11,8 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from bayescale.data.output_files import written
-from bayescale.data.tables import Column, Table, check_columns, read_table
+from bayescale.data.table_files import read_table
+from bayescale.data.tables import Column, Table, check_columns
 from bayescale.errors import InputError
 
 RUN_COLUMNS = ("suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed")
@@ -33,22 +34,26 @@ CURVE_COLUMNS = (
         remedy="Remove these evaluations, or enter the return that a diverged run counts as.",
     ),
 )
-SETTING = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
-SETTING_COLUMNS = tuple(column for column in CURVE_COLUMNS if column.name in SETTING)
+SETTING_COLUMNS = tuple(
+    column for column in CURVE_COLUMNS if column.name in ("env_id", "utd", "batch_size", "learning_rate", "model_size")
+)
 TEXT_COLUMNS = tuple(column.name for column in CURVE_COLUMNS if column.kind == "text")
 
 Source = str | os.PathLike[str] | pd.DataFrame | Table
 
 
 def read_curves(*sources: Source | Iterable[Source]) -> pd.DataFrame:
-    """The validated learning-curve table of all sources, sorted by run, then env_steps; see `validate_curves`.
+    """Return one validated learning-curve table of all sources, sorted by run, then env_steps.
 
     Args:
-        sources: files (.csv, .csv.gz, .parquet), globs, frames (in a `Table` to name them in errors), or iterables of
-            these, in any mix.
+        sources: files (.csv, .csv.gz, .parquet), globs, frames, or iterables of these, in any mix. A frame in a `Table`
+            has a name for error messages.
+
+    Returns:
+        The table that `validate_curves` describes.
 
     Raises:
-        InputError: a glob without a match, a file that cannot be read, or a table that is not valid.
+        InputError: a glob matches no file, a file cannot be read, or a table is not valid.
     """
     tables = list(_tables(sources))
     if not tables:
@@ -57,22 +62,28 @@ def read_curves(*sources: Source | Iterable[Source]) -> pd.DataFrame:
 
 
 def validate_curves(frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
-    """The frame as a valid learning-curve table: one row per run and env_steps, sorted by run, then env_steps.
+    """Return the frame as a valid learning-curve table, sorted by run, then env_steps, one row for each such pair.
 
-    Text columns are str, counts int64, the rest float64; the known columns come first, further ones follow unchanged.
+    Text columns are str, counts int64, other numbers float64. The known columns come first; further columns follow
+    unchanged.
 
     Args:
-        frame: columns RUN_COLUMNS (those in OPTIONAL may be absent), `env_steps` and `episode_return`.
-        source: what errors call the table.
+        frame: columns RUN_COLUMNS, `env_steps` and `episode_return`; the columns OPTIONAL may be absent.
+        source: name of the table in error messages.
 
     Raises:
-        InputError: a missing column, NaN, an infinity, text in a number column, a value out of range, a duplicate.
+        InputError: a column is missing, a value is NaN, infinite, out of range or text in a number column, or a run has
+            two rows at the same env_steps.
     """
     return _valid([Table(frame, source)])
 
 
 def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Writes the validated table to a Parquet file that is either complete or not there.
+    """Validate the table and write it to a Parquet file, which is either complete or absent.
+
+    Args:
+        frame: a learning-curve table, see `validate_curves`.
+        path: a file name ending in .parquet.
 
     Raises:
         InputError: the table is not valid, or the path cannot be written.
@@ -83,7 +94,7 @@ def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist. Create it first.")
     table = validate_curves(frame, "the table to write")
-    with written(path) as partial, partial.open("wb") as file:  # Python's own file: its errors say why in words
+    with written(path) as partial, partial.open("wb") as file:  # Python's own file gives readable errors
         try:
             table.to_parquet(file, engine="pyarrow", index=False)
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
@@ -92,12 +103,12 @@ def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
 
 
 def run_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns among RUN_COLUMNS that the frame has, in that order."""
+    """Return the columns of RUN_COLUMNS that the frame has, in the order of RUN_COLUMNS."""
     return [name for name in RUN_COLUMNS if name in frame.columns]
 
 
 def run_starts(curves: pd.DataFrame) -> Int[np.ndarray, " run"]:
-    """Positions of the first row of each run in a sorted table."""
+    """Return the position of the first row of each run in a sorted table."""
     changed = np.zeros(len(curves), bool)
     changed[:1] = True
     for name in run_columns(curves):

@@ -56,7 +56,7 @@ def test_truncated_parquet(tmp_path):
 def test_other_content_under_a_known_extension(tmp_path):
     path = tmp_path / "curves.parquet"
     path.write_text(table().to_csv())
-    fails(f"{path} is not a Parquet file, whatever its name says.", path)
+    fails(f"{path} is not a Parquet file, despite its name.", path)
     plain = tmp_path / "plain.csv.gz"
     plain.write_text(table().to_csv())
     fails(f"{plain} is a damaged gzip file (", plain)
