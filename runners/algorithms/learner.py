@@ -1,35 +1,36 @@
-"""What the training loop asks of an algorithm, and how one is added.
+"""The interface between the training loop and an algorithm, and a guide to adding one.
 
-An algorithm is a settings class and a learner. In `config.py`, derive the settings from `RunConfig`: name the
-algorithm, give its own scalars and defaults, list in `own` what may differ between the members of an ensemble and in
-`sized_by` what `model_size` follows from, count `working_floats`, make fields of `num_envs` and `n_step` if it acts in
-many environments or learns from returns over several steps, and add the class to `ALGORITHMS`. In a module named after
-the algorithm in lower case, write a class of the algorithm's name that does what `Learner` says; `sac.py` is the
-shortest example. Plans, ensembles, sweeps and tables then know it.
+An algorithm is a settings class and a learner class.
 
-It may be made of `torch.nn` and `torch.optim`. Training runs in torch's inference mode, so let `update` do its work in
+Settings: in `config.py`, derive a frozen dataclass from `RunConfig`. Name the algorithm, give its own settings and
+defaults, list in `per_member` the settings that may differ between members of an ensemble and in `critic_size_fields`
+the settings that determine `model_size`, and count `working_floats`. If one run acts in many environments or learns
+from returns over several steps, make `num_envs` and `n_step` arguments. Add the class to `ALGORITHMS`.
+
+Learner: write a class that fulfils `Learner` in a module of `algorithms/` and add it to `LEARNERS` in `registry.py`;
+`sac.py` is the shortest example. Plans, ensembles, sweeps and tables then accept the algorithm.
+
+A learner may use `torch.nn` and `torch.optim`. Training runs in torch's inference mode, so let `update` work inside
 `with torch.inference_mode(False), torch.enable_grad():`, on `Batch(*(values.clone() for values in batch))`. Modules
-draw their first parameters from torch's global stream, so make those of each member in
-`with torch.random.fork_rng([]):`, after `torch.manual_seed(stream.initial_seed())`. Checkpoints find the state by
-themselves, as `bayescale.runners.training.state` says: tensors, arrays, numbers, streams, modules and optimisers, in attributes,
-lists and dicts, so make all of it with the learner: what comes later is taken for scratch. Before the first step they
-refuse any other object without `state_dict` and `load_state_dict`.
+draw their first parameters from torch's global stream, so make each member's modules inside
+`with torch.random.fork_rng([]):`, after `torch.manual_seed(stream.initial_seed())`.
 
-On a GPU all is made and run under `torch.device(...)`, so tensors come to lie there by themselves; only the generators
-that are handed over decide where they draw. `bayescale.runners.networks.random_streams` draws for all members at once, and
-`bayescale.runners.networks.cuda_graphs` records an update that always does the same: without it small networks are slow there.
+Checkpoints: `state_dict` returns everything that training changes and the next update reads, as tensors, numbers, texts,
+and lists and dicts of these. Create all of it in `__init__`, because a checkpoint is loaded into a new learner.
 
-Its tests are those of SAC: gradients against autograd, members against runs alone, a member that holds NaN beside one
-that must not notice, and the probes of `tests/scaffolding/probe_environments.py`.
+GPU: everything is made and run under `torch.device(...)`, so new tensors lie on the GPU; only the generators that are
+passed in decide where they draw. `networks/random_streams.py` draws for all members at once, and
+`networks/cuda_graphs.py` records an update that always does the same operations; without recording, small networks are
+slow on a GPU.
+
+Tests: follow those of SAC. Compare gradients with autograd and members with runs alone, train a member that holds NaN
+beside one that must not change, and run the probes of `tests/scaffolding/probe_environments.py`.
 """
 
-import importlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 from torch import Generator, Tensor
-
-from bayescale.runners.config import RunConfig
 
 
 class Batch(NamedTuple):
@@ -37,9 +38,9 @@ class Batch(NamedTuple):
 
     observation: Tensor  # (member, observation, batch)
     action: Tensor  # (member, action, batch), in [-1, 1]
-    reward: Tensor  # (member, batch), of one step or the discounted sum of several
-    next_observation: Tensor  # (member, observation, batch), after them
-    discount: Tensor  # (member, batch), of the value there: gamma^steps, 0 where the episode terminated
+    reward: Tensor  # (member, batch), from one step or the discounted sum over several
+    next_observation: Tensor  # (member, observation, batch), after these steps
+    discount: Tensor  # (member, batch), factor of the next value: gamma^steps, or 0 where the episode terminated
 
 
 class Losses(NamedTuple):
@@ -50,31 +51,32 @@ class Losses(NamedTuple):
 
 
 class Learner(Protocol):
-    """Agents of one algorithm, stacked along a leading member axis, that draw only from the streams handed to them.
+    """Agents of one algorithm, stacked along a leading member axis, that draw only from the streams they are given.
 
-    No member's numbers depend on another's, and all members have done equally many updates.
+    No member's numbers depend on another member, and all members have done equally many updates.
     """
 
     model_size: int  # critic parameters of one member
-    update_flops: int  # of one update of one member, in matrix products
+    matrix_product_flops: int  # exact flops of the matrix products in one update of one member
 
     def update(self, batch: Batch, streams: Sequence[Generator]) -> Losses:
-        """Losses of one gradient update of every member, (member,); a member whose losses are not finite is ended."""
+        """Do one gradient update of every member and return its losses; a loss that is not finite ends the member."""
 
     def explore(self, observations: Tensor, streams: Sequence[Generator]) -> Tensor:
-        """Actions to train on in [-1, 1], (member, num_envs, action), in (member, num_envs, observation)."""
+        """Return actions to train on in [-1, 1], (member, num_envs, action), for (member, num_envs, observation)."""
 
     def greedy(self, observations: Tensor) -> Tensor:
-        """Actions to be judged by, (member, n, action), in n observations of each member, (member, n, observation)."""
+        """Return actions to evaluate, (member, n, action), for n observations each, (member, n, observation)."""
 
     def agent(self, member: int) -> Any:
-        """A copy of one member's parameters, as the algorithm keeps them."""
+        """Return a copy of one member's parameters, in the algorithm's own form."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that training changes; the tensors may be the learner's own, so save them at once."""
 
-def make_learner(
-    configs: Sequence[RunConfig], observation_size: int, action_size: int, init_streams: Sequence[Generator]
-) -> Learner:
-    """The learner of the configurations, which are of one algorithm, with parameters drawn from `init_streams`."""
-    name = configs[0].algorithm
-    learner = getattr(importlib.import_module(f"bayescale.runners.algorithms.{name.lower()}"), name)
-    return cast("Learner", learner(configs, observation_size, action_size, init_streams))
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of an equal learner.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: the state belongs to something else.
+        """

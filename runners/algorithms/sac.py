@@ -1,11 +1,15 @@
 """Soft actor-critic (Haarnoja et al., 2018): clipped double Q, a tanh-Gaussian policy, a learned temperature.
 
-An ensemble of agents that differ in seed and scalar hyperparameters is trained at once; `bayescale.runners.training.loop`
-runs it on a task. Gradients are written by hand: autograd costs more than the small products that it keeps track of.
+One learner trains an ensemble of agents that differ in seed and scalar hyperparameters; `training/loop.py` runs it on a
+task. Gradients are written by hand, because autograd costs more than the small matrix products that it tracks.
+
+To read the algorithm first without stacking and hand-written gradients, see `slow_updates` in
+`tests/runners/algorithms/test_sac.py`: the same update for one agent, line by line with autograd. A test holds both
+equal.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,17 +19,9 @@ from bayescale.runners.algorithms.policy import Sampled, explore, greedy, output
 from bayescale.runners.config import SACConfig
 from bayescale.runners.networks.adam import Adam
 from bayescale.runners.networks.cuda_graphs import recorded
+from bayescale.runners.networks.dense import ALIGNMENT, Layers, copied, layers_of, parameter_count, stored_count
 from bayescale.runners.networks.flops import forward_flops, input_gradient_flops, parameter_gradient_flops
-from bayescale.runners.networks.perceptrons import (
-    ALIGNMENT,
-    Layers,
-    Perceptrons,
-    copied,
-    init_layers,
-    layers_of,
-    parameter_count,
-    stored_count,
-)
+from bayescale.runners.networks.perceptrons import Perceptrons, init_perceptrons, perceptron_shapes
 from bayescale.runners.networks.random_streams import normal, normal_
 
 
@@ -42,10 +38,10 @@ class SAC:
     """Agents with random networks and temperature 1, one per configuration, stacked along a leading member axis.
 
     Args:
-        configs: of the members, which share batch size, width and depth.
+        configs: settings of the members, which share batch size, width and depth.
         observation_size: width of an observation.
         action_size: width of an action.
-        init_streams: where each member's first parameters come from.
+        init_streams: source of each member's first parameters.
     """
 
     def __init__(
@@ -59,39 +55,40 @@ class SAC:
         hidden = [configs[0].hidden_width] * configs[0].depth
         self._actor_sizes = [observation_size, *hidden, 2 * action_size]
         self._critic_sizes = [observation_size + action_size, *hidden, 1]
+        self._actor_shapes = perceptron_shapes(self._actor_sizes)
+        self._critic_shapes = perceptron_shapes(self._critic_sizes)
         self._action_size = action_size
         self._observed = slice(observation_size)
         self._acted = slice(observation_size, observation_size + action_size)
-        self.model_size = 2 * parameter_count(self._critic_sizes)  # critic parameters of one member
-        self.update_flops = (
+        self.model_size = 2 * parameter_count(self._critic_shapes)  # critic parameters of one member
+        self.matrix_product_flops = (
             forward_flops(self._actor_sizes, 2 * batch_size)  # in s and in s'
-            + 6 * forward_flops(self._critic_sizes, batch_size)  # targets, critics, critics for the actor; two of each
+            + 6 * forward_flops(self._critic_sizes, batch_size)  # targets, critics, critics in the actor loss; two each
             + 2 * parameter_gradient_flops(self._critic_sizes, batch_size)
             + 2 * input_gradient_flops(self._critic_sizes, batch_size, action_size)
             + parameter_gradient_flops(self._actor_sizes, batch_size)
         )
 
-        # A row per member: the actor and its log temperature; both critics one after the other; their targets.
-        actor_rows = torch.zeros(members, stored_count(self._actor_sizes) + ALIGNMENT)
-        critic_rows = torch.zeros(members, 2 * stored_count(self._critic_sizes))
-        self.actor, self.log_temperature = self._actor_in(actor_rows)
-        self.critics = self._critics_in(critic_rows)
+        # Each member has one row: actor and log temperature; both critics, one after the other; their targets.
+        self._actor_rows = torch.zeros(members, stored_count(self._actor_shapes) + ALIGNMENT)
+        self._critic_rows = torch.zeros(members, 2 * stored_count(self._critic_shapes))
+        self.actor, self.log_temperature = self._actor_in(self._actor_rows)
+        self.critics = self._critics_in(self._critic_rows)
         for i, stream in enumerate(init_streams):
-            init_layers([layer[i : i + 1] for layer in self.actor], stream)
-            init_layers([layer[2 * i : 2 * i + 2] for layer in self.critics], stream)
-        target_rows = critic_rows.clone()
-        self.target_critics = self._critics_in(target_rows)
-        self._target_rows, self._critic_rows = target_rows, critic_rows
+            init_perceptrons([layer[i : i + 1] for layer in self.actor], stream)
+            init_perceptrons([layer[2 * i : 2 * i + 2] for layer in self.critics], stream)
+        self._target_rows = self._critic_rows.clone()
+        self.target_critics = self._critics_in(self._target_rows)
         self._taus = torch.tensor([[config.tau] for config in configs])
 
         learning_rates = [config.learning_rate for config in configs]
-        self._actor_adam = Adam(actor_rows, learning_rates)
-        self._critic_adam = Adam(critic_rows, learning_rates)
+        self._actor_adam = Adam(self._actor_rows, learning_rates)
+        self._critic_adam = Adam(self._critic_rows, learning_rates)
         self._actor_gradients, self._temperature_gradient = self._actor_in(self._actor_adam.gradients)
         self._critic_gradients = self._critics_in(self._critic_adam.gradients)
 
         self._noise = torch.empty(members, action_size, 2 * batch_size)
-        # One pass each in s and in s': their activations together would leave the core's cache between operations.
+        # One pass in s and one in s': the activations of both together would not stay in the core's cache.
         self._now_pass, self._then_pass = (Perceptrons(self._actor_sizes, members, batch_size) for _ in range(2))
         self._critic_pass = Perceptrons(self._critic_sizes, 2 * members, batch_size)
         self._critic_inputs = self._critic_pass.inputs.view(members, 2, -1, batch_size)
@@ -99,7 +96,7 @@ class SAC:
         self._update = recorded(self._updated, torch.device(configs[0].device))
 
     def update(self, batch: Batch, streams: Sequence[torch.Generator]) -> Losses:
-        """Losses of one gradient update of every member, which changes all parameters in place.
+        """Do one gradient update of every member in place and return its losses.
 
         Critics: sum_i mean (Q_i(s, a) - y)^2, with the target
         y = r + discount (min_i Qtarget_i(s', a') - T log pi(a'|s')).
@@ -107,7 +104,7 @@ class SAC:
 
         Args:
             batch: transitions from the replay buffer.
-            streams: of each member, for the noise of its actions.
+            streams: source of each member's action noise.
         """
         return self._update(batch, streams)
 
@@ -120,17 +117,17 @@ class SAC:
         return Losses(critic_loss, actor_loss)
 
     def explore(self, observations: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
-        """Sampled actions, (member, n, action), in n observations of each member, (member, n, observation)."""
+        """Return sampled actions, (member, n, action), in n observations of each member, (member, n, observation)."""
         shape = (self._action_size, observations.shape[1])
         noise = normal(shape, streams, observations.device)
         return explore(self._actor_outputs(observations), noise).mT
 
     def greedy(self, observations: Tensor) -> Tensor:
-        """The policies' modes, (member, n, action), in n observations of each member, (member, n, observation)."""
+        """Return the policies' modes, (member, n, action), in n observations of each, (member, n, observation)."""
         return greedy(self._actor_outputs(observations)).mT
 
     def agent(self, member: int) -> Agent:
-        """A copy of one member's parameters."""
+        """Return a copy of one member's parameters."""
         both = slice(2 * member, 2 * member + 2)
         return Agent(
             actor=copied(self.actor, slice(member, member + 1)),
@@ -139,8 +136,26 @@ class SAC:
             log_temperature=self.log_temperature[member].item(),
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that training changes: parameters, targets and both optimisers."""
+        return {
+            "actor": self._actor_rows,
+            "critics": self._critic_rows,
+            "targets": self._target_rows,
+            "actor_adam": self._actor_adam.state_dict(),
+            "critic_adam": self._critic_adam.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of an equal learner."""
+        self._actor_rows.copy_(state["actor"])
+        self._critic_rows.copy_(state["critics"])
+        self._target_rows.copy_(state["targets"])
+        self._actor_adam.load_state_dict(state["actor_adam"])
+        self._critic_adam.load_state_dict(state["critic_adam"])
+
     def _sample_actions(self, batch: Batch, streams: Sequence[torch.Generator]) -> tuple[Sampled, Sampled]:
-        """Actions in s and in s', drawn at once: the actor does not change in between."""
+        """Return actions in s and in s', drawn together because the actor does not change in between."""
         normal_(self._noise, streams)
         size = batch.reward.shape[-1]
         self._now_pass.inputs[:] = batch.observation
@@ -176,7 +191,7 @@ class SAC:
         return actor_loss
 
     def _q_values(self, critics: Layers, observation: Tensor, action: Tensor) -> Tensor:
-        """Q of both critics, (member, 2, batch); the next call overwrites it."""
+        """Return Q of both critics, (member, 2, batch); the next call overwrites it."""
         self._critic_inputs[:, :, self._observed] = observation[:, None]
         self._critic_inputs[:, :, self._acted] = action[:, None]
         return self._critic_pass.forward(critics).view(len(action), 2, -1)
@@ -189,15 +204,15 @@ class SAC:
         return self._acting[size].forward(self.actor)
 
     def _actor_in(self, rows: Tensor) -> tuple[Layers, Tensor]:
-        """The actor's layers, and the log temperature, (member, 1)."""
-        end = stored_count(self._actor_sizes)
-        return layers_of(rows[:, :end], self._actor_sizes), rows[:, end : end + 1]
+        """Return the actor's layers and the log temperature, (member, 1)."""
+        end = stored_count(self._actor_shapes)
+        return layers_of(rows[:, :end], self._actor_shapes), rows[:, end : end + 1]
 
     def _critics_in(self, rows: Tensor) -> Layers:
-        """The layers of all critics, both of one member side by side: (2 member, out, in + 1)."""
-        return layers_of(rows.view(2 * len(rows), -1), self._critic_sizes)
+        """Return the layers of all critics, both of one member side by side: (2 member, out, in + 1)."""
+        return layers_of(rows.view(2 * len(rows), -1), self._critic_shapes)
 
 
 def _per_critic(values: Tensor) -> Tensor:
-    """(2 member, 1, batch) from (member, 2, batch)."""
+    """Reshape (member, 2, batch) to (2 member, 1, batch)."""
     return values.flatten(0, 1)[:, None]

@@ -9,7 +9,7 @@ from torch.nn.functional import huber_loss, layer_norm
 from bayescale.runners import BROConfig
 from bayescale.runners.algorithms.bro import BRO
 from bayescale.runners.algorithms.quantiles import midpoints
-from bayescale.runners.networks.bronet import Layers
+from bayescale.runners.networks.dense import Layers
 from tests.scaffolding.learner_twins import ACTION, OBSERVATION, after_updates, stream
 
 CONFIG = BROConfig(
@@ -56,20 +56,26 @@ def tensors(bro: BRO, member: int) -> list[Tensor]:
 
 
 def slow_dense(layer: Tensor, inputs: Tensor) -> Tensor:
-    """Dense and torch's own LayerNorm of one network."""
-    weights, (bias, gain, shift) = layer[:-3], layer[-3:]
-    return layer_norm(inputs @ weights + bias, bias.shape, gain, shift, eps=1e-6)
+    """Return the outputs of one network's dense layer, (sample, out)."""
+    return inputs @ layer[:, :-1].T + layer[:, -1]
+
+
+def slow_normalised(layer: Tensor, norm: Tensor, inputs: Tensor) -> Tensor:
+    """Return the outputs of one network's dense layer after torch's own LayerNorm, (sample, out)."""
+    gain, shift = norm.unbind(-1)
+    return layer_norm(slow_dense(layer, inputs), gain.shape, gain, shift, eps=1e-6)
 
 
 def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
-    """(network, sample, out) of (network, sample, in), a network at a time."""
+    """Return outputs, (network, sample, out), from inputs, (network, sample, in), network by network."""
     outputs = []
     for network in range(len(inputs)):
-        stem, *inner, head = (layer[network] for layer in layers)
-        x = torch.relu(slow_dense(stem, inputs[network]))
+        *normalised, head = (layer[network] for layer in layers)
+        stem, *inner = zip(normalised[::2], normalised[1::2], strict=True)
+        x = torch.relu(slow_normalised(*stem, inputs[network]))
         for first, second in zip(inner[::2], inner[1::2], strict=True):
-            x = x + slow_dense(second, torch.relu(slow_dense(first, x)))
-        outputs.append(x @ head[:-1] + head[-1])
+            x = x + slow_normalised(*second, torch.relu(slow_normalised(*first, x)))
+        outputs.append(slow_dense(head, x))
     return torch.stack(outputs)
 
 

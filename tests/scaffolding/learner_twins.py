@@ -8,7 +8,8 @@ from torch import Tensor
 
 from bayescale.runners.algorithms.learner import Batch
 from bayescale.runners.config import RunConfig
-from bayescale.runners.networks.perceptrons import Layers, init_layers, layers_of, stored_count
+from bayescale.runners.networks.dense import Layers, layers_of, stored_count
+from bayescale.runners.networks.perceptrons import init_perceptrons, perceptron_shapes
 
 OBSERVATION, ACTION = 3, 2  # sizes
 
@@ -79,6 +80,7 @@ def entropy(mean: Tensor, std: Tensor) -> float:
 
 
 def networks(sizes: list[int], count: int) -> Layers:
-    layers = layers_of(torch.zeros(count, stored_count(sizes)), sizes)
-    init_layers(layers, stream())
+    shapes = perceptron_shapes(sizes)
+    layers = layers_of(torch.zeros(count, stored_count(shapes)), shapes)
+    init_perceptrons(layers, stream())
     return layers

@@ -11,7 +11,7 @@ from bayescale.runners import BROConfig
 from bayescale.runners.algorithms.bro import BRO
 from bayescale.runners.algorithms.learner import Batch
 from bayescale.runners.algorithms.optimism import DIVERGENCE, SPREAD
-from bayescale.runners.networks.bronet import Layers
+from bayescale.runners.networks.dense import Layers
 from tests.scaffolding.bro_twins import (
     CONFIG,
     MEMBERS,
@@ -92,7 +92,7 @@ def slow_updates(config: BROConfig, updates: int) -> list[Tensor]:
         first, second = (torch.distributions.Normal(center, std) for center in (mean + shift, mean))
         divergence = torch.distributions.kl_divergence(first, second).sum(-1).mean()
         optimist[-1].register_hook(
-            lambda gradient: torch.cat((gradient[:, :-1], torch.zeros_like(gradient[:, -1:])), 1)
+            lambda gradient: torch.cat((gradient[..., :-1], torch.zeros_like(gradient[..., -1:])), -1)
         )
         descend(-upper.mean() + adjusted(weight).detach() * divergence, decayed[2])
         excess = divergence.detach() / ACTION - DIVERGENCE
@@ -120,8 +120,8 @@ def test_updates_equal_their_slow_twin() -> None:
 def test_the_optimist_starts_beside_the_policy_and_grows_bolder_below_a_divergence_alone(divergence: float) -> None:
     optimist = new_bro(MEMBERS).optimist
     assert optimist is not None
-    observations = torch.randn(3, 16, OBSERVATION, generator=stream())
-    zero = torch.zeros(3, 16, ACTION)
+    observations = torch.randn(3, 16, OBSERVATION, generator=stream()).mT
+    zero = torch.zeros(3, ACTION, 16)
     shift = torch.atanh(optimist.propose(observations, zero, zero, zero))
     assert shift.abs().max() < 0.1
     optimist.propose(observations, zero, shift.abs() / math.sqrt(2 * divergence), zero)  # shift^2/(2 std^2) each

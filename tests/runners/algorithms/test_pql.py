@@ -10,7 +10,7 @@ from torch import Tensor
 from bayescale.runners import PQLConfig
 from bayescale.runners.algorithms.learner import Batch
 from bayescale.runners.algorithms.pql import PQL, Agent
-from bayescale.runners.networks.perceptrons import Layers
+from bayescale.runners.networks.dense import Layers
 from tests.scaffolding import learner_twins
 from tests.scaffolding.learner_twins import ACTION, OBSERVATION, slow_forward, stream
 from tests.scaffolding.pql_twins import CONFIG

@@ -9,7 +9,7 @@ from torch import Tensor
 from bayescale.runners import SACConfig
 from bayescale.runners.algorithms.learner import Batch
 from bayescale.runners.algorithms.sac import SAC
-from bayescale.runners.networks.perceptrons import Layers
+from bayescale.runners.networks.dense import Layers
 from tests.scaffolding.learner_twins import (
     ACTION,
     OBSERVATION,

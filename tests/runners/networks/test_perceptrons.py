@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from bayescale.runners.networks.perceptrons import Perceptrons, layers_of, parameter_count, stored_count
+from bayescale.runners.networks.dense import layers_of, parameter_count, stored_count
+from bayescale.runners.networks.perceptrons import Perceptrons, perceptron_shapes
 from tests.scaffolding.learner_twins import networks, slow_forward, stream
 
 torch.set_num_threads(1)
@@ -25,7 +26,8 @@ def test_forward_and_gradients_equal_autograd(sizes: list[int]) -> None:
 
     weights = torch.randn(3, sizes[-1], 16, generator=stream(2))
     torch.autograd.backward((expected * weights.mT).sum())
-    gradients = layers_of(torch.full((3, stored_count(sizes)), torch.nan), sizes)
+    shapes = perceptron_shapes(sizes)
+    gradients = layers_of(torch.full((3, stored_count(shapes)), torch.nan), shapes)
     passed.parameter_gradients(layers, weights, gradients)
     for ours, theirs in zip(gradients, leaves, strict=True):
         torch.testing.assert_close(ours, theirs.grad)
@@ -35,11 +37,11 @@ def test_forward_and_gradients_equal_autograd(sizes: list[int]) -> None:
 
 
 def test_layers_cover_their_store_without_overlap() -> None:
-    sizes = [3, 5, 2]
-    stored = torch.zeros(4, stored_count(sizes))
-    for layer in layers_of(stored, sizes):
+    shapes = perceptron_shapes([3, 5, 2])
+    stored = torch.zeros(4, stored_count(shapes))
+    for layer in layers_of(stored, shapes):
         layer.add_(1.0)
-    assert stored.sum().item() == 4 * parameter_count(sizes) == 4 * (4 * 5 + 6 * 2)
+    assert stored.sum().item() == 4 * parameter_count(shapes) == 4 * (4 * 5 + 6 * 2)
     assert stored.max().item() == 1.0
 
 
