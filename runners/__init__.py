@@ -1,46 +1,33 @@
-"""Runners: train agents on tasks of several suites and write learning-curve tables; needs the extra `runners`.
+"""Train agents on tasks of several suites and write learning-curve tables; needs the extra `runners`.
 
-Plans can be read without torch: it is imported when `train` or `run_ensemble` is first used, or in a sweep's workers.
+`train` trains one run, `run_ensemble` several together, and `run_sweep` all runs of a plan. Files and folders in the
+order of the flow:
+
+    config          the settings of a run, one class per algorithm
+    suites          environments of all suites behind one interface
+    networks        networks of all members of an ensemble, stacked
+    algorithms      SAC, BRO and PQL, each for an ensemble of agents
+    training        train an ensemble, from settings to learning curves
+    sweeps          train all runs of a plan, on this machine or a Ray cluster
+    devices         find the device of networks and replay
+    accounting      record seconds, energy, versions and hardware
+
+Public names are listed once, in `__init__.pyi`; each loads its module on first use. So plans can be read without torch,
+which `train` and `run_ensemble` import, or the workers of a sweep.
 """
 
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 from bayescale.errors import MissingExtra
-from bayescale.runners.config import BROConfig, PQLConfig, RunConfig, SACConfig
-from bayescale.runners.sweeps.estimates import Estimate, estimate
-from bayescale.runners.sweeps.plan import Plan, SweepSize, describe, load_plan, make_plan
-from bayescale.runners.sweeps.progress import Progress
-from bayescale.runners.sweeps.sweep import TRAINED_WITH, run_sweep
+from bayescale.runners.sweeps.checks import TRAINED_WITH
 
-if TYPE_CHECKING:
-    from bayescale.runners.training.loop import run_ensemble, train
-
-__all__ = [
-    "BROConfig",
-    "Estimate",
-    "PQLConfig",
-    "Plan",
-    "Progress",
-    "RunConfig",
-    "SACConfig",
-    "SweepSize",
-    "describe",
-    "estimate",
-    "load_plan",
-    "make_plan",
-    "run_ensemble",
-    "run_sweep",
-    "train",
-]
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("run_ensemble", "train"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> object:
     try:
-        from bayescale.runners.training import loop
+        return _load(name)
     except ModuleNotFoundError as error:
         if error.name in TRAINED_WITH:
             raise MissingExtra(error.name, "runners") from None
         raise
-    return getattr(loop, name)

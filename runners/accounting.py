@@ -1,4 +1,4 @@
-"""What training cost: wall-clock by what it went to, energy, and on which machine with which software."""
+"""Record what training cost: wall-clock seconds by part, energy, the machine and its software."""
 
 import os
 import platform
@@ -7,29 +7,30 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PARTS = ("environment", "learning", "evaluation", "checkpoint")  # the last: writing them, and going on from one
+PARTS = ("environment", "learning", "evaluation", "checkpoint")  # checkpoint: to write them and to continue from one
 PACKAGES = ("bayescale", "torch", "gymnasium", "numpy", "mujoco", "dm_control", "playground")
 POWERCAP = Path("/sys/class/powercap")
 
 
 class Stopwatch:
-    """Seconds by part since it was made."""
+    """Seconds by part of training, since the stopwatch was made."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self._last = time.perf_counter()
 
     def lap(self, part: str) -> None:
-        """Gives the time since the last lap to `part`."""
+        """Add the time since the last lap to `part`."""
         now = time.perf_counter()
         self.seconds[part] += now - self._last
         self._last = now
 
 
 class EnergyMeter:
-    """Energy of this machine's CPU packages since it was made, by Linux's running average power limit counters.
+    """Energy of this machine's CPU packages since the meter was made, from Linux's counters (RAPL).
 
-    They count whatever runs on the machine, and start again from 0 every few minutes to hours: read them more often.
+    The counters count everything that runs on the machine. They wrap around to 0 every few minutes to hours, so call
+    `joules` more often than that.
     """
 
     def __init__(self, root: Path = POWERCAP) -> None:
@@ -38,7 +39,7 @@ class EnergyMeter:
         self._microjoules = 0
 
     def joules(self) -> float | None:
-        """Joules so far; None where the machine does not report them or this user may not read them."""
+        """Return the joules so far; None where the machine does not report them or this user may not read them."""
         now = self._read()
         if self._last is None or now is None:
             return None
@@ -49,7 +50,7 @@ class EnergyMeter:
         return self._microjoules / 1e6
 
     def resume(self, joules: float | None) -> None:
-        """Adds what another meter had counted before; None: that is not known, nor will it be."""
+        """Add the joules of an earlier meter; after None, which means unknown, the total stays unknown."""
         if joules is None:
             self._last = None
         else:
@@ -63,7 +64,11 @@ class EnergyMeter:
 
 
 def machine(device: str = "cpu") -> dict[str, str | int | None]:
-    """Versions of Python and of the packages that decide a curve (None: not installed), and hardware; `gpu` if used."""
+    """Return versions of Python and of the packages that a curve depends on (None: not installed), and the hardware.
+
+    Args:
+        device: the device of the networks; the field `gpu` names it if it is a GPU.
+    """
     versions: dict[str, str | int | None] = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -77,7 +82,7 @@ def machine(device: str = "cpu") -> dict[str, str | int | None]:
 
 
 def _is_package(zone: Path) -> bool:
-    """Not a part of a package, nor the whole platform, which holds the packages."""
+    """Return whether the zone is a CPU package, and not a part of one or the platform that holds the packages."""
     try:
         return (zone / "name").read_text().startswith("package")
     except OSError:
@@ -85,7 +90,7 @@ def _is_package(zone: Path) -> bool:
 
 
 def processor() -> str:
-    """The processor's name, as the machine reports it."""
+    """Return the name that the machine reports for its processor."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -1,8 +1,9 @@
-"""The processor that networks and replay live on, by the name that a plan gives it.
+"""Find the device of networks and replay by the name that a plan gives it.
 
-The groups of a sweep that are under way share a GPU, which updates the networks of some while the cores step the
-environments of others. Their operations take turns there, unless NVIDIA's MPS runs (`nvidia-cuda-mps-control -d`): with
-it 8 groups of 15 agents of width 256 did 30,500 updates a second on an H100, 28,100 without, one group alone 19,400.
+The jobs of a sweep that are under way share a GPU: it updates the networks of some jobs while the cores step the
+environments of others. The jobs' operations take turns on the GPU unless NVIDIA's MPS runs
+(`nvidia-cuda-mps-control -d`). Measured on an H100 with 15 agents of width 256 per job: 8 jobs did 30,500 updates per
+second with MPS and 28,100 without; one job alone did 19,400.
 """
 
 import torch
@@ -11,7 +12,7 @@ from bayescale.errors import InputError
 
 
 def find_device(name: str) -> torch.device:
-    """The device.
+    """Return the device with this name.
 
     Raises:
         InputError: it is a GPU that torch does not see here.
@@ -26,6 +27,6 @@ def find_device(name: str) -> torch.device:
 
 
 def gpu_name(name: str) -> str | None:
-    """The name of the GPU, as its driver gives it; None for a CPU."""
+    """Return the name that the GPU's driver gives; None for a CPU."""
     device = torch.device(name)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else None

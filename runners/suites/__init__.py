@@ -1,10 +1,11 @@
 """Environments of all suites behind one interface.
 
-environments         the interface, and the suites by name
+environments         the interface that all environments satisfy
+tasks                make the environments of a task, by the name of its suite
 gym                  Gymnasium
 dmc                  DeepMind Control
 playground           MuJoCo Playground
-single_environments  environments of Gymnasium's interface, stepped one by one
-vector_environments  environments of Gymnasium's vector interface, stepped together
-logged_environments  environments that can be restored by replaying their actions
+single_environments  environments with Gymnasium's interface, stepped one by one
+vector_environments  environments with Gymnasium's vector interface, stepped together
+logged_environments  environments whose actions are logged, so that they can be replayed
 """

@@ -1,9 +1,9 @@
-"""DeepMind Control (Tunyasuvunakool et al., 2020): `domain-task`, such as cartpole-swingup; needs the extra `dmc`.
+"""Make tasks of DeepMind Control (Tunyasuvunakool et al., 2020); needs the extra `dmc`.
 
-Observations are the task's own, one after the other. Rewards lie in [0, 1] and nearly all episodes take 1,000 steps, so
-returns lie in [0, 1000], with actions repeated or not. The time limit ends an episode with discount 1: a truncation. A
-task that ends one with discount 0 terminates it. No renderer is loaded unless MUJOCO_GL names one, such as egl; of all
-tasks only quadruped-escape needs it.
+A task is named `domain-task`, such as cartpole-swingup. Its observations are concatenated to one vector. Rewards lie in
+[0, 1] and nearly all episodes take 1,000 steps, so returns lie in [0, 1000], with actions repeated or not. An episode
+that ends with discount 1, as at the time limit, is truncated; one that ends with discount 0 is terminated. No renderer
+is loaded unless MUJOCO_GL names one, such as egl; quadruped-escape is the only task that needs one.
 """
 
 import difflib
@@ -23,7 +23,7 @@ from bayescale.runners.suites.single_environments import SingleEnvironments
 
 
 class DeepMindTask(gymnasium.Env[FloatArray, FloatArray]):
-    """A task of the suite behind Gymnasium's interface."""
+    """A task of the suite with Gymnasium's interface."""
 
     def __init__(self, domain: str, task: str) -> None:
         from dm_control import suite
@@ -31,7 +31,7 @@ class DeepMindTask(gymnasium.Env[FloatArray, FloatArray]):
 
         self._physics_error = PhysicsError
         self._env = suite.load(domain, task)
-        if math.isinf(self._env._step_limit):  # dm_control shows it nowhere else
+        if math.isinf(self._env._step_limit):  # no public attribute shows the limit
             raise InputError(f"env_id '{domain}-{task}' has episodes without end. Choose a task with a time limit.")
         size = sum(int(np.prod(spec.shape)) for spec in self._env.observation_spec().values())
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
@@ -44,7 +44,7 @@ class DeepMindTask(gymnasium.Env[FloatArray, FloatArray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[FloatArray, dict[str, Any]]:
-        """First observation of an episode, and nothing."""
+        """Start an episode; return its first observation and an empty dict."""
         super().reset(seed=seed, options=options)
         if seed is not None:
             self._env.task.random.seed(seed % 2**32)
@@ -52,9 +52,9 @@ class DeepMindTask(gymnasium.Env[FloatArray, FloatArray]):
         return self._last, {}
 
     def step(self, action: FloatArray) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
-        """Observation, reward, terminated, truncated, and nothing.
+        """Return the observation, reward, terminated, truncated, and an empty dict.
 
-        An episode in which the simulation breaks down is cut off at the last sound observation.
+        An episode whose simulation breaks down is truncated at its last finite observation.
         """
         try:
             step = self._env.step(action)
@@ -65,12 +65,12 @@ class DeepMindTask(gymnasium.Env[FloatArray, FloatArray]):
         return self._last, float(step.reward), terminated, step.last() and not terminated, {}
 
     def close(self) -> None:
-        """Frees the simulation."""
+        """Free the simulation."""
         self._env.close()
 
 
-def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -> Environments:
-    """`groups` times `each` environments; errors as in `bayescale.runners.suites.environments`."""
+def make_environments(env_id: str, members: int, num_envs: int, action_repeat: int) -> Environments:
+    """Return environments of a task of the suite; see `bayescale.runners.suites.tasks.make_environments`."""
     with _no_renderer():
         try:
             from dm_control import suite
@@ -84,7 +84,8 @@ def make_environments(env_id: str, groups: int, each: int, action_repeat: int) -
         remedy = f"Did you mean '{close[0]}'?" if close else "Tasks are named domain-task, as in 'cartpole-swingup'."
         raise InputError(f"env_id '{env_id}' is not a task of the DeepMind Control suite. {remedy}")
     domain, _, task = env_id.partition("-")
-    return SingleEnvironments(env_id, partial(DeepMindTask, domain, task), groups, each, action_repeat=action_repeat)
+    make = partial(DeepMindTask, domain, task)
+    return SingleEnvironments(env_id, make, members, num_envs, action_repeat=action_repeat)
 
 
 def _flat(observation: dict[str, Any]) -> FloatArray:
@@ -93,7 +94,7 @@ def _flat(observation: dict[str, Any]) -> FloatArray:
 
 @contextmanager
 def _no_renderer() -> Iterator[None]:
-    """Unless the user chose a renderer, importing the suite would look for a display and warn where there is none."""
+    """Load no renderer in this block unless MUJOCO_GL names one; the suite would warn where there is no display."""
     chosen = "MUJOCO_GL" in os.environ
     if not chosen:
         os.environ["MUJOCO_GL"] = "off"

@@ -1,41 +1,31 @@
-"""The tasks of all suites behind one interface: many environments, acted on in [-1, 1] and stepped together.
+"""The interface to environments of all suites: those of all members of an ensemble, stepped together.
 
-| suite | `env_id` | environments |
-|---|---|---|
-| gym | a Gymnasium id; `module:Id-v0` imports the module that registers it | one by one, or as registered |
-| dmc | a task of the DeepMind Control suite, `domain-task` | one by one |
-| playground | a task of MuJoCo Playground | a group at once, in JAX |
-
-The environments come in groups, which share nothing: a group belongs to one member of an ensemble. A suite is an entry
-in `config.SUITES` and a module of its name with a function `make_environments(env_id, groups, each, action_repeat)`.
-A module that an id names is imported by every process that makes the task: put its folder on PYTHONPATH.
+Actions lie in [-1, 1]. Each member has equally many environments, and the environments of different members share
+nothing.
 """
 
-import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from typing import Any, NamedTuple, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from bayescale.errors import BayeScaleError, InputError
+from bayescale.errors import InputError
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-SLOW_TO_START = ("playground",)  # suites whose first step compiles for a minute, too long for a check
-
 
 class Outcome(NamedTuple):
-    """What one step brought, a row per environment; stale where it was not stepped.
+    """The result of one step, a row per environment; rows of environments that were not stepped are stale.
 
-    Where an episode ended, `observation` already belongs to the next one and `final_observation` is where the step led;
-    elsewhere the two are equal. A truncated episode was cut off: its return goes on beyond `final_observation`.
+    Where an episode ended, `observation` is the first one of the next episode, and `final_observation` the last one of
+    the episode that ended; elsewhere the two are equal. A truncated episode was cut off: its return goes on beyond
+    `final_observation`.
     """
 
-    observation: FloatArray  # (environment, observation), to act on next
+    observation: FloatArray  # (environment, observation), the input of the next actions
     final_observation: FloatArray  # (environment, observation)
     reward: NDArray[np.float64]  # (environment,)
     terminated: BoolArray  # (environment,)
@@ -43,90 +33,42 @@ class Outcome(NamedTuple):
 
 
 class Environments(Protocol):
-    """Groups of equally many environments of one task, rows group by group."""
+    """Environments of one task for all members of an ensemble; rows are ordered member by member."""
 
     observation_size: int
     action_size: int
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
-        """First observations, (environment, observation), of new episodes; all that follows depends on the seeds alone.
+        """Start new episodes and return their first observations, (environment, observation).
+
+        All later observations and rewards depend on the seeds and the actions alone.
 
         Args:
-            seeds: one per group; the environments of a group start in different states.
+            seeds: one seed per member; the environments of a member start in different states.
         """
 
     def step(self, actions: FloatArray, running: BoolArray) -> Outcome:
-        """The outcome of the actions; an environment whose episode ends starts the next.
+        """Act once; an environment whose episode ends starts the next one.
 
         Args:
             actions: (environment, action), in [-1, 1].
-            running: (environment,); the others need not be stepped, and their actions need not be finite.
+            running: (environment,); environments where it is false may be left alone, and their actions may be NaN.
         """
 
     def close(self) -> None:
-        """Closes all environments."""
-
-
-def make_environments(suite: str, env_id: str, groups: int, each: int = 1, action_repeat: int = 1) -> Environments:
-    """`groups` times `each` environments of a task, which repeat every action, up to `action_repeat` times in all.
-
-    Raises:
-        InputError: the suite has no such task, or it cannot be made here, or it has no vector to observe or no bounded
-            vector to act with, or its environments are not stepped one by one and actions were to be repeated.
-        MissingExtra: the suite's package is not installed.
-    """
-    module = importlib.import_module(f"bayescale.runners.suites.{suite}")
-    with _naming(env_id):
-        return cast("Environments", module.make_environments(env_id, groups, each, action_repeat))
-
-
-def check_task(suite: str, env_id: str, each: int = 1, action_repeat: int = 1) -> None:
-    """Raises what `make_environments` would, and InputError if `each` environments cannot be reset and stepped."""
-    environments = make_environments(suite, env_id, 1, each, action_repeat)
-    with _naming(env_id), closing(environments):
-        if suite not in SLOW_TO_START:
-            environments.reset([0])
-            environments.step(np.zeros((each, environments.action_size), np.float32), np.ones(each, np.bool_))
-
-
-@contextmanager
-def _naming(env_id: str) -> Iterator[None]:
-    """Whatever goes wrong in the code of a task is an InputError that names it."""
-    try:
-        yield
-    except BayeScaleError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"env_id '{env_id}' does not run here ({reason(error)}). Install or correct what is missing, or choose "
-            "another task."
-        ) from error
-
-
-def reason(error: Exception) -> str:
-    """Kind and text of an error from foreign code, to stand within a sentence."""
-    return f"{type(error).__name__}: {error}".rstrip(".")
-
-
-def refuse_repeats(env_id: str, action_repeat: int) -> None:
-    """Raises InputError if actions are to be repeated; for environments that start new episodes on their own."""
-    if action_repeat != 1:
-        raise InputError(
-            f"action_repeat {action_repeat} would run from one episode of '{env_id}' into the next: its environments "
-            "are stepped a group at once. Leave it out."
-        )
+        """Free the simulators."""
 
 
 class ActionBounds:
-    """The bounds of a task's actions, onto which [-1, 1] is stretched."""
+    """The bounds of a task's actions, to which [-1, 1] is stretched."""
 
     def __init__(self, low: NDArray[Any], high: NDArray[Any]) -> None:
         self._low, self._high = low.astype(np.float32), high.astype(np.float32)
         self._half_span = 0.5 * (self._high - self._low)
 
     def stretch(self, actions: FloatArray) -> FloatArray:
-        """Actions of the task, of the same shape."""
-        # Rounding can lift the highest action above its bound, none below the lowest.
+        """Return the actions in the task's bounds, with the same shape."""
+        # Rounding can lift the highest action above its bound, but puts none below the lowest.
         stretched: FloatArray = np.minimum(self._low + (actions + 1.0) * self._half_span, self._high)
         return stretched
 
@@ -134,10 +76,10 @@ class ActionBounds:
 def vector_spaces(
     env_id: str, observed: gymnasium.Space[object], acted: gymnasium.Space[object]
 ) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
-    """The spaces of one environment, if they are what the agents need.
+    """Return the observation and action spaces of one environment as boxes.
 
     Raises:
-        InputError: they are not.
+        InputError: the observations are no vector, or the actions no bounded vector.
     """
     if not isinstance(observed, gymnasium.spaces.Box) or len(observed.shape) != 1:
         raise InputError(f"env_id '{env_id}' observes {observed}; agents need a vector. Wrap it in FlattenObservation.")
@@ -149,7 +91,21 @@ def vector_spaces(
 
 
 def _bounded(space: gymnasium.spaces.Box) -> bool:
-    """Whether the space has bounds between which [-1, 1] can be stretched in float32."""
+    """Return whether [-1, 1] can be stretched to the bounds in float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         span = space.high.astype(np.float32) - space.low.astype(np.float32)
     return bool(np.isfinite(span).all())
+
+
+def refuse_repeats(env_id: str, action_repeat: int) -> None:
+    """Raise InputError if actions are to be repeated in environments that start new episodes by themselves."""
+    if action_repeat != 1:
+        raise InputError(
+            f"action_repeat {action_repeat} would run from one episode of '{env_id}' into the next: its environments "
+            "are stepped together. Leave it out."
+        )
+
+
+def reason(error: Exception) -> str:
+    """Return the kind and text of an error from foreign code, to stand within a sentence."""
+    return f"{type(error).__name__}: {error}".rstrip(".")

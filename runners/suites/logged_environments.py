@@ -1,7 +1,8 @@
-"""Environments that can be led back to where they are: what follows a reset depends on its seeds and the actions alone.
+"""Log the actions of environments, so that new environments can be replayed to the same state.
 
-This holds for any suite, whatever its simulator keeps inside. It costs the time of the steps once more, and the memory
-of the actions: beyond `MOST_BYTES` the log is given up, and such environments cannot be led back.
+After a reset, observations depend on the seeds and the actions alone, so replaying the log restores the state of any
+simulator. A replay takes the time of all steps once more, and the log takes the memory of the actions. Beyond
+`MOST_BYTES` the log is dropped, and a replay is no longer possible.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ MOST_BYTES = 2**30
 
 
 class LoggedEnvironments:
-    """The environments, which must be reset once only, with a log of what was done to them."""
+    """Environments with a log of the actions since their only reset."""
 
     def __init__(self, environments: Environments) -> None:
         self._environments = environments
@@ -25,11 +26,11 @@ class LoggedEnvironments:
         self.complete = True
 
     def reset(self, seeds: Sequence[int]) -> FloatArray:
-        """As `Environments.reset`."""
+        """See `Environments`."""
         return self._environments.reset(seeds)
 
     def step(self, actions: FloatArray, running: BoolArray) -> Outcome:
-        """As `Environments.step`."""
+        """See `Environments`."""
         if self.complete and len(self._actions) * actions.nbytes < MOST_BYTES:
             self._actions.append(actions.copy())
             self._running.append(running.copy())
@@ -39,17 +40,17 @@ class LoggedEnvironments:
         return self._environments.step(actions, running)
 
     def close(self) -> None:
-        """As `Environments.close`."""
+        """See `Environments`."""
         self._environments.close()
 
     def log(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Actions, (step, environment, action), and which environments were running, (step, environment)."""
+        """Return the actions, (step, environment, action), and which environments ran, (step, environment)."""
         return np.stack(self._actions), np.stack(self._running)
 
-    def lead(
+    def replay(
         self, seeds: Sequence[int], actions: NDArray[np.float32], running: NDArray[np.bool_]
     ) -> Iterator[tuple[FloatArray, FloatArray, Outcome]]:
-        """Observations, actions in them and their outcome, of every step of a log, from a reset on."""
+        """Reset, repeat the steps of a log, and yield for each step its observations, actions and outcome."""
         observations = self.reset(seeds)
         for acted, ran in zip(actions, running, strict=True):
             outcome = self.step(acted, ran)

@@ -1,4 +1,4 @@
-"""Environments of Gymnasium's interface, stepped one by one."""
+"""Step environments with Gymnasium's interface one by one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,28 +12,28 @@ Env = gymnasium.Env[Any, Any]
 
 
 class SingleEnvironments:
-    """`groups` times `each` environments made by `make`; environment j of a group starts from the group's seed + j.
+    """Environments of one task, each a `gymnasium.Env`; environment j of a member is seeded with its seed + j.
 
     Args:
         env_id: the task, for messages.
-        make: makes one environment, without a limit on its steps where `episode_steps` gives one.
-        groups: number of groups.
-        each: environments of a group.
-        episode_steps: steps after which an episode is truncated; None if the environment does that itself.
-        action_repeat: steps done with one action, unless the episode ends before; their rewards are summed.
+        make: makes one environment; it must not limit the steps itself if `episode_steps` is given.
+        members: number of members.
+        num_envs: environments of each member.
+        episode_steps: steps after which an episode is truncated; None if the environment truncates it.
+        action_repeat: steps per action, fewer where the episode ends; their rewards are summed.
     """
 
     def __init__(
         self,
         env_id: str,
         make: Callable[[], Env],
-        groups: int,
-        each: int,
+        members: int,
+        num_envs: int,
         episode_steps: int | None = None,
         action_repeat: int = 1,
     ) -> None:
-        self._envs = [make() for _ in range(groups * each)]
-        self._each, self._episode_steps, self._action_repeat = each, episode_steps, action_repeat
+        self._envs = [make() for _ in range(members * num_envs)]
+        self._num_envs, self._episode_steps, self._action_repeat = num_envs, episode_steps, action_repeat
         observed, acted = vector_spaces(env_id, self._envs[0].observation_space, self._envs[0].action_space)
         self.observation_size, self.action_size = observed.shape[0], acted.shape[0]
         self._bounds = ActionBounds(acted.low, acted.high)
@@ -43,7 +43,7 @@ class SingleEnvironments:
         """See `Environments`."""
         firsts = np.zeros((len(self._envs), self.observation_size), np.float32)
         for i in range(len(self._envs)):
-            firsts[i] = self._first(i, seeds[i // self._each] + i % self._each)
+            firsts[i] = self._first(i, seeds[i // self._num_envs] + i % self._num_envs)
         return firsts
 
     def step(self, actions: FloatArray, running: BoolArray) -> Outcome:

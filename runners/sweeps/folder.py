@@ -1,13 +1,14 @@
-"""The folder of a sweep: one Parquet file per finished group of runs, either complete or not there.
+"""The folder of a sweep: one Parquet file per finished job, which is either complete or absent.
 
 - sweep.lock: held by the process that runs the sweep, see `bayescale.runners.sweeps.lock`
 - plan.json: the runs of the sweep, and which of them train together
-- groups/NUMBER.parquet: the learning curves of a group, and in its metadata the record of each of its runs
-- checkpoints/NUMBER.pt: where to go on with a group that takes long, until it has finished
-- manifest.jsonl: the records of all runs, one flat object a line
+- groups/NUMBER.parquet: the learning curves of a job, and in its metadata one record per run
+- checkpoints/NUMBER.pt: the checkpoint of a job that takes long, until the job has finished
+- manifest.jsonl: the records of all runs, one flat object per line
 - curves.parquet: the learning-curve table of the sweep
 
-A group's file is all that says that its runs are done. The process that runs the sweep writes all but the checkpoints.
+A job has finished if and only if its Parquet file exists. The process that runs the sweep writes all files but the
+checkpoints.
 """
 
 import json
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,47 +31,48 @@ from bayescale.runners.sweeps.lock import LOCK, sole_sweep
 from bayescale.runners.training.ensembles import Ensemble, make_ensembles
 
 PLAN = "plan.json"
-RECORDS = b"bayescale.runs"  # key of the records in a group file's metadata
+RECORDS = b"bayescale.runs"  # key of the records in the metadata of a job's file
 
 
 @contextmanager
 def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> Iterator[list[Ensemble]]:
-    """The groups of runs that train together; `out` is ready for them, and no other sweep's until the block is done.
+    """Prepare the folder of a sweep, lock it against other sweeps, and return the ensembles of the runs.
 
-    It becomes a new folder, or an old one of the same plan without its half-written files, whose groups stay as they
-    were even if this version would choose others.
+    A new folder gets its plan.json. An old one loses its half-written files and keeps its ensembles, even if this
+    version would stack the runs in another way.
 
     Raises:
-        InputError: the folder holds results and `resume` is false, it belongs to another plan, or a sweep is at work.
+        InputError: the folder holds results and `resume` is false, it belongs to another plan, or another sweep is at
+            work there.
     """
-    groups_in(out, runs)  # refuses what is no sweep's before anything is made
+    ensembles_in(out, runs)  # refuses a foreign folder before anything is written
     try:
         (out / "groups").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder {out} cannot be made ({error.strerror}). Choose another.") from None
     with sole_sweep(out):
-        yield _ready_groups(out, runs, resume)
+        yield _prepare(out, runs, resume)
 
 
-def _ready_groups(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[Ensemble]:
-    groups = groups_in(out, runs)
-    if groups is None:
-        groups = make_ensembles(runs)
+def _prepare(out: Path, runs: Sequence[RunConfig], resume: bool) -> list[Ensemble]:
+    ensembles = ensembles_in(out, runs)
+    if ensembles is None:
+        ensembles = make_ensembles(runs)
         position = {run: i for i, run in enumerate(runs)}
-        numbers = [[position[run] for run in group] for group in groups]
+        numbers = [[position[run] for run in ensemble] for ensemble in ensembles]
         with _whole(out / PLAN) as partial:
-            partial.write_text(json.dumps({"runs": _plan(runs), "groups": numbers}, indent=0))
+            partial.write_text(json.dumps({"runs": _settings(runs), "groups": numbers}, indent=0))
     elif not resume:
         raise InputError(f"{out} already holds a sweep. Continue it with resume (--resume) or choose a new folder.")
     remove_partial_files(out)
-    return groups
+    return ensembles
 
 
-def groups_in(out: Path, runs: Sequence[RunConfig]) -> list[Ensemble] | None:
-    """The groups of a sweep that was begun in `out`; None if there is none.
+def ensembles_in(out: Path, runs: Sequence[RunConfig]) -> list[Ensemble] | None:
+    """Return the ensembles of the sweep in `out`, in the order of their job numbers; None if no sweep began there.
 
     Raises:
-        InputError: the sweep is of other runs, or the folder holds something else.
+        InputError: the sweep has other runs, or the folder holds other files.
     """
     path = out / PLAN
     if not path.exists():
@@ -83,45 +85,47 @@ def groups_in(out: Path, runs: Sequence[RunConfig]) -> list[Ensemble] | None:
         held_runs, numbers = held["runs"], held["groups"]
     except (ValueError, TypeError, KeyError):
         raise InputError(f"{path} is damaged. Choose a new folder.") from None
-    if held_runs != _plan(runs):
+    if held_runs != _settings(runs):
         raise InputError(f"{out} holds a sweep of another plan. Resume with that plan or choose a new folder.")
-    return [tuple(runs[i] for i in group) for group in numbers]
+    return [tuple(runs[i] for i in members) for members in numbers]
 
 
-def group_file(out: Path, number: int) -> Path:
-    """Where the group of this number is kept."""
+def job_file(out: Path, number: int) -> Path:
+    """Return the path for the results of the job with this number."""
     return out / "groups" / f"{number:05d}.parquet"
 
 
 def checkpoint_file(out: Path, number: int) -> Path:
-    """Where the checkpoint of an unfinished group is kept."""
+    """Return the path for the checkpoint of the job with this number."""
     return out / "checkpoints" / f"{number:05d}.pt"
 
 
-def write_group(out: Path, number: int, trained: Trained) -> None:
-    """Keeps a finished group, in place of its checkpoint.
+def write_job(out: Path, number: int, trained: Trained) -> None:
+    """Write the results of a finished job and remove its checkpoint.
 
     Raises:
-        BayeScaleError: the disk is full or the folder cannot be written.
+        BayeScaleError: the disk is full, or the folder cannot be written.
     """
-    path = group_file(out, number)
+    path = job_file(out, number)
     table = pa.Table.from_pandas(trained.curves, preserve_index=False)
     records = {RECORDS: json.dumps([{"group": number, **record} for record in trained.records])}
     table = table.replace_schema_metadata(table.schema.metadata | records)
-    with _whole(path) as partial, partial.open("wb") as file:  # Python's own file: its errors say why in words
+    with _whole(path) as partial, partial.open("wb") as file:  # errors of Python's own file say the reason in words
         pq.write_table(table, file, write_page_checksum=True)
     checkpoint_file(out, number).unlink(missing_ok=True)
 
 
-def read_group(out: Path, number: int) -> Trained | None:
-    """The group of this number; None if it is not finished.
+def read_job(out: Path, number: int) -> Trained | None:
+    """Return the results of the job with this number; None if it has not finished.
 
     Raises:
-        InputError: the file is not as `write_group` wrote it.
+        InputError: the file differs from the one that `write_job` wrote.
     """
-    path = group_file(out, number)
-    if not path.exists():
-        return None
+    path = job_file(out, number)
+    return _read(path) if path.exists() else None
+
+
+def _read(path: Path) -> Trained:
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         return Trained(table.to_pandas(), tuple(json.loads(table.schema.metadata[RECORDS])))
@@ -129,19 +133,24 @@ def read_group(out: Path, number: int) -> Trained | None:
         raise InputError(f"{path} is not as the sweep wrote it. Delete it and resume: its runs are repeated.") from None
 
 
-def merge_groups(out: Path, groups: Sequence[Ensemble]) -> Path:
-    """Writes the manifest and the table of all runs, sorted by run and env_steps, and returns the table's path.
+def merge_jobs(out: Path, count: int) -> Path:
+    """Write the manifest and the table of all runs, sorted by run and env_steps; return the path of the table.
+
+    Args:
+        out: the folder of the sweep.
+        count: number of jobs, all of which have finished.
 
     Raises:
-        BayeScaleError: there is no table, as no run was evaluated.
+        InputError: a file differs from the one that `write_job` wrote.
+        BayeScaleError: no run was evaluated, so there is no table.
     """
-    finished = [cast(Trained, read_group(out, number)) for number in range(len(groups))]
+    finished = [_read(job_file(out, number)) for number in range(count)]
     with _whole(out / "manifest.jsonl") as partial:
         partial.write_text("".join(f"{json.dumps(record)}\n" for trained in finished for record in trained.records))
     table, curves = out / "curves.parquet", [trained.curves for trained in finished if not trained.curves.empty]
     if curves:
         write_curves(read_curves(curves), table)
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)  # with what workers of a killed sweep may have left
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)  # workers of a killed sweep may have left files there
     sync_folder(out)
     if not curves:
         raise BayeScaleError(
@@ -151,13 +160,13 @@ def merge_groups(out: Path, groups: Sequence[Ensemble]) -> Path:
     return table
 
 
-def _plan(runs: Sequence[RunConfig]) -> list[dict[str, Any]]:
+def _settings(runs: Sequence[RunConfig]) -> list[dict[str, Any]]:
     return [{"algorithm": run.algorithm, **asdict(run)} for run in runs]
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """As `whole_file`, with an error for the user."""
+    """Write a file with `whole_file`; raise BayeScaleError with the remedy if that fails."""
     try:
         with whole_file(path) as partial:
             yield partial

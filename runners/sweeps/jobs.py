@@ -1,11 +1,14 @@
-"""A group of runs that train together, from their settings to what a sweep keeps; every engine's workers do this."""
+"""The job: one ensemble to train, what comes of it, and what a sweep asks of the engine that trains its jobs.
+
+An engine decides where jobs are trained. Its workers call `try_job`.
+"""
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pandas as pd
 
@@ -16,86 +19,119 @@ from bayescale.runners.config import RunConfig
 from bayescale.runners.training.ensembles import Ensemble
 
 if TYPE_CHECKING:
-    from bayescale.runners.training.checkpoints import Checkpoints
     from bayescale.runners.training.results import RunResult
 
-FLOATS_PER_ENV_STEP = 50_000  # touched by an update in the time of a step of a cheap task, acting included
+# An update touches about this many floats in the time of one env step of a cheap task, acting included.
+FLOATS_PER_ENV_STEP = 50_000
+
+Record = dict[str, str | float | None]  # one flat JSON object
 
 
 @dataclass(frozen=True)
-class Task:
-    """A group that is to be trained, under its number in the sweep."""
+class Job:
+    """An ensemble to train, under its number in the sweep."""
 
     number: int
-    group: Ensemble
-    checkpoint: Path | None  # a file in a folder of the sweep's folder; None for no checkpoints
-    seconds_between: float  # checkpoints, at least
+    ensemble: Ensemble
+    checkpoint: Path | None  # file in a subfolder of the sweep's folder; None for no checkpoints
+    seconds_between_checkpoints: float  # the least time from one checkpoint to the next
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What is kept of a group: the learning curves of its runs, with their status, and one flat record per run."""
+    """The results of a finished job: the learning curves of its runs with their status, and one record per run."""
 
     curves: pd.DataFrame
-    records: tuple[dict[str, Any], ...]
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Why nothing came of a group."""
+    """The reason why a job has no results."""
 
     reason: str  # one sentence for the user, in place of a worker's traceback
 
 
-def work(group: Ensemble) -> int:
-    """How long the group will take beside others, in floats touched; only ratios mean something."""
-    return sum(run.env_steps * FLOATS_PER_ENV_STEP + run.gradient_updates * run.working_floats for run in group)
+class JobEvent(NamedTuple):
+    """News of one job."""
+
+    number: int
+    news: float | Trained | Failed  # the share of its env steps done, from 0 to 1, or how it ended
 
 
-def train_group(
-    group: Ensemble, on_progress: Callable[[float], None], checkpoints: "Checkpoints | None" = None
-) -> Trained:
-    """Trains the runs of a group, as `run_ensemble` does.
+class Engine(Protocol):
+    """A place to train jobs: this machine or a cluster."""
 
-    A record holds the run's settings, `status`, `env_steps`, `gradient_updates` and `flops` done (of updates, in matrix
-    products), and of the group as a whole: its size, seconds by what they went to, `machine_joules` (of all that ran on
-    the machine meanwhile; null where it is not reported), when it ended, versions and hardware.
+    def check(self, runs: Sequence[RunConfig]) -> None:
+        """Raise InputError or MissingExtra if the engine cannot train these runs; called before files are written."""
+
+    def train(self, jobs: Sequence[Job], workers: int | None) -> Generator[JobEvent, None, None]:
+        """Start the jobs in the order given and yield their news as it arrives; closing the generator ends all jobs.
+
+        Args:
+            jobs: the jobs to train.
+            workers: number of jobs under way at once; None for one per core.
+
+        Raises:
+            BayeScaleError: the engine cannot go on.
+        """
+
+
+def floats_touched(ensemble: Ensemble) -> int:
+    """Return the floats that training the ensemble touches; ratios of these predict ratios of training times."""
+    return sum(run.env_steps * FLOATS_PER_ENV_STEP + run.gradient_updates * run.working_floats for run in ensemble)
+
+
+def try_job(job: Job, on_progress: Callable[[float], None]) -> Trained | Failed:
+    """Return the job's results, or the reason of its failure in place of any exception.
+
+    Args:
+        job: the job.
+        on_progress: called after each evaluation with the share of env steps done.
     """
-    from bayescale.runners.training.loop import run_ensemble
-
-    results = run_ensemble(group, on_progress, checkpoints)
-    seconds = results[0].seconds
-    shared = {
-        "group_size": len(group),
-        "wall_clock_seconds": round(sum(seconds.values()), 3),
-        **{f"{part}_seconds": round(spent, 3) for part, spent in seconds.items()},
-        "machine_joules": results[0].machine_joules,
-        "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **machine(group[0].device),
-    }
-    curves = pd.concat([result.curve.assign(status=result.status.value) for result in results], ignore_index=True)
-    return Trained(curves, tuple(_record(run, result) | shared for run, result in zip(group, results, strict=True)))
-
-
-def try_group(task: Task, on_progress: Callable[[float], None]) -> Trained | Failed:
-    """As `train_group`, or what went wrong."""
-    from bayescale.runners.training.checkpoints import Checkpoints
-
-    path = task.checkpoint
     try:
-        # Another node of a cluster may not see the folder of the sweep.
-        seen = path is not None and path.parent.parent.is_dir()
-        return train_group(task.group, on_progress, Checkpoints(path, task.seconds_between) if path and seen else None)
+        return train_job(job, on_progress)
     except BayeScaleError as error:
         return Failed(str(error).rstrip("."))
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
-            runs = f"{counted(len(task.group), 'run')} of batch size {task.group[0].batch_size}"
+        if type(error).__name__ == "OutOfMemoryError":  # torch raises it for a GPU
+            runs = f"{counted(len(job.ensemble), 'run')} of batch size {job.ensemble[0].batch_size}"
             return Failed(f"the GPU has too little memory for {runs}; lower buffer_size, or use fewer workers")
         return Failed(f"a run failed with {type(error).__name__}: {error}")
 
 
-def _record(run: RunConfig, result: "RunResult") -> dict[str, Any]:
+def train_job(job: Job, on_progress: Callable[[float], None]) -> Trained:
+    """Train the job's ensemble with `run_ensemble`.
+
+    Each record holds the settings of its run, `status`, and the `env_steps`, `gradient_updates` and
+    `matrix_product_flops` done (exact, for the matrix products of the updates). The other fields describe the whole
+    job: `group_size` (its number of runs), the seconds spent on each part, `machine_joules` (energy of everything that
+    ran on the machine meanwhile; null where the machine does not report it), the time when the job ended, versions and
+    hardware.
+    """
+    from bayescale.runners.training.checkpoints import Checkpoints
+    from bayescale.runners.training.loop import run_ensemble
+
+    checkpoints = None
+    # Another node of a cluster may not see the folder of the sweep.
+    if job.checkpoint is not None and job.checkpoint.parent.parent.is_dir():
+        checkpoints = Checkpoints(job.checkpoint, job.seconds_between_checkpoints)
+    results = run_ensemble(job.ensemble, on_progress=on_progress, checkpoints=checkpoints)
+    seconds = results[0].seconds
+    shared = {
+        "group_size": len(job.ensemble),
+        "wall_clock_seconds": round(sum(seconds.values()), 3),
+        **{f"{part}_seconds": round(spent, 3) for part, spent in seconds.items()},
+        "machine_joules": results[0].machine_joules,
+        "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **machine(job.ensemble[0].device),
+    }
+    curves = pd.concat([result.curve.assign(status=result.status.value) for result in results], ignore_index=True)
+    pairs = zip(job.ensemble, results, strict=True)
+    return Trained(curves, tuple(_record(run, result) | shared for run, result in pairs))
+
+
+def _record(run: RunConfig, result: "RunResult") -> Record:
     settings = {
         name: None if value == math.inf else value  # JSON has no infinity
         for name, value in asdict(run).items()
@@ -107,5 +143,5 @@ def _record(run: RunConfig, result: "RunResult") -> dict[str, Any]:
         "status": result.status.value,
         "env_steps": result.env_steps,
         "gradient_updates": result.gradient_updates,
-        "flops": result.update_flops * result.gradient_updates,
+        "matrix_product_flops": result.matrix_product_flops * result.gradient_updates,
     }

@@ -1,4 +1,4 @@
-"""Local processes, each training one group of runs at a time."""
+"""Train jobs in processes on this machine, each of which trains one job at a time."""
 
 import multiprocessing
 import os
@@ -13,80 +13,91 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from bayescale.errors import BayeScaleError
-from bayescale.runners.sweeps.jobs import Failed, Task, Trained, try_group
+from bayescale.runners.config import RunConfig
+from bayescale.runners.sweeps.checks import check_devices
+from bayescale.runners.sweeps.jobs import Failed, Job, JobEvent, Trained, try_job
 
-UNGUARDED = 88  # exit code of a worker that is to begin the sweep anew
-Event = tuple[int, float | Trained | Failed]  # of a group, by number: the share of its steps done, or what came of it
+UNGUARDED = 88  # exit code of a worker whose script would begin the sweep anew
+
+
+class LocalEngine:
+    """Processes on this machine.
+
+    Workers are spawned, so a script that starts a sweep needs the guard `if __name__ == "__main__":`. They end with
+    the generator of `train`, and with this process, however it ends.
+    """
+
+    def check(self, runs: Sequence[RunConfig]) -> None:
+        """Raise InputError unless this machine has every device of the runs."""
+        check_devices(runs)
+
+    def train(self, jobs: Sequence[Job], workers: int | None = None) -> Generator[JobEvent, None, None]:
+        """Start the jobs in the order given and yield their news as it arrives.
+
+        The job of a worker that is killed by a signal fails; a new worker replaces the dead one.
+
+        Args:
+            jobs: the jobs to train.
+            workers: number of processes; None for one per core that this process may use.
+
+        Raises:
+            BayeScaleError: a worker exited without a signal, or the script has no guard.
+        """
+        waiting = list(reversed(jobs))
+        pool: list[_Worker] = []
+        try:
+            pool.extend(_start_worker(waiting.pop()) for _ in range(min(workers or usable_cores(), len(waiting))))
+            at_work = {worker.link: worker for worker in pool}
+            while at_work:
+                for link in wait(list(at_work)):
+                    worker = at_work[link]  # type: ignore[index]  # `wait` returns some of the links it was given
+                    news = _receive(worker)
+                    yield JobEvent(worker.job.number, news)
+                    if isinstance(news, Trained | Failed):
+                        del at_work[worker.link]
+                        if waiting:
+                            worker = _next_worker(worker, waiting.pop(), pool)
+                            at_work[worker.link] = worker
+        finally:
+            for worker in pool:
+                worker.process.terminate()
+            for worker in pool:
+                worker.process.join()
 
 
 @dataclass
 class _Worker:
     process: SpawnProcess
     link: Connection
-    task: Task
+    job: Job
 
 
-def train_locally(tasks: Sequence[Task], workers: int | None = None) -> Generator[Event, None, None]:
-    """What happens to the groups of the tasks, which are begun in the order given, as it happens.
-
-    Workers are spawned: a script that comes here needs the guard `if __name__ == "__main__":`. They end with the
-    iterator, and with this process, however it ends. The group of one that is killed fails; another takes its place.
-
-    Args:
-        tasks: what to train.
-        workers: processes; by default one per core that this process may use.
-
-    Raises:
-        BayeScaleError: a worker ended by itself, or the script has no guard.
-    """
-    waiting = list(reversed(tasks))
-    pool: list[_Worker] = []
-    try:
-        pool.extend(_start_worker(waiting.pop()) for _ in range(min(workers or usable_cores(), len(waiting))))
-        at_work = {worker.link: worker for worker in pool}
-        while at_work:
-            for link in wait(list(at_work)):
-                worker = at_work[link]  # type: ignore[index]  # nothing but links was waited for
-                news = _news(worker)
-                yield worker.task.number, news
-                if isinstance(news, Trained | Failed):
-                    del at_work[worker.link]
-                    if waiting:
-                        worker = _next_worker(worker, waiting.pop(), pool)
-                        at_work[worker.link] = worker
-    finally:
-        for worker in pool:
-            worker.process.terminate()
-        for worker in pool:
-            worker.process.join()
-
-
-def _start_worker(task: Task) -> _Worker:
+def _start_worker(job: Job) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
     with _interrupts_held():
         process.start()
     theirs.close()
-    worker = _Worker(process, ours, task)
-    _send(worker)
+    worker = _Worker(process, ours, job)
+    _send_job(worker)
     return worker
 
 
-def _next_worker(worker: _Worker, task: Task, pool: list[_Worker]) -> _Worker:
-    """The worker with the task, or a new one in the pool if it is dead."""
+def _next_worker(worker: _Worker, job: Job, pool: list[_Worker]) -> _Worker:
+    """Give the job to the worker, or to a new one in the pool if this worker is dead; return the one that has it."""
     if worker.process.is_alive():
-        worker.task = task
-        _send(worker)
+        worker.job = job
+        _send_job(worker)
         return worker
     pool.remove(worker)
-    pool.append(_start_worker(task))
+    pool.append(_start_worker(job))
     return pool[-1]
 
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """A process started here never sees Ctrl-C, which reaches the whole group; the parent alone answers it."""
+    """Keep Ctrl-C from processes started in this block; the terminal sends it to all, and the parent alone answers."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -98,14 +109,14 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _send(worker: _Worker) -> None:
-    """Hands the worker its task; a dead one is reported by `_news`."""
+def _send_job(worker: _Worker) -> None:
+    """Send the worker its job; `_receive` reports a dead worker."""
     with suppress(ConnectionError):
-        worker.link.send(worker.task)
+        worker.link.send(worker.job)
 
 
-def _news(worker: _Worker) -> float | Trained | Failed:
-    """The worker's next message, or that it was killed."""
+def _receive(worker: _Worker) -> float | Trained | Failed:
+    """Return the worker's next message, or Failed if a signal killed the worker."""
     try:
         message: float | Trained | Failed = worker.link.recv()
     except (EOFError, OSError):  # OSError: killed within a message
@@ -131,17 +142,17 @@ def _exit_reason(exit_code: int | None) -> str:
 
 
 def end_unguarded_worker() -> None:
-    """Nothing, but the end of a worker that runs the script of its parent, which lacks the guard, to get ready."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # what multiprocessing itself goes by
+    """Exit if this process is a worker that is still running its parent's script, which then lacks the guard."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # multiprocessing's own test for this
         sys.exit(UNGUARDED)
 
 
 def _work(link: Connection) -> None:
-    """A worker: does the tasks that come through `link` until its parent goes away."""
+    """Train the jobs that come through `link` until the parent process goes away."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     with suppress(EOFError, ConnectionError):
         while True:
-            link.send(try_group(link.recv(), link.send))
+            link.send(try_job(link.recv(), link.send))
 
 
 def _exit_with_parent() -> None:
@@ -152,5 +163,5 @@ def _exit_with_parent() -> None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""One sweep at a time in a folder: a lock of the operating system, which ends with the process, however it ends."""
+"""Allow one sweep at a time in a folder, by a lock of the operating system that ends with its process."""
 
 import os
 import socket
@@ -9,20 +9,21 @@ from pathlib import Path
 
 from bayescale.errors import InputError
 
-LOCK = "sweep.lock"  # stays in the folder: a file that is removed could be locked by one process and made by the next
+# The file stays in the folder. If it were removed, one process could lock it while the next makes a new one.
+LOCK = "sweep.lock"
 
 
 @contextmanager
 def sole_sweep(out: Path) -> Iterator[None]:
-    """No other sweep begins or goes on in the folder `out`, which must exist, until the block is done.
+    """Exclude other sweeps from the folder `out`, which must exist, until the block is done.
 
-    File systems without locks, and Windows, exclude nobody.
+    Windows, and file systems without locks, exclude nobody.
 
     Raises:
         InputError: another sweep is at work there, or the folder cannot be written.
     """
     try:
-        descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)  # closed in spawned processes
+        descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)  # spawned processes do not inherit it
     except OSError as error:
         raise InputError(f"the folder {out} cannot be written ({error.strerror}). Choose another.") from None
     try:
@@ -44,7 +45,7 @@ def _lock(descriptor: int, out: Path) -> None:
         raise InputError(
             f"a sweep is at work in {out} ({holder}). Wait for it, end it, or choose a new folder."
         ) from None
-    except OSError:
+    except OSError:  # a file system without locks
         return
     with suppress(OSError):  # a full disk
         os.truncate(descriptor, 0)

@@ -1,21 +1,36 @@
-"""Sweep plans: a TOML file with tasks, a grid of hyperparameters and seeds, and the settings that all runs share.
+"""Read sweep plans: a TOML file with tasks, a grid of hyperparameters and seeds, and settings that all runs share.
+
+A plan has one run for each combination of algorithm, task, width, UTD, batch size, learning rate and seed:
 
 ```toml
-algorithm = "SAC"                            # the default; or a list
-suite = "gym"                                # the default; or "dmc", "playground"
-env_id = "Pendulum-v1"                       # or a list of tasks; of several suites, without the key above:
-                                             # env_id = { gym = ["Pendulum-v1"], dmc = ["cartpole-swingup"] }
-utd = [0.5, 1, 2]
+algorithm = "SAC"              # default "SAC"; or "BRO", "PQL", or a list
+suite = "gym"                  # default "gym"; or "dmc", "playground"
+env_id = "Pendulum-v1"         # or a list of tasks
+utd = [0.5, 1, 2]              # gradient updates per env step
 batch_size = [64, 128]
 learning_rate = [3e-4, 1e-3]
 seed = [0, 1, 2, 3]
-env_steps = 10_000   # or one length per UTD: env_steps = { "0.5" = 12_000, "1" = 10_000, "2" = 8_000 }
-hidden_width = 64    # or a list of widths: the axis of model size
-action_repeat = 4    # steps of the simulator per decision; env_steps and utd count decisions. Default: 1
-depth = 2            # any further field of an algorithm's settings in bayescale.runners.config
-stop_return = -150   # or one return per task: stop_return = { "Pendulum-v1" = -150 }
-stop_patience = 3    # evaluations; see bayescale.runners.training.stopping
-device = "cuda"      # train on a GPU; groups are larger there. Default: "cpu"
+env_steps = 10_000             # length of each run
+hidden_width = 64              # or a list of widths, to vary the model size
+```
+
+The keys from `env_id` to `env_steps` are required. A key may also name any other field of the algorithm's settings, see
+`bayescale.runners.config`, with one value for all runs:
+
+```toml
+depth = 2
+action_repeat = 4              # simulator steps per env step; env_steps and utd count env steps; default 1
+stop_return = -150             # end a run that has safely reached this return, see bayescale.runners.training.stopping
+stop_patience = 3              # evaluations at stop_return before a run ends
+device = "cuda"                # train on a GPU, in larger ensembles; default "cpu"
+```
+
+Three keys have a second form:
+
+```toml
+env_id = { gym = ["Pendulum-v1"], dmc = ["cartpole-swingup"] }   # tasks of several suites, in place of the key suite
+env_steps = { "0.5" = 12_000, "1" = 10_000, "2" = 8_000 }        # a length per UTD
+stop_return = { "Pendulum-v1" = -150 }                           # a return per task
 ```
 """
 
@@ -33,8 +48,8 @@ from bayescale.runners.config import ALGORITHMS, RunConfig, closest
 
 LISTS = ("utd", "batch_size", "learning_rate", "seed")
 LISTS_OR_ONE = ("algorithm", "env_id", "hidden_width")
-TOLD_APART = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")  # beside `sized_by`
-GRID = ("hidden_width", *LISTS)  # within a task, slowest first
+RUN_COLUMNS = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")  # model_size: `sized_by`
+GRID = ("hidden_width", *LISTS)  # axes within a task, slowest first
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 REMEDIES = {
     int: "Write it without quotes and point.",
@@ -46,10 +61,10 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep: every combination of the grid, algorithm and task slowest, seed fastest.
+    """The runs of a sweep: every combination of the grid, with algorithm and task slowest and seed fastest.
 
     Raises:
-        InputError: two runs differ in nothing that a learning-curve table has a column for.
+        InputError: two runs are equal in all columns that identify a run in a learning-curve table.
     """
 
     runs: tuple[RunConfig, ...]
@@ -57,16 +72,16 @@ class Plan:
     def __post_init__(self) -> None:
         seen = set()
         for run in self.runs:
-            settings = tuple((name, getattr(run, name)) for name in (*TOLD_APART, *run.sized_by))
+            settings = tuple((name, getattr(run, name)) for name in (*RUN_COLUMNS, *run.sized_by))
             if settings in seen:
-                said = ", ".join(f"{name} {_shown(value)}" for name, value in settings)
-                raise InputError(f"two runs have {said}: no table could tell them apart. Make a plan of each.")
+                shown = ", ".join(f"{name} {_shown(value)}" for name, value in settings)
+                raise InputError(f"two runs have {shown}: a table could not distinguish them. Make a plan of each.")
             seen.add(settings)
 
 
 @dataclass(frozen=True)
 class SweepSize:
-    """What a sweep will do in all."""
+    """The totals of a plan."""
 
     runs: int
     env_steps: int
@@ -78,7 +93,7 @@ class SweepSize:
 
 
 def describe(plan: Plan) -> SweepSize:
-    """Number of runs, environment steps and gradient updates of the whole plan; nothing is run."""
+    """Return the numbers of runs, env steps and gradient updates of the whole plan; nothing is run."""
     return SweepSize(
         runs=len(plan.runs),
         env_steps=sum(run.env_steps for run in plan.runs),
@@ -87,10 +102,11 @@ def describe(plan: Plan) -> SweepSize:
 
 
 def load_plan(path: str | Path) -> Plan:
-    """The plan in a TOML file.
+    """Read a plan from a TOML file in the format of this module's head.
 
     Raises:
-        InputError: the file is missing or no TOML, or `make_plan` refuses it; the message names file, key and remedy.
+        InputError: the file is missing, is not TOML, or `make_plan` refuses its content; the message names file, key
+            and remedy.
     """
     path = Path(path)
     try:
@@ -108,11 +124,14 @@ def load_plan(path: str | Path) -> Plan:
 
 
 def make_plan(content: Mapping[str, Any]) -> Plan:
-    """The plan that a mapping with the keys of a plan file describes.
+    """Return the plan of a mapping that has the keys and values of a plan file.
+
+    Args:
+        content: the keys of a plan, see the head of this module.
 
     Raises:
-        InputError: an unknown or missing key or algorithm, a wrong type, a duplicate in a list, a value that the
-            algorithm's settings refuse.
+        InputError: a key is unknown or missing, an algorithm is unknown, a value has the wrong type, a list holds a
+            value twice, or the algorithm's settings refuse a value.
     """
     configs = [_config_class(algorithm) for algorithm in _values("algorithm", content.get("algorithm", "SAC"), str)]
     known = dict.fromkeys(("algorithm", *(field.name for config in configs for field in fields(config))))
@@ -123,7 +142,7 @@ def make_plan(content: Mapping[str, Any]) -> Plan:
 
 
 def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunConfig]:
-    """The runs of one algorithm, in the order of the grid; keys that it lacks are of another of the plan's."""
+    """Yield the runs of one algorithm in the order of the grid; skip keys that only other algorithms have."""
     kinds = {field.name: field.type for field in fields(config)}
     for field in fields(config):
         if field.default is MISSING and field.name not in content:
@@ -144,12 +163,12 @@ def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunCo
 
 
 def _tasks(env_id: Any, suite: Any) -> list[dict[str, str]]:
-    """Task and suite of each; the suite is the default one where none is named."""
+    """Return `env_id` and `suite` of each task; without `suite` if the plan names none, so that the default holds."""
     if not isinstance(env_id, Mapping):
         named = {} if suite is None else {"suite": _value("suite", suite, str)}
         return [named | {"env_id": task} for task in _values("env_id", env_id, str)]
     if suite is not None:
-        raise InputError("suite is named by itself and within env_id. Remove the key suite.")
+        raise InputError("the key suite is given, and env_id names suites too. Remove the key suite.")
     if not env_id:
         raise InputError("env_id has no suite. Write env_id = { SUITE = [...], ... }.")
     return [{"suite": name, "env_id": task} for name in env_id for task in _values("env_id", env_id[name], str)]
@@ -163,7 +182,7 @@ def _config_class(algorithm: str) -> type[RunConfig]:
 
 
 def _value(key: str, value: Any, kind: Any) -> Any:
-    """The value, of the kind that the key takes: a whole number is a number too, a truth value is none."""
+    """Return the value if it has the key's type; a whole number is also a number, and true or false is neither."""
     fits = type(value) is kind or (kind is float and type(value) is int)
     if not fits or value == "":
         remedy = REMEDIES[kind]
@@ -191,7 +210,7 @@ def _shown(value: Any) -> str:
 
 
 def _env_steps(value: Any, utds: tuple[float, ...]) -> dict[float, int]:
-    """Length of the runs at each UTD."""
+    """Return the env steps of the runs at each UTD."""
     if not isinstance(value, Mapping):
         return dict.fromkeys(utds, _value("env_steps", value, int))
     lengths: dict[float, int] = {}
@@ -212,10 +231,10 @@ def _env_steps(value: Any, utds: tuple[float, ...]) -> dict[float, int]:
 
 
 def _stop_returns(value: Any, tasks: tuple[str, ...]) -> dict[str, float]:
-    """The return at which the runs of each task stop; a task without one is run to its end."""
+    """Return the `stop_return` of each task that has one; the runs of other tasks go on to their last step."""
     if not isinstance(value, Mapping):
         return dict.fromkeys(tasks, _value("stop_return", value, float))
     for task in value:
         if task not in tasks:
             raise InputError(f"stop_return has the key '{task}', which env_id has not. {closest(task, tasks)}")
-    return {task: _value("stop_return", level, float) for task, level in value.items()}
+    return {task: _value("stop_return", stop_return, float) for task, stop_return in value.items()}

@@ -1,97 +1,121 @@
-"""Groups of runs on a Ray cluster: one task per group, whose results are those of local processes on like machines.
+"""Train jobs on a Ray cluster; on like machines the results equal those of local processes.
 
-Every node needs this version of bayescale with the extra `runners`; results come back to the driver, which alone writes
-them, so that nodes need not share its disk. Ray gives the group of a node that died to another, which begins it again,
-or goes on from its checkpoint where both see the folder of the sweep. There is no news of a group before it ends.
+Every node needs this version of bayescale with the extra `runners`. Results come back to the driver, which alone writes
+them, so nodes need not share its disk. When a node dies, Ray gives its job to another node. That node starts the job
+again, or continues from the job's checkpoint if both nodes see the folder of the sweep. A job sends no news before it
+ends.
 """
 
 import logging
 import socket
 from collections.abc import Generator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
-from bayescale.runners.sweeps.jobs import Failed, Task, Trained, try_group
-from bayescale.runners.sweeps.local_engine import Event
+from bayescale.runners.config import RunConfig
+from bayescale.runners.sweeps.jobs import Failed, Job, JobEvent, Trained, try_job
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 SECONDS_TO_ANSWER = 10.0
-GPU_SHARE = 1 / 8  # of a GPU, for a group of runs on one: each keeps it busy while others step environments
-TRIES_MORE = 5  # of a group whose worker or node dies, before the sweep stops
+GPU_SHARE = 1 / 8  # share of a GPU that one job takes: each job leaves the GPU idle while its environments step
+RETRIES = 5  # attempts more for a job whose worker or node dies, before the sweep stops
 
 
-def check_cluster(address: str | None) -> None:
-    """Nothing, if Ray is there and somebody listens at `address`; Ray itself would try for minutes.
+@dataclass(frozen=True)
+class RayEngine:
+    """A Ray cluster.
 
-    Raises:
-        InputError: it is no address, or nobody does.
-        MissingExtra: Ray is not installed.
+    Args:
+        address: HOST:PORT, ray://HOST:PORT, "auto" for a cluster that was started on this machine, or "local" for a new
+            one there. None: the cluster that this process is connected to; else one that Ray finds, or a new one.
     """
+
+    address: str | None = None
+
+    def check(self, runs: Sequence[RunConfig]) -> None:  # noqa: ARG002 - only a connected cluster knows its devices
+        """Raise InputError unless the address is well formed and answers; Ray itself would try for minutes.
+
+        Raises:
+            InputError: the address is not well formed, or no cluster answers there.
+            MissingExtra: Ray is not installed.
+        """
+        try:
+            import ray  # noqa: F401 - the import shows whether Ray is installed
+        except ModuleNotFoundError as error:
+            raise MissingExtra(error.name or "ray", "ray") from None
+        if self.address in (None, "auto", "local"):
+            return
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        if not (host and "/" not in host and port.isdecimal() and 0 < int(port) < 2**16):
+            raise InputError(
+                f"address must be HOST:PORT, ray://HOST:PORT, auto or local; got '{self.address}'. Correct it."
+            )
+        try:
+            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+        except OSError as error:
+            raise InputError(
+                f"no Ray cluster answers at '{self.address}' ({error}). Start one or correct it."
+            ) from None
+
+    def train(self, jobs: Sequence[Job], workers: int | None = None) -> Generator[JobEvent, None, None]:
+        """Start the jobs in the order given and yield the result of each when it ends.
+
+        Args:
+            jobs: the jobs to train; each takes one core of a node, and `GPU_SHARE` of a GPU if its runs need one.
+            workers: number of jobs under way at once; None for one per core of the cluster.
+
+        Raises:
+            InputError: Ray finds no cluster at the address, or it has no GPU and some runs need one.
+            BayeScaleError: the nodes of a job died more than `RETRIES` times.
+        """
+        import ray
+
+        connected_before = ray.is_initialized()
+        if not connected_before:
+            _connect(self.address)
+        on_cpu = ray.remote(num_cpus=1, max_retries=RETRIES)(_train)
+        on_gpu = on_cpu.options(num_gpus=GPU_SHARE)
+        waiting = list(reversed(jobs))
+        under_way: dict[ObjectRef[Trained | Failed], Job] = {}
+        try:
+            if any(job.ensemble[0].device != "cpu" for job in jobs) and not ray.cluster_resources().get("GPU"):  # type: ignore[no-untyped-call]
+                raise InputError(
+                    "device 'cuda' is on no node of the Ray cluster. Add one with a GPU, or leave device out."
+                )
+            while waiting or under_way:
+                while waiting and (workers is None or len(under_way) < workers):
+                    job = waiting.pop()
+                    under_way[(on_cpu if job.ensemble[0].device == "cpu" else on_gpu).remote(job)] = job
+                (ended,), _ = ray.wait(list(under_way), num_returns=1)
+                job = under_way.pop(ended)
+                try:
+                    result: Trained | Failed = ray.get(ended)
+                except ray.exceptions.RayError as error:
+                    raise BayeScaleError(f"Ray gave up a job ({_first_line(error)})") from None
+                yield JobEvent(job.number, result)
+        finally:
+            for unfinished in under_way:
+                ray.cancel(unfinished, force=True)
+            if not connected_before:
+                ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
     try:
-        import ray  # noqa: F401 - only whether it is there
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "ray", "ray") from None
-    if address in (None, "auto", "local"):
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and "/" not in host and port.isdecimal() and 0 < int(port) < 2**16):
-        raise InputError(f"address must be HOST:PORT, ray://HOST:PORT, auto or local; got '{address}'. Correct it.")
-    try:
-        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
-    except OSError as error:
-        raise InputError(f"no Ray cluster answers at '{address}' ({error}). Start one or correct it.") from None
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        place = "on this machine" if address in (None, "local") else f"at '{address}'"
+        raise InputError(f"Ray has no cluster {place} ({_first_line(error)}). Start one by ray start.") from None
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 
-def train_on_ray(
-    tasks: Sequence[Task], workers: int | None = None, address: str | None = None
-) -> Generator[Event, None, None]:
-    """What comes of the groups of the tasks, which are begun in the order given, as it comes.
-
-    Args:
-        tasks: what to train; each takes one core of a node, and of a GPU, if it is for one, `GPU_SHARE`.
-        workers: groups under way at once; by default as many as the cluster has cores for.
-        address: of the cluster: HOST:PORT, ray://HOST:PORT, auto for one that was started on this machine, or local for
-            a new one there. None: the cluster that this process is connected to; else one that Ray finds, or a new one.
-
-    Raises:
-        InputError: Ray finds no cluster at `address`, or it has no GPU and some runs need one.
-        BayeScaleError: a group's nodes died time and again.
-    """
-    import ray
-
-    own = not ray.is_initialized()
-    if own:
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, RuntimeError, ValueError) as error:
-            place = "on this machine" if address in (None, "local") else f"at '{address}'"
-            raise InputError(f"Ray has no cluster {place} ({_first_line(error)}). Start one by ray start.") from None
-    on_cpu = ray.remote(num_cpus=1, max_retries=TRIES_MORE)(_train)
-    on_gpu = on_cpu.options(num_gpus=GPU_SHARE)
-    waiting, under_way = list(reversed(tasks)), dict[Any, Task]()
-    try:
-        if any(task.group[0].device != "cpu" for task in tasks) and not ray.cluster_resources().get("GPU"):  # type: ignore[no-untyped-call]
-            raise InputError("device 'cuda' is on no node of the Ray cluster. Add one with a GPU, or leave device out.")
-        while waiting or under_way:
-            while waiting and (workers is None or len(under_way) < workers):
-                task = waiting.pop()
-                under_way[(on_cpu if task.group[0].device == "cpu" else on_gpu).remote(task)] = task
-            (ended,), _ = ray.wait(list(under_way), num_returns=1)
-            task = under_way.pop(ended)
-            try:
-                result: Trained | Failed = ray.get(ended)
-            except ray.exceptions.RayError as error:
-                raise BayeScaleError(f"Ray gave up a group of runs ({_first_line(error)})") from None
-            yield task.number, result
-    finally:
-        for unfinished in under_way:
-            ray.cancel(unfinished, force=True)
-        if own:
-            ray.shutdown()
-
-
-def _train(task: Task) -> Trained | Failed:
-    return try_group(task, lambda _share: None)
+def _train(job: Job) -> Trained | Failed:
+    return try_job(job, lambda _share: None)

@@ -1,6 +1,5 @@
-"""A sweep: all runs of a plan, a file per finished group of runs, resumable after a kill at any point."""
+"""Run a sweep: train all runs of a plan, keep a file per finished job, and resume after a kill at any point."""
 
-import importlib.util
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -8,23 +7,21 @@ from pathlib import Path
 
 from bayescale.arguments import counted
 from bayescale.atomic_files import remove_partial_files
-from bayescale.errors import BayeScaleError, InputError, MissingExtra
-from bayescale.runners.config import RunConfig
-from bayescale.runners.sweeps.folder import checkpoint_file, merge_groups, open_folder, read_group, write_group
-from bayescale.runners.sweeps.jobs import Failed, Task, Trained, work
-from bayescale.runners.sweeps.local_engine import Event, end_unguarded_worker, train_locally
+from bayescale.errors import BayeScaleError, InputError
+from bayescale.runners.sweeps.checks import check_tasks
+from bayescale.runners.sweeps.folder import checkpoint_file, merge_jobs, open_folder, read_job, write_job
+from bayescale.runners.sweeps.jobs import Engine, Failed, Job, JobEvent, Trained, floats_touched
+from bayescale.runners.sweeps.local_engine import LocalEngine, end_unguarded_worker
 from bayescale.runners.sweeps.plan import Plan, load_plan
 from bayescale.runners.sweeps.progress import Progress, Tally
-from bayescale.runners.sweeps.ray_engine import check_cluster, train_on_ray
+from bayescale.runners.sweeps.ray_engine import RayEngine
 from bayescale.runners.training.ensembles import Ensemble
 
-ENGINES = ("local", "ray")
-SHOWN = 5  # settings of groups that failed
-TRAINED_WITH = ("torch", "gymnasium", "threadpoolctl")  # what the extra `runners` must bring
+MOST_SHOWN = 5  # settings of failed jobs in one message
 
 
 class SweepInterrupted(BayeScaleError):
-    """Ctrl-C ended the sweep; all that it had finished is kept."""
+    """Ctrl-C ended the sweep; the results of all finished jobs are kept."""
 
     exit_code = 130
 
@@ -32,6 +29,7 @@ class SweepInterrupted(BayeScaleError):
 def run_sweep(
     plan: Plan | str | Path,
     out: str | Path,
+    *,
     resume: bool = False,
     workers: int | None = None,
     engine: str = "local",
@@ -39,70 +37,75 @@ def run_sweep(
     checkpoint_minutes: float = 10.0,
     address: str | None = None,
 ) -> Path:
-    """Path of the learning-curve table of the plan, `out`/curves.parquet, after all runs have finished.
+    """Train all runs of the plan and return the path of their learning-curve table, `out`/curves.parquet.
 
-    The table does not depend on the engine, the number of workers, the order in which runs finish, or interruptions:
-    which runs train together is a matter of the plan alone, and a group that was not finished goes on from its
-    checkpoint, or is trained again.
-    Workers are spawned: a script that calls this needs the guard `if __name__ == "__main__":`.
+    The table does not depend on the engine, the number of workers, the order in which runs finish, or interruptions.
+    The plan alone decides which runs train together. A job that was interrupted continues from its checkpoint, or
+    starts again without one.
+    Workers are spawned: a script that calls this function needs the guard `if __name__ == "__main__":`.
 
     Args:
         plan: the plan, or the path of its TOML file.
-        out: folder for the results, see `bayescale.runners.sweeps.folder`; new, or of the same plan if `resume`.
-        resume: keep the finished runs in `out` and do the others.
-        workers: processes; by default one per core that this process may use, or that the cluster has.
+        out: folder for the results, see `bayescale.runners.sweeps.folder`; a new one, or with `resume` one of the same
+            plan.
+        resume: keep the finished runs in `out` and train the others.
+        workers: number of jobs under way at once; None for one per core that this process may use, or of the cluster.
         engine: "local", or "ray" for a Ray cluster, see `bayescale.runners.sweeps.ray_engine`.
-        on_progress: called at the start, after evaluations and after each group.
-        checkpoint_minutes: between checkpoints of a group that takes longer, from which it goes on after a kill; 0 for
-            none. See `bayescale.runners.training.checkpoints`.
-        address: of the Ray cluster; None for one that this process is connected to or Ray finds, or a new one on this
-            machine; "local" for a new one, where this process is connected to none.
+        on_progress: called at the start, after each evaluation and after each job.
+        checkpoint_minutes: the least time between checkpoints of a job, from which the job continues after a kill; 0
+            for no checkpoints. See `bayescale.runners.training.checkpoints`.
+        address: address of the Ray cluster, see `bayescale.runners.sweeps.ray_engine.RayEngine`.
 
     Raises:
-        InputError: a bad plan, folder, engine or number of workers, or a sweep at work there, before anything runs.
+        InputError: the plan, folder, engine, address or number of workers is not valid, or another sweep is at work in
+            `out`; raised before anything runs.
         MissingExtra: a package of the extra `runners`, or ray, is not installed.
-        BayeScaleError: a worker ended by itself, some runs failed or were killed, of which it tells once the others are
-            done, or none was evaluated; finished runs are kept.
+        BayeScaleError: a worker exited by itself, no run was evaluated, or some jobs failed (raised after all others
+            have ended). Finished runs are kept.
         SweepInterrupted: Ctrl-C; finished runs are kept.
     """
     end_unguarded_worker()
-    if engine not in ENGINES:
-        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got '{engine}'. Leave it out for 'local'.")
+    engines: dict[str, Engine] = {"local": LocalEngine(), "ray": RayEngine(address)}
+    if engine not in engines:
+        raise InputError(f"engine must be one of {', '.join(engines)}; got '{engine}'. Leave it out for 'local'.")
     if address is not None and engine != "ray":
         raise InputError(f"address '{address}' is of a Ray cluster, and engine is '{engine}'. Set engine to 'ray'.")
     if not 0 <= checkpoint_minutes < math.inf:
         raise InputError(f"checkpoint_minutes must be 0 or more; got {checkpoint_minutes}. 10 is usual.")
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1; got {workers}. Leave it out for one per core.")
-    if engine == "ray":
-        check_cluster(address)
     runs = (plan if isinstance(plan, Plan) else load_plan(plan)).runs
     check_tasks(runs)
-    if engine == "local":
-        check_devices(runs)
+    engines[engine].check(runs)
     out = Path(out)
-    with open_folder(out, runs, resume) as groups:
-        finished = {number for number in range(len(groups)) if read_group(out, number)}
+    with open_folder(out, runs, resume) as ensembles:
+        finished = {number for number in range(len(ensembles)) if read_job(out, number)}
         kept = out.absolute() if checkpoint_minutes else None
         waiting = [
-            Task(number, group, kept and checkpoint_file(kept, number), 60.0 * checkpoint_minutes)
-            for number, group in enumerate(groups)
+            Job(number, ensemble, kept and checkpoint_file(kept, number), 60.0 * checkpoint_minutes)
+            for number, ensemble in enumerate(ensembles)
             if number not in finished
         ]
-        waiting.sort(key=lambda task: -work(task.group))  # longest first, so that no core idles at the last
+        waiting.sort(key=lambda job: -floats_touched(job.ensemble))  # longest first, so that all cores end together
         if waiting:
-            _finish(out, groups, _train(waiting, workers, engine, address), Tally(groups, finished), on_progress)
-        return merge_groups(out, groups)
+            events = engines[engine].train(waiting, workers)
+            _keep_results(out, ensembles, events, Tally(ensembles, finished), on_progress)
+        return merge_jobs(out, len(ensembles))
 
 
-def _finish(
+def _keep_results(
     out: Path,
-    groups: Sequence[Ensemble],
-    training: Generator[Event, None, None],
+    ensembles: Sequence[Ensemble],
+    events: Generator[JobEvent, None, None],
     tally: Tally,
     on_progress: Callable[[Progress], None] | None,
 ) -> None:
-    """Keeps each group that training ends; what stops it, or fails, leaves the others and says how to go on."""
+    """Write each finished job to `out` and report progress.
+
+    Raises:
+        BayeScaleError: the engine stopped, or some jobs failed; the message says how to continue.
+        SweepInterrupted: Ctrl-C.
+    """
     failed: dict[int, str] = {}
 
     def report() -> None:
@@ -110,11 +113,11 @@ def _finish(
             on_progress(tally.now())
 
     try:
-        with closing(training) as events:
+        with closing(events):
             report()
             for number, news in events:
                 if isinstance(news, Trained):
-                    write_group(out, number, news)
+                    write_job(out, number, news)
                     tally.finish(number)
                 elif isinstance(news, Failed):
                     failed[number] = news.reason
@@ -131,45 +134,15 @@ def _finish(
         remove_partial_files(out)
     if failed:
         raise BayeScaleError(
-            f"{len(failed)} of {counted(len(groups), 'group')} of runs in {out} failed: "
-            f"{_settings([groups[i] for i in failed])}. "
-            f"The first said: {next(iter(failed.values()))}. The others are kept; resume (--resume) repeats these only."
+            f"{len(failed)} of {counted(len(ensembles), 'job')} in {out} failed: "
+            f"{_settings([ensembles[i] for i in failed])}. "
+            f"The first error: {next(iter(failed.values()))}. Results of the other jobs are kept; resume (--resume) "
+            "repeats only the failed ones."
         )
 
 
-def _settings(groups: Sequence[Ensemble]) -> str:
-    """Tasks and UTDs of the groups, the first few."""
-    said = list(dict.fromkeys(f"{group[0].env_id} at utd {group[0].utd:g}" for group in groups))
-    return ", ".join(said[:SHOWN]) + (f" and {len(said) - SHOWN} more" if len(said) > SHOWN else "")
-
-
-def _train(
-    waiting: Sequence[Task], workers: int | None, engine: str, address: str | None
-) -> Generator[Event, None, None]:
-    if engine == "ray":
-        return train_on_ray(waiting, workers, address)
-    return train_locally(waiting, workers)
-
-
-def check_tasks(runs: Sequence[RunConfig]) -> None:
-    """Nothing, if every task of the runs can be stepped as they step it; InputError or MissingExtra otherwise."""
-    for package in TRAINED_WITH:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra(package, "runners")
-    from bayescale.runners.suites.environments import check_task
-
-    # A task may have one environment for one at a time and another for several, be they two or thousands.
-    for task in dict.fromkeys(
-        (run.suite, run.env_id, min(each, 2), run.action_repeat)
-        for run in runs
-        for each in (run.num_envs, run.evaluation_episodes)
-    ):
-        check_task(*task)
-
-
-def check_devices(runs: Sequence[RunConfig]) -> None:
-    """Nothing, if this machine has every device of the runs; InputError otherwise."""
-    from bayescale.runners.devices import find_device
-
-    for device in dict.fromkeys(run.device for run in runs):
-        find_device(device)
+def _settings(ensembles: Sequence[Ensemble]) -> str:
+    """Return the tasks and UTDs of the ensembles as text, at most `MOST_SHOWN` of them."""
+    texts = list(dict.fromkeys(f"{ensemble[0].env_id} at utd {ensemble[0].utd:g}" for ensemble in ensembles))
+    more = f" and {len(texts) - MOST_SHOWN} more" if len(texts) > MOST_SHOWN else ""
+    return ", ".join(texts[:MOST_SHOWN]) + more

@@ -1,12 +1,12 @@
 """Training of an ensemble, from settings to learning curves.
 
-loop         act, store, update, evaluate
 ensembles    group the runs of a plan that can train together
-replay       replay buffers
-n_step       transitions over several steps
-evaluation   evaluate policies on environments of their own
+loop         act, store, update, evaluate
+n_step       turn env steps into transitions over n steps
+replay       store transitions and draw batches
+evaluation   evaluate policies in separate environments
 stopping     decide when a run may stop early
 checkpoints  save and restore the state of an ensemble
 state        collect the state of learners, replay buffers and random streams
-results      learning curves and the status of finished runs
+results      the evaluations, learning curve, agent and status of each run
 """

@@ -1,4 +1,4 @@
-"""Evaluation of policies on environments of their own, from start states that are the same for every run."""
+"""Evaluate policies in separate environments, from start states that are equal for all runs."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayescale.errors import InputError
-from bayescale.runners.suites.environments import FloatArray, make_environments
+from bayescale.runners.suites.environments import FloatArray
+from bayescale.runners.suites.tasks import make_environments
 
-FIRST_SEED = 1_000_000  # of every member: all meet the same start states, far from those of training
-MOST_STEPS = 100_000  # of an episode; the longest limit in common use, 108,000 frames of Atari, is 27,000 decisions
+FIRST_SEED = 1_000_000  # every member gets this seed, so all start in the same states, unlike those of training
+MOST_STEPS = 100_000  # in one episode; the longest usual limit, 108,000 frames of Atari, is 27,000 env steps
 
 
 class Evaluator:
-    """`episodes` environments per member, all stepped together and shared with nobody."""
+    """Environments for evaluation, `episodes` per member, separate from those of training and stepped together."""
 
     def __init__(self, suite: str, env_id: str, members: int, episodes: int, action_repeat: int = 1) -> None:
         self._env_id, self._members, self._episodes = env_id, members, episodes
@@ -22,13 +23,13 @@ class Evaluator:
     def mean_returns(
         self, policy: Callable[[FloatArray], FloatArray], members: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
-        """Mean undiscounted return of every member over one episode per environment, (member,).
+        """Return the mean undiscounted return of every member over its episodes, (member,).
 
-        NaN for members left out and for those whose actions are not finite.
+        The mean is NaN for members that are left out and for members whose actions are not finite.
 
         Args:
             policy: maps observations (member, episode, observation) to actions (member, episode, action) in [-1, 1].
-            members: which members to evaluate, (member,).
+            members: true for the members to evaluate, (member,).
 
         Raises:
             InputError: an episode does not end within `MOST_STEPS` steps.

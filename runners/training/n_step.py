@@ -1,8 +1,9 @@
-"""Transitions over several steps: the rewards until the episode ends or n steps have passed, and what follows.
+"""Turn env steps into transitions over n steps.
 
-From a step t, with k the steps to the end of its episode, at most n: reward r_t + gamma r_(t+1) + ... over k steps,
-then the value of the observation after them, discounted by gamma^k, or by 0 where the episode terminated. A truncated
-episode goes on in its value: its last transitions are shorter, not worth less.
+The transition from step t spans k steps: k = n, or fewer if the episode ends before. Its reward is
+r_t + gamma r_(t+1) + ... + gamma^(k-1) r_(t+k-1), its next observation is the one after these k steps, and its discount
+is gamma^k, or 0 where the episode terminated. The transitions at the end of a truncated episode are shorter, and their
+discount keeps the value of the next observation.
 """
 
 from collections import deque
@@ -26,7 +27,7 @@ class Transitions(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """One step of every member's environments; as `Transitions`, before discounting."""
+    """One env step of every member; shapes as in `Transitions`, with an environment in place of a transition."""
 
     observation: FloatArray
     action: FloatArray
@@ -36,12 +37,12 @@ class _Step(NamedTuple):
     ended: NDArray[np.bool_]
 
 
-class Returns:
-    """Makes the transitions of `n_step` steps, each handed out once its steps are over.
+class NStepReturns:
+    """A window over the last `n_step` env steps that gives out a transition once its steps are over.
 
     Args:
-        gammas: discount of each member.
-        n_step: steps of a transition whose episode goes on.
+        gammas: discount factor per step of each member.
+        n_step: n, the steps of a transition within an episode.
     """
 
     def __init__(self, gammas: Sequence[float], n_step: int = 1) -> None:
@@ -49,12 +50,12 @@ class Returns:
         self._window: deque[_Step] = deque(maxlen=n_step)
 
     def add(self, observation: FloatArray, action: FloatArray, outcome: Outcome) -> Transitions | None:
-        """The transitions that begin n - 1 steps before this one; None before there are any.
+        """Add an env step and return the transitions that began n - 1 steps before it; None in the first n - 1 steps.
 
         Args:
-            observation: acted on, (member, environment, observation).
-            action: (member, environment, action).
-            outcome: of the actions, rows member by member.
+            observation: the observations before the step, (member, environment, observation).
+            action: the actions, (member, environment, action).
+            outcome: the result of the actions, rows ordered member by member.
         """
         shape = (*action.shape[:2], -1)
         ended = (outcome.terminated | outcome.truncated).reshape(shape)

@@ -1,6 +1,7 @@
-"""The replay buffers of an ensemble: a table of transitions per member, overwritten from the oldest row when full."""
+"""Store the transitions of an ensemble, one table per member; a full table is overwritten from its oldest row."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ CPU = torch.device("cpu")
 class ReplayBuffer:
     """The last `capacity` transitions of each member; batches are drawn uniformly with replacement.
 
-    All members store equally many transitions at the same time. On a GPU a batch is overwritten by the next one.
+    All members store equally many transitions at the same time. On a GPU the next batch overwrites the last one.
     """
 
     def __init__(
@@ -32,13 +33,15 @@ class ReplayBuffer:
         self._next_row = 0
         self._widths = [observation_size, action_size, 1, observation_size, 1]
         self._table = torch.zeros(members, capacity, sum(self._widths), device=device)
-        self._rows = None if device.type == "cuda" else self._table.numpy()  # same memory, which numpy writes sooner
+        self._rows = None if device.type == "cuda" else self._table.numpy()  # the same memory; NumPy writes faster
         self._first_rows = torch.arange(members, device=device)[:, None] * capacity
-        self._held = torch.zeros((), dtype=torch.int64, device=device)  # `size`, for a recorded `sample`
+        self._held = torch.zeros(
+            (), dtype=torch.int64, device=device
+        )  # `size` as a tensor, which a recorded `sample` reads anew
         self._sample = recorded(self._sampled, device)
 
     def add(self, transitions: Transitions) -> None:
-        """Store transitions of every member, at most `capacity`, in place of the oldest if the buffer is full."""
+        """Store transitions of every member, at most `capacity`; the oldest are overwritten if the buffer is full."""
         count = transitions.reward.shape[1]
         fitting = min(count, self.capacity - self._next_row)
         for part, first in ((slice(fitting), self._next_row), (slice(fitting, count), 0)):
@@ -55,8 +58,18 @@ class ReplayBuffer:
         self._held.fill_(self.size)
 
     def sample(self, batch_size: int, streams: Sequence[torch.Generator]) -> Batch:
-        """A batch of each member's transitions, drawn from its own stream."""
+        """Return a batch of each member's transitions, drawn with the member's random stream."""
         return self._sample(batch_size, streams)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the table, the number of transitions in it, and the row to write next."""
+        return {"table": self._table, "size": self.size, "next_row": self._next_row}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the transitions of an equal buffer."""
+        self._table.copy_(state["table"])
+        self.size, self._next_row = state["size"], state["next_row"]
+        self._held.fill_(self.size)
 
     def _sampled(self, batch_size: int, streams: Sequence[torch.Generator]) -> Batch:
         if isinstance(streams, BlockStreams):

@@ -12,8 +12,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import make_plan
-from bayescale.runners.suites.environments import check_task
-from bayescale.runners.sweeps.sweep import check_tasks
+from bayescale.runners.suites.tasks import check_task
+from bayescale.runners.sweeps.checks import check_tasks
 from tests.scaffolding.probe_environments import Clock, clocks_at_once
 from tests.scaffolding.small_sweep import CONTENT
 

@@ -1,4 +1,4 @@
-"""Short runs that are killed amid training and go on from a checkpoint."""
+"""Short runs that are killed during training and continue from a checkpoint."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +19,13 @@ SMALL: dict[str, Any] = {
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
+    """An exception that nothing catches, in place of a kill."""
 
 
 def whole_and_resumed(
     configs: list[RunConfig], path: Path, killed_at: float = 0.5, spoil: Callable[[], None] = lambda: None
 ) -> tuple[list[RunResult], list[RunResult], list[float]]:
-    """Results without a kill and with one amid training, and the shares that the second process came through."""
+    """Return results without a kill, results after a kill and a resume, and the progress heard after the resume."""
     shares: list[float] = []
 
     def kill(share: float) -> None:
@@ -33,12 +33,15 @@ def whole_and_resumed(
             raise Killed
 
     with pytest.raises(Killed):
-        run_ensemble(configs, kill, Checkpoints(path, seconds=0.0))
+        run_ensemble(configs, on_progress=kill, checkpoints=Checkpoints(path, seconds=0.0))
     spoil()
-    return run_ensemble(configs), run_ensemble(configs, shares.append, Checkpoints(path, seconds=1e9)), shares
+    whole = run_ensemble(configs)
+    resumed = run_ensemble(configs, on_progress=shares.append, checkpoints=Checkpoints(path, seconds=1e9))
+    return whole, resumed, shares
 
 
 def assert_same(whole: list[RunResult], resumed: list[RunResult]) -> None:
+    """Assert that curves, ends and agents of both lists are equal bit by bit."""
     for one, other in zip(whole, resumed, strict=True):
         pd.testing.assert_frame_equal(other.curve, one.curve, check_exact=True)
         assert (other.status, other.env_steps, other.gradient_updates) == (

@@ -1,9 +1,9 @@
-"""A sweep of eight short runs, and what tests of its folder look at."""
+"""A sweep of eight short runs in four jobs, and functions that list the files in its folder."""
 
 from pathlib import Path
 
 from bayescale.runners import make_plan
-from bayescale.runners.sweeps.folder import group_file
+from bayescale.runners.sweeps.folder import job_file
 from bayescale.runners.training.ensembles import make_ensembles
 
 CONTENT = {
@@ -20,13 +20,14 @@ CONTENT = {
 }
 
 PLAN = make_plan(CONTENT)
-GROUPS = make_ensembles(PLAN.runs)  # four, of both seeds each
+ENSEMBLES = make_ensembles(PLAN.runs)  # four ensembles of two seeds
 
 
 def names(folder: Path) -> set[str]:
+    """Return the paths of all files and folders in the folder, relative to it."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def kept(out: Path) -> int:
-    """Groups that have a file."""
-    return sum(group_file(out, number).exists() for number in range(len(GROUPS)))
+    """Return the number of jobs whose results are written."""
+    return sum(job_file(out, number).exists() for number in range(len(ENSEMBLES)))

@@ -17,9 +17,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bayescale.errors import InputError
-from bayescale.runners import make_plan, train
+from bayescale.runners import config, make_plan, train
 from bayescale.runners.suites import dmc
-from bayescale.runners.suites.environments import ActionBounds, Environments, Outcome, make_environments
+from bayescale.runners.suites.environments import ActionBounds, Environments, Outcome
+from bayescale.runners.suites.tasks import SUITES, make_environments
 from bayescale.runners.suites.vector_environments import VectorEnvironments
 from tests.scaffolding.probe_environments import clocks_at_once
 
@@ -39,8 +40,12 @@ def assert_equal(ours: list[Outcome], theirs: list[Outcome]) -> None:
             np.testing.assert_array_equal(our_part, their_part)
 
 
+def test_every_suite_that_settings_accept_has_environments() -> None:
+    assert tuple(SUITES) == config.SUITES
+
+
 def test_ends_of_episodes_and_final_observations() -> None:
-    clocks = make_environments("gym", "ProbeClock-v0", groups=1, each=2)
+    clocks = make_environments("gym", "ProbeClock-v0", members=1, num_envs=2)
     np.testing.assert_array_equal(clocks.reset([0]), np.zeros((2, 1)))
     # Negative actions end the first clock's episodes after 3 steps; the second clock's are cut off after 5.
     actions, both = np.array([[-1.0], [1.0]], np.float32), np.ones(2, np.bool_)
@@ -57,7 +62,7 @@ def test_ends_of_episodes_and_final_observations() -> None:
 
 
 def test_environments_that_do_not_run_stay_where_they_are() -> None:
-    clocks = make_environments("gym", "ProbeClock-v0", groups=2)
+    clocks = make_environments("gym", "ProbeClock-v0", members=2)
     clocks.reset([0, 1])
     actions = np.array([[1.0], [np.nan]], np.float32)
     for _ in range(2):
@@ -66,7 +71,7 @@ def test_environments_that_do_not_run_stay_where_they_are() -> None:
 
 
 def test_repeated_actions_sum_rewards_and_stop_at_the_ends_of_episodes() -> None:
-    clocks = make_environments("gym", "ProbeClock-v0", groups=1, each=2, action_repeat=2)
+    clocks = make_environments("gym", "ProbeClock-v0", members=1, num_envs=2, action_repeat=2)
     clocks.reset([0])
     # The first clock's episodes end after 3 steps, so in the middle of the second decision, the other's after 5.
     actions, both = np.array([[-1.0], [1.0]], np.float32), np.ones(2, np.bool_)
@@ -79,7 +84,7 @@ def test_repeated_actions_sum_rewards_and_stop_at_the_ends_of_episodes() -> None
     np.testing.assert_allclose(final, [[0.2, 0.2], [0.3, 0.4], [0.2, 0.5], [0.3, 0.2], [0.2, 0.4], [0.3, 0.5]])
     np.testing.assert_allclose(played[1].observation, [[0.0], [0.4]])
     # Without repeats the same actions bring other rewards and ends.
-    clocks = make_environments("gym", "ProbeClock-v0", groups=1, each=2, action_repeat=1)
+    clocks = make_environments("gym", "ProbeClock-v0", members=1, num_envs=2, action_repeat=1)
     clocks.reset([0])
     single = [clocks.step(actions, both) for _ in range(6)]
     assert [step.reward[0] for step in single] == [1, 2, 3] * 2
@@ -88,8 +93,8 @@ def test_repeated_actions_sum_rewards_and_stop_at_the_ends_of_episodes() -> None
 
 @pytest.mark.parametrize(("name", "env_id"), TASKS)
 def test_repeated_actions_against_repeating_them_by_hand(name: str, env_id: str) -> None:
-    ours = make_environments(name, env_id, groups=1, action_repeat=3)
-    twin = make_environments(name, env_id, groups=1)
+    ours = make_environments(name, env_id, members=1, action_repeat=3)
+    twin = make_environments(name, env_id, members=1)
     np.testing.assert_array_equal(ours.reset([5]), twin.reset([5]))
     rng, one, cut = np.random.default_rng(0), np.ones(1, np.bool_), 0
     for _ in range(400):
@@ -123,8 +128,8 @@ def test_pendulum_is_truncated_where_gymnasium_does_it() -> None:
 
 
 @pytest.mark.parametrize(("name", "env_id"), TASKS)
-def test_equal_seeds_give_equal_environments_and_groups_share_nothing(name: str, env_id: str) -> None:
-    environments = make_environments(name, env_id, groups=2, each=2)
+def test_equal_seeds_give_equal_environments_and_members_share_nothing(name: str, env_id: str) -> None:
+    environments = make_environments(name, env_id, members=2, num_envs=2)
     first = environments.reset([3, 4])
     played = play(environments, 4, 30)
     np.testing.assert_array_equal(environments.reset([3, 4]), first)
@@ -133,7 +138,7 @@ def test_equal_seeds_give_equal_environments_and_groups_share_nothing(name: str,
     np.testing.assert_array_equal(first[1], first[2])
     assert not (first[0] == first[1]).all()
     assert not (first[2] == first[3]).all()
-    alone = make_environments(name, env_id, groups=1)
+    alone = make_environments(name, env_id, members=1)
     np.testing.assert_array_equal(alone.reset([5]), first[3:])
     rng = np.random.default_rng(0)
     for step in played:
@@ -162,8 +167,8 @@ def test_vector_environments_against_environments_stepped_one_by_one(form: str) 
         clocks = clocks_at_once(3, mode)
         return Tensors(clocks) if form == "tensors" else clocks
 
-    ours = VectorEnvironments("ProbeClock-v0", make, groups=2)
-    twin = make_environments("gym", "ProbeClock-v0", groups=2, each=3)
+    ours = VectorEnvironments("ProbeClock-v0", make, members=2)
+    twin = make_environments("gym", "ProbeClock-v0", members=2, num_envs=3)
     np.testing.assert_array_equal(ours.reset([0, 1]), twin.reset([0, 1]))
     played = play(ours, 6, 60)
     assert_equal(played, play(twin, 6, 60))
@@ -173,7 +178,7 @@ def test_vector_environments_against_environments_stepped_one_by_one(form: str) 
 def test_a_task_with_a_vector_environment_of_its_own_is_stepped_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = EnvSpec("ProbeClocks-v0", entry_point=None, vector_entry_point=clocks_at_once)
     monkeypatch.setitem(gymnasium.registry, spec.id, spec)
-    environments = make_environments("gym", spec.id, groups=2, each=3)
+    environments = make_environments("gym", spec.id, members=2, num_envs=3)
     assert isinstance(environments, VectorEnvironments)
     assert environments.reset([0, 1]).shape == (6, 1)
 
@@ -183,7 +188,7 @@ def test_final_observations_that_a_simulator_keeps_to_itself_are_missed() -> Non
         def step(self, actions: Any) -> Any:
             return *super().step(actions)[:4], {}
 
-    silent = VectorEnvironments("Silent-v0", lambda: Silent(clocks_at_once(2)), groups=1)
+    silent = VectorEnvironments("Silent-v0", lambda: Silent(clocks_at_once(2)), members=1)
     silent.reset([0])
     with pytest.raises(InputError, match=r"env_id 'Silent-v0' ended episodes without final_obs in its infos.*Add it"):
         play(silent, 2, 5)
@@ -194,7 +199,7 @@ def test_deepmind_control_against_dm_control_by_hand(env_id: str) -> None:
     def flat(observation: dict[str, np.ndarray]) -> np.ndarray:
         return np.concatenate([np.atleast_1d(part).ravel() for part in observation.values()]).astype(np.float32)
 
-    environments = make_environments("dmc", env_id, groups=1)
+    environments = make_environments("dmc", env_id, members=1)
     env = suite.load(*env_id.split("-"), task_kwargs={"random": 7})
     np.testing.assert_array_equal(environments.reset([7])[0], flat(env.reset().observation))
     rng, total, ends = np.random.default_rng(0), 0.0, []
@@ -244,7 +249,7 @@ def test_an_episode_whose_physics_break_down_is_cut_off(monkeypatch: pytest.Monk
 
 def test_importing_deepmind_control_needs_no_display_and_leaves_the_choice_of_a_renderer_alone() -> None:
     code = (
-        "import os, sys; from bayescale.runners.suites.environments import check_task; before = 'dm_control' in sys.modules;"
+        "import os, sys; from bayescale.runners.suites.tasks import check_task; before = 'dm_control' in sys.modules;"
         "check_task('dmc', 'cartpole-balance'); sys.exit(before or 'MUJOCO_GL' in os.environ)"
     )
     clean = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "DISPLAY")}
@@ -255,7 +260,7 @@ def test_importing_deepmind_control_needs_no_display_and_leaves_the_choice_of_a_
 
 
 def test_what_mujoco_says_of_the_models_of_gymnasium_is_neither_printed_nor_logged(tmp_path: Path) -> None:
-    code = "from bayescale.runners.suites.environments import check_task; check_task('gym', 'HalfCheetah-v5')"
+    code = "from bayescale.runners.suites.tasks import check_task; check_task('gym', 'HalfCheetah-v5')"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ import pytest
 from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import PQLConfig, run_ensemble
 from bayescale.runners.suites import playground
-from bayescale.runners.suites.environments import check_task, make_environments
+from bayescale.runners.suites.tasks import check_task, make_environments
 from bayescale.runners.training.results import RunStatus
 
 needs_playground = pytest.mark.skipif(
@@ -76,7 +76,7 @@ def everyone(rows: int) -> np.ndarray:
 
 
 def test_ends_of_episodes_and_final_observations(stand_in: None) -> None:
-    clocks = make_environments("playground", "Clock", groups=1, each=2)
+    clocks = make_environments("playground", "Clock", members=1, num_envs=2)
     starts = [clocks.reset([0])[:, 0]]
     actions = np.array([[0.0], [1.0]], np.float32)  # the first ends after 3 steps, the second is cut off after 5
     played = [clocks.step(actions, everyone(2)) for _ in range(10)]
@@ -96,7 +96,7 @@ def test_ends_of_episodes_and_final_observations(stand_in: None) -> None:
 
 
 def test_an_episode_whose_physics_break_down_is_cut_off(stand_in: None) -> None:
-    clocks = make_environments("playground", "Clock", groups=1, each=2)
+    clocks = make_environments("playground", "Clock", members=1, num_envs=2)
     clocks.reset([0])
     clocks.step(np.zeros((2, 1), np.float32), everyone(2))
     broken = clocks.step(np.array([[-1.0], [0.0]], np.float32), everyone(2))
@@ -105,15 +105,15 @@ def test_an_episode_whose_physics_break_down_is_cut_off(stand_in: None) -> None:
     assert broken.observation[:, 1].tolist() == [0.0, 2.0]
 
 
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])  # a group at a time, and all at once
-def test_equal_seeds_give_equal_environments_and_groups_share_nothing(
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])  # a CPU steps one member at a time, a GPU all members at once
+def test_equal_seeds_give_equal_environments_and_members_share_nothing(
     stand_in: None, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setitem(sys.modules, "warp", None)
     rng = np.random.default_rng(0)
     actions = rng.uniform(-0.4, 1.0, (30, 40, 1)).astype(np.float32)
-    both, alone = (make_environments("playground", "Clock", groups, each=20) for groups in (2, 1))
+    both, alone = (make_environments("playground", "Clock", members, num_envs=20) for members in (2, 1))
     first = both.reset([3, 2**32 - 1])
     played = [both.step(action, everyone(40)) for action in actions]
     assert len(np.unique(first[:, 0])) == 40
@@ -128,7 +128,7 @@ def test_equal_seeds_give_equal_environments_and_groups_share_nothing(
 
 
 def test_environments_that_do_not_run_need_no_actions(stand_in: None) -> None:
-    clocks = make_environments("playground", "Clock", groups=2, each=1)
+    clocks = make_environments("playground", "Clock", members=2, num_envs=1)
     clocks.reset([0, 1])
     outcome = clocks.step(np.array([[0.0], [np.nan]], np.float32), np.array([True, False]))
     assert np.isfinite(outcome.observation).all()
@@ -173,7 +173,7 @@ def test_physics_of_the_tasks_choice_only_where_it_runs(
     monkeypatch.setattr(sys.modules["mujoco_playground"].registry, "load", load)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setitem(sys.modules, "warp", np if warp_installed else None)  # any module: it is looked for, not used
-    make_environments("playground", "Clock", groups=1, each=1)
+    make_environments("playground", "Clock", members=1, num_envs=1)
     assert chosen == [physics]
 
 
@@ -187,7 +187,7 @@ def test_matrix_products_of_the_physics_are_precise(stand_in: None, monkeypatch:
 
         return noted
 
-    clocks = make_environments("playground", "Clock", groups=1, each=1)
+    clocks = make_environments("playground", "Clock", members=1, num_envs=1)
     monkeypatch.setattr(Clock, "reset", noting(Clock.reset))
     monkeypatch.setattr(Clock, "step", noting(Clock.step))
     clocks.reset([0])
@@ -222,7 +222,7 @@ def test_playground_against_its_own_step_one_environment_at_a_time() -> None:
 
     env = registry.load("CartpoleBalance", config_overrides={"impl": "jax"})
     reset, step = jax.jit(env.reset), jax.jit(env.step)
-    environments = make_environments("playground", "CartpoleBalance", groups=1, each=3)
+    environments = make_environments("playground", "CartpoleBalance", members=1, num_envs=3)
     observation = environments.reset([5])
     rng = np.random.default_rng(0)
     with jax.enable_x64(False):

@@ -9,14 +9,21 @@ from hypothesis import strategies as st
 from bayescale.cli import app as cli
 from bayescale.errors import InputError
 from bayescale.runners import estimate, make_plan, run_sweep
-from bayescale.runners.sweeps.estimates import Rates, estimate_groups, last_end, measured_rates, recorded_rates, shape
-from bayescale.runners.sweeps.folder import group_file, read_group
+from bayescale.runners.sweeps.estimates import (
+    Rates,
+    estimate_ensembles,
+    last_end,
+    measured_rates,
+    rate_key,
+    recorded_rates,
+)
+from bayescale.runners.sweeps.folder import job_file, read_job
 from bayescale.runners.training.ensembles import Ensemble, make_ensembles
 from tests.scaffolding import small_sweep
 
 CONTENT = {**small_sweep.CONTENT, "batch_size": [8]}
 PLAN = make_plan(CONTENT)
-GROUPS = make_ensembles(PLAN.runs)
+ENSEMBLES = make_ensembles(PLAN.runs)
 PLAN_FILE = """
 env_id = "Pendulum-v1"
 utd = [0.5, 2]
@@ -38,34 +45,34 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def never(_group: Ensemble) -> Rates:
-    raise AssertionError("this shape is known")
+def never(_ensemble: Ensemble) -> Rates:
+    raise AssertionError("the rates of this ensemble are known")
 
 
 def test_by_hand() -> None:
-    """Two groups of two runs: 120 steps, 40 updates, 4 evaluations; and 90 steps, 100 updates, 3 evaluations."""
-    rates = {shape(GROUPS[0]): Rates(env_step=0.1, update=1.0, evaluation=2.0, update_flops=1e3)}
-    expected = estimate_groups(GROUPS, rates, never, workers=2)
-    assert (expected.runs, expected.groups, expected.env_steps, expected.gradient_updates) == (4, 2, 420, 280)
-    assert expected.flops == 280e3
+    """Two ensembles of two runs: 120 steps, 40 updates, 4 evaluations; and 90 steps, 100 updates, 3 evaluations."""
+    rates = {rate_key(ENSEMBLES[0]): Rates(env_step=0.1, update=1.0, evaluation=2.0, matrix_product_flops=1e3)}
+    expected = estimate_ensembles(ENSEMBLES, rates, never, workers=2)
+    assert (expected.runs, expected.jobs, expected.env_steps, expected.gradient_updates) == (4, 2, 420, 280)
+    assert expected.matrix_product_flops == 280e3
     first, second = 12 + 40 + 8, 9 + 100 + 6
     assert expected.training_seconds == pytest.approx(first + second)
     assert expected.seconds == pytest.approx(second)
-    assert estimate_groups(GROUPS, rates, never, workers=1).seconds == pytest.approx(first + second)
+    assert estimate_ensembles(ENSEMBLES, rates, never, workers=1).seconds == pytest.approx(first + second)
     assert expected.cost(hour=3600.0) == pytest.approx(second)
     assert expected.cost(flop=2.0, env_step=10.0) == pytest.approx(560e3 + 4200)
 
 
-def test_each_shape_is_measured_once() -> None:
+def test_ensembles_with_equal_rates_are_measured_once() -> None:
     plan = make_plan(CONTENT | {"utd": [0.5, 1, 2], "env_steps": 100, "batch_size": [8, 16]})
     measured = []
 
-    def measure(group: Ensemble) -> Rates:
-        measured.append(group)
+    def measure(ensemble: Ensemble) -> Rates:
+        measured.append(ensemble)
         return Rates(1.0, 1.0, 1.0, 1.0)
 
-    estimate_groups(make_ensembles(plan.runs), {}, measure, workers=1)
-    assert [group[0].batch_size for group in measured] == [8, 16]
+    estimate_ensembles(make_ensembles(plan.runs), {}, measure, workers=1)
+    assert [ensemble[0].batch_size for ensemble in measured] == [8, 16]
 
 
 @given(seconds=st.lists(st.integers(1, 20), min_size=1, max_size=6), workers=st.integers(1, 4))
@@ -80,10 +87,10 @@ def test_longest_first_is_at_most_a_third_from_the_best_schedule(seconds: list[i
 
 
 def test_a_trial_counts_what_the_runs_count(finished: Path) -> None:
-    trained = read_group(finished, 1)
+    trained = read_job(finished, 1)
     assert trained is not None
-    measured, recorded = measured_rates(GROUPS[1]), recorded_rates(trained.records)
-    assert measured.update_flops == recorded.update_flops
+    measured, recorded = measured_rates(ENSEMBLES[1]), recorded_rates(trained.records)
+    assert measured.matrix_product_flops == recorded.matrix_product_flops
     assert all(rate > 0 for rate in measured)
     record = trained.records[0]
     assert recorded.env_step * 90 == pytest.approx(record["environment_seconds"])
@@ -93,10 +100,10 @@ def test_a_trial_counts_what_the_runs_count(finished: Path) -> None:
 
 def test_a_trial_of_runs_that_act_in_many_environments() -> None:
     pql = {"algorithm": "PQL", "num_envs": 6, "warmup_steps": 60, "env_steps": 12_000, "evaluation_interval": 600}
-    (group,) = make_ensembles(make_plan(CONTENT | pql | {"utd": [0.1], "depth": 1}).runs)
-    rates = measured_rates(group)
-    assert rates.update_flops > 0
-    assert shape(group) == shape(tuple(dataclasses.replace(run, env_steps=6_000) for run in group))
+    (ensemble,) = make_ensembles(make_plan(CONTENT | pql | {"utd": [0.1], "depth": 1}).runs)
+    rates = measured_rates(ensemble)
+    assert rates.matrix_product_flops > 0
+    assert rate_key(ensemble) == rate_key(tuple(dataclasses.replace(run, env_steps=6_000) for run in ensemble))
 
 
 def test_what_is_left_of_a_sweep_goes_at_its_own_pace(
@@ -104,13 +111,15 @@ def test_what_is_left_of_a_sweep_goes_at_its_own_pace(
 ) -> None:
     monkeypatch.setattr("bayescale.runners.sweeps.estimates.measured_rates", never)
     assert estimate(PLAN, finished)[:4] == (0, 0, 0, 0)
-    kept = group_file(finished, 0).read_bytes()
-    group_file(finished, 0).unlink()
+    kept = job_file(finished, 0).read_bytes()
+    job_file(finished, 0).unlink()
     left = estimate(PLAN, finished, workers=3)
-    group_file(finished, 0).write_bytes(kept)
-    trained = read_group(finished, 1)
+    job_file(finished, 0).write_bytes(kept)
+    trained = read_job(finished, 1)
     assert trained is not None
-    assert left == estimate_groups(GROUPS[:1], {shape(GROUPS[0]): recorded_rates(trained.records)}, never, 3)
+    assert left == estimate_ensembles(
+        ENSEMBLES[:1], {rate_key(ENSEMBLES[0]): recorded_rates(trained.records)}, never, 3
+    )
     with pytest.raises(InputError, match="holds a sweep of another plan"):
         estimate(make_plan(CONTENT | {"gamma": 0.9}), finished)
 
@@ -122,7 +131,7 @@ def test_the_command_says_it_and_writes_nothing(tmp_path: Path, capsys: pytest.C
     assert cli.main(["sweep", str(plan), "--out", str(out), *options]) == 0
     counts, to_do, expected, cost = capsys.readouterr().out.splitlines()
     assert counts == "4 runs, 420 env steps, 280 gradient updates"
-    assert to_do.startswith("to do: 4 runs in 2 groups, 420 env steps, 280 gradient updates, ")
+    assert to_do.startswith("to do: 4 runs in 2 jobs, 420 env steps, 280 gradient updates, ")
     assert expected.startswith("expected: ")
     assert " with 2 workers, " in expected
     assert cost == "cost: 4,200"
@@ -140,7 +149,7 @@ def test_one_of_each_is_said_in_the_singular(
     assert cli.main(["sweep", str(plan), "--out", str(tmp_path / "out"), "--dry-run", "--workers", "1"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 run, 42 env steps, 1 gradient update",
-        "to do: 1 run in 1 group, 42 env steps, 1 gradient update, 1e+03 flops",
+        "to do: 1 run in 1 job, 42 env steps, 1 gradient update, 1,000 flops in matrix products",
         "expected: 45 s with 1 worker, 45 s of training",
     ]
 

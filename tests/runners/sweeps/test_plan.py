@@ -64,12 +64,14 @@ def test_a_key_goes_to_the_algorithms_that_have_it() -> None:
     )
 
 
-def test_runs_that_a_table_cannot_tell_apart_are_refused() -> None:
+def test_runs_that_a_table_cannot_distinguish_are_refused() -> None:
     run = make_plan(GOOD | {"algorithm": "BRO"}).runs[0]
     said = (
         r"two runs have algorithm BRO, suite gym, env_id Pendulum-v1, utd 0\.5, batch_size 16, learning_rate 0\.001, "
     )
-    said += r"seed 3, hidden_width 512, depth 2, quantiles 100: no table could tell them apart\. Make a plan of each"
+    said += (
+        r"seed 3, hidden_width 512, depth 2, quantiles 100: a table could not distinguish them\. Make a plan of each"
+    )
     for other in ({}, {"gamma": 0.9}, {"action_repeat": 2}, {"actor_width": 8}):
         with pytest.raises(InputError, match=said):
             Plan((run, dataclasses.replace(run, **other)))
@@ -124,7 +126,7 @@ def test_no_run_comes_twice(utd: list[float], learning_rate: list[float], seed: 
         ({"device": ["cuda"]}, r"device must be a name; got \['cuda'\]\. Write one value, not a list"),
         ({"suite": "gim"}, r"suite must be one of gym.*; got 'gim'\. Did you mean 'gym'\?"),
         ({"suite": ["gym"]}, r"suite must be a name; got \['gym'\]\. Write env_id = \{ SUITE = \[\.\.\.\], "),
-        ({"suite": "gym", "env_id": {"gym": ["A"]}}, "suite is named by itself and within env_id"),
+        ({"suite": "gym", "env_id": {"gym": ["A"]}}, "the key suite is given, and env_id names suites too"),
         ({"env_id": {"gim": ["A"]}}, r"suite must be one of gym.*; got 'gim'\. Did you mean 'gym'\?"),
         ({"env_id": {"gym": []}}, r"env_id must be a list with at least one value; got \[\]"),
         ({"env_id": {}}, r"env_id has no suite\. Write env_id = \{ SUITE = "),

@@ -1,16 +1,16 @@
-"""How far a sweep is, and how long the rest takes."""
+"""Test the progress of a sweep and the time left."""
 
 import pytest
 
 from bayescale.runners.sweeps.progress import Progress, Tally
-from tests.scaffolding.small_sweep import GROUPS
+from tests.scaffolding.small_sweep import ENSEMBLES
 
 
 def test_time_left_at_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("bayescale.runners.sweeps.progress.work", lambda group: 10 * len(group))
-    tally = Tally([GROUPS[0], GROUPS[1], GROUPS[2][:1]], finished={0})
+    monkeypatch.setattr("bayescale.runners.sweeps.progress.floats_touched", lambda ensemble: 10 * len(ensemble))
+    tally = Tally([ENSEMBLES[0], ENSEMBLES[1], ENSEMBLES[2][:1]], finished={0})
     assert tally.now() == Progress(2, 5, 0.4, 0.0, None)
     clock[0] = 130.0
     tally.advance(1, 0.5)

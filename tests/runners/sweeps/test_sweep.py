@@ -1,4 +1,4 @@
-"""What a finished sweep holds, and what is refused before anything is written."""
+"""Test the files of a finished sweep, and the errors raised before anything is written."""
 
 import dataclasses
 import json
@@ -15,15 +15,15 @@ from bayescale.data.curves import read_curves
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners import make_plan, run_ensemble, run_sweep, train
 from bayescale.runners.accounting import PARTS
-from bayescale.runners.sweeps.folder import open_folder, read_group, write_group
-from bayescale.runners.sweeps.jobs import Failed, Task, Trained, train_group, try_group
-from tests.scaffolding.small_sweep import CONTENT, GROUPS, PLAN, names
+from bayescale.runners.sweeps.folder import open_folder, read_job, write_job
+from bayescale.runners.sweeps.jobs import Failed, Job, Trained, train_job, try_job
+from tests.scaffolding.small_sweep import CONTENT, ENSEMBLES, PLAN, names
 
 
 def test_table_and_manifest_hold_every_run(finished: Path) -> None:
     table = pd.read_parquet(finished / "curves.parquet")
     assert set(table.pop("status")) == {"finished"}
-    together = read_curves(result.curve for group in GROUPS for result in run_ensemble(group))
+    together = read_curves(result.curve for ensemble in ENSEMBLES for result in run_ensemble(ensemble))
     pd.testing.assert_frame_equal(table, together, check_exact=True)
     alone = read_curves(train(run) for run in PLAN.runs)
     pd.testing.assert_frame_equal(table, alone, rtol=1e-3)
@@ -33,7 +33,7 @@ def test_manifest_is_one_flat_record_per_run(finished: Path) -> None:
     lines = (finished / "manifest.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     settings = [field.name for field in dataclasses.fields(PLAN.runs[0]) if field.name != "stop_return"]
-    for record, run in zip(records, (run for group in GROUPS for run in group), strict=True):
+    for record, run in zip(records, (run for ensemble in ENSEMBLES for run in ensemble), strict=True):
         assert [record[name] for name in settings] == [getattr(run, name) for name in settings]
         assert record["stop_return"] is None
         assert record["algorithm"] == "SAC"
@@ -43,15 +43,15 @@ def test_manifest_is_one_flat_record_per_run(finished: Path) -> None:
         parts = [record[f"{part}_seconds"] for part in PARTS]
         assert sum(parts) == pytest.approx(record["wall_clock_seconds"], abs=0.003)
         assert {"python", "torch", "gymnasium", "numpy", "bayescale", "processor", "machine_joules"} <= record.keys()
-    flops = {(record["batch_size"], record["flops"] / record["gradient_updates"]) for record in records}
+    flops = {(record["batch_size"], record["matrix_product_flops"] / record["gradient_updates"]) for record in records}
     assert len(flops) == 2, "flops of an update depend on the batch size alone"
     assert [record["group"] for record in records] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert pd.read_json(finished / "manifest.jsonl", lines=True).shape == (8, len(records[0]))
 
 
 def test_folder_holds_the_named_files_and_no_others(finished: Path) -> None:
-    groups = {f"groups/0000{number}.parquet" for number in range(4)}
-    assert names(finished) == {"groups", "plan.json", "sweep.lock", "manifest.jsonl", "curves.parquet"} | groups
+    jobs = {f"groups/0000{number}.parquet" for number in range(4)}
+    assert names(finished) == {"groups", "plan.json", "sweep.lock", "manifest.jsonl", "curves.parquet"} | jobs
 
 
 def test_diverged_runs_are_kept_as_such(tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_diverged_runs_are_kept_as_such(tmp_path: Path) -> None:
     assert (diverged["gradient_updates"] < 40).all()
 
 
-def test_a_group_without_any_evaluation_is_kept(tmp_path: Path) -> None:
-    """Its runs diverged at once: they have no row, but a record each."""
-    whole = train_group(GROUPS[0], lambda _share: None)
+def test_a_job_without_any_evaluation_is_kept(tmp_path: Path) -> None:
+    """Runs that diverge at once have no row in the curves, but a record each."""
+    whole = train_job(Job(0, ENSEMBLES[0], None, 0.0), lambda _share: None)
     out = tmp_path / "out"
     with open_folder(out, PLAN.runs, resume=False):
-        write_group(out, 0, Trained(whole.curves.head(0), whole.records))
-    read = read_group(out, 0)
+        write_job(out, 0, Trained(whole.curves.head(0), whole.records))
+    read = read_job(out, 0)
     assert read is not None
     assert read.curves.empty
     assert read.records == tuple({"group": 0} | record for record in whole.records)
@@ -94,27 +94,27 @@ def test_a_sweep_without_any_evaluation_says_so(tmp_path: Path) -> None:
     assert {json.loads(line)["status"] for line in (out / "manifest.jsonl").read_text().splitlines()} == {"diverged"}
 
 
-def test_a_script_without_the_guard_is_told_of_it(tmp_path: Path) -> None:
+def test_a_script_without_the_guard_gets_an_error_that_says_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from bayescale.runners import make_plan, run_sweep\n"
         f"run_sweep(make_plan({CONTENT!r}), {str(tmp_path / 'out')!r}, resume=True, workers=2)\n"
     )
     said = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True).stderr
-    assert said.count("Traceback") == 1, "the workers' own say nothing more"
+    assert said.count("Traceback") == 1, "workers print no traceback"
     assert "workers run the script once more" in said.splitlines()[-1]
     assert 'put what it does under `if __name__ == "__main__":`' in said.splitlines()[-1]
 
 
 def test_workers_that_cannot_start_stop_the_sweep_at_once(tmp_path: Path) -> None:
-    """Python reads the script from its standard input, which they cannot run."""
+    """Workers cannot run a script that Python read from its standard input."""
     script = f"""
 from bayescale.runners import make_plan, run_sweep
 if __name__ == "__main__":
     run_sweep(make_plan({CONTENT!r}), {str(tmp_path / "out")!r}, workers=1)
 """
     said = subprocess.run([sys.executable], input=script, check=False, capture_output=True, text=True).stderr
-    assert said.count("FileNotFoundError") == 1, "one worker, though there are four groups"
+    assert said.count("FileNotFoundError") == 1, "one worker, though there are four jobs"
     assert "stopped: a worker process died (exit code 1). Finished runs are kept" in said.splitlines()[-1]
 
 
@@ -207,13 +207,13 @@ def test_tasks_of_ones_own_module(tmp_path: Path) -> None:
 
 def test_a_gpu_without_room_says_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
     class OutOfMemoryError(RuntimeError):
-        """As torch names it."""
+        """An exception with the name of torch's own."""
 
     def too_large(*_arguments: Any) -> None:
         raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr("bayescale.runners.sweeps.jobs.train_group", too_large)
-    told = try_group(Task(0, PLAN.runs[:2], None, 0.0), lambda _share: None)
-    assert isinstance(told, Failed)
-    assert told.reason.startswith("the GPU has too little memory for 2 runs of batch size ")
-    assert "lower buffer_size, or use fewer workers" in told.reason
+    monkeypatch.setattr("bayescale.runners.sweeps.jobs.train_job", too_large)
+    result = try_job(Job(0, PLAN.runs[:2], None, 0.0), lambda _share: None)
+    assert isinstance(result, Failed)
+    assert result.reason.startswith("the GPU has too little memory for 2 runs of batch size ")
+    assert "lower buffer_size, or use fewer workers" in result.reason

@@ -1,4 +1,4 @@
-"""Folders of sweeps that are full, damaged or of something else."""
+"""Test folders that are full, damaged, or hold no sweep."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners import estimate, make_plan, run_sweep
-from bayescale.runners.sweeps.folder import group_file, read_group, write_group
+from bayescale.runners.sweeps.folder import job_file, read_job, write_job
 from bayescale.runners.sweeps.progress import Progress
 from tests.scaffolding.small_sweep import CONTENT, PLAN, kept, names
 
@@ -32,7 +32,7 @@ def test_a_sweep_that_cannot_write_stops(copied: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 128 KiB."""
+    """Return a folder on a disk of 128 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
@@ -64,9 +64,9 @@ def test_a_disk_that_fills_and_is_freed(finished: Path, small_disk: Path) -> Non
 
 
 def test_a_full_disk_leaves_nothing_behind(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = read_group(copied, 0)
+    whole = read_job(copied, 0)
     assert whole is not None
-    group_file(copied, 0).unlink()
+    job_file(copied, 0).unlink()
     before = names(copied)
 
     def full(_descriptor: int) -> None:
@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_nothing_behind(copied: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BayeScaleError, match="No space left on device"):
-        write_group(copied, 0, whole)
+        write_job(copied, 0, whole)
     assert names(copied) == before
 
 
@@ -94,7 +94,7 @@ def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
     assert names(copied) == before - {"plan.json"}
 
 
-def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_that_holds_no_sweep_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     for begin in (run_sweep, estimate):
         with pytest.raises(InputError, match=r"holds files but no plan\.json, so no sweep began there\. Choose a new"):

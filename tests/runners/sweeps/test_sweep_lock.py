@@ -1,4 +1,4 @@
-"""Two sweeps at once into one folder: the second is refused, and a kill of the first leaves nothing in its way."""
+"""Test that a folder takes one sweep at a time, and takes the next after a kill."""
 
 import json
 import signal
@@ -30,7 +30,8 @@ CONTENT = {
 }
 PLAN = make_plan(CONTENT)
 SWEEP = "import sys, json; from bayescale.runners import make_plan, run_sweep; "
-SWEEP += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], True, 1, on_progress=lambda _: print(flush=True))"
+SWEEP += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], "
+SWEEP += "resume=True, workers=1, on_progress=lambda _: print(flush=True))"
 
 
 def test_a_second_sweep_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_sweeps_that_begin_at_the_same_time_do_not_share_a_new_folder(tmp_path: 
     assert sorted(came) == ["at work", "refused"]
 
 
-def test_a_lock_ends_with_its_block_and_is_of_one_folder(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_block_and_locks_one_folder(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with sole_sweep(tmp_path), sole_sweep(tmp_path / "other"):
         pass

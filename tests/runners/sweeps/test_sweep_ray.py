@@ -1,4 +1,4 @@
-"""Sweeps on a real Ray cluster of three nodes on this machine: a head that trains nothing and two that do."""
+"""Test sweeps on a Ray cluster of three nodes on this machine: a head without cores and two nodes that train."""
 
 import dataclasses
 import json
@@ -11,12 +11,12 @@ import pytest
 
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
 from bayescale.runners import Plan, Progress, make_plan, run_sweep
-from bayescale.runners.sweeps.jobs import Failed, Task, Trained
-from bayescale.runners.sweeps.ray_engine import train_on_ray
+from bayescale.runners.sweeps.jobs import Failed, Job, Trained
+from bayescale.runners.sweeps.ray_engine import RayEngine
 
 if find_spec("ray") is None:
     pytest.skip("the extra ray is not installed", allow_module_level=True)
-import ray  # one that is there and broken fails
+import ray  # a broken installation fails the tests
 
 pytestmark = [
     pytest.mark.ray,
@@ -37,7 +37,7 @@ PLAN = make_plan(
         "evaluation_interval": 50,
         "evaluation_episodes": 1,
     }
-)  # four groups
+)  # four jobs
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The table that local processes make."""
+    """Return the table that local processes make."""
     return run_sweep(PLAN, tmp_path_factory.mktemp("local") / "out", workers=1).read_bytes()
 
 
@@ -95,7 +95,7 @@ def test_no_cluster_at_the_address(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_rays_own_word_for_a_new_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_local_asks_ray_for_a_new_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def started(**settings: Any) -> None:
@@ -109,7 +109,7 @@ def test_rays_own_word_for_a_new_cluster(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("address", ["nonsense", "localhost:", "ray://localhost", "localhost:70000", "spark://a:1"])
-def test_what_is_no_address(address: str, tmp_path: Path) -> None:
+def test_an_address_that_is_not_well_formed_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=rf"address must be HOST:PORT, ray://HOST:PORT, auto or local; got '{address}'\. Corr"
     ):
@@ -128,11 +128,11 @@ def test_no_cluster_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         run_sweep(PLAN, tmp_path / "out", engine="ray", address="auto")
 
 
-def test_a_group_that_fails_leaves_the_others_alone(cluster: Any) -> None:
+def test_a_job_that_fails_leaves_the_others_alone(cluster: Any) -> None:
     sound = PLAN.runs[:1]
-    groups = (dataclasses.replace(sound[0], env_id="Nowhere-v0"),), sound
-    tasks = [Task(number, group, None, 60.0) for number, group in enumerate(groups)]
-    came = dict(train_on_ray(tasks, 1, cluster.address))
+    ensembles = (dataclasses.replace(sound[0], env_id="Nowhere-v0"),), sound
+    jobs = [Job(number, ensemble, None, 60.0) for number, ensemble in enumerate(ensembles)]
+    came = dict(RayEngine(cluster.address).train(jobs, workers=1))
     assert isinstance(came[0], Failed)
     assert "'Nowhere-v0' is not a registered Gymnasium task" in came[0].reason
     assert isinstance(came[1], Trained)

@@ -1,4 +1,4 @@
-"""Sweeps that were stopped, by whatever, and go on to what an undisturbed one makes."""
+"""Test that a sweep that was stopped and resumed gives the results of one that was not."""
 
 import json
 import multiprocessing
@@ -16,16 +16,17 @@ import pytest
 from bayescale.data.curves import read_curves
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners import make_plan, run_ensemble, run_sweep
-from bayescale.runners.sweeps.folder import checkpoint_file, group_file
+from bayescale.runners.sweeps.folder import checkpoint_file, job_file
 from bayescale.runners.sweeps.progress import Progress
 from bayescale.runners.training.ensembles import make_ensembles
 from tests.scaffolding.small_sweep import CONTENT, PLAN, kept, names
 
 
 def sweep_in_a_process(content: dict[str, Any], out: Path) -> subprocess.Popen[bytes]:
-    """With a checkpoint at every evaluation."""
+    """Start a sweep in a process of its own, with a checkpoint at every evaluation."""
     code = "import sys, json; from bayescale.runners import make_plan, run_sweep; "
-    code += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], True, 1, checkpoint_minutes=1e-9)"
+    code += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], "
+    code += "resume=True, workers=1, checkpoint_minutes=1e-9)"
     return subprocess.Popen([sys.executable, "-c", code, json.dumps(content), str(out)])
 
 
@@ -66,7 +67,7 @@ def test_stopped_twice_and_resumed_equals_undisturbed(finished: Path, tmp_path: 
     assert (out / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
 
 
-def test_a_long_group_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+def test_a_long_job_that_was_killed_continues_from_its_checkpoint(tmp_path: Path) -> None:
     content = CONTENT | {"utd": [1], "batch_size": [8], "env_steps": 4_000, "evaluation_interval": 20}
     content["env_id"] = "InvertedPendulum-v5"
     plan, out = make_plan(content), tmp_path / "out"
@@ -95,19 +96,21 @@ def test_runs_that_fail_leave_the_others_alone_and_are_repeated(
 ) -> None:
     tasks = [f"tests.scaffolding.probe_environments:Probe{name}-v0" for name in (fate, "ConstantReward")]
     plan = make_plan(CONTENT | {"env_id": tasks, "utd": [0.5], "batch_size": [8], "env_steps": 60})
-    out, groups = tmp_path / "out", make_ensembles(plan.runs)
+    out, ensembles = tmp_path / "out", make_ensembles(plan.runs)
     monkeypatch.setenv("PROBE_FAILS", "yes")
-    said = rf"1 of 2 groups of runs in .*out failed: tests\.probe_environments:Probe{fate}-v0 at utd 0\.5\. The first "
-    said += rf"said: {reason}\. The others are kept; resume \(--resume\) repeats"
+    said = (
+        rf"1 of 2 jobs in .*out failed: tests\.scaffolding\.probe_environments:Probe{fate}-v0 at utd 0\.5\. The first "
+    )
+    said += rf"error: {reason}\. Results of the other jobs are kept; resume \(--resume\) repeats"
     for _ in range(2):
         with pytest.raises(BayeScaleError, match=said) as raised:
             run_sweep(plan, out, resume=True, workers=1)
         assert raised.value.exit_code == 1
-        assert not group_file(out, 0).exists()
-        assert group_file(out, 1).exists()
+        assert not job_file(out, 0).exists()
+        assert job_file(out, 1).exists()
     monkeypatch.delenv("PROBE_FAILS")
     table = run_sweep(plan, out, resume=True, workers=1)
-    undisturbed = read_curves(result.curve for group in groups for result in run_ensemble(group))
+    undisturbed = read_curves(result.curve for ensemble in ensembles for result in run_ensemble(ensemble))
     pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
 
 
@@ -120,8 +123,10 @@ def test_resuming_a_finished_sweep_runs_nothing(copied: Path) -> None:
     assert (copied / "curves.parquet").read_bytes() == before
 
 
-def test_resuming_keeps_the_groups_of_the_folder(finished: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    group_file(copied, 1).unlink()
+def test_resuming_keeps_the_ensembles_of_the_folder(
+    finished: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_file(copied, 1).unlink()
     monkeypatch.setattr("bayescale.runners.training.ensembles.MOST_MEMBERS", 1)
     assert len(make_ensembles(PLAN.runs)) == 8
     run_sweep(PLAN, copied, resume=True)
@@ -129,7 +134,7 @@ def test_resuming_keeps_the_groups_of_the_folder(finished: Path, copied: Path, m
 
 
 def test_a_changed_file_is_refused_and_repeated_once_deleted(copied: Path, finished: Path) -> None:
-    path = group_file(copied, 2)
+    path = job_file(copied, 2)
     original = path.read_bytes()
     changed = pd.read_parquet(path).assign(episode_return=0.0)
     flipped = bytearray(original)

@@ -58,7 +58,7 @@ def test_time_for_checkpoints_is_counted_as_such(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     monkeypatch.setattr(Checkpoints, "write", slow(Checkpoints.write))
-    monkeypatch.setattr(LoggedEnvironments, "lead", slow(LoggedEnvironments.lead))
+    monkeypatch.setattr(LoggedEnvironments, "replay", slow(LoggedEnvironments.replay))
     _, (resumed,), _ = whole_and_resumed([SAC], tmp_path / "checkpoint.pt", killed_at=0.8)
     none = dict.fromkeys(("environment", "learning", "evaluation"), 0.0)
     assert resumed.seconds == none | {"checkpoint": 2.0}, "the first one's, before the second was written, and a replay"
@@ -126,7 +126,7 @@ def test_environments_that_cannot_be_led_back_are_begun_again(tmp_path: Path) ->
 
 def test_no_checkpoint_of_a_log_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bayescale.runners.suites.logged_environments.MOST_BYTES", 40 * 4)
-    run_ensemble([SAC], None, Checkpoints(tmp_path / "checkpoint.pt", seconds=0.0))
+    run_ensemble([SAC], checkpoints=Checkpoints(tmp_path / "checkpoint.pt", seconds=0.0))
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert len(saved["actions"]) == 30, "the last one before the log was given up"
 
@@ -148,7 +148,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
 
 
 def test_what_is_logged_leads_back() -> None:
-    from bayescale.runners.suites.environments import make_environments
+    from bayescale.runners.suites.tasks import make_environments
 
     logged = LoggedEnvironments(make_environments("gym", "Pendulum-v1", 2))
     rng = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def test_what_is_logged_leads_back() -> None:
         actions = rng.uniform(-1, 1, (2, 1)).astype(np.float32)
         observations = logged.step(actions, np.array(running)).observation
     again = LoggedEnvironments(make_environments("gym", "Pendulum-v1", 2))
-    *_, (_, _, outcome) = again.lead([3, 4], *logged.log())
+    *_, (_, _, outcome) = again.replay([3, 4], *logged.log())
     np.testing.assert_array_equal(outcome.observation, observations)
     for log, copied in zip(logged.log(), again.log(), strict=True):
         np.testing.assert_array_equal(log, copied)

@@ -7,7 +7,7 @@ import torch
 
 from bayescale.runners.networks.random_streams import BlockStreams
 from bayescale.runners.suites.environments import Outcome
-from bayescale.runners.training.n_step import Returns, Transitions
+from bayescale.runners.training.n_step import NStepReturns, Transitions
 from bayescale.runners.training.replay import ReplayBuffer
 from tests.scaffolding.learner_twins import stream
 
@@ -95,7 +95,7 @@ def by_the_definition(steps: list[Any], t: int, row: int, gamma: float, n_step: 
 def test_returns_over_several_steps_against_a_loop(n_step: int) -> None:
     each, count = 4, 60
     steps = random_steps(count, each, seed=n_step)
-    returns = Returns(GAMMAS, n_step)
+    returns = NStepReturns(GAMMAS, n_step)
     ends = {"terminated": 0, "truncated": 0, "whole": 0}
     for now, step in enumerate(steps):
         made, t = returns.add(*step), now - n_step + 1
@@ -121,7 +121,7 @@ def test_a_window_never_reaches_into_the_next_episode() -> None:
     steps = random_steps(12, 4, seed=9)
 
     def made(reward_after_ends: float) -> list[Transitions]:
-        returns, ended, out = Returns(GAMMAS, 3), np.zeros(8, np.bool_), []
+        returns, ended, out = NStepReturns(GAMMAS, 3), np.zeros(8, np.bool_), []
         for observation, action, outcome in steps:
             reward = np.where(ended, reward_after_ends, outcome.reward)
             ended = ended | outcome.terminated | outcome.truncated

@@ -50,7 +50,7 @@ class Policies(nn.Module):
 class Autograd:
     """Imitates actions that were rewarded, by torch's own networks, optimisers and schedules."""
 
-    model_size, update_flops = 10, 100
+    model_size, matrix_product_flops = 10, 100
 
     def __init__(
         self, configs: Sequence[RunConfig], observation_size: int, action_size: int, streams: Sequence[Generator]
@@ -131,7 +131,7 @@ def test_what_no_checkpoint_can_hold_is_refused_before_training(
     said = r"cannot hold learner\.recent, of type deque\. Keep its state in tensors.*or give it state_dict"
     shares: list[float] = []
     with pytest.raises(BayeScaleError, match=said):
-        run_ensemble(configs, shares.append, Checkpoints(path, seconds=1e9))
+        run_ensemble(configs, on_progress=shares.append, checkpoints=Checkpoints(path, seconds=1e9))
     assert shares == []
     assert run_ensemble(configs)[0].env_steps == 90, "it trains without checkpoints"
 

@@ -18,7 +18,7 @@ from bayescale.errors import InputError, MissingExtra
 from bayescale.runners import SACConfig, run_ensemble, train
 from bayescale.runners.algorithms.sac import SAC, Agent
 from bayescale.runners.config import updates_due
-from bayescale.runners.suites.environments import make_environments
+from bayescale.runners.suites.tasks import make_environments
 from bayescale.runners.training import evaluation
 from bayescale.runners.training.evaluation import FIRST_SEED, Evaluator
 from bayescale.runners.training.results import RunStatus
@@ -295,9 +295,10 @@ def test_torch_is_imported_only_when_training_starts() -> None:
 
 @pytest.mark.parametrize("package", ["torch", "gymnasium", "threadpoolctl"])
 def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("training", "environments", "sac"):
-        monkeypatch.delitem(sys.modules, f"bayescale.runners.{module}")
-        monkeypatch.delattr(bayescale.runners, module)
+    for folder, module in (("training", "loop"), ("suites", "environments"), ("algorithms", "sac")):
+        monkeypatch.delitem(sys.modules, f"bayescale.runners.{folder}.{module}")
+        monkeypatch.delattr(sys.modules[f"bayescale.runners.{folder}"], module)
+    monkeypatch.delitem(vars(bayescale.runners), "train", raising=False)  # an earlier use has stored it there
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"'{package}'; install it with: pip install 'bayescale\[runners\]'"):
         _ = bayescale.runners.train
