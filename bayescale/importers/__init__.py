@@ -1,4 +1,9 @@
-"""Learning curves from the logs of other tools, as validated learning-curve tables."""
+"""Read learning curves from the logs of other tools, as validated learning-curve tables.
+
+tensorboard        read a scalar series from TensorBoard event files
+event_files        read the events of one event file, and refuse damaged files
+stable_baselines3  read the evaluations.npz files of Stable-Baselines3
+"""
 
 from bayescale.importers.stable_baselines3 import read_stable_baselines3
 from bayescale.importers.tensorboard import read_tensorboard

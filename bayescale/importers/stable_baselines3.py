@@ -1,4 +1,4 @@
-"""Learning curves from the evaluations.npz files that Stable-Baselines3's EvalCallback writes."""
+"""Read learning curves from the evaluations.npz files that the EvalCallback of Stable-Baselines3 writes."""
 
 import tokenize
 import zipfile
@@ -15,23 +15,24 @@ from bayescale.errors import InputError
 
 Settings = Mapping[str, str | float]
 
-# What numpy.load and its arrays raise for other contents and for damage, by the part of the file that it hits.
+# numpy.load and its arrays raise these for damaged files and for other content; the type depends on the damaged part.
 UNREADABLE = (
     KeyError, TypeError, ValueError, EOFError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
 def read_stable_baselines3(runs: Mapping[str, Settings] | Mapping[Path, Settings]) -> pd.DataFrame:
-    """The learning-curve table of the runs; an evaluation's return is the mean over its episodes.
+    """Return the learning-curve table of the runs; the return of an evaluation is the mean over its episodes.
 
-    A whole folder of runs: `read_stable_baselines3({f: settings(f) for f in Path("logs").glob("*/evaluations.npz")})`.
+    To read a folder of runs, with your own function `settings` from a file to its settings:
+    `read_stable_baselines3({f: settings(f) for f in Path("logs").glob("*/evaluations.npz")})`.
 
     Args:
-        runs: a run's evaluations.npz -> its settings, which the file does not hold: algorithm, env_id, utd,
-            batch_size, learning_rate, seed and, if known, suite, model_size and further columns.
+        runs: the path of each run's evaluations.npz, with the settings that the file does not hold: algorithm, env_id,
+            utd, batch_size, learning_rate, seed and, if known, suite, model_size and further columns.
 
     Raises:
-        InputError: a file that EvalCallback did not write, or a table that is not valid.
+        InputError: EvalCallback did not write a file, or the table is not valid.
     """
     return read_curves(Table(_evaluations(Path(file)).assign(**settings), str(file)) for file, settings in runs.items())
 
@@ -55,6 +56,6 @@ def _evaluations(file: Path) -> pd.DataFrame:
         raise InputError(
             f"{file} must hold numbers as results; got {results.dtype}. Give an evaluations.npz of EvalCallback."
         )
-    with np.errstate(invalid="ignore"):  # the mean of inf and -inf, which the table refuses
+    with np.errstate(invalid="ignore"):  # the mean of inf and -inf is NaN, which read_curves refuses
         returns = results.mean(axis=1)
     return pd.DataFrame({"env_steps": timesteps, "episode_return": returns})

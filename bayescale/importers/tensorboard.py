@@ -1,7 +1,8 @@
-"""Learning curves from TensorBoard event files, as CleanRL, Stable-Baselines3 and most trainers write them.
+"""Read learning curves from TensorBoard event files, which CleanRL, Stable-Baselines3 and most trainers write.
 
-A training that is resumed writes another file, with the steps since its checkpoint once more. As in TensorBoard, the
-file that was begun after another had ended replaces it from its own first step on, or from its `purge_step`.
+A resumed run writes a new file, in which the steps since its checkpoint come again. TensorBoard and this module treat
+them alike: a file that began after another file ended replaces it from its own `purge_step` or, if it has none, from
+its own first step on.
 """
 
 import math
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,37 +20,51 @@ from bayescale.data.tables import Table
 from bayescale.errors import InputError, MissingExtra
 from bayescale.importers.event_files import read_events
 
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
 Settings = Mapping[str, str | float]
 
 
 @dataclass(frozen=True)
 class _Log:
-    """What one file says of a series."""
+    """One series in one event file.
+
+    Attributes:
+        file: the event file.
+        points: env steps and return of each point.
+        first: the step from which on this file replaces files that ended before it began.
+        purges: the file states that step itself, as `purge_step`.
+        began: wall time of the first event.
+        ended: wall time of the last event.
+    """
 
     file: Path
-    points: list[tuple[int, float]]  # env steps and return
-    first: int  # step from which on it replaces earlier files
-    purges: bool  # it says so itself
-    began: float  # wall time
+    points: list[tuple[int, float]]
+    first: int
+    purges: bool
+    began: float
     ended: float
 
 
 def read_tensorboard(
-    runs: Mapping[str, Settings] | Mapping[Path, Settings], tag: str = "eval/mean_reward"
+    runs: Mapping[str, Settings] | Mapping[Path, Settings], *, tag: str = "eval/mean_reward"
 ) -> pd.DataFrame:
-    """The learning-curve table of one scalar series in each run's event files; its steps are the env steps.
+    """Return the learning-curve table of one scalar series in the event files of each run; its steps are the env steps.
 
-    A whole folder of runs: `read_tensorboard({d: configuration(d) for d in Path("logs").iterdir()})`.
-    Steps that a resumed training logged again, in a file of its own, are those of the later file. A file that ends
-    within a record, as that of a run that was killed may, is read up to there, with a warning.
+    To read a folder of runs, with your own function `settings` from a folder to its settings:
+    `read_tensorboard({d: settings(d) for d in Path("logs").iterdir()})`.
+
+    If a resumed run logged steps again in a new file, the new file counts. A file that ends within a record, which
+    happens when the run is killed, is read up to that record, with a warning.
 
     Args:
-        runs: folder with one run's event files -> its settings, which the events do not hold: algorithm, env_id, utd,
-            batch_size, learning_rate, seed and, if known, suite, model_size and further columns.
+        runs: the folder of each run's event files, with the settings that the files do not hold: algorithm, env_id,
+            utd, batch_size, learning_rate, seed and, if known, suite, model_size and further columns.
         tag: name of the series of returns.
 
     Raises:
-        InputError: a folder without the series or with several runs, a damaged file, or a table that is not valid.
+        InputError: a folder lacks the series or holds several runs, a file is damaged, or the table is not valid.
         MissingExtra: tensorboard is not installed.
     """
     return read_curves(
@@ -78,17 +93,20 @@ def _tags(files: list[Path]) -> set[str]:
     return {value.tag for value in values if _holds_number(value)}
 
 
-def _holds_number(value: Any) -> bool:
-    """As torch and tensorboardX write it, or as TensorFlow 2 does, whose histograms and texts are tensors too."""
+def _holds_number(value: "Summary.Value") -> bool:
+    """Return True for a number, as torch and tensorboardX write it (simple_value) or TensorFlow 2 (tensor of size 1).
+
+    TensorFlow 2 writes histograms and texts as tensors too.
+    """
     from tensorboard.compat.proto.types_pb2 import DT_STRING
 
     sizes = [axis.size for axis in value.tensor.tensor_shape.dim]
-    one = value.HasField("tensor") and value.tensor.dtype != DT_STRING and math.prod(sizes) == 1
-    return bool(one or value.HasField("simple_value"))
+    one_number = value.HasField("tensor") and value.tensor.dtype != DT_STRING and math.prod(sizes) == 1
+    return bool(one_number or value.HasField("simple_value"))
 
 
 def _log(file: Path, tag: str) -> _Log | None:
-    """What the file says of the series, if anything."""
+    """Return the series in the file; None if the file has neither points nor a `purge_step`."""
     from tensorboard.compat.proto.event_pb2 import SessionLog
     from tensorboard.util.tensor_util import make_ndarray
 
@@ -113,7 +131,7 @@ def _log(file: Path, tag: str) -> _Log | None:
 
 
 def _joined(logs: list[_Log]) -> list[tuple[int, float]]:
-    """The points of logs that come in the order in which they were begun."""
+    """Return the points that count of logs sorted by the time when they began."""
     kept, ended = logs[0].points, logs[0].ended
     for before, log in pairwise(logs):
         if log.began > ended:

@@ -25,7 +25,7 @@ def expected(returns, steps=STEPS, **settings):
 
 
 def write_scalars(folder, tag, points, began=0.0, purge_step=None):
-    """Events as torch and tensorboardX write them, a second per step."""
+    """Write the events that torch and tensorboardX would write, one step per second."""
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -41,7 +41,7 @@ def write_scalars(folder, tag, points, began=0.0, purge_step=None):
 
 
 def write_tensors(folder, tag, points):
-    """Events as TensorFlow 2 writes them."""
+    """Write the events that TensorFlow 2 would write."""
     from tensorboard.summary import Writer
 
     writer = Writer(str(folder))
@@ -60,7 +60,7 @@ def test_tensorboard_series_become_curves(tmp_path, write):
 
 
 def test_tensorboard_series_that_hold_no_numbers_are_not_offered(tmp_path):
-    """Histograms, images and texts, as torch or as TensorFlow 2 writes them; one may have the name of a return."""
+    """Histograms and texts are no series of returns, whether torch or TensorFlow 2 wrote them."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -128,14 +128,14 @@ def test_an_event_file_that_was_cut_short_is_read_with_a_warning(tmp_path):
     write_scalars(tmp_path, "return", [(1, 1.0), (2, 2.0), (3, 3.0)])
     file = event_file(tmp_path)
     whole = file.read_bytes()
-    for left_out in range(1, 57, 5):  # of the 57 bytes of the last record, 12 of them its head
+    for left_out in range(1, 57, 5):  # the last record has 57 bytes, and its head 12 of them
         file.write_bytes(whole[:-left_out])
         with pytest.warns(UserWarning, match=rf"{file.name} ends within a record"):
             curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
         assert list(curves["env_steps"]) == [1, 2]
 
 
-def test_what_a_resumed_run_logs_again_replaces_what_was_logged_before(tmp_path):
+def test_points_that_a_resumed_run_logs_again_replace_the_earlier_ones(tmp_path):
     write_scalars(tmp_path, "return", [(10, 1.0), (20, 2.0), (30, 3.0), (40, 4.0)])
     write_scalars(tmp_path, "return", [(25, 2.4), (30, 3.4)], began=100.0)
     write_scalars(tmp_path, "loss", [(10, 1.0)], began=150.0)
@@ -145,7 +145,7 @@ def test_what_a_resumed_run_logs_again_replaces_what_was_logged_before(tmp_path)
     pd.testing.assert_frame_equal(curves, validate_curves(expected_curves), rtol=1e-6)
 
 
-def test_a_resumed_run_may_say_itself_from_where_on(tmp_path):
+def test_a_resumed_run_replaces_points_from_its_purge_step_on(tmp_path):
     write_scalars(tmp_path, "return", [(10, 1.0), (20, 2.0), (30, 3.0)])
     write_scalars(tmp_path, "return", [], began=100.0, purge_step=15)
     curves = read_tensorboard({tmp_path: {**SETTINGS, "seed": 0}}, tag="return")
@@ -155,7 +155,7 @@ def test_a_resumed_run_may_say_itself_from_where_on(tmp_path):
     assert list(curves["env_steps"]) == [12]
 
 
-def test_a_resumed_run_that_goes_on_in_the_same_file_may_say_so_too(tmp_path):
+def test_a_purge_step_within_one_file_replaces_points_too(tmp_path):
     write_scalars(tmp_path / "a", "return", [(10, 1.0), (20, 2.0), (30, 3.0)])
     write_scalars(tmp_path / "b", "return", [(25, 2.5)], began=100.0, purge_step=20)
     with event_file(tmp_path / "a").open("ab") as file:
@@ -183,7 +183,7 @@ def test_files_that_are_written_at_the_same_time_add_up(tmp_path, logs):
 
 
 def test_several_runs_in_one_folder_are_refused(tmp_path):
-    """Which of them counts, nobody knows: one starts over after the other, or both are at work at the same time."""
+    """Two runs in one folder are refused whether one starts after the other or both run at the same time."""
     for name, began, said in [("after", 100.0, "starts over after .*Remove the one"), ("beside", 1.0, "came twice")]:
         write_scalars(tmp_path / name, "return", [(10, 1.0), (20, 2.0)])
         write_scalars(tmp_path / name, "return", [(10, 1.5), (20, 2.5)], began=began)
@@ -223,7 +223,7 @@ def test_stable_baselines3_runs_with_equal_settings_are_named(tmp_path):
         read_stable_baselines3({file: {**SETTINGS, "seed": 0} for file in files})
 
 
-def test_files_that_are_no_evaluations(tmp_path):
+def test_files_without_evaluations_are_refused(tmp_path):
     np.savez(tmp_path / "other.npz", weights=np.ones(3))
     np.savez(tmp_path / "pickled.npz", timesteps=np.array(STEPS), results=np.array([[1], [2, 3], [4]], object))
     np.save(tmp_path / "array.npy", np.ones(3))
@@ -253,7 +253,7 @@ def test_files_that_are_no_evaluations(tmp_path):
         read_stable_baselines3({tmp_path / "diverged.npz": {**SETTINGS, "seed": 0}})
 
 
-def test_a_damaged_byte_anywhere_is_harmless_or_a_sentence(tmp_path):
+def test_a_damaged_byte_anywhere_is_harmless_or_an_input_error(tmp_path):
     file = tmp_path / "evaluations.npz"
     np.savez_compressed(file, timesteps=np.array(STEPS), results=np.random.default_rng(0).random((3, 2)))
     whole, refused = file.read_bytes(), 0
