@@ -1,8 +1,8 @@
 """Exit with one line per docstring or comment that begins like the rest of another sentence.
 
 Ruff's D401 checks the mood of known verbs only. This script also refuses docstrings that begin with a preposition or a
-relative word, docstrings of functions that begin with a noun phrase, and comments that begin with a lower-case
-preposition. No comment switches a finding off: reword the line instead.
+relative word, docstrings of functions that begin with a noun phrase, and comments that begin with a preposition or a
+relative word. No comment switches a finding off: reword the line instead.
 
 Arguments: the files and folders to check.
 """
@@ -22,6 +22,8 @@ FRAGMENT_WORDS = {
 }  # fmt: skip
 # A docstring must not begin with these either.
 DOCSTRING_WORDS = FRAGMENT_WORDS | {"it", "nothing", "such", "they", "when", "why"}
+# A comment must not begin with these, even with a capital letter: no plain sentence starts so.
+COMMENT_WORDS = {"How", "Nothing", "Of", "Than", "Those", "What", "Whether", "Which", "Whose"}
 # A function's docstring begins with a verb in the imperative, never with an article or a quantifier. Tests are exempt,
 # as they are from D401: a test's docstring states what holds.
 NOUN_PHRASE_WORDS = {
@@ -64,7 +66,7 @@ def docstring_findings(source: str) -> Iterator[Finding]:
 
 
 def comment_findings(path: Path) -> Iterator[Finding]:
-    """Yield a finding for each comment that begins with a lower-case preposition or relative word.
+    """Yield a finding for each comment that begins with a preposition or a relative word.
 
     A comment over several lines is checked at its first line only.
     """
@@ -80,7 +82,7 @@ def comment_findings(path: Path) -> Iterator[Finding]:
             else:
                 last_line, last_column = line, column
             word = re.match(r"[\W_]*([A-Za-z]*)", DIRECTIVE.sub("", token.string))
-            if not continues and word and word[1] in FRAGMENT_WORDS:
+            if not continues and word and word[1] in FRAGMENT_WORDS | COMMENT_WORDS:
                 yield (
                     line,
                     f'a comment must not begin with "{word[1]}"; write a sentence or a noun phrase with its unit',
