@@ -66,11 +66,13 @@ def test_calls_of_an_update_get_numbers_of_their_own_from_the_whole_range() -> N
 
 @pytest.mark.parametrize("normal", [True, False])
 def test_streams_go_on_where_a_checkpoint_was_written(normal: bool) -> None:
-    streams = BlockStreams(SEEDS, CPU)
     whole = draws(SEEDS, BLOCK + 10, (4,), normal)
     for done in (0, 7, BLOCK - 1, BLOCK, BLOCK + 5):
-        streams = BlockStreams(SEEDS, CPU)
-        streams._update = done - 1
+        written, streams = BlockStreams(SEEDS, CPU), BlockStreams(SEEDS, CPU)
+        for _ in range(done):
+            written.advance()
+            written.draw((4,), normal)
+        streams.load_state_dict(written.state_dict())
         streams.advance()
         assert torch.equal(streams.draw((4,), normal), whole[done])
 

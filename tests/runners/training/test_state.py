@@ -1,12 +1,11 @@
+"""States of learners and other parts of an ensemble, saved in a checkpoint and loaded into new parts."""
+
 import collections
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor, nn
@@ -14,11 +13,10 @@ from torch import Generator, Tensor, nn
 from bayescale.errors import BayeScaleError
 from bayescale.runners import RunConfig, SACConfig, run_ensemble
 from bayescale.runners.algorithms.learner import Batch, Losses
+from bayescale.runners.algorithms.registry import LEARNERS
 from bayescale.runners.training.checkpoints import Checkpoints
-from bayescale.runners.training.state import set_state, state_of
+from bayescale.runners.training.state import Streams, set_state, state_of
 from tests.scaffolding.interrupted_runs import SMALL, assert_same, whole_and_resumed
-
-SAC = SACConfig("InvertedPendulum-v5", **SMALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +25,7 @@ class AutogradConfig(SACConfig):
 
 
 class Policies(nn.Module):
-    """Linear ones, with what a module may hold beside its parameters."""
+    """Linear policies in a module that holds a buffer and a plain number beside its parameters."""
 
     def __init__(self, members: int, sizes: tuple[int, int], streams: Sequence[Generator]) -> None:
         super().__init__()
@@ -48,7 +46,7 @@ class Policies(nn.Module):
 
 
 class Autograd:
-    """Imitates actions that were rewarded, by torch's own networks, optimisers and schedules."""
+    """A learner that imitates rewarded actions with torch's own networks, optimisers and schedules."""
 
     model_size, matrix_product_flops = 10, 100
 
@@ -85,22 +83,34 @@ class Autograd:
     def agent(self, member: int) -> Any:
         return tuple(self._policies.policies[member].state_dict().values())
 
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "policies": self._policies.state_dict(),
+            "seen": self._policies.seen,
+            "calls": self._policies.calls,
+            "optimisers": [each.state_dict() for each in self._optimisers],
+            "schedules": [each.state_dict() for each in self._schedules],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._policies.load_state_dict(state["policies"])
+        self._policies.seen.copy_(state["seen"])
+        self._policies.calls = state["calls"]
+        for name, parts in (("optimisers", self._optimisers), ("schedules", self._schedules)):
+            for part, saved in zip(parts, state[name], strict=True):
+                part.load_state_dict(saved)
+
 
 class WithQueue(Autograd):
-    """Keeps what no checkpoint can hold."""
+    """A learner whose state holds an object that a checkpoint cannot save."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.recent = collections.deque([0.0])
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"recent": collections.deque([0.0])}
 
 
 def made_of(learner: type[Autograd], monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
-    """Two runs of an algorithm whose learner this is."""
-    module = ModuleType("bayescale.runners.autograd")
-    module.__dict__["Autograd"] = learner
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    for each in (Autograd, learner):
-        monkeypatch.setattr(each, "__module__", module.__name__)
+    """Return two runs of an algorithm with this learner."""
+    monkeypatch.setitem(LEARNERS, "Autograd", learner)
     config = AutogradConfig("InvertedPendulum-v5", **SMALL)
     return [config, dataclasses.replace(config, seed=1, learning_rate=3e-2)]
 
@@ -113,7 +123,7 @@ def test_a_learner_of_torchs_modules_and_optimisers_is_resumed(tmp_path: Path, m
 
 def of_another_optimiser(path: Path) -> None:
     saved = torch.load(path, weights_only=True)
-    saved["learned"][".learner._optimisers.0"]["param_groups"] = []
+    saved["learned"]["learner"]["optimisers"][0]["param_groups"] = []
     torch.save(saved, path)
 
 
@@ -136,51 +146,74 @@ def test_what_no_checkpoint_can_hold_is_refused_before_training(
     assert run_ensemble(configs)[0].env_steps == 90, "it trains without checkpoints"
 
 
-@dataclasses.dataclass
-class Settings:
-    """Not frozen, so its numbers may change."""
-
-    rate: float
-
-
 class Holder:
-    """Holds state of every kind; `bayescale` in its module's name stands for the package."""
+    """A part with state of every kind."""
 
     def __init__(self, seed: int) -> None:
         self.stream = torch.Generator().manual_seed(seed)
         self.table = torch.full((2, 3), float(seed))
         self.views = [self.table[0], (self.table[1], 5)]
-        self.counts = {"done": seed, "rates": [0.1 * seed]}
-        self.array = np.full(3, float(seed))
-        self.constants = (seed, SAC)
-        self.frozen = SAC
-        self.settings = Settings(0.5 * seed)
-        self.scratch: dict[int, torch.Tensor] = {}
+        self.done, self.rates = seed, [0.1 * seed]
+        self.scratch = {"name": "new"}
+
+    def state_dict(self) -> dict[str, Any]:
+        streams = Streams([self.stream]).state_dict()
+        return {
+            "streams": streams,
+            "table": self.table,
+            "counts": {"done": self.done, "rates": self.rates},
+            "scratch": self.scratch,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        Streams([self.stream]).load_state_dict(state["streams"])
+        self.table.copy_(state["table"])
+        self.done, self.rates = state["counts"]["done"], list(state["counts"]["rates"])
 
 
-Holder.__module__ = "bayescale.stand_in"
-
-
-def test_state_of_every_kind_is_found_once_and_set_again() -> None:
+def test_state_of_every_kind_is_set_again_in_a_new_part() -> None:
     old, new = Holder(1), Holder(2)
-    old.scratch[7] = torch.zeros(2)
+    old.scratch["made later"] = "may be missing from a new part"
     torch.rand(3, generator=old.stream)
     old.table[1, 2] = 9.0
-    state = state_of(old)
-    assert set(state) == {
-        ".stream",
-        ".table",
-        ".counts.done",
-        ".counts.rates.0",
-        ".array",
-        ".settings.rate",
-        ".scratch.7",
-    }
-    assert set_state(new, state)
-    assert torch.equal(new.views[1][0], torch.tensor([1.0, 1.0, 9.0])), "views see it"
+    state = state_of({"part": old})
+    assert set(state["part"]) == {"streams", "table", "counts", "scratch"}
+    assert set_state({"part": new}, state)
+    seen = new.views[1][0]
+    assert torch.equal(seen, torch.tensor([1.0, 1.0, 9.0])), "views see it"
     assert torch.equal(torch.rand(3, generator=new.stream), torch.rand(3, generator=old.stream))
-    assert (new.counts, new.array.tolist()) == ({"done": 1, "rates": [0.1]}, [1.0] * 3)
-    assert (new.constants, new.settings.rate) == ((2, SAC), 0.5)
-    del state[".array"]
-    assert not set_state(Holder(3), state)
-    assert not set_state(Holder(3), state | {".array": torch.zeros(4, dtype=torch.float64)})
+    assert (new.done, new.rates) == (1, [0.1])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"table": torch.zeros(2, 4)},
+        {"table": torch.zeros(2, 3, dtype=torch.float64)},
+        {"table": [0.0]},
+        {"counts": {"done": 1}},
+        {"counts": {"done": 1.0, "rates": [0.1]}},
+        {"counts": {"done": 1, "rates": [0.1, 0.2]}},
+        {"counts": {"done": 1, "rates": ["0.1"]}},
+        {"streams": {"generators": [torch.zeros(8, dtype=torch.uint8)]}},
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
+    state = state_of({"part": Holder(1)})
+    assert set_state({"part": Holder(3)}, state)
+    assert not set_state({"part": Holder(3)}, {"part": state["part"] | changes})
+    for name in state["part"]:
+        assert not set_state(
+            {"part": Holder(3)}, {"part": {key: state["part"][key] for key in state["part"] if key != name}}
+        )
+    assert not set_state({"part": Holder(3)}, {})
+
+
+@pytest.mark.parametrize("held", [{1}, Holder(1), (1, [torch.Generator()])])
+def test_objects_are_refused_by_their_place(held: object) -> None:
+    part = Holder(1)
+    part.scratch = {"inner": held}  # type: ignore[dict-item]
+    with pytest.raises(
+        BayeScaleError, match=r"cannot hold part\.scratch\.inner(\.1\.0)?, of type (set|Holder|Generator)\."
+    ):
+        state_of({"part": part})
