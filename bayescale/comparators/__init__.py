@@ -1,15 +1,16 @@
 """Other methods that predict run lengths, to compare with: published pipelines, other pooling, other fields' laws.
 
-held_out       score every method on runs that its fit has not seen
-published      the published pipeline of Rybkin et al. (ICML 2025)
-seed_means     run lengths of the mean return over seeds, for the published pipeline
-floor_laws     the published law of data over UTD, fitted for all bootstraps and thresholds at once
-size_law       the law of data over UTD and model size of Fu et al. (NeurIPS 2025)
-curve_fit      fit any law of `formulas` to a table, with bootstraps
-formulas       scaling laws of other fields
-least_squares  many small nonlinear least-squares problems at once
-pooling        the joint model with complete pooling and without pooling
-predictions    the prediction table of a method with bootstrap draws
+held_out          score every method on runs that its fit has not seen
+published         the published pipeline of Rybkin et al. (ICML 2025)
+seed_means        run lengths of the mean return over seeds, for the published pipeline
+fastest_settings  lines of the fastest batch size and learning rate over UTD, for the published pipeline
+floor_laws        the published law of data over UTD, fitted for all bootstraps and thresholds at once
+size_law          the law of data over UTD and model size of Fu et al. (NeurIPS 2025)
+curve_fit         fit any law of `formulas` to a table, with bootstraps
+formulas          scaling laws of other fields
+least_squares     many small nonlinear least-squares problems at once
+pooling           the joint model with complete pooling and without pooling
+predictions       the prediction table of a method with bootstrap draws
 """
 
 from bayescale.comparators.curve_fit import LawFit, fit_law

@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from bayescale.arguments import require_count
 from bayescale.data.configurations import outside_range
-from bayescale.posterior.posterior import LEVELS, QUANTILES
+from bayescale.posterior.prediction_table import LAW_QUANTILE_LEVELS, QUANTILE_LEVELS, predictions_by_threshold
 
 CHUNK = 200  # configurations at a time bounds memory
 NOISE_LEVELS = (np.arange(25) + 0.5) / 25
@@ -38,15 +38,17 @@ def prediction_table(
     for first in range(0, len(configs), CHUNK):
         some, law = configs.iloc[first : first + CHUNK], log_env_steps[:, first : first + CHUNK]
         runs = (law[:, None] + noise[:, None]).reshape(-1, *law.shape[1:])
-        quantiles = np.quantile(runs, LEVELS, axis=0, method="inverted_cdf")  # interpolating would meet inf - inf
-        law_quantiles = np.quantile(law, [0.05, 0.5, 0.95], axis=0, method="inverted_cdf")
-        table = some.loc[some.index.repeat(len(thresholds))].reset_index(drop=True)
-        table["threshold"] = np.tile(thresholds, len(some))
-        monotone = np.exp(np.maximum.accumulate(quantiles, axis=2))
-        table[list(QUANTILES)] = monotone.reshape(len(LEVELS), -1).T
-        table[["law_q05", "law_q50", "law_q95"]] = np.exp(law_quantiles).reshape(3, -1).T
-        table["p_reach"] = np.isfinite(law).mean(axis=0).ravel()
-        table["extrapolated"] = np.repeat(outside_range(fitted, some), len(thresholds))
+        quantiles = np.quantile(runs, QUANTILE_LEVELS, axis=0, method="inverted_cdf")  # interpolating would meet inf - inf
+        law_quantiles = np.quantile(law, LAW_QUANTILE_LEVELS, axis=0, method="inverted_cdf")
+        monotone = np.maximum.accumulate(quantiles, axis=2)
+        table = predictions_by_threshold(
+            some,
+            thresholds,
+            quantiles=np.exp(np.moveaxis(monotone, 0, -1)),
+            law_quantiles=np.exp(np.moveaxis(law_quantiles, 0, -1)),
+            p_reach=np.isfinite(law).mean(axis=0),
+            extrapolated=np.repeat(outside_range(fitted, some)[:, None], len(thresholds), axis=1),
+        )
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -58,6 +60,6 @@ def log_residuals(times: Float[np.ndarray, " run"], centres: Float[np.ndarray, "
     return logs
 
 
-def residual_levels(residuals: Float[np.ndarray, " run"]) -> Float[np.ndarray, " level"]:
+def residual_quantiles(residuals: Float[np.ndarray, " run"]) -> Float[np.ndarray, " level"]:
     """Equally likely departures, the quantiles of the residuals; zeros without residuals."""
     return np.quantile(residuals, NOISE_LEVELS) if len(residuals) else np.zeros(len(NOISE_LEVELS))

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from bayescale.comparators.curve_fit import constrained, search
 from bayescale.comparators.formulas import Law, additive
-from bayescale.comparators.predictions import check_resampling, log_residuals, prediction_table, residual_levels
+from bayescale.comparators.predictions import check_resampling, log_residuals, prediction_table, residual_quantiles
 from bayescale.data.configurations import checked_configs
 from bayescale.data.crossings import validate_crossings
 from bayescale.data.observations import require_reached_in_training
@@ -178,7 +178,7 @@ def fit_size_law(crossings: pd.DataFrame, *, seed: int = 0, bootstraps: int = BO
     times, medians = np.concatenate(runs), np.repeat(draws[0], [len(own) for own in runs], axis=0)
     dropped = {"threshold": levels, "cells": np.isinf(draws[0]).sum(axis=0)}
     dropped["runs"] = np.isinf(times).sum(axis=0)
-    noise = [residual_levels(log_residuals(*of_level)) for of_level in zip(times.T, medians.T, strict=True)]
+    noise = [residual_quantiles(log_residuals(*of_level)) for of_level in zip(times.T, medians.T, strict=True)]
     return SizeFit(env_ids, levels, law, reference, parameters, np.stack(noise, axis=1), pd.DataFrame(dropped), cells)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.comparators import PublishedFit, SizeFit, fit_size_law
-from bayescale.comparators.predictions import prediction_table, residual_levels
+from bayescale.comparators.predictions import prediction_table, residual_quantiles
 from bayescale.errors import InputError
 from bayescale.posterior.prediction_table import QUANTILE_COLUMNS
 from tests.scaffolding.law_tables import THRESHOLDS, made_crossings, made_curves, table_of
@@ -15,7 +15,7 @@ from tests.scaffolding.law_tables import THRESHOLDS, made_crossings, made_curves
 def test_a_comparators_table_by_hand() -> None:
     configs = pd.DataFrame({"env_id": ["A"], "utd": [1.0], "batch_size": [64], "learning_rate": [1e-3]})
     noise = np.zeros((25, 3))
-    noise[:, 2] = residual_levels(np.linspace(0.0, 1.0, 101))
+    noise[:, 2] = residual_quantiles(np.linspace(0.0, 1.0, 101))
     assert noise[[0, 12, 24], 2] == pytest.approx([0.02, 0.5, 0.98])
     table = prediction_table(configs, np.array([1.0, 2.0, 3.0]), np.array([[[2.0, 1.0, 5.0]]]), noise, configs)
     quantiles = np.log(table[QUANTILE_COLUMNS].to_numpy())

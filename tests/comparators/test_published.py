@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.comparators.predictions import residual_levels
-from bayescale.comparators.published import PublishedFit, Rule, _line, _mean, _median, _nearest, _noise, _rule
+from bayescale.comparators.fastest_settings import Rule, fit_rule, nanmean, nearest_configurations
+from bayescale.comparators.predictions import residual_quantiles
+from bayescale.comparators.published import PublishedFit, _line, _nanmedian, _noise
 from bayescale.comparators.seed_means import SeedMeans
 from bayescale.errors import InputError
 from bayescale.posterior.prediction_table import QUANTILE_COLUMNS
@@ -42,7 +43,7 @@ def test_the_rule_of_the_fastest_settings_by_hand() -> None:
         [6, 5, never, never, never],
     ]
     passages = SeedMeans(configs, means, np.empty((0, 3)), np.empty(0, int))
-    rule = _rule(passages, np.array([0, 0, 0, 0, 1]), "batch_size")
+    rule = fit_rule(passages, np.array([0, 0, 0, 0, 1]), "batch_size")
     assert rule.slope == pytest.approx([np.log2(192 / 64), np.log2(128 / 64), 0.0])  # 192 = (128 + 256) / 2
     assert np.exp(rule.intercept) == pytest.approx(np.array([[192] * 2, [128] * 2, [256] * 2]))
 
@@ -59,7 +60,7 @@ def test_the_configurations_nearest_to_the_rules_by_hand() -> None:
     configs = pd.DataFrame(settings, columns=["env_id", "utd", "batch_size", "learning_rate"])
     batch = Rule(np.array([1.0, 0.0]), np.log([[256.0, 1.0], [64.0, 1.0]]))  # draw 1 has no say
     rate = Rule(np.array([1.0, 0.0]), np.log([[1.0, 1.0], [4.0, 1.0]]))
-    assert _nearest(configs, np.array([0, 0, 0, 0, 0, 1]), [batch, rate]).tolist() == [1, 4, 5]
+    assert nearest_configurations(configs, np.array([0, 0, 0, 0, 0, 1]), [batch, rate]).tolist() == [1, 4, 5]
 
 
 def test_runs_scatter_around_the_means_of_the_fitted_configurations() -> None:
@@ -67,16 +68,16 @@ def test_runs_scatter_around_the_means_of_the_fitted_configurations() -> None:
     means = np.array([[[10.0, 20.0], [5.0, 5.0], [40.0, np.inf]]] * 2)
     runs = np.array([[20.0, 20.0], [1.0, 1.0], [40.0, 80.0], [10.0, np.inf]])
     noise = _noise(SeedMeans(configs, means, runs, np.array([0, 1, 2, 0])), np.array([0, 2]))
-    np.testing.assert_allclose(noise, np.column_stack([residual_levels(np.log([2.0, 1.0, 1.0])), np.zeros(25)]))
+    np.testing.assert_allclose(noise, np.column_stack([residual_quantiles(np.log([2.0, 1.0, 1.0])), np.zeros(25)]))
 
 
 def test_means_and_medians_are_of_what_is_known() -> None:
     values = np.random.default_rng(0).random((40, 5))
     values[np.random.default_rng(1).random((40, 5)) < 0.3] = np.nan
     values[0], values[1] = np.nan, 0.5
-    np.testing.assert_allclose(_median(values[1:], axis=1), np.nanmedian(values[1:], axis=1))
-    np.testing.assert_allclose(_mean(values[1:], axis=1), np.nanmean(values[1:], axis=1))
-    assert np.isnan([_median(values, axis=1)[0], _mean(values, axis=1)[0]]).all()
+    np.testing.assert_allclose(_nanmedian(values[1:], axis=1), np.nanmedian(values[1:], axis=1))
+    np.testing.assert_allclose(nanmean(values[1:], axis=1), np.nanmean(values[1:], axis=1))
+    assert np.isnan([_nanmedian(values, axis=1)[0], nanmean(values, axis=1)[0]]).all()
 
 
 def test_the_published_law_of_tasks_by_hand() -> None:
