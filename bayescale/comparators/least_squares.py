@@ -1,30 +1,36 @@
-"""Many small nonlinear least-squares problems at once, for bootstraps and several starts."""
+"""Solve many small nonlinear least-squares problems at once, for bootstraps and several starts.
+
+scipy.optimize.least_squares solves one problem at a time, which takes too long for thousands of bootstraps.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
 
-STEP = 1e-6  # of the forward differences
+STEP = 1e-6  # step of the forward differences
 FIRST_DAMPING = 1e-2
 
 Residual = Callable[[Float[np.ndarray, "problem parameter"]], Float[np.ndarray, "problem row"]]
 
 
-@np.errstate(invalid="ignore")  # inf - inf of a problem whose residuals are not finite at its start
+@np.errstate(invalid="ignore")  # residuals that are not finite at a start give inf - inf
 def minimise(
     residual: Residual,
     start: Float[np.ndarray, "problem parameter"],
     longest: Float[np.ndarray, " parameter"] | None = None,
     iterations: int = 300,
 ) -> tuple[Float[np.ndarray, "problem parameter"], Float[np.ndarray, " problem"]]:
-    """The parameters that minimise each problem's sum of squares, and that sum: Levenberg-Marquardt, side by side.
+    """Minimise the sum of squares of each problem by the Levenberg-Marquardt method.
 
     Args:
-        residual: rows for each problem; 0 where a problem has fewer.
-        start: finite parameters; where the residuals are not finite a problem may keep its start, with a sum of inf.
-        longest: step of each parameter, at most; None: any.
-        iterations: at most.
+        residual: returns the residuals of each problem; 0 in the rows that a problem lacks.
+        start: finite parameters. If the residuals at the start are not finite, a problem may keep its start.
+        longest: largest step of each parameter; None: no limit.
+        iterations: largest number of iterations.
+
+    Returns:
+        The parameters and the sum of squares of each problem; the sum is inf if the residuals are not finite.
     """
     best = np.array(start, float)
     limit = np.full(best.shape[1], np.inf) if longest is None else longest
@@ -55,5 +61,6 @@ def minimise(
 
 
 def _loss(rows: Float[np.ndarray, "problem row"]) -> Float[np.ndarray, " problem"]:
+    """Return the sum of squares of each problem; inf if a residual is not finite."""
     finite = np.isfinite(rows).all(axis=1)
     return np.where(finite, np.square(np.where(finite[:, None], rows, 0.0)).sum(axis=1), np.inf)

@@ -1,4 +1,4 @@
-"""The prediction table of a comparator: bootstrap draws of its law, and seeds around it."""
+"""Make the prediction table of a method whose law has bootstrap draws and whose runs scatter around the law."""
 
 import numpy as np
 import pandas as pd
@@ -8,12 +8,12 @@ from bayescale.arguments import require_count
 from bayescale.data.configurations import outside_range
 from bayescale.posterior.prediction_table import LAW_QUANTILE_LEVELS, QUANTILE_LEVELS, predictions_by_threshold
 
-CHUNK = 200  # configurations at a time bounds memory
-NOISE_LEVELS = (np.arange(25) + 0.5) / 25
+CHUNK = 200  # configurations predicted at a time, which bounds memory
+NOISE_LEVELS = (np.arange(25) + 0.5) / 25  # quantile levels of the departures of runs from the law
 
 
 def check_resampling(seed: int, bootstraps: int) -> None:
-    """Nothing, if there is a source of bootstraps and at least one of them; InputError otherwise."""
+    """Raise InputError unless `seed` is a whole number >= 0 and `bootstraps` a whole number >= 1."""
     require_count("seed", seed, 0)
     require_count("bootstraps", bootstraps)
 
@@ -25,20 +25,21 @@ def prediction_table(
     noise: Float[np.ndarray, "level threshold"],
     fitted: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Quantiles of a new run's env steps, in the columns of `Posterior.predict`.
+    """Return quantiles of the run lengths of new runs, in the columns of `Posterior.predict`.
 
     Args:
         configs: one row per configuration.
-        thresholds: increasing.
-        log_env_steps: draws of the law; inf where the method has no finite answer.
+        thresholds: increasing returns.
+        log_env_steps: draws of the law; inf where the method predicts no finite run length.
         noise: equally likely departures of a run's log env steps from the law.
-        fitted: the runs fitted, for the range of each axis.
+        fitted: the fitted runs, for the range of each setting.
     """
     tables = []
     for first in range(0, len(configs), CHUNK):
         some, law = configs.iloc[first : first + CHUNK], log_env_steps[:, first : first + CHUNK]
         runs = (law[:, None] + noise[:, None]).reshape(-1, *law.shape[1:])
-        quantiles = np.quantile(runs, QUANTILE_LEVELS, axis=0, method="inverted_cdf")  # interpolating would meet inf - inf
+        # Draws may be infinite: "inverted_cdf" never interpolates, which would compute inf - inf.
+        quantiles = np.quantile(runs, QUANTILE_LEVELS, axis=0, method="inverted_cdf")
         law_quantiles = np.quantile(law, LAW_QUANTILE_LEVELS, axis=0, method="inverted_cdf")
         monotone = np.maximum.accumulate(quantiles, axis=2)
         table = predictions_by_threshold(
@@ -53,13 +54,14 @@ def prediction_table(
     return pd.concat(tables, ignore_index=True)
 
 
-def log_residuals(times: Float[np.ndarray, " run"], centres: Float[np.ndarray, " run"]) -> Float[np.ndarray, " known"]:
-    """Log times over their cells' centres, of the runs where both are finite and > 0."""
-    known = np.isfinite(times) & np.isfinite(centres) & (times > 0) & (centres > 0)
-    logs: np.ndarray = np.log(np.maximum(times[known], 1.0) / np.maximum(centres[known], 1.0))
-    return logs
+def log_residuals(
+    env_steps: Float[np.ndarray, " run"], centres: Float[np.ndarray, " run"]
+) -> Float[np.ndarray, " known"]:
+    """Return log ratios of run lengths to the centres of their configurations, where both are finite and > 0."""
+    known = np.isfinite(env_steps) & np.isfinite(centres) & (env_steps > 0) & (centres > 0)
+    return np.asarray(np.log(np.maximum(env_steps[known], 1.0) / np.maximum(centres[known], 1.0)))
 
 
 def residual_quantiles(residuals: Float[np.ndarray, " run"]) -> Float[np.ndarray, " level"]:
-    """Equally likely departures, the quantiles of the residuals; zeros without residuals."""
+    """Return equally likely departures, the quantiles of the residuals; zeros if there are no residuals."""
     return np.quantile(residuals, NOISE_LEVELS) if len(residuals) else np.zeros(len(NOISE_LEVELS))

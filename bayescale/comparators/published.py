@@ -189,7 +189,9 @@ def fit_published(
         raise InputError("no configuration's mean reaches any threshold; lower the thresholds or give longer runs.")
     in_training = replace(passages, means=np.where(passages.means > 0, passages.means, np.inf))
     if not np.isfinite(in_training.means[0]).any():
-        raise InputError("every threshold that a mean reaches lies below its return before training; raise them.")
+        raise InputError(
+            "all means that reach a threshold are above it before their first env step; raise the thresholds."
+        )
     env_ids = tuple(sorted(map(str, configs["env_id"].unique())))
     task = configs["env_id"].map({name: i for i, name in enumerate(env_ids)}).to_numpy(int)
     rules = [fit_rule(in_training, task, axis) for axis in ("batch_size", "learning_rate")]

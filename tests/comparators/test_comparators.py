@@ -54,7 +54,7 @@ def test_a_threshold_reached_before_training_tells_nothing_of_the_others(
     assert (low["p_reach"] == 1.0).all()
     assert low["law_q50"].iloc[3] > 0.1 * alone["law_q50"].iloc[6]  # of the new task: A is left out
     assert low["q50"].iloc[1:3].between(1e3, alone["q50"].iloc[2]).all()
-    with pytest.raises(InputError, match="before training; raise them"):
+    with pytest.raises(InputError, match="above it before their first env step; raise the thresholds"):
         fit(curves[curves["env_id"] == "A"], [50.0, 100.0])
 
 
