@@ -1,59 +1,61 @@
-"""The settings of one run, a class per algorithm, checked when they are made; without torch, to be read anywhere.
+"""The settings of one run: one class per algorithm, which checks its values when an object is made.
 
-`ALGORITHMS` holds the classes by name. `bayescale.runners.algorithms.learner` says how an algorithm is added.
+`ALGORITHMS` is the dict of these classes by name. This module imports no torch, so that plans can be read without it.
+To add an algorithm, see `bayescale.runners.algorithms.learner`.
 """
 
 import difflib
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, ClassVar
 
 from bayescale.errors import InputError
 
 SUITES = ("gym", "dmc", "playground")
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
-BEYOND_TABLES = 2**63  # whole numbers from here on
-ROUNDED_UP = 1 + 2**-50  # 0.29 is stored as a little less, and 100 steps make 29 updates all the same
+BEYOND_TABLES = 2**63  # tables hold integers below this
+ROUNDED_UP = 1 + 2**-50  # floats lie a little below decimals such as 0.29; with this factor 100 steps make 29 updates
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: task, the scaled hyperparameters, seed, length, and what stays fixed over a sweep.
+    """Settings of one run: the task, the scaled hyperparameters, the seed, the length, and what a sweep keeps fixed.
 
-    Environment steps are the agent's decisions, wherever they are counted: with an `action_repeat` of k the simulator
-    does k steps for each, and `utd`, `gamma` and all lengths are per decision. The reward of a decision is the sum of
-    its steps', so returns stay in the task's units.
+    An env step is one decision of the agent. With an `action_repeat` of k the simulator does k steps per decision, and
+    `utd`, `gamma` and all lengths count decisions. The reward of a decision is the sum over its simulator steps, so
+    returns keep the task's units.
+
+    Raises:
+        InputError: a value is out of its range, or two values contradict each other.
     """
 
     algorithm: ClassVar[str]
-    own: ClassVar[tuple[str, ...]] = ("learning_rate", "seed", "gamma", "tau")  # may differ within an ensemble
-    sized_by: ClassVar[tuple[str, ...]] = ("hidden_width", "depth")  # what the critics' size follows from, on a task
-    num_envs = 1  # that a run acts in at once; an algorithm that takes many makes a field of it, and of the next
-    n_step = 1  # steps of a return before its value is asked for
+    per_member: ClassVar[tuple[str, ...]] = ("learning_rate", "seed", "gamma", "tau")  # may differ within an ensemble
+    critic_size_fields: ClassVar[tuple[str, ...]] = ("hidden_width", "depth")  # together with the task: model_size
 
     env_id: str
-    utd: float  # gradient updates per environment step, above or below 1
+    utd: float  # gradient updates per env step
     batch_size: int
     learning_rate: float  # shared by all networks and the temperature
     seed: int
     env_steps: int
     suite: str = "gym"
-    action_repeat: int = 1  # steps of the simulator per decision, fewer where the episode ends
-    hidden_width: int = 256  # of the critics, and so the axis of model size
-    depth: int = 2
-    gamma: float = 0.99
+    action_repeat: int = 1  # simulator steps per decision, fewer where the episode ends
+    hidden_width: int = 256  # width of the critics, the axis of model size
+    depth: int = 2  # hidden layers or blocks of the critics
+    gamma: float = 0.99  # discount per env step
     tau: float = 0.005  # target <- target + tau (critic - target) after every update
-    warmup_steps: int = 1_000  # steps with uniform actions and no updates
-    buffer_size: int = 1_000_000
+    warmup_steps: int = 1_000  # env steps with uniform actions and no updates
+    buffer_size: int = 1_000_000  # transitions
     evaluation_interval: int = 1_000  # env steps between evaluations; step 0 and the last step are always evaluated
     evaluation_episodes: int = 10
-    stop_return: float = (
-        math.inf
-    )  # end the run once this return is safely reached; see `bayescale.runners.training.stopping`
+    stop_return: float = math.inf  # stop early at this return, see `bayescale.runners.training.stopping`
     stop_patience: int = 3  # evaluations
-    device: str = "cpu"  # of networks and replay: "cpu", "cuda" or "cuda:NUMBER"; environments choose their own
+    device: str = "cpu"  # device of networks and replay: cpu, cuda or cuda:NUMBER; environments choose their own
+    num_envs: int = field(default=1, init=False)  # parallel environments; 1 unless the algorithm makes it an argument
+    n_step: int = field(default=1, init=False)  # steps of a return before the next value; 1 unless made an argument
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -66,7 +68,7 @@ class RunConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} must be positive and finite; got {value}. Give a number such as 1 or 1e-3.")
-        for name in (field.name for field in fields(self) if field.type is int):
+        for name in (each.name for each in fields(self) if each.type is int):
             if name not in ("seed", "warmup_steps") and getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}. Raise it.")
         for name in ("gamma", "tau"):
@@ -104,30 +106,38 @@ class RunConfig:
                     f"together. Give {-(-value // self.num_envs) * self.num_envs}."
                 )
 
+    @classmethod
+    def arguments(cls) -> tuple[Field[Any], ...]:
+        """Return the fields that a plan can set."""
+        return tuple(each for each in fields(cls) if each.init)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the algorithm and the value of every argument, as files record them."""
+        return {"algorithm": self.algorithm} | {each.name: getattr(self, each.name) for each in self.arguments()}
+
     @property
     def gradient_updates(self) -> int:
-        """Updates of the whole run."""
+        """Number of gradient updates of the whole run."""
         return updates_due(self.env_steps, self.warmup_steps, self.utd)
 
     @property
     def working_floats(self) -> int:
-        """About how many floats one member of an ensemble touches in an update, observations and actions left out."""
+        """Approximate number of floats that one member touches in an update, without observations and actions."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class SACConfig(RunConfig):
-    """A run of soft actor-critic; `depth` counts hidden layers, of the actor and of each critic."""
+    """Settings of a soft actor-critic run; `depth` counts the hidden layers of the actor and of each critic."""
 
     algorithm: ClassVar[str] = "SAC"
 
     @property
     def working_floats(self) -> int:
-        """Activations and parameters.
+        """Approximate number of floats: activations plus parameters.
 
-        A member keeps the activations of two critics and their gradients, the actor's on two batches and their
-        gradients on one, and of each network its parameters, their gradients and Adam's two moments, and the critics'
-        targets.
+        Activations: two critics and their gradients, the actor on two batches and its gradients on one. Parameters:
+        each network with its gradients and Adam's two moments, and the target critics.
         """
         hidden = self.depth * self.hidden_width
         activations = (2 + 2 + 2 + 1) * hidden * self.batch_size
@@ -136,17 +146,17 @@ class SACConfig(RunConfig):
 
 @dataclass(frozen=True)
 class BROConfig(RunConfig):
-    """A run of BRO, with its authors' defaults; `hidden_width` and `depth` are width and blocks of the critics."""
+    """Settings of a BRO run with the authors' defaults; `hidden_width` and `depth` are width and blocks of critics."""
 
     algorithm: ClassVar[str] = "BRO"
-    sized_by: ClassVar[tuple[str, ...]] = (*RunConfig.sized_by, "quantiles")
+    critic_size_fields: ClassVar[tuple[str, ...]] = (*RunConfig.critic_size_fields, "quantiles")
 
     hidden_width: int = 512
     warmup_steps: int = 2_500
     actor_width: int = 256
     actor_depth: int = 1
-    quantiles: int = 100  # of each critic
-    weight_decay: float = 1e-4  # of AdamW, for actors and critics
+    quantiles: int = 100  # quantiles of the return per critic
+    weight_decay: float = 1e-4  # decay in AdamW, for actors and critics
     reset_interval: int = 2_500_000  # gradient updates between fresh starts of all networks and optimisers
     optimistic: bool = True  # a second actor explores
 
@@ -157,10 +167,10 @@ class BROConfig(RunConfig):
 
     @property
     def working_floats(self) -> int:
-        """Activations and parameters.
+        """Approximate number of floats: activations plus parameters.
 
-        Of every normalised layer a network keeps product, normal form and output, and three gradients beside them; of
-        every parameter its gradient and the optimiser's two moments, and critics their targets.
+        Activations: product, normal form and output of every normalised layer, and three gradients per network.
+        Parameters: each network with its gradients and AdamW's two moments, and the target critics.
         """
         critic_layers, actor_layers = 2 * self.depth + 1, 2 * self.actor_depth + 1
         actors = 2 if self.optimistic else 1
@@ -174,28 +184,28 @@ class BROConfig(RunConfig):
 
 @dataclass(frozen=True)
 class PQLConfig(RunConfig):
-    """A run of PQL, with its authors' defaults; `depth` counts hidden layers, of the actor and of each critic.
+    """Settings of a PQL run with the authors' defaults; `depth` counts the hidden layers of actor and critics.
 
-    Their batch size is 8,192 and their learning rate 5e-4. Eight critic updates per step of all environments are a UTD
-    of 8 / num_envs.
+    The authors use batch size 8,192, learning rate 5e-4 and eight critic updates per step of all environments, which is
+    a UTD of 8 / num_envs.
     """
 
     algorithm: ClassVar[str] = "PQL"
 
     depth: int = 3
     tau: float = 0.05
-    warmup_steps: int = 32 * 4_096  # 32 of each environment
+    warmup_steps: int = 32 * 4_096  # 32 env steps per environment
     buffer_size: int = 5_000_000
     evaluation_interval: int = 100 * 4_096
     num_envs: int = 4_096
     n_step: int = 3
     critic_actor_ratio: int = 2  # updates of the critics per update of the actor
-    noise_low: float = 0.05  # standard deviation of exploration in the first environment
-    noise_high: float = 0.8  # and in the last
-    target_noise: float = 0.8  # standard deviation of the noise on the target's actions, before it is cut
-    target_noise_bound: float = 0.2
-    weight_decay: float = 0.01  # of AdamW
-    gradient_norm: float = 0.5  # at most, of both critics' gradients together and of the actor's
+    noise_low: float = 0.05  # standard deviation of the exploration noise in the first environment
+    noise_high: float = 0.8  # standard deviation of the exploration noise in the last environment
+    target_noise: float = 0.8  # standard deviation of the noise on target actions, before clipping
+    target_noise_bound: float = 0.2  # target noise is clipped to +- this
+    weight_decay: float = 0.01  # decay in AdamW
+    gradient_norm: float = 0.5  # largest gradient norm, for both critics together and for the actor
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -217,7 +227,7 @@ class PQLConfig(RunConfig):
 
     @property
     def working_floats(self) -> int:
-        """Activations of two critics and one actor, their gradients, and of each network what SAC keeps."""
+        """Approximate number of floats: two critics and one actor with gradients, and parameters as in SAC."""
         hidden = self.depth * self.hidden_width
         activations = (2 + 2 + 1 + 1) * hidden * self.batch_size
         return activations + (2 * 5 + 4) * hidden * (self.hidden_width + 1)
@@ -227,15 +237,15 @@ ALGORITHMS: dict[str, type[RunConfig]] = {config.algorithm: config for config in
 
 
 def updates_due(env_steps: int, warmup_steps: int, utd: float) -> int:
-    """Gradient updates that must be done after `env_steps` steps: floor((env_steps - warmup_steps) utd), at least 0.
+    """Return the gradient updates due after `env_steps` steps: floor((env_steps - warmup_steps) utd), at least 0.
 
-    That is of the decimal number or fraction that `utd` rounds.
+    `utd` counts as the decimal number or fraction that the float approximates.
     """
     return max(0, math.floor((env_steps - warmup_steps) * utd * ROUNDED_UP))
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """A sentence that helps whoever misspelt one of the `known` words."""
+    """Return a sentence that suggests the nearest of the `known` words, or lists all of them."""
     known = tuple(known)
     by_folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
