@@ -1,7 +1,11 @@
-"""The whole chain, readable top to bottom: curves, crossings, posterior, frontier, allocation, report."""
+"""Run the whole chain: read curves, find crossings, fit the model, save it, allocate a budget, write a report.
+
+`demo` shows the chain in one function. `fit` and `load` are the steps that choose the model.
+"""
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from bayescale.data.observations import require_reached_in_training
 from bayescale.data.tasks import naming_columns, with_task_names
 from bayescale.decisions.allocation import allocate
 from bayescale.errors import InputError
-from bayescale.inference.sampling import ROUNDS, WARMUP, sample
+from bayescale.inference.sampling import ROUNDS, WARMUP, SamplerOptions, sample
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.parameters import with_replacements
 from bayescale.posterior.posterior import Posterior
@@ -23,6 +27,7 @@ from bayescale.reporting.report import report
 
 def fit(
     crossings: pd.DataFrame,
+    *,
     seed: int = 0,
     chains: int = 4,
     draws: int = 1000,
@@ -32,68 +37,91 @@ def fit(
     method: str = "nuts",
     most_draws: int | None = None,
 ) -> Posterior:
-    """The posterior of the joint model given crossings; axes that do not vary drop out.
+    """Fit the joint model to crossings and return its posterior.
+
+    Axes that do not vary in the crossings drop out of the model.
 
     Args:
-        crossings: as `time_to_threshold` makes it. Of several suites or algorithms, each task of each is one task,
-            named as in `bayescale.data.tasks`.
-        seed: of the sampler.
-        chains: NUTS chains.
-        draws: kept per chain; as many more, again and again, while the chains have not converged, and from the start
-            in shorter steps, with a warning, if too many diverge.
-        warmup: adaptation iterations per chain.
-        priors: replacements by name for `bayescale.models.PRIORS`.
-        require_convergence: raise where the draws cannot be trusted.
-        method: "nuts", or "fast" for a first look: short chains, and if they disagree a warning, then "nuts".
-        most_draws: with which a chain ends in any case; by default four times `draws`, or `draws` where convergence is
-            not required.
+        crossings: the table of `time_to_threshold`. If it holds several suites or algorithms, each combination with a
+            task is one task, with a name as in `bayescale.data.tasks`.
+        seed: seed of the sampler, >= 0.
+        chains: number of chains.
+        draws: draws kept per chain, at least 8. While the chains have not converged, the sampler adds as many again, up
+            to `most_draws`. If too many draws diverge, it warns and starts again with smaller steps.
+        warmup: iterations of adaptation per chain, not kept.
+        priors: priors that replace those of the same name in `bayescale.models.PRIORS`.
+        require_convergence: raise NotConverged if the draws cannot be trusted.
+        method: "nuts", or "fast" for a first look: short chains, then "nuts", with a warning, if these disagree.
+        most_draws: most draws kept per chain; by default four times `draws`, or `draws` without `require_convergence`.
+
+    Returns:
+        The posterior, with its draws, status and provenance.
 
     Raises:
-        NotConverged: the draws cannot be trusted; names the parameters.
-        InputError: crossings that cannot be used or in which nothing was observed, an unknown method or prior.
+        NotConverged: the draws cannot be trusted; the message names the parameters.
+        InputError: crossings that cannot be used or that hold no observed run length, an unknown method or prior, or a
+            count that is too low.
     """
+    options = SamplerOptions(seed=seed, chains=chains, draws=draws, warmup=warmup, method=method, most_draws=most_draws)
+    return fit_with_options(crossings, options, priors=priors, require_convergence=require_convergence)
+
+
+def fit_with_options(
+    crossings: pd.DataFrame,
+    options: SamplerOptions,
+    *,
+    priors: dict[str, Prior] | None = None,
+    require_convergence: bool = True,
+) -> Posterior:
+    """Fit the joint model to crossings, as `fit` does, with the sampler's options in one object."""
     crossings = validate_crossings(crossings)
     require_reached_in_training(crossings)
     crossings = with_task_names(crossings, naming_columns(crossings))
-    chosen = with_replacements(priors)
-    for name, prior in chosen.items():
+    all_priors = with_replacements(priors)
+    for name, prior in all_priors.items():
         if prior.family == "fixed" != PRIORS[name].family:
             raise InputError(f"fit samples {name}, so that its prior cannot be fixed; give one of a small scale.")
-    model = JointModel.for_crossings(crossings, chosen)
-    if most_draws is None and require_convergence:
-        most_draws = ROUNDS * draws
-    result = sample(model, crossings, seed, chains, draws, warmup, sys.stderr.isatty(), method, most_draws)
-    posterior = Posterior.from_draws(model, result, crossings, seed)
+    model = JointModel.for_crossings(crossings, all_priors)
+    if require_convergence and options.most_draws is None:
+        options = replace(options, most_draws=ROUNDS * options.draws)
+    result = sample(model, crossings, options, progress=sys.stderr.isatty())
+    posterior = Posterior.from_draws(model, result, crossings, options.seed)
     return posterior.require_convergence() if require_convergence else posterior
 
 
 def load(path: str | os.PathLike[str]) -> Posterior:
-    """The posterior in a file that `Posterior.save` wrote.
+    """Read a posterior that `Posterior.save` wrote.
 
     Raises:
-        InputError: no such file, or not a posterior.
+        InputError: the file does not exist, is damaged, is in another format or holds no posterior of this package.
     """
     return load_posterior(path, {JointModel.name: _joint_model})
 
 
 def demo(out: Path, curves: Path | None = None) -> str:
-    """The whole chain on the Pendulum sweep that ships with the source; the words that end it.
+    """Run the whole chain on the Pendulum sweep that ships with the source, and return the recommendation in words.
 
     Args:
         out: folder for demo.nc and report.html, made if missing.
         curves: another learning-curve table.
+
+    Raises:
+        InputError: the table is missing.
     """
     shipped = Path(__file__).resolve().parent.parent / "case_studies" / "data" / "sac_pendulum.parquet"
     source = curves or shipped
     if not source.is_file():
         raise InputError(f"{source} is missing; run the demo from a checkout of the source, with `make demo`.")
     out.mkdir(parents=True, exist_ok=True)
+
     table = read_curves(source)
-    posterior = fit(time_to_threshold(table))
+    crossings = time_to_threshold(table)
+    posterior = fit(crossings)
     posterior.save(out / "demo.nc")
-    page = report(posterior, out / "report.html", table)
     env_id, threshold = posterior.tasks[0], float(posterior.thresholds[-1])
-    choice = allocate(posterior, env_id, threshold=threshold)
+    choice = allocate(posterior, env_id=env_id, threshold=threshold)
+    page = report(posterior, out / "report.html", table)
+
     return (
         f"{env_id}, average return {threshold:g}: run UTD {choice.utd:.2g}, batch size {choice.batch_size}, learning "
         f"rate {choice.learning_rate:.2g}; the median run needs {choice.env_steps['q50']:,.0f} env steps "
@@ -103,6 +131,7 @@ def demo(out: Path, curves: Path | None = None) -> str:
 
 
 def _joint_model(stored: dict[str, Any]) -> JointModel:
+    """Return the joint model from the fields that a file holds."""
     return JointModel(
         env_ids=tuple(stored["env_ids"]),
         thresholds=tuple(stored["thresholds"]),

@@ -65,6 +65,15 @@ def doubles() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture
+def jax_float64() -> Iterator[None]:
+    """Run the JAX code of a test itself in float64, as the package does inside its own calls."""
+    from bayescale.float64 import float64
+
+    with float64():
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the small sweep without interruption and return its folder."""

@@ -6,7 +6,7 @@ runs; nothing else of those held out is seen.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,7 +22,7 @@ from bayescale.data.curves import run_columns, run_starts, validate_curves
 from bayescale.data.return_scale import ReturnScale, read_return_scale
 from bayescale.data.tasks import as_one_suite_and_algorithm, several_names
 from bayescale.errors import BayeScaleError, InputError
-from bayescale.inference.sampling import ROUNDS, WARMUP
+from bayescale.inference.sampling import ROUNDS, WARMUP, SamplerOptions
 from bayescale.posterior.posterior import Posterior
 from bayescale.validation.leave_one_out import RELIABLE, leave_one_out
 from bayescale.validation.scores import Scores, score_each, stacking_weights, summarise
@@ -39,17 +39,12 @@ class Training:
     crossings: pd.DataFrame
     thresholds: Float[np.ndarray, " threshold"]
     return_scale: ReturnScale | None
-    seed: int
-    chains: int
-    draws: int
-    warmup: int
+    options: SamplerOptions
 
     @property
     def sampling(self) -> dict[str, Any]:
         """Arguments of `bayescale.fit`; a fit that has not converged by then is scored all the same, and noted."""
-        names = ("seed", "chains", "draws", "warmup")
-        own = {name: getattr(self, name) for name in names}
-        return own | {"require_convergence": False, "most_draws": ROUNDS * self.draws}
+        return asdict(self.options) | {"require_convergence": False}
 
 
 @runtime_checkable
@@ -64,8 +59,10 @@ METHODS: dict[str, Callable[[Training], Forecaster]] = {
     "bayescale": lambda t: fit(t.crossings, **t.sampling),
     "complete-pooling": lambda t: fit_complete_pooling(t.crossings, **t.sampling),
     "no-pooling": lambda t: fit_no_pooling(t.crossings, **t.sampling),
-    "published": lambda t: fit_published(t.curves, thresholds=t.thresholds, return_scale=t.return_scale, seed=t.seed),
-    "size-law": lambda t: fit_size_law(t.crossings, seed=t.seed),
+    "published": lambda t: fit_published(
+        t.curves, thresholds=t.thresholds, return_scale=t.return_scale, seed=t.options.seed
+    ),
+    "size-law": lambda t: fit_size_law(t.crossings, seed=t.options.seed),
 }
 BAYESIAN = ("bayescale", "complete-pooling", "no-pooling")
 LEAVE_OUT = ("utd-max", "utd-min", "utd-ends", "task", "seeds")
@@ -128,6 +125,7 @@ def compare(
     folds = _folds(runs, leave_out, give_back, np.random.default_rng(seed))
     starts = run_starts(curves)
     run_of_row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(curves))))
+    options = SamplerOptions(seed=seed, chains=chains, draws=draws, warmup=warmup, most_draws=ROUNDS * draws)
     rows = []
     log_scores: dict[str, Float[np.ndarray, " observation"]] = {}
     alone: dict[str, pd.DataFrame] = {}
@@ -142,7 +140,7 @@ def compare(
             kept = np.repeat(~held, len(levels))
             unseen = crossings[~kept]
             known = curves[~held[run_of_row]], crossings[kept].reset_index(drop=True)
-            training = Training(*known, levels, scale, seed, chains, draws, warmup)
+            training = Training(*known, levels, scale, options)
             began = time.perf_counter()
             try:
                 forecaster = METHODS[method](training)

@@ -9,11 +9,10 @@ from bayescale.data.configurations import checked_configs
 from bayescale.data.crossings import validate_crossings
 from bayescale.data.tasks import require_one_suite_and_algorithm
 from bayescale.errors import InputError
-from bayescale.inference.sampling import WARMUP
+from bayescale.inference.sampling import WARMUP, SamplerOptions
 from bayescale.models.parameters import ONE_TASK_FOR_ALL
 from bayescale.posterior.posterior import Posterior
-from bayescale.workflow import fit
-
+from bayescale.workflow import fit_with_options
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,15 @@ def fit_complete_pooling(
     draws: int = 1000,
     warmup: int = WARMUP,
     require_convergence: bool = True,
+    method: str = "nuts",
     most_draws: int | None = None,
 ) -> Posterior:
     """The joint model with every spread between tasks at zero: one law, optimum and noise for all of them.
 
     Args and Raises: as `bayescale.fit`.
     """
-    return fit(crossings, seed, chains, draws, warmup, ONE_TASK_FOR_ALL, require_convergence, most_draws=most_draws)
+    options = SamplerOptions(seed=seed, chains=chains, draws=draws, warmup=warmup, method=method, most_draws=most_draws)
+    return fit_with_options(crossings, options, priors=ONE_TASK_FOR_ALL, require_convergence=require_convergence)
 
 
 def fit_no_pooling(
@@ -64,6 +65,7 @@ def fit_no_pooling(
     draws: int = 1000,
     warmup: int = WARMUP,
     require_convergence: bool = True,
+    method: str = "nuts",
     most_draws: int | None = None,
 ) -> NoPooling:
     """The joint model fitted to each task by itself.
@@ -72,9 +74,10 @@ def fit_no_pooling(
     """
     crossings = validate_crossings(crossings)
     require_one_suite_and_algorithm(crossings)
+    options = SamplerOptions(seed=seed, chains=chains, draws=draws, warmup=warmup, method=method, most_draws=most_draws)
     return NoPooling(
         {
-            str(env_id): fit(own, seed, chains, draws, warmup, None, require_convergence, most_draws=most_draws)
+            str(env_id): fit_with_options(own, options, require_convergence=require_convergence)
             for env_id, own in crossings.groupby("env_id")
         }
     )

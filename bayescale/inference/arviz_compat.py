@@ -1,4 +1,7 @@
-"""ArviZ behind one door: before 1.0 a posterior is an InferenceData, from then on a DataTree."""
+"""Call ArviZ in one way before and after its version 1.0.
+
+A posterior is an InferenceData before 1.0, and a DataTree of xarray from 1.0 on.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -11,7 +14,7 @@ from jaxtyping import Float
 
 
 def arviz() -> ModuleType:
-    """ArviZ, imported without the notice of 1.0 that 0.23 gives to the first import of a day."""
+    """Import ArviZ without the announcement of 1.0 that version 0.23 gives at the first import of a day."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing a major refactor", FutureWarning)
         import arviz
@@ -19,7 +22,7 @@ def arviz() -> ModuleType:
 
 
 def inference_data(groups: Mapping[str, Any]) -> Any:
-    """The groups' datasets as the InferenceData (ArviZ before 1.0) or DataTree (from 1.0) that ArviZ reads."""
+    """Return xarray datasets by group name as an InferenceData (ArviZ before 1.0) or a DataTree (from 1.0)."""
     az = arviz()
     if _before_1(az):
         return az.InferenceData(**groups)
@@ -29,20 +32,20 @@ def inference_data(groups: Mapping[str, Any]) -> Any:
 
 
 def smoothed_weights(log_ratios: Float[np.ndarray, "*rest draw"]) -> tuple[np.ndarray, np.ndarray]:
-    """Pareto-smoothed importance weights of the draws, which sum to 1, and the Pareto k of each set of them.
+    """Return Pareto-smoothed importance weights of draws, and the Pareto k of each set of weights.
 
-    Above a k of 0.7 a few draws carry too much of the weight for an average to be trusted (Vehtari et al., "Pareto
-    Smoothed Importance Sampling", JMLR 2024).
+    Weights sum to 1 over the draws. If k exceeds 0.7, a few draws carry so much of the weight that averages are not
+    reliable (Vehtari et al., "Pareto Smoothed Importance Sampling", JMLR 2024).
 
     Args:
-        log_ratios: of the density that is wanted to that of the draws, up to a constant.
+        log_ratios: log of the wanted density over the density of the draws, up to a constant.
     """
     az = arviz()
     if _before_1(az):
         logs, pareto_k = az.psislw(log_ratios)
     else:
-        stats = import_module("arviz_stats.base").array_stats  # comes with ArviZ 1.x
-        logs, pareto_k = stats.psislw(-log_ratios)  # it takes log likelihoods, of what is left out
+        stats = import_module("arviz_stats.base").array_stats  # a requirement of ArviZ 1.x
+        logs, pareto_k = stats.psislw(-log_ratios)  # takes the log likelihoods of what is left out
     return np.exp(logs), np.asarray(pareto_k)
 
 

@@ -1,7 +1,8 @@
-"""Chains of NUTS or of plain HMC in coordinates whitened at the mode, each on a core of its own.
+"""Advance chains of NUTS or of plain HMC in standardised coordinates, each chain on its own core.
 
-A chain is advanced a block of iterations at a time by one compiled function, so that the host sees its progress and
-the compiled code can be kept between processes, which a callback out of it would prevent.
+The coordinates y, with z = mode + root @ y, come from `bayescale.inference.laplace`: the density is close to standard
+normal in them. One compiled function advances a chain by a block of iterations. The host sees the progress between
+blocks; a callback from inside compiled code would show it too, but such code cannot be kept between processes.
 """
 
 import os
@@ -24,38 +25,39 @@ from bayescale.float64 import float64
 from bayescale.inference.laplace import Laplace
 from bayescale.inference.log_density import Density
 
-FIELDS = ("num_steps", "diverging", "potential_energy", "accept_prob")
-BLOCK = 50  # iterations between two looks at a chain
-ACCEPTED = 0.95  # at 0.8 draws of several sweeps diverge
-LENGTHS = (0.5, 1.5)  # of trajectories over their mean: a constant one would return where a direction's period fits it
+STATISTICS = ("num_steps", "diverging", "potential_energy", "accept_prob")  # NumPyro's names
+BLOCK = 50  # iterations
+TARGET_ACCEPTANCE = 0.95  # at 0.8 draws of several sweeps diverge
+MAX_TREE_DEPTH = 9  # doublings of a NUTS trajectory: at most 511 steps
+RELATIVE_LENGTHS = (0.5, 1.5)  # HMC trajectories vary in length: one length would fit the period of some direction
 
-Advanced = Callable[[int], None]
+OnProgress = Callable[[int], None]  # takes a number of iterations
 
 
 class Tuning(NamedTuple):
-    """How a chain moves.
+    """Settings of a chain.
 
     Attributes:
         warmup: iterations of adaptation, not kept.
-        trajectory: None is NUTS, which learns the scale of each whitened coordinate besides and wants hundreds of
-            iterations for it. A number is plain HMC with trajectories of that mean length, for tens of iterations:
-            the chains then go on with the median of their step sizes, as each has learned its own within a factor of 2.
-        accepted: mean acceptance that the step size is adapted to; nearer to 1 steps are shorter.
+        trajectory: None for NUTS, which also learns the scale of each coordinate and needs hundreds of iterations for
+            it. A number for plain HMC with this mean trajectory length, which needs tens of iterations: after them all
+            chains continue with the median of their step sizes, because each has learned its own within a factor of 2.
+        target_acceptance: mean acceptance probability that the step size is adapted to; higher means smaller steps.
     """
 
     warmup: int
     trajectory: float | None = None
-    accepted: float = ACCEPTED
+    target_acceptance: float = TARGET_ACCEPTANCE
 
 
 class Chain(NamedTuple):
-    """One chain's functions.
+    """The functions of a chain.
 
     Attributes:
-        start: the state at (mode, whiten, first point, key).
-        compiled: waits for the function that advances (leaves, mode, whiten, state) by a block.
-        leaves: of the observations that the chain is conditioned on.
-        tuning: how it moves.
+        start: returns the chain's state at (mode, root, first point, key).
+        compiled: waits for the compiler and returns the function that advances (leaves, mode, root, state) by a block.
+        leaves: arrays of the observations that the chain is conditioned on.
+        tuning: settings of the chain.
     """
 
     start: Callable[[Array, Array, ParamInfo, Array], Any]
@@ -79,51 +81,61 @@ def on_cpu() -> Iterator[None]:
         yield
 
 
-def kernel(potential: Callable[[Array], Array], mode: Array, whiten: Array, tuning: Tuning) -> HMC:
-    """A sampler of whitened vectors, which start near 0 and have about unit scale."""
+def kernel(potential: Callable[[Array], Array], mode: Array, root: Array, tuning: Tuning) -> HMC:
+    """Return a sampler of the standardised coordinates y.
 
-    def whitened(y: Array) -> Array:
-        return potential(mode + whiten @ y)
+    Args:
+        potential: minus the log density of z = mode + root @ y.
+        mode: the mode in z.
+        root: a square root of the inverse curvature at the mode.
+        tuning: settings of the chain.
+    """
+
+    def standardised(y: Array) -> Array:
+        return potential(mode + root @ y)
 
     if tuning.trajectory is None:
-        return NUTS(potential_fn=whitened, target_accept_prob=tuning.accepted, max_tree_depth=9)
+        return NUTS(
+            potential_fn=standardised, target_accept_prob=tuning.target_acceptance, max_tree_depth=MAX_TREE_DEPTH
+        )
     return HMC(
-        potential_fn=whitened,
-        target_accept_prob=tuning.accepted,
+        potential_fn=standardised,
+        target_accept_prob=tuning.target_acceptance,
         adapt_mass_matrix=False,
         trajectory_length=tuning.trajectory,
     )
 
 
-def compile_chain(density: Density, observations: Any, tuning: Tuning, pool: Executor) -> Chain:
-    """The functions that start a chain and advance it by a block of iterations.
+def compile_chain(density: Density, observed: Any, tuning: Tuning, pool: Executor) -> Chain:
+    """Return the functions that start a chain and advance it by a block of iterations.
 
-    They are traced here, as NumPyro traces on one thread at a time, and compiled on the pool.
+    This thread traces them, because NumPyro traces on one thread at a time. The pool compiles them.
     """
     vector, square = (jax.ShapeDtypeStruct((density.dimension,) * axes, jnp.float64) for axes in (1, 2))
 
-    def begin(data: Any, mode: Array, whiten: Array, first: ParamInfo, key: Array) -> tuple[HMC, Any]:
-        sampler = kernel(partial(density.potential, data), mode, whiten, tuning)
+    def begin(data: Any, mode: Array, root: Array, first: ParamInfo, key: Array) -> tuple[HMC, Any]:
+        sampler = kernel(partial(density.potential, data), mode, root, tuning)
         return sampler, sampler.init(key, tuning.warmup, first, (), {})
 
-    def start(mode: Array, whiten: Array, first: ParamInfo, key: Array) -> Any:
-        return begin(observations, mode, whiten, first, key)[1]
+    def start(mode: Array, root: Array, first: ParamInfo, key: Array) -> Any:
+        return begin(observed, mode, root, first, key)[1]
 
-    leaves, structure = jax.tree.flatten(observations)
+    leaves, structure = jax.tree.flatten(observed)
 
     def advance(
-        leaves: list[Array], mode: Array, whiten: Array, state: Any
+        leaves: list[Array], mode: Array, root: Array, state: Any
     ) -> tuple[Any, tuple[Array, dict[str, Array]]]:
         data = jax.tree.unflatten(structure, leaves)
         first = ParamInfo(state.z, state.potential_energy, state.z_grad)
-        sampler, _ = begin(data, mode, whiten, first, jax.random.PRNGKey(0))  # sets the kernel up
+        sampler, _ = begin(data, mode, root, first, jax.random.PRNGKey(0))  # prepares the sampler; its state is unused
 
         def step(state: Any, _: None) -> tuple[Any, tuple[Array, dict[str, Array]]]:
             if tuning.trajectory is not None:
-                share = jax.random.uniform(jax.random.fold_in(state.rng_key, 0), minval=LENGTHS[0], maxval=LENGTHS[1])
-                state = state._replace(trajectory_length=share * tuning.trajectory)
+                low, high = RELATIVE_LENGTHS
+                relative = jax.random.uniform(jax.random.fold_in(state.rng_key, 0), minval=low, maxval=high)
+                state = state._replace(trajectory_length=relative * tuning.trajectory)
             state = sampler.sample(state, (), {})
-            return state, (state.z, {name: getattr(state, name) for name in FIELDS})
+            return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
 
         return jax.lax.scan(step, state, length=BLOCK)
 
@@ -136,53 +148,53 @@ def compile_chain(density: Density, observations: Any, tuning: Tuning, pool: Exe
 def run_chains(
     chain: Chain,
     value_and_grad: Callable[[np.ndarray], tuple[Array, Array]],
-    at_mode: Laplace,
+    approximation: Laplace,
     key: Array,
     chains: int,
     draws: int,
-    advanced: Advanced,
+    on_progress: OnProgress,
 ) -> Iterator[tuple[Float[np.ndarray, "chain draw dim"], dict[str, np.ndarray]]]:
-    """Unconstrained draws and the sampler's statistics (`FIELDS`), chain axis first, then draw.
+    """Yield unconstrained draws and sampler statistics by name, chain axis first, then draw.
 
-    First `draws` of each chain, then as many more with those before them, and so on without end.
+    The first round has `draws` per chain. Each further round adds as many and yields them together with those before,
+    without end.
 
     Args:
-        chain: what `compile_chain` made.
+        chain: the functions that `compile_chain` returned.
         value_and_grad: the potential that the chain was compiled for, and its gradient.
-        at_mode: where the chains start around, and in which coordinates they move.
-        key: of the whole computation; draws do not depend on the number of cores.
-        chains: run side by side, as many at once as there are cores.
-        draws: kept per chain, each time.
-        advanced: told how many iterations a chain has done since its last call, whole blocks; called from any thread.
+        approximation: the mode around which the chains start, and the root that defines their coordinates.
+        key: source of randomness; the draws do not depend on the number of cores.
+        chains: number of chains; as many run at the same time as there are cores.
+        draws: draws kept per chain and round.
+        on_progress: called from any thread with the number of iterations that a chain has just done.
     """
-    mode, whiten = jax.device_put((at_mode.mode, at_mode.whiten))
+    mode, root = jax.device_put((approximation.mode, approximation.root))
     warmup = chain.tuning.warmup
 
-    def first(key: Array) -> Any:
+    def first_state(key: Array) -> Any:
         key_first, key_chain = jax.random.split(key)
         y = np.asarray(jax.random.normal(key_first, mode.shape))
-        value, gradient = value_and_grad(at_mode.mode + at_mode.whiten @ y)
-        return chain.start(mode, whiten, ParamInfo(jnp.asarray(y), value, gradient @ whiten), key_chain)
+        value, gradient = value_and_grad(approximation.mode + approximation.root @ y)
+        return chain.start(mode, root, ParamInfo(jnp.asarray(y), value, gradient @ root), key_chain)
 
-    states = [first(one) for one in jax.random.split(key, chains)]
+    states = [first_state(one) for one in jax.random.split(key, chains)]
     blocks: list[list[Any]] = [[] for _ in states]
     advance = chain.compiled()
-
     interrupted = Event()
 
     @float64()
-    def run(state: Any, own: list[Any], until: int) -> Any:
-        while not interrupted.is_set() and BLOCK * len(own) < until:
-            state, block = advance(chain.leaves, mode, whiten, state)
-            own.append(jax.tree.map(np.asarray, block))
-            advanced(BLOCK)
+    def run(state: Any, own_blocks: list[Any], until: int) -> Any:
+        while not interrupted.is_set() and BLOCK * len(own_blocks) < until:
+            state, block = advance(chain.leaves, mode, root, state)
+            own_blocks.append(jax.tree.map(np.asarray, block))
+            on_progress(BLOCK)
         return state
 
     def run_all(states: list[Any], until: int) -> list[Any]:
         with ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool:
             try:
                 return list(pool.map(run, states, blocks, repeat(until)))
-            except BaseException:  # Ctrl-C is raised here, and the pool waits for its threads
+            except BaseException:  # Ctrl-C arrives in this thread, and the pool waits for its threads
                 interrupted.set()
                 raise
 
@@ -190,13 +202,13 @@ def run_chains(
         states = _with_one_step_size(run_all(states, warmup))
     for total in count(warmup + draws, draws):
         states = run_all(states, total)
-        done = [jax.tree.map(lambda *parts: np.concatenate(parts), *own) for own in blocks]
+        done = [jax.tree.map(lambda *parts: np.concatenate(parts), *own_blocks) for own_blocks in blocks]
         y = np.stack([one[warmup:total] for one, _ in done])
-        fields = {name: np.stack([field[name][warmup:total] for _, field in done]) for name in FIELDS}
-        yield at_mode.mode + y @ at_mode.whiten.T, fields
+        statistics = {name: np.stack([own[name][warmup:total] for _, own in done]) for name in STATISTICS}
+        yield approximation.mode + y @ approximation.root.T, statistics
 
 
 def _with_one_step_size(states: list[Any]) -> list[Any]:
-    """The chains' states with the median of their step sizes."""
+    """Return the states of chains with the median of their step sizes in place of each chain's step size."""
     median = jnp.asarray(np.median([state.adapt_state.step_size for state in states]))
     return [state._replace(adapt_state=state.adapt_state._replace(step_size=median)) for state in states]

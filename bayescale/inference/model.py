@@ -48,6 +48,9 @@ class Model(Protocol):
     def descriptions(self) -> Mapping[str, tuple[str, str]]:
         """Return the unit and the meaning of every parameter."""
 
+    def population(self, draws: Mapping[str, ArrayLike]) -> Mapping[str, Float[np.ndarray, "*draw"]]:
+        """Return the population mean of parameters by name, where one number describes the population."""
+
     def sample_parameters(self) -> dict[str, Array]:
         """Declare the NumPyro sample sites and return every parameter by name."""
 
@@ -63,10 +66,10 @@ class Model(Protocol):
     def points(self, configs: pd.DataFrame) -> Any:
         """Return configurations as the functions below read them."""
 
-    def runs(self, p: Parameters, at: Any) -> RunLengthDistribution:
+    def run_lengths(self, p: Parameters, at: Any) -> RunLengthDistribution:
         """Return the distribution of a new run's length at each point."""
 
-    def runs_at_best(self, p: Parameters, at: Any) -> RunLengthDistribution:
+    def run_lengths_at_optimum(self, p: Parameters, at: Any) -> RunLengthDistribution:
         """Return the same at the optimum of the highest threshold in place of the points' own tuned settings."""
 
     def optimum(self, p: Parameters, at: Any) -> tuple[Array, Array, Array, Array]:

@@ -1,15 +1,15 @@
-"""Posterior draws by NUTS in float64, and whether they can be trusted.
+"""Draw from a model's posterior by NUTS or by a fast method, and say whether the draws can be trusted.
 
-The sampler runs in coordinates whitened by the curvature at the posterior mode, where trajectories are short. The
-model is an argument: this module knows none.
+The chains move in coordinates in which the posterior is close to a standard normal distribution; see
+`bayescale.inference.laplace`. Trajectories are short there. The model is an argument: this module imports no model.
 
-The fast method is a few hundred draws of plain HMC in the same coordinates, held to looser limits. There the posterior
-is close to a standard normal, where all directions turn at once and NUTS, which cannot tell, often goes on for a second
-or fourth turn; trajectories of about half a turn win as many effective draws with half the gradients. (A long warm-up
-makes up for that, by scales of its own.) Importance sampling from the normal approximation at the mode was tried in its
-place: on the published Gym sweep (273 parameters) its log weights have a standard deviation of 18 and a Pareto k of 1.7
-where 0.7 is the limit; per-axis scales on both sides of the mode do not help (k 2.1). Chains need no weights and their
-disagreement shows.
+The fast method takes a few hundred draws of plain HMC per chain and keeps looser limits. In these coordinates all
+directions turn around at the same time. NUTS cannot see that and often doubles a trajectory once or twice more, while
+trajectories of about half a turn give as many effective draws for half the gradients. A long warm-up makes up for
+this, because NUTS then learns a scale per coordinate. Importance sampling from the Laplace approximation was tried
+instead: on the published Gym sweep (273 parameters) its log weights have a standard deviation of 18 and a Pareto k of
+1.7, where 0.7 is the limit; separate scales on both sides of the mode do not help (Pareto k 2.1). Chains need no
+weights, and their disagreement shows.
 """
 
 import warnings
@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -31,50 +30,76 @@ from bayescale.arguments import require_count
 from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import arviz
-from bayescale.inference.chains import Advanced, Chain, Tuning, compile_chain, kernel, on_cpu, run_chains
+from bayescale.inference.chains import Chain, OnProgress, Tuning, compile_chain, kernel, on_cpu, run_chains
 from bayescale.inference.compilation_cache import compiled_code_kept
+from bayescale.inference.convergence import LEAST_DRAWS, Status, diagnose, is_approximate, status_of
 from bayescale.inference.laplace import Laplace, laplace
 from bayescale.inference.log_density import Density, density_of
 from bayescale.inference.model import Model
 
-WARMUP = 500  # iterations of adaptation; with 300 fits of six sweeps converged too, one with half the effective draws
-ROUNDS = 4  # at most, of `draws` each: fits of a task with four runs beside full ones took one to three
-CAREFUL = 0.99  # mean acceptance of chains whose draws diverged at the usual one
-LEAST_DRAWS = 8  # for R-hat and effective draws, which take four of each half of a chain
-MAX_R_HAT = 1.01
-MIN_ESS_PER_CHAIN = 100  # bulk and tail; 400 with four chains (Vehtari et al., Bayesian Analysis 2021)
-TAILS = (0.05, 0.95)  # ArviZ 1.x asks for them, earlier ones take these
-MAX_DIVERGING = 0.001  # share of draws
-FAST_R_HAT = 1.05
-FAST_ESS_PER_CHAIN = 25  # a 5% quantile is then known to about a fifth of a standard deviation, at worst
-FAST_DRAWS = 250  # per chain
-FAST = Tuning(warmup=50, trajectory=3.0)  # of 1.6, 2.2, 2.5, 3 and 4 that of the most effective draws a second
+WARMUP = 500  # iterations; with 300 fits of six sweeps converged too, one of them with half the effective draws
+ROUNDS = 4  # most rounds of `draws` each; fits with one task of four runs beside full ones needed one to three
+SMALL_STEPS = 0.99  # target acceptance of the second attempt, after too many draws diverged
+FAST_DRAWS = 250  # draws per chain of the fast method
+FAST = Tuning(warmup=50, trajectory=3.0)  # of the lengths 1.6, 2.2, 2.5, 3 and 4, 3 gave the most effective draws/s
 METHODS = ("nuts", "fast")
 
 
-class Status(Enum):
-    """What became of the sampling; the value is the message for the user."""
+@dataclass(frozen=True)
+class SamplerOptions:
+    """Options of one fit's sampler.
 
-    CONVERGED = "converged: R-hat at most 1.01, effective draws at least 100 a chain, divergences at most 0.1%"
-    APPROXIMATE = "approximate, by short chains: R-hat at most 1.05, effective draws at least 25 a chain"
-    DIVERGED = "not converged: more than 0.1% of the draws diverged; raise warmup, or give more runs"
-    NOT_MIXED = "not converged: the chains disagree; raise warmup and draws"
-    TOO_FEW = "not converged: too few effective draws; raise draws"
+    Attributes:
+        seed: seed of all random numbers, >= 0; equal seeds give equal draws on one machine.
+        chains: number of chains, which run side by side.
+        draws: draws kept per chain and round, at least 8.
+        warmup: iterations of adaptation per chain, not kept.
+        method: "nuts", or "fast": short chains of 250 draws each, then "nuts", with a warning, if these disagree.
+        most_draws: most draws kept per chain. Each further round adds `draws` to those before, until the chains
+            converge. If too many draws diverge, the sampler warns and starts again with smaller steps. None: one round,
+            whatever its outcome.
+    """
+
+    seed: int = 0
+    chains: int = 4
+    draws: int = 1000
+    warmup: int = WARMUP
+    method: str = "nuts"
+    most_draws: int | None = None
+
+    def check(self) -> None:
+        """Raise InputError if the method is unknown or a count is too low."""
+        if self.method not in METHODS:
+            raise InputError(f"method must be one of {', '.join(METHODS)}; got '{self.method}'. Correct it.")
+        require_count("chains", self.chains, 1)
+        require_count("draws", self.draws, LEAST_DRAWS)
+        if self.most_draws is not None:
+            require_count("most_draws", self.most_draws, self.draws)
+        require_count("warmup", self.warmup, 1)
+        require_count("seed", self.seed, 0)
 
     @property
-    def usable(self) -> bool:
-        """Whether the draws may be used without further ado."""
-        return self in (Status.CONVERGED, Status.APPROXIMATE)
+    def rounds(self) -> int:
+        """Most rounds of draws."""
+        return 1 if self.most_draws is None else self.most_draws // self.draws
 
     @property
-    def limits(self) -> tuple[float, int]:
-        """The largest R-hat and the fewest effective draws of a chain that the draws are held to."""
-        return (FAST_R_HAT, FAST_ESS_PER_CHAIN) if self is Status.APPROXIMATE else (MAX_R_HAT, MIN_ESS_PER_CHAIN)
+    def may_start_again(self) -> bool:
+        """True if the sampler may start again with smaller steps."""
+        return self.most_draws is not None and self.most_draws > self.draws
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of every site (chain axis first, then draw), sampler statistics, their status and the method used."""
+    """Draws from a posterior and the verdict on them.
+
+    Attributes:
+        parameters: draws of every parameter by name.
+        statistics: sampler statistics by name, by chain and draw; see `bayescale.inference.chains.STATISTICS`.
+        diagnostics: R-hat and effective sample size of every scalar parameter; see `diagnose`.
+        status: the verdict on convergence.
+        method: the method that gave the draws, "nuts" or "fast".
+    """
 
     parameters: dict[str, Float[np.ndarray, "chain draw ..."]]
     statistics: dict[str, np.ndarray]
@@ -83,88 +108,72 @@ class Draws:
     method: str = "nuts"
 
 
-class EachDraws(NamedTuple):
-    """Draws of every site for each of several tables, and which of them diverged."""
+class DrawsByTable(NamedTuple):
+    """Draws from the posteriors of several tables.
+
+    Attributes:
+        parameters: draws of every parameter by name.
+        diverging: True for draws that diverged.
+    """
 
     parameters: dict[str, Float[np.ndarray, "table draw ..."]]
     diverging: Bool[np.ndarray, "table draw"]
 
 
-@on_cpu()
-@compiled_code_kept()
-@float64()
-def sample(
-    model: Model,
-    crossings: pd.DataFrame,
-    seed: int = 0,
-    chains: int = 4,
-    draws: int = 1000,
-    warmup: int = WARMUP,
-    progress: bool = False,
-    method: str = "nuts",
-    most_draws: int | None = None,
-) -> Draws:
-    """Posterior draws of the model's sites given the crossings.
+def sample(model: Model, crossings: pd.DataFrame, options: SamplerOptions, *, progress: bool = False) -> Draws:
+    """Draw from the posterior of a model's parameters given crossings.
 
     Args:
         model: the model to fit.
         crossings: one row per run and threshold.
-        seed: of the whole computation; equal seeds give equal draws on one machine.
-        chains: chains, run side by side.
-        draws: kept per chain.
-        warmup: iterations of adaptation per chain, not kept.
+        options: seed, number of chains and draws, method.
         progress: show a progress bar on standard error.
-        method: "nuts", or "fast": short chains of `FAST_DRAWS` each, and if they disagree a warning, then "nuts".
-        most_draws: None takes the draws as they come. Of a larger number than `draws` as many more are taken, again and
-            again, while the chains disagree or too few draws are effective, and if too many diverge all are drawn anew
-            in shorter steps, with a warning.
 
     Raises:
-        InputError: too low a count, an unknown method.
+        InputError: an unknown method, or a count that is too low.
     """
-    most_draws = draws if most_draws is None else most_draws
-    if method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}; got '{method}'.")
-    for name, value, least in (
-        ("chains", chains, 1),
-        ("draws", draws, LEAST_DRAWS),
-        ("most_draws", most_draws, draws),
-        ("warmup", warmup, 1),
-        ("seed", seed, 0),
-    ):
-        require_count(name, value, least)
-    key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(seed), 3)
-    density, observations = density_of(model), jax.device_put(model.observe(crossings))
-    slope = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), observations)
-    constrain = jax.jit(jax.vmap(jax.vmap(density.constrain)))
+    options.check()
+    with on_cpu(), compiled_code_kept(), float64():
+        return _sample(model, crossings, options, progress)
 
-    def drawn(chain: Chain, key: Array, kept: int, rounds: int = 1) -> Draws:
-        with _progress(progress) as (advanced, expect):
-            expect(chains * (chain.tuning.warmup + kept))
-            for flat, statistics in islice(run_chains(chain, slope, at_mode, key, chains, kept, advanced), rounds):
-                parameters = {name: np.asarray(value) for name, value in constrain(flat).items()}
-                table = diagnose(parameters)
-                status = _status(table, statistics["diverging"], chains)
+
+def _sample(model: Model, crossings: pd.DataFrame, options: SamplerOptions, progress: bool) -> Draws:
+    key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(options.seed), 3)
+    density, observed = density_of(model), jax.device_put(model.observe(crossings))
+    value_and_grad = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), observed)
+    constrain = jax.jit(jax.vmap(jax.vmap(density.constrain)))
+    chains = options.chains
+
+    def draw(chain: Chain, key: Array, per_round: int, rounds: int) -> Draws:
+        """Run the chains for one round after the other, until they converge or the rounds are used up."""
+        with _progress(progress) as (on_progress, expect):
+            expect(chains * (chain.tuning.warmup + per_round))
+            all_rounds = run_chains(chain, value_and_grad, approximation, key, chains, per_round, on_progress)
+            for vectors, statistics in islice(all_rounds, rounds):
+                parameters = {name: np.asarray(values) for name, values in constrain(vectors).items()}
+                diagnostics = diagnose(parameters)
+                status = status_of(diagnostics, statistics["diverging"])
                 if status not in (Status.NOT_MIXED, Status.TOO_FEW):
                     break
-                expect(chains * kept)
-        return Draws(parameters, statistics, table, status)
+                expect(chains * per_round)
+        return Draws(parameters, statistics, diagnostics, status)
 
-    usual, careful = Tuning(warmup), Tuning(warmup, accepted=CAREFUL)
-    with ThreadPoolExecutor(1) as pool:  # compiles while the mode is searched for
-        chain = compile_chain(density, observations, FAST if method == "fast" else usual, pool)
-        at_mode = laplace(slope, _starts(density, key_start))
-        pool.submit(arviz)  # takes a second to import, for which diagnose would wait
-        if method == "fast":
-            short = drawn(chain, key_fast, FAST_DRAWS)
-            if _approximate(short, chains):
+    usual, small_steps = Tuning(options.warmup), Tuning(options.warmup, target_acceptance=SMALL_STEPS)
+    with ThreadPoolExecutor(1) as pool:  # compiles the chain while this thread searches for the mode
+        chain = compile_chain(density, observed, FAST if options.method == "fast" else usual, pool)
+        approximation = laplace(value_and_grad, _starts(density, key_start))
+        pool.submit(arviz)  # diagnose would wait a second for the import
+        if options.method == "fast":
+            short = draw(chain, key_fast, FAST_DRAWS, rounds=1)
+            if is_approximate(short.diagnostics, short.statistics["diverging"]):
                 return replace(short, status=Status.APPROXIMATE, method="fast")
-            warnings.warn("the fast chains disagree: sampling in full.", stacklevel=6)
-            chain = compile_chain(density, observations, usual, pool)
-        result = drawn(chain, key_run, draws, most_draws // draws)
-        if result.status is Status.DIVERGED and most_draws > draws:
-            warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=6)
-            result = drawn(compile_chain(density, observations, careful, pool), key_run, draws, most_draws // draws)
+            warnings.warn("the fast chains disagree: sampling in full.", stacklevel=5)
+            chain = compile_chain(density, observed, usual, pool)
+        result = draw(chain, key_run, options.draws, options.rounds)
+        if result.status is Status.DIVERGED and options.may_start_again:
+            warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=5)
+            chain = compile_chain(density, observed, small_steps, pool)
+            result = draw(chain, key_run, options.draws, options.rounds)
         return result
 
 
@@ -172,34 +181,34 @@ def sample(
 @compiled_code_kept()
 @float64()
 def sample_each(
-    model: Model, observations: Sequence[Any], seed: int = 0, draws: int = 500, warmup: int = 300
-) -> EachDraws:
-    """Posterior draws of the model's sites given each of several observations by itself, one chain each.
+    model: Model, observations: Sequence[Any], *, seed: int = 0, draws: int = 500, warmup: int = 300
+) -> DrawsByTable:
+    """Draw from the posterior of a model's parameters given each of several tables, with one NUTS chain per table.
 
-    The sampler is that of `sample`, compiled once and run over all observations side by side: many small fits cost
-    about as much as one. There are no chains to compare, so no status.
+    The sampler is compiled once and runs for all tables side by side, so many small fits cost about as much as one.
+    One chain per table shows no disagreement between chains, so there is no status.
 
     Args:
         model: the model to fit.
-        observations: what `model.observe` makes of each table, pytrees of equal structure and shapes.
-        seed: of the whole computation.
-        draws: kept for each.
-        warmup: iterations of adaptation for each, not kept.
+        observations: the result of `model.observe` for each table, in equal shapes.
+        seed: seed of all random numbers.
+        draws: draws kept per table.
+        warmup: iterations of adaptation per table, not kept.
     """
     key_start, key_run = jax.random.split(jax.random.PRNGKey(seed))
     density = density_of(model)
-    slope = jax.jit(jax.value_and_grad(density.potential, argnums=1))
+    value_and_grad = jax.jit(jax.value_and_grad(density.potential, argnums=1))
 
     found: list[Laplace] = []
     for data in map(jax.device_put, observations):
-        # The next is near in one design; a poor mode costs steps, not correctness.
+        # Tables of one design have modes near each other; a poor mode costs steps, not correctness.
         starts = [found[-1].mode] if found else _starts(density, key_start)
-        found.append(laplace(partial(slope, data), starts))
+        found.append(laplace(partial(value_and_grad, data), starts))
     structure = jax.tree.structure(observations[0])
 
-    def one(leaves: list[Array], mode: Array, whiten: Array, key: Array) -> tuple[dict[str, Array], Array]:
+    def draw(leaves: list[Array], mode: Array, root: Array, key: Array) -> tuple[dict[str, Array], Array]:
         data = jax.tree.unflatten(structure, leaves)
-        nuts = kernel(partial(density.potential, data), mode, whiten, Tuning(warmup))
+        nuts = kernel(partial(density.potential, data), mode, root, Tuning(warmup))
         key_first, key_chain = jax.random.split(key)
         first = nuts.init(key_chain, warmup, jax.random.normal(key_first, mode.shape), (), {})
 
@@ -207,64 +216,26 @@ def sample_each(
             state = nuts.sample(state, (), {})
             return state, (state.z, state.diverging)
 
-        _, (flat, diverging) = jax.lax.scan(step, first, length=warmup + draws)
-        constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda z: density.constrain(mode + whiten @ z))
-        return constrain(flat[warmup:]), diverging[warmup:]
+        _, (standardised, diverging) = jax.lax.scan(step, first, length=warmup + draws)
+        constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda y: density.constrain(mode + root @ y))
+        return constrain(standardised[warmup:]), diverging[warmup:]
 
     leaves = [np.stack(leaf) for leaf in zip(*map(jax.tree.leaves, observations), strict=True)]
-    modes, roots = (np.stack(parts) for parts in ([one.mode for one in found], [one.whiten for one in found]))
+    modes, roots = (np.stack(parts) for parts in ([one.mode for one in found], [one.root for one in found]))
     keys = jax.random.split(key_run, len(observations))
-    parameters, diverging = jax.jit(jax.vmap(one))(leaves, modes, roots, keys)
-    return EachDraws({name: np.asarray(value) for name, value in parameters.items()}, np.asarray(diverging))
-
-
-def diagnose(parameters: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.DataFrame:
-    """Mean, sd, r_hat, ess_bulk and ess_tail of every scalar parameter, by name, such as `level[0]`."""
-    az = arviz()
-    rows = {}
-    for name, values in parameters.items():
-        for index in np.ndindex(values.shape[2:]):
-            one = values[(slice(None), slice(None), *index)]
-            label = name + (f"[{','.join(map(str, index))}]" if index else "")
-            apart = one if len(one) > 1 else one[:, : one.size // 2 * 2].reshape(2, -1)
-            bulk, tail = az.ess(one, method="bulk"), az.ess(one, method="tail", prob=TAILS)
-            with np.errstate(invalid="ignore", divide="ignore"):  # chains that never moved: not a number
-                r_hat = float(az.rhat(apart))
-            rows[label] = one.mean(), one.std(), r_hat, float(bulk), float(tail)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "sd", "r_hat", "ess_bulk", "ess_tail"])
-
-
-def unconverged(table: pd.DataFrame, chains: int) -> tuple[str, ...]:
-    """Names of the parameters whose R-hat or effective draws miss the limits or are not numbers, worst first."""
-    ess = table[["ess_bulk", "ess_tail"]].min(axis=1)
-    bad = table[~((table["r_hat"] <= MAX_R_HAT) & (ess >= MIN_ESS_PER_CHAIN * chains))]
-    return tuple(bad.sort_values("r_hat", ascending=False, na_position="first").index)
-
-
-def _status(table: pd.DataFrame, diverging: np.ndarray, chains: int) -> Status:
-    if diverging.mean() > MAX_DIVERGING:
-        return Status.DIVERGED
-    if not (table["r_hat"] <= MAX_R_HAT).all():
-        return Status.NOT_MIXED
-    return Status.TOO_FEW if unconverged(table, chains) else Status.CONVERGED
-
-
-def _approximate(short: Draws, chains: int) -> bool:
-    table = short.diagnostics
-    enough = (table[["ess_bulk", "ess_tail"]] >= FAST_ESS_PER_CHAIN * chains).all(axis=None)
-    agree = (table["r_hat"] <= FAST_R_HAT).all()
-    return bool(enough and agree and short.statistics["diverging"].mean() <= MAX_DIVERGING)
+    parameters, diverging = jax.jit(jax.vmap(draw))(leaves, modes, roots, keys)
+    return DrawsByTable({name: np.asarray(values) for name, values in parameters.items()}, np.asarray(diverging))
 
 
 def _starts(density: Density, key: Array) -> list[np.ndarray]:
-    """Where to search for the mode from: three places, as there may be lesser modes."""
+    """Return three vectors from which to search for the mode, because a posterior may have several modes."""
     start = np.asarray(jax.random.uniform(key, (density.dimension,), minval=-0.5, maxval=0.5))
     return [start, np.zeros_like(start), -start]
 
 
 @contextmanager
-def _progress(shown: bool) -> Iterator[tuple[Advanced, Advanced]]:
-    """A bar on standard error, if shown: what moves it on by a number of iterations, and what expects more of them."""
+def _progress(shown: bool) -> Iterator[tuple[OnProgress, OnProgress]]:
+    """Show a progress bar on standard error; yield a function that advances it and one that adds to its total."""
     if not shown:
         yield (lambda _: None), (lambda _: None)
         return

@@ -17,7 +17,7 @@ from jaxtyping import Int, Num
 
 from bayescale.data.curves import run_columns
 from bayescale.errors import InputError
-from bayescale.inference.sampling import MAX_R_HAT, MIN_ESS_PER_CHAIN
+from bayescale.inference.convergence import MAX_R_HAT, MIN_ESS_PER_CHAIN
 from bayescale.reporting.style import (
     BLUE,
     ORANGE,

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 import bayescale as bs
 from bayescale.comparators.published import fit_published
 from bayescale.inference.log_density import density_of
-from bayescale.inference.sampling import diagnose
+from bayescale.inference.convergence import diagnose
 from bayescale.posterior.posterior import PREDICTION_DRAWS
 from bayescale.posterior.prediction_table import QUANTILE_LEVELS
 from bayescale.posterior.predictive import run_lengths

@@ -14,7 +14,7 @@ from bayescale.comparators import pooling
 from bayescale.comparators.held_out import METHODS, Training, _folds
 from bayescale.data.tasks import naming_columns
 from bayescale.errors import InputError
-from bayescale.inference.sampling import Status
+from bayescale.inference.convergence import Status
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.posterior.posterior import Posterior
 
@@ -202,20 +202,19 @@ class Stub(Posterior):
 def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Prior]] = []
 
-    def remember(crossings: pd.DataFrame, *arguments: Any, **_: Any) -> Stub:
-        given.append(arguments[4])
+    def remember(crossings: pd.DataFrame, *_: Any, priors: dict[str, Prior], **__: Any) -> Stub:
+        given.append(priors)
         return Stub(None, {}, {}, crossings, Status.CONVERGED, {})
 
-    monkeypatch.setattr(pooling, "fit", remember)
+    monkeypatch.setattr(pooling, "fit_with_options", remember)
     crossings = bs.time_to_threshold(curves.assign(batch_size=128 * (1 + curves["seed"])), thresholds=[500.0])
     bs.fit_complete_pooling(crossings)
     configs = pd.DataFrame({"env_id": ["A", "B"], "utd": 2.0, "batch_size": 2048, "learning_rate": 1e-3})
 
     def times(priors: dict[str, Prior]) -> list[np.ndarray]:
         model = JointModel.for_crossings(crossings, PRIORS | priors)
-        with numpyro.handlers.trace() as trace, numpyro.handlers.seed(rng_seed=0):
-            model.sites()
-        sites = {name: site["value"] for name, site in trace.items()}
+        with numpyro.handlers.seed(rng_seed=0):
+            sites = model.sample_parameters()
         return [np.asarray(part) for part in model.run_lengths(sites, model.points(configs))]
 
     pooled, partial = times(given[0]), times({})
@@ -225,7 +224,7 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
 
 
 def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling, "fit", lambda crossings, *_, **__: Stub(None, {}, {}, crossings, Status.CONVERGED, {}))
+    monkeypatch.setattr(pooling, "fit_with_options", lambda crossings, *_, **__: Stub(None, {}, {}, crossings, Status.CONVERGED, {}))
     separate = bs.fit_no_pooling(bs.time_to_threshold(curves, thresholds=[500.0, 900.0]))
     configs = pd.DataFrame(
         {"env_id": ["B", "A", "B"], "utd": [4.0, 2.0, 1.0], "batch_size": 256, "learning_rate": 1e-3}
@@ -267,7 +266,7 @@ def test_loo_is_of_the_configurations_that_all_methods_can_be_trusted_with(
     def fit(crossings: pd.DataFrame, *_: Any, **__: Any) -> Median:
         return Median(None, {}, {}, crossings, Status.CONVERGED, {})
 
-    monkeypatch.setattr(pooling, "fit", fit)
+    monkeypatch.setattr(pooling, "fit_with_options", fit)
     monkeypatch.setattr(import_module("bayescale.comparators.held_out"), "leave_one_out", alone)
     methods = ("no-pooling", "complete-pooling", "size-law")
     table = bs.compare(curves, leave_out="utd-max", thresholds=[500.0], methods=methods).set_index("method")

@@ -1,6 +1,6 @@
 """What the fits without pooling, and with all of it, are asked for, and tables of many configurations."""
 
-import inspect
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import pytest
 import bayescale as bs
 from bayescale.comparators import pooling
 from bayescale.errors import InputError
-from bayescale.inference.sampling import Status
+from bayescale.inference.convergence import Status
+from bayescale.inference.sampling import SamplerOptions
 from bayescale.posterior.posterior import Posterior
 from tests.scaffolding.short_runs import run
 
@@ -31,13 +32,12 @@ class Rows(Posterior):
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The arguments of each fit, by name."""
     heard: list[dict[str, Any]] = []
-    signature = inspect.signature(bs.fit)
 
-    def remember(*arguments: Any, **named: Any) -> Rows:
-        heard.append(signature.bind(*arguments, **named).arguments)
-        return Rows(None, {}, {}, heard[-1]["crossings"], Status.CONVERGED, {})
+    def remember(crossings: pd.DataFrame, options: SamplerOptions, **named: Any) -> Rows:
+        heard.append({"crossings": crossings, "priors": None} | asdict(options) | named)
+        return Rows(None, {}, {}, crossings, Status.CONVERGED, {})
 
-    monkeypatch.setattr(pooling, "fit", remember)
+    monkeypatch.setattr(pooling, "fit_with_options", remember)
     return heard
 
 

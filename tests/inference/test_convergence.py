@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import bayescale as bs
-from bayescale.inference import sampling as inference
+from bayescale.inference import sampling
 from bayescale.inference.chains import Tuning
-from bayescale.inference.sampling import LEAST_DRAWS, Status, diagnose, unconverged
+from bayescale.inference.convergence import LEAST_DRAWS, Status, diagnose, unconverged
 from tests.scaffolding.prior_posterior import sweep
 from tests.scaffolding.simulated_curves import simulated_crossings
 
@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 
 
 def test_what_cannot_be_judged_has_not_converged():
-    """A chain that never moved has no R-hat: that is no sign of convergence. The control moves."""
+    """A chain that never moved has no R-hat, which is no sign of convergence. The control moves."""
     table = diagnose({"stuck": np.ones((4, 500)), "moving": RNG.standard_normal((4, 500))})
     assert np.isnan(table.loc["stuck", "r_hat"])
     assert unconverged(table, 4) == ("stuck",)
@@ -38,7 +38,7 @@ def test_too_few_draws_to_judge_are_refused():
 
 
 def test_chains_go_on_until_they_have_converged():
-    """Two hundred draws cannot hold four hundred effective ones; the control may take no more."""
+    """Two hundred draws cannot hold four hundred effective draws; the control may not take more."""
     table = simulated_crossings()
     with pytest.raises(bs.NotConverged, match="not converged"):
         bs.fit(table, draws=50, most_draws=50)
@@ -55,7 +55,7 @@ def test_chains_go_on_until_they_have_converged():
 
 
 def test_ctrl_c_ends_the_chains_within_a_block(monkeypatch):
-    """Without that, the chains would go on to the end of their hundred thousand draws."""
+    """Chains that ignored Ctrl-C would run to the end of their hundred thousand draws."""
     blocks = []
 
     def interrupt(done):
@@ -63,8 +63,8 @@ def test_ctrl_c_ends_the_chains_within_a_block(monkeypatch):
         if len(blocks) == 1:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    monkeypatch.setattr(inference, "_progress", lambda _: nullcontext((interrupt, lambda _: None)))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
+    monkeypatch.setattr(sampling, "_progress", lambda _: nullcontext((interrupt, lambda _: None)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore SIGINT
     try:
         with pytest.raises(KeyboardInterrupt):
             bs.fit(simulated_crossings(), chains=4, draws=100_000)
@@ -73,9 +73,9 @@ def test_ctrl_c_ends_the_chains_within_a_block(monkeypatch):
     assert len(blocks) <= 50
 
 
-def test_chains_whose_draws_diverge_start_anew_in_shorter_steps(monkeypatch):
-    """The first steps are made far too long; the control may take no more draws than these."""
-    monkeypatch.setattr(inference, "Tuning", partial(Tuning, accepted=0.1))
+def test_chains_whose_draws_diverge_start_again_with_smaller_steps(monkeypatch):
+    """The first attempt takes far too long steps; the control may not take more draws than these."""
+    monkeypatch.setattr(sampling, "Tuning", partial(Tuning, target_acceptance=0.1))
     table = simulated_crossings()
     with pytest.raises(bs.NotConverged, match="diverged"):
         bs.fit(table, draws=300, most_draws=300)

@@ -1,4 +1,4 @@
-"""The fast method beside full sampling, and what it does where its chains disagree."""
+"""Compare the fast method with full sampling, and check its behaviour when its chains disagree."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,17 +10,17 @@ import pytest
 from scipy.stats import kstest
 
 import bayescale as bs
-from bayescale.inference import sampling as inference
+from bayescale.inference import convergence, sampling
 from bayescale.inference.chains import compile_chain, run_chains
+from bayescale.inference.convergence import Status
 from bayescale.inference.laplace import Laplace
 from bayescale.inference.log_density import Density
-from bayescale.inference.sampling import Status
 from tests.scaffolding.simulated_curves import simulated_crossings
 
 CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
 
 
-def test_fast_intervals_end_within_a_tenth_of_those_of_full_sampling():
+def test_fast_intervals_end_within_a_tenth_of_the_intervals_of_full_sampling():
     table = simulated_crossings()
     fast, full = bs.fit(table, method="fast"), bs.fit(table)
     assert fast.status is Status.APPROXIMATE
@@ -34,23 +34,26 @@ def test_fast_intervals_end_within_a_tenth_of_those_of_full_sampling():
     assert (abs(elsewhere - 1) > 0.1).any(axis=None)  # the control that must fail: predictions for other configurations
 
 
-def test_short_chains_draw_from_a_density_whose_scales_the_whitening_missed():
-    scales = jnp.array([0.4, 1.0, 2.0])  # with trajectories of one length, 3 turns of the first come back to its start
-    density = Density(lambda centre, z: 0.5 * jnp.sum(((z - centre) / scales) ** 2), lambda _, z: {"z": z}, 3)
+@pytest.mark.usefixtures("jax_float64")
+def test_short_chains_draw_from_a_density_whose_scales_the_root_missed():
+    scales = jnp.array(
+        [0.4, 1.0, 2.0]
+    )  # at one trajectory length the first direction would come back to its start after 3 turns
+    density = Density(lambda centre, z: 0.5 * jnp.sum(((z - centre) / scales) ** 2), lambda z: {"z": z}, 3)
     centre = jnp.array([1.0, -2.0, 0.0])
-    slope = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), centre)
+    value_and_grad = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), centre)
     with ThreadPoolExecutor(1) as pool:
-        chain = compile_chain(density, centre, inference.FAST, pool)
-        at_mode = Laplace(np.asarray(centre), np.eye(3), 0.0)
-        draws, statistics = next(run_chains(chain, slope, at_mode, jax.random.PRNGKey(0), 4, 2_000, lambda _: None))
+        chain = compile_chain(density, centre, sampling.FAST, pool)
+        approximation, key = Laplace(np.asarray(centre), np.eye(3), 0.0), jax.random.PRNGKey(0)
+        draws, statistics = next(run_chains(chain, value_and_grad, approximation, key, 4, 2_000, lambda _: None))
     z = ((draws - centre) / scales).reshape(-1, 3)[::4].T
     assert min(kstest(one, "norm").pvalue for one in z) > 1e-3
     assert kstest(1.3 * z[1], "norm").pvalue < 1e-3  # the control that must fail: a scale off by 30%
     assert len(np.unique(statistics["num_steps"])) > 2
 
 
-def test_chains_that_disagree_are_said_to_and_sampled_in_full(monkeypatch):
-    monkeypatch.setattr(inference, "FAST_R_HAT", 0.9)
+def test_chains_that_disagree_give_a_warning_and_are_sampled_in_full(monkeypatch):
+    monkeypatch.setattr(convergence, "FAST_R_HAT", 0.9)
     with pytest.warns(UserWarning, match="the fast chains disagree: sampling in full"):
         posterior = bs.fit(
             simulated_crossings(), chains=2, draws=30, warmup=30, method="fast", require_convergence=False

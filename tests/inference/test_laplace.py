@@ -1,10 +1,10 @@
-"""The mode search on densities whose mode and curvature are known, badly scaled ones among them."""
+"""Search for the mode of densities with a known mode and curvature, some of them badly scaled."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from bayescale.inference.laplace import SETTLED, curvature, laplace
+from bayescale.inference.laplace import TOLERANCE, curvature, laplace
 
 SCALES = np.geomspace(1e-3, 1.0, 24)
 RNG = np.random.default_rng(0)
@@ -13,7 +13,7 @@ MODE = RNG.standard_normal(24)
 
 
 def valley(z):
-    """A curved valley (Rosenbrock's, in pairs) over axes that are rotated and a thousand times apart in scale."""
+    """Return a curved valley (Rosenbrock's, in pairs) over rotated axes whose scales differ by a factor of 1000."""
     y = (ROTATION.T @ (z - MODE)) / SCALES
     a, b = y[::2] + 1.0, y[1::2] + 1.0
     value = 0.5 * ((1 - a) ** 2 + 30 * (b - a**2) ** 2).sum()
@@ -28,18 +28,18 @@ STARTS = [np.zeros(24), MODE + 0.5, MODE - 0.5]
 
 def test_the_mode_of_a_curved_and_badly_scaled_density_is_found():
     found = laplace(valley, STARTS)
-    assert found.gain <= SETTLED
+    assert found.newton_gain <= TOLERANCE
     assert valley(found.mode)[0] == pytest.approx(0.0, abs=1e-5)
     assert abs((ROTATION.T @ (found.mode - MODE)) / SCALES).max() < 1e-2
 
 
-def test_the_control_that_must_fail_plain_l_bfgs_is_still_far_away():
+def test_plain_l_bfgs_the_control_that_must_fail_is_still_far_away():
     steps = {"maxiter": 100, "maxcor": 30, "ftol": 1e-13}
     ends = [minimize(valley, start, jac=True, method="L-BFGS-B", options=steps) for start in STARTS]
     assert min(end.fun for end in ends) > 0.1
 
 
-def test_the_curvature_is_that_of_the_formula_and_whitens():
+def test_the_curvature_agrees_with_the_formula_and_the_root_standardises():
     root = np.linalg.cholesky(np.diag(np.geomspace(1.0, 1e4, 5)) + 0.3)
     square = root @ root.T
 
@@ -49,12 +49,12 @@ def test_the_curvature_is_that_of_the_formula_and_whitens():
     np.testing.assert_allclose(curvature(normal, np.ones(5)), square, rtol=1e-6, atol=1e-5)
     found = laplace(normal, [np.ones(5)])
     np.testing.assert_allclose(found.mode, 0.0, atol=1e-6)
-    np.testing.assert_allclose(found.whiten.T @ square @ found.whiten, np.eye(5), atol=1e-6)
+    np.testing.assert_allclose(found.root.T @ square @ found.root, np.eye(5), atol=1e-6)
 
 
 def test_the_better_of_two_modes_wins_and_an_infinite_potential_is_stepped_back_from():
     def two(z):
-        """Modes near -2 (lower) and 2 (deeper), infinite beyond 4."""
+        """Return a potential with modes near -2 and, of higher density, 2, and infinite beyond 4."""
         if abs(z[0]) > 4:
             return np.inf, np.full(1, np.nan)
         return float((z[0] ** 2 - 4) ** 2 / 8 - 0.3 * z[0]), np.array([(z[0] ** 2 - 4) * z[0] / 2 - 0.3])

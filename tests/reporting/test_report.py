@@ -15,7 +15,7 @@ import pytest
 from bayescale.decisions.allocation import allocate
 from bayescale.decisions.utility import Prices
 from bayescale.errors import InputError, MissingExtra
-from bayescale.inference.sampling import Status
+from bayescale.inference.convergence import Status
 from bayescale.reporting.report import report
 from bayescale.validation.calibration import coverage
 from bayescale.validation.predictive_checks import posterior_predictive_checks
@@ -98,7 +98,7 @@ def test_where_rows_become_cards_every_line_says_its_column(page):
 
 
 def test_choices_at_the_edge_of_the_sweep_are_marked(page, posterior):
-    choice = allocate(posterior, TASKS[0], threshold=654.0, prices=PRICES)
+    choice = allocate(posterior, env_id=TASKS[0], threshold=654.0, prices=PRICES)
     for name, shown, low, high in (
         ("UTD", f"{choice.utd:.3g}", 1.0, 4.0), ("batch size", str(choice.batch_size), 128, 256)
     ):  # fmt: skip
@@ -130,7 +130,7 @@ def test_names_are_escaped_and_every_task_and_threshold_is_there(page, posterior
 
 def test_the_recommendation_is_the_allocation_at_the_highest_level_that_half_the_runs_reached(page, posterior):
     for env_id in TASKS:
-        choice = allocate(posterior, env_id, threshold=654.0, prices=PRICES)
+        choice = allocate(posterior, env_id=env_id, threshold=654.0, prices=PRICES)
         low, high = (MODULE._steps(choice.env_steps[q]) for q in ("q05", "q95"))
         said = Elements(page).text
         assert f"run UTD {choice.utd:.3g}, batch size {choice.batch_size}, learning rate" in said

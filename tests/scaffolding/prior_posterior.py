@@ -1,12 +1,13 @@
-"""A posterior that costs no sampling: a small sweep and draws of its model's prior."""
+"""A posterior that needs no sampling: a small sweep, and draws from the prior of its model."""
 
 import jax
 import numpy as np
 import pandas as pd
 
-from bayescale.inference.model import prior_draws
 from bayescale.float64 import float64
-from bayescale.inference.sampling import Draws, Status, diagnose
+from bayescale.inference.convergence import Status, diagnose
+from bayescale.inference.model import prior_draws
+from bayescale.inference.sampling import Draws
 from bayescale.models import JointModel
 from bayescale.posterior.posterior import Posterior
 
@@ -15,7 +16,7 @@ THRESHOLDS = (321.0, 654.0)
 
 
 def sweep():
-    """Two runs at each of 2 x 2 x 2 settings per task; at UTD 1 none reaches the upper threshold."""
+    """Return crossings of two runs at each of 2 x 2 x 2 settings per task; runs at UTD 1 miss the upper threshold."""
     rows = [
         (env_id, utd, batch_size, learning_rate, seed, threshold, *time)
         for env_id in TASKS
@@ -33,7 +34,7 @@ def sweep():
 
 
 def prior_posterior(crossings=None, status=Status.CONVERGED):
-    """Two chains of forty draws; by default of the sweep."""
+    """Return two chains of forty draws from the prior of the model for `crossings`, by default for `sweep()`."""
     crossings = sweep() if crossings is None else crossings
     model = JointModel.for_crossings(crossings)
     with float64():

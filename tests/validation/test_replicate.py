@@ -12,7 +12,7 @@ import pytest
 from jax import Array
 
 import bayescale as bs
-from bayescale.inference.sampling import EachDraws
+from bayescale.inference.sampling import DrawsByTable
 from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.validation import calibration
 
@@ -33,9 +33,12 @@ class KnownRuns:
     def observe_each(self, tables: Sequence[pd.DataFrame]) -> Sequence[pd.DataFrame]:
         return tables
 
-    def sites(self) -> None:
-        numpyro.sample("level", dist.Normal(0.0, 0.2))
-        numpyro.sample("idle", dist.Normal(0.0, 5.0).expand([1, 2]))
+    def sample_parameters(self) -> dict[str, Array]:
+        level = numpyro.sample("level", dist.Normal(0.0, 0.2))
+        return {"idle": numpyro.sample("idle", dist.Normal(0.0, 5.0).expand([1, 2])), "level": level}
+
+    def population(self, draws: dict[str, Array]) -> dict[str, Array]:
+        return {"level": draws["level"]}
 
     def log_likelihood(self, sites: dict[str, Array], _: pd.DataFrame) -> Array:
         return 0.0 * sites["level"]
@@ -43,7 +46,7 @@ class KnownRuns:
     def points(self, configs: pd.DataFrame) -> Array:
         return jnp.log(configs["utd"].to_numpy())[:, None] + MIDDLE
 
-    def runs(self, sites: dict[str, Array], points: Array) -> RunLengthDistribution:
+    def run_lengths(self, sites: dict[str, Array], points: Array) -> RunLengthDistribution:
         even = jnp.ones_like(points)
         return RunLengthDistribution(
             points + sites["level"], 0.01 * even, 0.05 * even, even * jnp.array([1.0, 1.0, 0.0])
@@ -60,10 +63,10 @@ def test_data_sets_and_what_is_followed_by_hand(monkeypatch: pytest.MonkeyPatch)
         simulated.append(arguments)
         return bs.simulate_runs(design, **arguments)
 
-    def fits(_: KnownRuns, tables: Sequence[pd.DataFrame], seed: int, draws: int, warmup: int) -> EachDraws:
+    def fits(_: KnownRuns, tables: Sequence[pd.DataFrame], seed: int, draws: int, warmup: int) -> DrawsByTable:
         assert (len(tables), draws, warmup) == (2, 3, 7)
         sites = {"idle": np.arange(12.0).reshape(2, 3, 1, 2), "level": np.arange(6.0).reshape(2, 3)}
-        return EachDraws(sites, np.array([[True, False, False], [False, False, False]]))
+        return DrawsByTable(sites, np.array([[True, False, False], [False, False, False]]))
 
     monkeypatch.setattr(calibration, "simulate_runs", remember)
     monkeypatch.setattr(calibration, "sample_each", fits)
