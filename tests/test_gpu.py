@@ -1,4 +1,4 @@
-"""What only a GPU shows: recorded updates, and equality of curves there. Skipped where torch sees none."""
+"""Test recorded updates and equal curves on a GPU; skipped where torch sees none."""
 
 import dataclasses
 from pathlib import Path
@@ -47,7 +47,7 @@ def members_of(config: RunConfig) -> list[RunConfig]:
 
 
 def after_updates(members: list[RunConfig], device: torch.device, updates: int) -> list[Any]:
-    """The members' agents after updates on new batches, each in the same place, and the losses of the last."""
+    """Return the members' agents after updates on new batches, which share one place in memory, and the last losses."""
     members = [dataclasses.replace(member, device=device.type) for member in members]
     with device, torch.inference_mode():
         learner = make_learner(members, OBSERVATION, ACTION, [stream(member.seed) for member in members])
@@ -76,13 +76,13 @@ def assert_close(one: Any, other: Any, rtol: float, atol: float) -> None:
 
 @each_algorithm
 @pytest.mark.parametrize("updates", [1, 2, 3, 40])
-def test_recorded_updates_are_those_of_the_cpu(config: RunConfig, updates: int) -> None:
+def test_recorded_updates_equal_those_on_the_cpu(config: RunConfig, updates: int) -> None:
     on_cpu, on_gpu = (after_updates(members_of(config), device, updates) for device in (torch.device("cpu"), GPU))
     assert_close(on_gpu, on_cpu, rtol=1e-3, atol=1e-3 if updates > 3 else 1e-5)
 
 
 @each_algorithm
-def test_a_member_is_the_same_run_alone(config: RunConfig) -> None:
+def test_a_member_equals_the_same_run_alone(config: RunConfig) -> None:
     together = after_updates(members_of(config), GPU, 40)
     for i, member in enumerate(members_of(config)):
         assert_close(together[i], after_updates([member], GPU, 40)[0], rtol=1e-3, atol=1e-3)

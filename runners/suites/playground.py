@@ -155,12 +155,14 @@ def _load(env_id: str) -> Task:
 
     def step(state: State, action: jax.Array) -> State:
         with jax.default_matmul_precision(PRECISION):
-            return jax.vmap(env.step)(state, action)
+            following: State = jax.vmap(env.step)(state, action)
+        return following
 
     def restart(state: State, keys: jax.Array, begun: jax.Array, rows: jax.Array) -> State:
         with jax.default_matmul_precision(PRECISION):
             fresh = jax.vmap(env.reset)(jax.vmap(jax.random.fold_in)(keys[rows], begun[rows]))
-        return jax.tree.map(lambda old, new: old.at[rows].set(new, mode="drop"), state, fresh)
+        restarted: State = jax.tree.map(lambda old, new: old.at[rows].set(new, mode="drop"), state, fresh)
+        return restarted
 
     return Task(observed[0], env.action_size, config.episode_length, shapes, jax.jit(step), jax.jit(restart))
 

@@ -145,7 +145,7 @@ def measured_rates(ensemble: Ensemble) -> Rates:
 def recorded_rates(records: Sequence[Record]) -> Rates:
     """Return the rates of a finished job from the records of its runs; its longest run counts the events."""
     runs = pd.DataFrame(list(records))
-    longest = runs.loc[runs["env_steps"].idxmax()]
+    longest = runs.iloc[int(runs["env_steps"].to_numpy().argmax())]
     updates = max(longest["gradient_updates"], 1)
     evaluations = 1 + math.ceil(longest["env_steps"] / longest["evaluation_interval"])
     return Rates(

@@ -15,7 +15,6 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +160,7 @@ def merge_jobs(out: Path, count: int) -> Path:
 
 
 def _settings(runs: Sequence[RunConfig]) -> list[dict[str, Any]]:
-    return [{"algorithm": run.algorithm, **asdict(run)} for run in runs]
+    return [run.settings() for run in runs]
 
 
 @contextmanager

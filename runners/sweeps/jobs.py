@@ -6,7 +6,7 @@ An engine decides where jobs are trained. Its workers call `try_job`.
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -134,10 +134,9 @@ def train_job(job: Job, on_progress: Callable[[float], None]) -> Trained:
 def _record(run: RunConfig, result: "RunResult") -> Record:
     settings = {
         name: None if value == math.inf else value  # JSON has no infinity
-        for name, value in asdict(run).items()
+        for name, value in run.settings().items()
     }
     return {
-        "algorithm": run.algorithm,
         **settings,
         "planned_env_steps": run.env_steps,
         "status": result.status.value,

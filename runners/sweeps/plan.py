@@ -38,7 +38,7 @@ import itertools
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ from bayescale.runners.config import ALGORITHMS, RunConfig, closest
 
 LISTS = ("utd", "batch_size", "learning_rate", "seed")
 LISTS_OR_ONE = ("algorithm", "env_id", "hidden_width")
-RUN_COLUMNS = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")  # model_size: `sized_by`
+RUN_COLUMNS = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")  # and `critic_size_fields`
 GRID = ("hidden_width", *LISTS)  # axes within a task, slowest first
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 REMEDIES = {
@@ -72,7 +72,7 @@ class Plan:
     def __post_init__(self) -> None:
         seen = set()
         for run in self.runs:
-            settings = tuple((name, getattr(run, name)) for name in (*RUN_COLUMNS, *run.sized_by))
+            settings = tuple((name, getattr(run, name)) for name in (*RUN_COLUMNS, *run.critic_size_fields))
             if settings in seen:
                 shown = ", ".join(f"{name} {_shown(value)}" for name, value in settings)
                 raise InputError(f"two runs have {shown}: a table could not distinguish them. Make a plan of each.")
@@ -134,7 +134,7 @@ def make_plan(content: Mapping[str, Any]) -> Plan:
             value twice, or the algorithm's settings refuse a value.
     """
     configs = [_config_class(algorithm) for algorithm in _values("algorithm", content.get("algorithm", "SAC"), str)]
-    known = dict.fromkeys(("algorithm", *(field.name for config in configs for field in fields(config))))
+    known = dict.fromkeys(("algorithm", *(field.name for config in configs for field in config.arguments())))
     for key in content:
         if key not in known:
             raise InputError(f"unknown key '{key}'. {closest(key, known)}")
@@ -143,8 +143,8 @@ def make_plan(content: Mapping[str, Any]) -> Plan:
 
 def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunConfig]:
     """Yield the runs of one algorithm in the order of the grid; skip keys that only other algorithms have."""
-    kinds = {field.name: field.type for field in fields(config)}
-    for field in fields(config):
+    kinds = {field.name: field.type for field in config.arguments()}
+    for field in config.arguments():
         if field.default is MISSING and field.name not in content:
             raise InputError(f"the key '{field.name}' is missing. Add it.")
     tasks = _tasks(content["env_id"], content.get("suite"))
@@ -218,9 +218,11 @@ def _env_steps(value: Any, utds: tuple[float, ...]) -> dict[float, int]:
         try:
             utd = float(key)
         except ValueError:
-            raise InputError(f"env_steps has the key '{key}', which is no UTD. Name each UTD, in quotes.") from None
+            raise InputError(f"env_steps has the key '{key}', which is not a UTD. Name each UTD, in quotes.") from None
         if utd not in utds or isinstance(length, Mapping):
-            raise InputError(f"env_steps has the key '{key}', which utd has not. Write UTDs in quotes, as in \"0.5\".")
+            raise InputError(
+                f"env_steps has the key '{key}', which is not in utd. Write UTDs in quotes, as in \"0.5\"."
+            )
         if utd in lengths:
             raise InputError(f"env_steps has utd {utd:g} twice. Keep one of them.")
         lengths[utd] = _value("env_steps", length, int)
@@ -236,5 +238,5 @@ def _stop_returns(value: Any, tasks: tuple[str, ...]) -> dict[str, float]:
         return dict.fromkeys(tasks, _value("stop_return", value, float))
     for task in value:
         if task not in tasks:
-            raise InputError(f"stop_return has the key '{task}', which env_id has not. {closest(task, tasks)}")
+            raise InputError(f"stop_return has the key '{task}', which is not in env_id. {closest(task, tasks)}")
     return {task: _value("stop_return", stop_return, float) for task, stop_return in value.items()}

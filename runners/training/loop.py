@@ -64,7 +64,7 @@ def run_ensemble(
     the others.
 
     Args:
-        configs: the settings of the members, which may differ only in the fields that `RunConfig.own` names.
+        configs: the settings of the members, which may differ only in the fields that `RunConfig.per_member` names.
         on_progress: called after each evaluation with the share of env steps done.
         checkpoints: the file to continue from, if it exists, and to write to; it does not change the results.
 
@@ -78,8 +78,8 @@ def run_ensemble(
         raise InputError("configs of an ensemble must have at least one member; got none. Give one or more.")
     if len({shared_settings(config) for config in configs}) != 1:
         raise InputError(
-            f"the members of an ensemble may differ in {', '.join(configs[0].own)} only; got {list(configs)}. "
-            "Train them apart."
+            f"the members of an ensemble may differ in {', '.join(configs[0].per_member)} only; got {list(configs)}. "
+            "Train them in separate ensembles."
         )
     device = find_device(configs[0].device)
     with _one_thread(), nullcontext() if device.type == "cpu" else device:  # new tensors lie on the device
@@ -162,12 +162,12 @@ class _Training:
         """Return the result of the member's run."""
         end = self._records.run_end(member) or RunEnd(RunStatus.FINISHED, self._env_steps, self._updates)
         return RunResult(
-            self._records.curve(member, self._configs[member], self._learner.model_size),
-            self._learner.agent(member),
-            *end,
-            self._learner.matrix_product_flops,
-            dict(self._stopwatch.seconds),
-            self._energy.joules(),
+            curve=self._records.curve(member, self._configs[member], self._learner.model_size),
+            agent=self._learner.agent(member),
+            **end._asdict(),
+            matrix_product_flops=self._learner.matrix_product_flops,
+            seconds=dict(self._stopwatch.seconds),
+            machine_joules=self._energy.joules(),
         )
 
     def restore(self, saved: dict[str, Any]) -> bool:
@@ -254,7 +254,7 @@ class _Training:
             batch = self._buffer.sample(self._shared.batch_size, self._replay_streams)
             loss = self._learner.update(batch, self._update_streams)
             losses.append(loss.critic + loss.actor)
-        for values in torch.stack(losses).cpu().numpy():  # one copy from the GPU, which would wait for each
+        for values in torch.stack(losses).cpu().numpy():  # one copy for all; a GPU would wait at each
             self._updates += 1
             self._end_diverged(values)
 

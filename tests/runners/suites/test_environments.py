@@ -1,3 +1,5 @@
+"""Test environments of Gymnasium and DeepMind Control, stepped one by one and as vectors."""
+
 import os
 import subprocess
 import sys
@@ -28,7 +30,7 @@ TASKS = [("gym", "Pendulum-v1"), ("gym", "InvertedPendulum-v5"), ("dmc", "cartpo
 
 
 def play(environments: Environments, rows: int, steps: int, seed: int = 0) -> list[Outcome]:
-    """Outcomes of random actions."""
+    """Return the outcomes of random actions."""
     rng, everyone = np.random.default_rng(seed), np.ones(rows, np.bool_)
     shape = (rows, environments.action_size)
     return [environments.step(rng.uniform(-1, 1, shape).astype(np.float32), everyone) for _ in range(steps)]
@@ -47,7 +49,7 @@ def test_every_suite_that_settings_accept_has_environments() -> None:
 def test_ends_of_episodes_and_final_observations() -> None:
     clocks = make_environments("gym", "ProbeClock-v0", members=1, num_envs=2)
     np.testing.assert_array_equal(clocks.reset([0]), np.zeros((2, 1)))
-    # Negative actions end the first clock's episodes after 3 steps; the second clock's are cut off after 5.
+    # Negative actions end the first clock's episodes after 3 steps; the second clock's are truncated after 5.
     actions, both = np.array([[-1.0], [1.0]], np.float32), np.ones(2, np.bool_)
     played = [clocks.step(actions, both) for _ in range(10)]
     assert [step.terminated.tolist() for step in played] == [[i % 3 == 0, False] for i in range(1, 11)]
@@ -61,7 +63,7 @@ def test_ends_of_episodes_and_final_observations() -> None:
     np.testing.assert_allclose([step.reward[1] for step in played], [1, 2, 3, 4, 5] * 2)
 
 
-def test_environments_that_do_not_run_stay_where_they_are() -> None:
+def test_environments_that_do_not_run_keep_their_state() -> None:
     clocks = make_environments("gym", "ProbeClock-v0", members=2)
     clocks.reset([0, 1])
     actions = np.array([[1.0], [np.nan]], np.float32)
@@ -73,7 +75,7 @@ def test_environments_that_do_not_run_stay_where_they_are() -> None:
 def test_repeated_actions_sum_rewards_and_stop_at_the_ends_of_episodes() -> None:
     clocks = make_environments("gym", "ProbeClock-v0", members=1, num_envs=2, action_repeat=2)
     clocks.reset([0])
-    # The first clock's episodes end after 3 steps, so in the middle of the second decision, the other's after 5.
+    # The first clock's episodes end after 3 steps, in the middle of the second action; the other's end after 5.
     actions, both = np.array([[-1.0], [1.0]], np.float32), np.ones(2, np.bool_)
     played = [clocks.step(actions, both) for _ in range(6)]
     assert [step.reward[0] for step in played] == [1 + 2, 3] * 3
@@ -83,7 +85,7 @@ def test_repeated_actions_sum_rewards_and_stop_at_the_ends_of_episodes() -> None
     final = np.stack([step.final_observation[:, 0] for step in played])
     np.testing.assert_allclose(final, [[0.2, 0.2], [0.3, 0.4], [0.2, 0.5], [0.3, 0.2], [0.2, 0.4], [0.3, 0.5]])
     np.testing.assert_allclose(played[1].observation, [[0.0], [0.4]])
-    # Without repeats the same actions bring other rewards and ends.
+    # Without repeats the same actions lead to other rewards and ends.
     clocks = make_environments("gym", "ProbeClock-v0", members=1, num_envs=2, action_repeat=1)
     clocks.reset([0])
     single = [clocks.step(actions, both) for _ in range(6)]
@@ -96,7 +98,7 @@ def test_repeated_actions_against_repeating_them_by_hand(name: str, env_id: str)
     ours = make_environments(name, env_id, members=1, action_repeat=3)
     twin = make_environments(name, env_id, members=1)
     np.testing.assert_array_equal(ours.reset([5]), twin.reset([5]))
-    rng, one, cut = np.random.default_rng(0), np.ones(1, np.bool_), 0
+    rng, one, ends = np.random.default_rng(0), np.ones(1, np.bool_), 0
     for _ in range(400):
         action = rng.uniform(-1, 1, (1, ours.action_size)).astype(np.float32)
         decision, total = ours.step(action, one), 0.0
@@ -104,14 +106,14 @@ def test_repeated_actions_against_repeating_them_by_hand(name: str, env_id: str)
             step = twin.step(action, one)
             total += step.reward[0]
             if step.terminated[0] or step.truncated[0]:
-                cut += 1
+                ends += 1
                 break
         assert_equal([decision], [step._replace(reward=np.array([total]))])
-    assert cut  # and so an episode ended
+    assert ends
 
 
 @given(bounds=st.tuples(*[st.floats(-(2.0**126), 2.0**126, width=32)] * 2), action=st.floats(-1, 1, width=32))
-@example(bounds=(-3.03, 3.15), action=1.0)  # where rounding leads to the next float32 above
+@example(bounds=(-3.03, 3.15), action=1.0)  # rounding leads to the next float32 above the bound
 def test_actions_stay_within_their_bounds(bounds: tuple[float, float], action: float) -> None:
     low, high = np.array([[min(bounds)], [max(bounds)]], np.float32)
     stretched = ActionBounds(low, high).stretch(np.array([[action]], np.float32))
@@ -134,7 +136,7 @@ def test_equal_seeds_give_equal_environments_and_members_share_nothing(name: str
     played = play(environments, 4, 30)
     np.testing.assert_array_equal(environments.reset([3, 4]), first)
     assert_equal(play(environments, 4, 30), played)
-    # Environment j of a group starts from seed + j: the second of the first group is the first of the second.
+    # Environment j of a member has its seed + j: the first member's second one equals the second member's first one.
     np.testing.assert_array_equal(first[1], first[2])
     assert not (first[0] == first[1]).all()
     assert not (first[2] == first[3]).all()
@@ -149,7 +151,7 @@ def test_equal_seeds_give_equal_environments_and_members_share_nothing(name: str
 
 
 class Tensors(gymnasium.vector.VectorWrapper):
-    """A simulator that speaks in tensors, as those on a GPU do."""
+    """A vector environment that returns tensors, as simulators on a GPU do."""
 
     def step(self, actions: Any) -> Any:
         *parts, infos = super().step(actions)
@@ -175,7 +177,7 @@ def test_vector_environments_against_environments_stepped_one_by_one(form: str) 
     assert all(sum(getattr(step, end).sum() for step in played) > 5 for end in ("terminated", "truncated"))
 
 
-def test_a_task_with_a_vector_environment_of_its_own_is_stepped_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_registered_with_a_vector_environment_is_stepped_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = EnvSpec("ProbeClocks-v0", entry_point=None, vector_entry_point=clocks_at_once)
     monkeypatch.setitem(gymnasium.registry, spec.id, spec)
     environments = make_environments("gym", spec.id, members=2, num_envs=3)
@@ -183,7 +185,7 @@ def test_a_task_with_a_vector_environment_of_its_own_is_stepped_by_it(monkeypatc
     assert environments.reset([0, 1]).shape == (6, 1)
 
 
-def test_final_observations_that_a_simulator_keeps_to_itself_are_missed() -> None:
+def test_a_vector_environment_without_final_observations_is_refused() -> None:
     class Silent(gymnasium.vector.VectorWrapper):
         def step(self, actions: Any) -> Any:
             return *super().step(actions)[:4], {}
@@ -206,7 +208,7 @@ def test_deepmind_control_against_dm_control_by_hand(env_id: str) -> None:
     for i in range(1, 2003):
         action = (
             rng.integers(-64, 65, (1, environments.action_size)).astype(np.float32) / 64
-        )  # stretched without rounding
+        )  # multiples of 1/64 are stretched without rounding
         ours, theirs = environments.step(action, np.ones(1, np.bool_)), env.step(action[0])
         assert ours.reward[0] == theirs.reward
         np.testing.assert_array_equal(ours.final_observation[0], flat(theirs.observation))
@@ -233,7 +235,7 @@ def test_deepmind_control_terminates_where_the_discount_is_zero(monkeypatch: pyt
         task.reset()
 
 
-def test_an_episode_whose_physics_break_down_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_episode_whose_physics_break_down_is_truncated(monkeypatch: pytest.MonkeyPatch) -> None:
     task = dmc.DeepMindTask("cartpole", "swingup")
     task.reset(seed=0)
     sound, *_ = task.step(np.ones(1, np.float32))
@@ -247,7 +249,7 @@ def test_an_episode_whose_physics_break_down_is_cut_off(monkeypatch: pytest.Monk
     assert (reward, terminated, truncated) == (0.0, False, True)
 
 
-def test_importing_deepmind_control_needs_no_display_and_leaves_the_choice_of_a_renderer_alone() -> None:
+def test_importing_deepmind_control_needs_no_display_and_keeps_mujoco_gl() -> None:
     code = (
         "import os, sys; from bayescale.runners.suites.tasks import check_task; before = 'dm_control' in sys.modules;"
         "check_task('dmc', 'cartpole-balance'); sys.exit(before or 'MUJOCO_GL' in os.environ)"
@@ -259,7 +261,7 @@ def test_importing_deepmind_control_needs_no_display_and_leaves_the_choice_of_a_
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_mujoco_says_of_the_models_of_gymnasium_is_neither_printed_nor_logged(tmp_path: Path) -> None:
+def test_mujocos_warnings_about_gymnasiums_models_are_neither_printed_nor_logged(tmp_path: Path) -> None:
     code = "from bayescale.runners.suites.tasks import check_task; check_task('gym', 'HalfCheetah-v5')"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -274,5 +276,5 @@ def test_agents_train_on_deepmind_control(action_repeat: int) -> None:
     curve = train(run)
     assert set(curve["suite"]) == {"dmc"}
     assert curve["gradient_updates"].tolist() == [0, 0, 10]
-    assert curve["episode_return"].between(50, 1000).all()  # an untouched pole earns some 350 in 1,000 steps
+    assert curve["episode_return"].between(50, 1000).all()  # without control the return is about 350 in 1,000 steps
     pd.testing.assert_frame_equal(train(run), curve, check_exact=True)

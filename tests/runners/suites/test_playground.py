@@ -1,6 +1,6 @@
-"""MuJoCo Playground is heavy and not among the development tools: what depends on it alone is skipped without it.
+"""Test environments of MuJoCo Playground, on a stand-in with its interface whose episodes are known by hand.
 
-Everything else is shown on a stand-in with its interface, whose episodes are known.
+MuJoCo Playground is large and no development tool. The one test that needs it is skipped where it is not installed.
 """
 
 import dataclasses
@@ -34,9 +34,9 @@ class State(NamedTuple):
 
 
 class Clock:
-    """Observes its start, a random number, and the steps since; is done after 3 unless the action is above 0.5.
+    """A task that observes a random number, drawn when the episode starts, and the number of steps since.
 
-    An action below -0.5 breaks the simulation down.
+    The episode is done after 3 steps unless the action is above 0.5. An action below -0.5 breaks the simulation down.
     """
 
     action_size = 1
@@ -78,7 +78,9 @@ def everyone(rows: int) -> np.ndarray:
 def test_ends_of_episodes_and_final_observations(stand_in: None) -> None:
     clocks = make_environments("playground", "Clock", members=1, num_envs=2)
     starts = [clocks.reset([0])[:, 0]]
-    actions = np.array([[0.0], [1.0]], np.float32)  # the first ends after 3 steps, the second is cut off after 5
+    actions = np.array(
+        [[0.0], [1.0]], np.float32
+    )  # the first clock ends after 3 steps, the second is truncated after 5
     played = [clocks.step(actions, everyone(2)) for _ in range(10)]
     assert [step.terminated.tolist() for step in played] == [[i % 3 == 0, False] for i in range(1, 11)]
     assert [step.truncated.tolist() for step in played] == [[False, i % 5 == 0] for i in range(1, 11)]
@@ -87,7 +89,7 @@ def test_ends_of_episodes_and_final_observations(stand_in: None) -> None:
     np.testing.assert_array_equal(final[..., 1], [[(i % 3) + 1, (i % 5) + 1] for i in range(10)])
     np.testing.assert_array_equal(following[..., 1], [[(i + 1) % 3, (i + 1) % 5] for i in range(10)])
     np.testing.assert_array_equal(np.stack([step.reward for step in played]), final[..., 1])
-    # A new episode starts elsewhere, an old one goes on from its own start.
+    # A new episode draws a new start; within an episode the start stays.
     starts += list(following[:, :, 0])
     for i in range(10):
         np.testing.assert_array_equal(final[i, :, 0], starts[i])
@@ -95,7 +97,7 @@ def test_ends_of_episodes_and_final_observations(stand_in: None) -> None:
     assert len(np.unique(np.stack(starts))) == 4 + 3
 
 
-def test_an_episode_whose_physics_break_down_is_cut_off(stand_in: None) -> None:
+def test_an_episode_whose_physics_break_down_is_truncated(stand_in: None) -> None:
     clocks = make_environments("playground", "Clock", members=1, num_envs=2)
     clocks.reset([0])
     clocks.step(np.zeros((2, 1), np.float32), everyone(2))
@@ -151,7 +153,9 @@ def test_agents_train_on_playground(stand_in: None) -> None:
         evaluation_episodes=2,
     )
     first, second = run_ensemble([config, dataclasses.replace(config, seed=1)])
-    assert {first.status, second.status} == {RunStatus.FINISHED}  # random actions broke the simulation down on the way
+    assert {first.status, second.status} == {
+        RunStatus.FINISHED
+    }  # random actions broke the simulation down several times
     assert first.curve["gradient_updates"].tolist() == [0, 0, 20]
     assert first.curve["episode_return"].between(0, 15).all()  # 1 + 2 + 3 + 4 + 5 in a whole episode
     (alone,) = run_ensemble([config])
@@ -161,7 +165,7 @@ def test_agents_train_on_playground(stand_in: None) -> None:
 @pytest.mark.parametrize(
     ("backend", "warp_installed", "physics"), [("cpu", True, "jax"), ("gpu", False, "jax"), ("gpu", True, "warp")]
 )
-def test_physics_of_the_tasks_choice_only_where_it_runs(
+def test_the_task_chooses_its_physics_only_where_that_runs(
     stand_in: None, monkeypatch: pytest.MonkeyPatch, backend: str, warp_installed: bool, physics: str
 ) -> None:
     chosen = []
@@ -172,7 +176,9 @@ def test_physics_of_the_tasks_choice_only_where_it_runs(
 
     monkeypatch.setattr(sys.modules["mujoco_playground"].registry, "load", load)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    monkeypatch.setitem(sys.modules, "warp", np if warp_installed else None)  # any module: it is looked for, not used
+    monkeypatch.setitem(
+        sys.modules, "warp", np if warp_installed else None
+    )  # any module serves: it is looked for, and not used
     make_environments("playground", "Clock", members=1, num_envs=1)
     assert chosen == [physics]
 
@@ -232,7 +238,7 @@ def test_playground_against_its_own_step_one_environment_at_a_time() -> None:
         for i in range(1, 1003):
             actions = rng.uniform(-1, 1, (3, 1)).astype(np.float32)
             outcome = environments.step(actions, everyone(3))
-            if i <= 50:  # rounding grows from there
+            if i <= 50:  # later, rounding errors have grown too much
                 states = [step(state, action) for state, action in zip(states, actions, strict=True)]
                 np.testing.assert_allclose(outcome.observation, np.stack([s.obs for s in states]), atol=1e-3)
                 np.testing.assert_allclose(outcome.reward, [s.reward for s in states], atol=1e-4)

@@ -1,3 +1,5 @@
+"""Test estimates of runs, flops and time before a sweep starts."""
+
 import dataclasses
 import itertools
 from pathlib import Path
@@ -49,8 +51,8 @@ def never(_ensemble: Ensemble) -> Rates:
     raise AssertionError("the rates of this ensemble are known")
 
 
-def test_by_hand() -> None:
-    """Two ensembles of two runs: 120 steps, 40 updates, 4 evaluations; and 90 steps, 100 updates, 3 evaluations."""
+def test_an_estimate_by_hand() -> None:
+    """Estimate two ensembles of two runs: 120 steps, 40 updates, 4 evaluations; 90 steps, 100 updates, 3 of them."""
     rates = {rate_key(ENSEMBLES[0]): Rates(env_step=0.1, update=1.0, evaluation=2.0, matrix_product_flops=1e3)}
     expected = estimate_ensembles(ENSEMBLES, rates, never, workers=2)
     assert (expected.runs, expected.jobs, expected.env_steps, expected.gradient_updates) == (4, 2, 420, 280)
@@ -77,7 +79,7 @@ def test_ensembles_with_equal_rates_are_measured_once() -> None:
 
 @given(seconds=st.lists(st.integers(1, 20), min_size=1, max_size=6), workers=st.integers(1, 4))
 def test_longest_first_is_at_most_a_third_from_the_best_schedule(seconds: list[int], workers: int) -> None:
-    """Graham (1969): 4/3 - 1/(3 workers) at most; the best by trying all."""
+    """Compare with the best of all schedules; Graham (1969) bounds the ratio by 4/3 - 1/(3 workers)."""
 
     def ended(assignment: tuple[int, ...]) -> int:
         return max(sum(s for s, w in zip(seconds, assignment, strict=True) if w == worker) for worker in range(workers))
@@ -98,7 +100,7 @@ def test_a_trial_counts_what_the_runs_count(finished: Path) -> None:
     assert recorded.evaluation * 3 == pytest.approx(record["evaluation_seconds"])
 
 
-def test_a_trial_of_runs_that_act_in_many_environments() -> None:
+def test_a_trial_of_runs_with_many_environments() -> None:
     pql = {"algorithm": "PQL", "num_envs": 6, "warmup_steps": 60, "env_steps": 12_000, "evaluation_interval": 600}
     (ensemble,) = make_ensembles(make_plan(CONTENT | pql | {"utd": [0.1], "depth": 1}).runs)
     rates = measured_rates(ensemble)
@@ -106,7 +108,7 @@ def test_a_trial_of_runs_that_act_in_many_environments() -> None:
     assert rate_key(ensemble) == rate_key(tuple(dataclasses.replace(run, env_steps=6_000) for run in ensemble))
 
 
-def test_what_is_left_of_a_sweep_goes_at_its_own_pace(
+def test_the_rest_of_a_sweep_is_estimated_from_its_own_records(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bayescale.runners.sweeps.estimates.measured_rates", never)
@@ -124,7 +126,7 @@ def test_what_is_left_of_a_sweep_goes_at_its_own_pace(
         estimate(make_plan(CONTENT | {"gamma": 0.9}), finished)
 
 
-def test_the_command_says_it_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_estimate_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan, out = tmp_path / "plan.toml", tmp_path / "out"
     plan.write_text(PLAN_FILE)
     options = ["--dry-run", "--workers", "2", "--env-step-price", "10"]
@@ -138,7 +140,7 @@ def test_the_command_says_it_and_writes_nothing(tmp_path: Path, capsys: pytest.C
     assert list(tmp_path.iterdir()) == [plan]
 
 
-def test_one_of_each_is_said_in_the_singular(
+def test_counts_of_one_are_in_the_singular(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = tmp_path / "plan.toml"

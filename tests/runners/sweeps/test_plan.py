@@ -1,3 +1,5 @@
+"""Test sweep plans: their runs, and the errors for plans that are not valid."""
+
 import dataclasses
 import itertools
 import math
@@ -107,7 +109,7 @@ def test_shipped_plans_load(path: Path) -> None:
     learning_rate=st.lists(st.floats(1e-6, 1), min_size=1, max_size=3, unique=True),
     seed=st.lists(st.integers(0, 2**31), min_size=1, max_size=3, unique=True),
 )
-def test_no_run_comes_twice(utd: list[float], learning_rate: list[float], seed: list[int]) -> None:
+def test_every_run_occurs_once(utd: list[float], learning_rate: list[float], seed: list[int]) -> None:
     runs = make_plan(GOOD | {"utd": utd, "learning_rate": learning_rate, "seed": seed}).runs
     assert len(runs) == 2 * len(utd) * len(learning_rate) * len(seed)
     assert len(set(runs)) == len(runs)
@@ -158,9 +160,9 @@ def test_no_run_comes_twice(utd: list[float], learning_rate: list[float], seed: 
         ({"quantiles": 5}, "unknown key 'quantiles'"),
         ({"env_steps": "many"}, "env_steps must be a whole number; got 'many'"),
         ({"env_steps": {"0.5": 100}}, r"env_steps has no length for utd 2\. Add \"2\" = "),
-        ({"env_steps": {"0.5": 100, "2": 100, "4": 100}}, "env_steps has the key '4', which utd has not"),
+        ({"env_steps": {"0.5": 100, "2": 100, "4": 100}}, "env_steps has the key '4', which is not in utd"),
         ({"env_steps": {"0": {"5": 100}, "2": 100}}, "env_steps has the key '0'.*Write UTDs in quotes"),
-        ({"env_steps": {"half": 100}}, "env_steps has the key 'half', which is no UTD"),
+        ({"env_steps": {"half": 100}}, "env_steps has the key 'half', which is not a UTD"),
         ({"hidden_width": "wide"}, "hidden_width must be a whole number; got 'wide'"),
         ({"hidden_width": [8, 16, 8]}, "hidden_width has 8 twice"),
         ({"depth": [1, 2]}, r"depth must be a whole number; got \[1, 2\]"),

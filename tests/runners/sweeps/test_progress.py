@@ -14,7 +14,7 @@ def test_time_left_at_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tally.now() == Progress(2, 5, 0.4, 0.0, None)
     clock[0] = 130.0
     tally.advance(1, 0.5)
-    assert tally.now() == Progress(2, 5, 0.6, 30.0, 60.0)  # a fifth of all in 30 s, two fifths to go
+    assert tally.now() == Progress(2, 5, 0.6, 30.0, 60.0)  # one fifth of the work took 30 s, two fifths are left
     tally.finish(1)
     tally.finish(2)
     assert tally.now() == Progress(5, 5, 1.0, 30.0, 0.0)

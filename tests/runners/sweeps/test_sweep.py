@@ -32,7 +32,7 @@ def test_table_and_manifest_hold_every_run(finished: Path) -> None:
 def test_manifest_is_one_flat_record_per_run(finished: Path) -> None:
     lines = (finished / "manifest.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
-    settings = [field.name for field in dataclasses.fields(PLAN.runs[0]) if field.name != "stop_return"]
+    settings = [field.name for field in PLAN.runs[0].arguments() if field.name != "stop_return"]
     for record, run in zip(records, (run for ensemble in ENSEMBLES for run in ensemble), strict=True):
         assert [record[name] for name in settings] == [getattr(run, name) for name in settings]
         assert record["stop_return"] is None
@@ -54,7 +54,7 @@ def test_folder_holds_the_named_files_and_no_others(finished: Path) -> None:
     assert names(finished) == {"groups", "plan.json", "sweep.lock", "manifest.jsonl", "curves.parquet"} | jobs
 
 
-def test_diverged_runs_are_kept_as_such(tmp_path: Path) -> None:
+def test_diverged_runs_are_kept_with_their_status(tmp_path: Path) -> None:
     plan = make_plan(CONTENT | {"utd": [2], "env_steps": 90, "batch_size": [8], "learning_rate": [1e-3, 1e30]})
     table = pd.read_parquet(run_sweep(plan, tmp_path / "out", workers=1))
     last = table.groupby(["learning_rate", "seed"]).tail(1).set_index("learning_rate")
@@ -132,7 +132,9 @@ if __name__ == "__main__":
         ({"plan": "nowhere.toml"}, r"the plan nowhere\.toml cannot be read"),
     ],
 )
-def test_refused_before_anything_is_written(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused_before_anything_is_written(
+    settings: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     arguments: dict[str, Any] = {"plan": PLAN, "out": out}
     with pytest.raises(InputError, match=said):
@@ -175,7 +177,7 @@ gymnasium.register("Countdowns-v0", vector_entry_point=countdowns)
 """
 
 
-def test_tasks_of_ones_own_module(tmp_path: Path) -> None:
+def test_tasks_of_a_users_own_module(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "own_tasks.py").write_text(OWN_TASKS)
     (tmp_path / "plan.toml").write_text(

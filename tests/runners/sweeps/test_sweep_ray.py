@@ -20,7 +20,7 @@ import ray  # a broken installation fails the tests
 
 pytestmark = [
     pytest.mark.ray,
-    # Ray's Cluster forks to start its nodes, which exec at once; JAX, if an earlier test started it, warns of the fork.
+    # Ray's Cluster forks and execs to start its nodes. JAX, if an earlier test started it, warns of the fork.
     pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
 ]
 
@@ -44,7 +44,7 @@ PLAN = make_plan(
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    patience = pytest.MonkeyPatch()  # a busy machine starts nodes slowly, and Ray's workers yield to all else on it
+    patience = pytest.MonkeyPatch()  # a busy machine starts nodes slowly, and Ray gives its workers a low priority
     patience.setenv("RAY_raylet_start_wait_time_s", "240")
     patience.setenv("RAY_worker_niceness", "0")
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 * 2**20})

@@ -23,7 +23,7 @@ from tests.scaffolding.small_sweep import CONTENT, PLAN, kept, names
 
 
 def sweep_in_a_process(content: dict[str, Any], out: Path) -> subprocess.Popen[bytes]:
-    """Start a sweep in a process of its own, with a checkpoint at every evaluation."""
+    """Start a sweep in a new process, with a checkpoint at every evaluation."""
     code = "import sys, json; from bayescale.runners import make_plan, run_sweep; "
     code += "run_sweep(make_plan(json.loads(sys.argv[1])), sys.argv[2], "
     code += "resume=True, workers=1, checkpoint_minutes=1e-9)"
@@ -138,7 +138,7 @@ def test_a_changed_file_is_refused_and_repeated_once_deleted(copied: Path, finis
     original = path.read_bytes()
     changed = pd.read_parquet(path).assign(episode_return=0.0)
     flipped = bytearray(original)
-    flipped[len(b"PAR1") + 40] ^= 1  # in the first page
+    flipped[len(b"PAR1") + 40] ^= 1  # a byte in the first page
     for damage in (
         lambda: changed.to_parquet(path),
         lambda: path.write_bytes(original[:100]),

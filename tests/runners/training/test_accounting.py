@@ -1,3 +1,5 @@
+"""Test the record of seconds, flops, energy, versions and hardware."""
+
 import dataclasses
 import os
 from collections.abc import Callable
@@ -20,11 +22,11 @@ SMALL = {"warmup_steps": 40, "evaluation_interval": 50, "evaluation_episodes": 1
 @pytest.mark.parametrize(
     "algorithm", [SACConfig, partial(BROConfig, actor_width=20), partial(BROConfig, optimistic=False)]
 )
-def test_flops_of_an_update_are_those_that_torch_counts(
+def test_flops_of_an_update_equal_the_count_of_torch(
     algorithm: Callable[..., RunConfig], shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two ensembles that differ by ten updates, and in nothing else, on the very operations that they run."""
-    monkeypatch.setattr(products, "BY_NUMPY", False)  # whose products torch does not count
+    """Count the flops of two ensembles that differ by ten updates only, on the operations that they run."""
+    monkeypatch.setattr(products, "BY_NUMPY", False)  # torch counts no products of NumPy
     width, depth = shape
     config = algorithm(**RUN, **SMALL, hidden_width=width, depth=depth)
     members = [config, dataclasses.replace(config, seed=1)]
@@ -37,7 +39,7 @@ def test_flops_of_an_update_are_those_that_torch_counts(
     assert counted[1] - counted[0] == 10 * 2 * results[0].matrix_product_flops > 0
 
 
-def test_seconds_go_to_the_part_that_they_were_spent_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopwatch_adds_seconds_to_the_parts_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([10.0, 11.0, 13.0, 17.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
     stopwatch = Stopwatch()
@@ -46,14 +48,14 @@ def test_seconds_go_to_the_part_that_they_were_spent_on(monkeypatch: pytest.Monk
     assert stopwatch.seconds == dict.fromkeys(PARTS, 0.0) | {"environment": 2.0, "evaluation": 5.0}
 
 
-def test_a_run_says_what_its_seconds_went_to() -> None:
+def test_a_run_reports_seconds_of_every_part() -> None:
     (result,) = run_ensemble([SACConfig(**RUN, **SMALL, hidden_width=8)])
     assert set(result.seconds) == set(PARTS)
     assert all(seconds > 0 for seconds in result.seconds.values())
 
 
 def counters(root: Path, **zones: tuple[str, int]) -> Path:
-    """A folder as the kernel's: zone -> name and microjoules."""
+    """Write a folder like the kernel's, with the name and microjoules of each zone, and return it."""
     for zone, (name, microjoules) in zones.items():
         folder = root / zone.replace("_", ":")
         folder.mkdir(exist_ok=True)
@@ -63,26 +65,26 @@ def counters(root: Path, **zones: tuple[str, int]) -> Path:
     return root
 
 
-def test_energy_is_that_of_all_packages_once(tmp_path: Path) -> None:
+def test_energy_counts_every_package_once(tmp_path: Path) -> None:
     (tmp_path / "intel-rapl").mkdir()
     parts = {"rapl_0_0": ("core", 0), "psys_0": ("psys", 0)}
     meter = EnergyMeter(counters(tmp_path, rapl_0=("package-0", 100_000), rapl_1=("package-1", 900_000), **parts))
     assert meter.joules() == 0.0
     parts = {"rapl_0_0": ("core", 500_000), "psys_0": ("psys", 500_000)}
     counters(tmp_path, rapl_0=("package-0", 300_000), rapl_1=("package-1", 50_000), **parts)
-    assert meter.joules() == pytest.approx(0.2 + 0.15)  # the second counter began again from 0
+    assert meter.joules() == pytest.approx(0.2 + 0.15)  # the second counter has wrapped around to 0
     counters(tmp_path, rapl_0=("package-0", 400_000), rapl_1=("package-1", 50_000))
     assert meter.joules() == pytest.approx(0.2 + 0.15 + 0.1)
 
 
-def test_energy_is_unknown_where_the_machine_does_not_say(tmp_path: Path) -> None:
+def test_energy_is_unknown_where_the_machine_does_not_report_it(tmp_path: Path) -> None:
     assert EnergyMeter(tmp_path / "nowhere").joules() is None
     root = counters(tmp_path, rapl_0=("package-0", 5))
     (root / "rapl:0" / "energy_uj").unlink()
     assert EnergyMeter(root).joules() is None
 
 
-def test_the_machine_names_what_decides_a_curve() -> None:
+def test_the_machine_names_the_versions_and_hardware() -> None:
     said = machine()
     assert {"python", "bayescale", "torch", "gymnasium", "numpy", "platform", "processor"} <= said.keys()
     assert said["cores"] == os.cpu_count()

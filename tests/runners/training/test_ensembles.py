@@ -1,3 +1,5 @@
+"""Test how the runs of a plan are grouped into ensembles."""
+
 import dataclasses
 from typing import Any
 
@@ -25,7 +27,9 @@ CONTENT: dict[str, Any] = {
     rates=st.integers(1, 3),
     depth=st.integers(1, 3),
 )
-def test_ensembles_hold_every_run_once_beside_runs_like_it(width: int, seeds: int, rates: int, depth: int) -> None:
+def test_ensembles_hold_every_run_once_with_runs_of_equal_settings(
+    width: int, seeds: int, rates: int, depth: int
+) -> None:
     changes = {"hidden_width": width, "depth": depth, "seed": list(range(seeds)), "learning_rate": [1e-3, 3e-3][:rates]}
     runs = make_plan(CONTENT | changes).runs
     ensembles = make_ensembles(runs)
@@ -50,7 +54,7 @@ def test_members_share_all_but_their_own_settings() -> None:
 
 
 @pytest.mark.parametrize("name", ["hidden_width", "batch_size", "depth"])
-def test_larger_runs_share_with_fewer(name: str) -> None:
+def test_larger_runs_form_smaller_ensembles(name: str) -> None:
     small = make_plan(CONTENT).runs[0]
     sizes = [
         members_at_most(dataclasses.replace(small, warmup_steps=3_000, **{name: getattr(small, name) * 4**i}))
@@ -64,16 +68,16 @@ def test_larger_runs_share_with_fewer(name: str) -> None:
     ("device", "width", "members"),
     [
         ("cpu", 64, 12),  # 8 MiB for members of 4 (7 64 + 14 65) 128 = 695,296 bytes
-        ("cpu", 8, 16),  # no more, however small
+        ("cpu", 8, 16),  # `MOST_MEMBERS`, however small the networks are
         ("cuda", 512, 68),  # 2 GiB for members of 4 (7 64 + 14 513) 1,024 = 31,252,480 bytes
     ],
 )
-def test_members_that_fit_by_hand(device: str, width: int, members: int) -> None:
+def test_the_most_members_by_hand(device: str, width: int, members: int) -> None:
     run = make_plan(CONTENT | {"batch_size": [64], "hidden_width": width, "device": device}).runs[0]
     assert members_at_most(run) == members
 
 
-def test_ensembles_are_larger_on_a_gpu_and_of_one_device() -> None:
+def test_ensembles_are_larger_on_a_gpu_and_use_one_device() -> None:
     seeds = list(range(300))
     on_cpu, on_gpu = (
         make_plan(

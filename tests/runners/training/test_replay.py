@@ -1,3 +1,5 @@
+"""Test replay buffers and n-step transitions."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,14 +17,14 @@ GAMMAS = [0.9, 0.5]
 
 
 def numbered(first: int, count: int) -> Transitions:
-    """Of two members: transition i holds i in every column, 100 more for the second member."""
+    """Return transitions of two members; transition i holds i in every column, and 100 + i for the second member."""
     number = np.arange(first, first + count)[None, :, None] + np.array([0.0, 100.0])[:, None, None]
     pairs = np.concatenate((number, number), axis=2).astype(np.float32)
     return Transitions(pairs, pairs[..., :1] / 10, -number, pairs + 1, (number < 104).astype(np.float64))
 
 
 def streams_of(seeds: list[int], gpu: bool) -> Sequence[torch.Generator]:
-    """As a run on that device has them, here on the CPU."""
+    """Return random streams of the kind that a run on a GPU or on a CPU uses; they draw on the CPU."""
     if not gpu:
         return [stream(seed) for seed in seeds]
     streams = BlockStreams(seeds, torch.device("cpu"))
@@ -32,10 +34,10 @@ def streams_of(seeds: list[int], gpu: bool) -> Sequence[torch.Generator]:
 
 @pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("at_once", [1, 2, 3])
-def test_replay_buffer_keeps_the_newest_and_its_columns_and_members_apart(at_once: int, gpu: bool) -> None:
+def test_replay_buffer_keeps_the_newest_rows_and_separates_columns_and_members(at_once: int, gpu: bool) -> None:
     buffer, streams = ReplayBuffer(2, 3, 2, 1), streams_of([0, 1], gpu)
     if gpu:
-        buffer._rows = None  # what it writes through on the CPU alone
+        buffer._rows = None  # a buffer on a GPU has no such view of its memory
     for first in range(0, 6, at_once):
         buffer.add(numbered(first, at_once))
     batch = buffer.sample(200, streams)
@@ -59,11 +61,11 @@ def test_members_draw_batches_from_their_own_streams_among_what_is_stored(gpu: b
     together = drawn([5, 6])
     assert torch.equal(together[1:] - 100, drawn([6, 6])[:1])
     assert not torch.equal(together[0], together[1] - 100)
-    assert set(together[0].tolist()) == set(range(1, 51)), "each of them comes, and no empty row"
+    assert set(together[0].tolist()) == set(range(1, 51)), "every stored transition is drawn, and no empty row"
 
 
 def random_steps(count: int, each: int, seed: int) -> list[tuple[np.ndarray, np.ndarray, Outcome]]:
-    """Observations, actions and outcomes of two members' environments whose episodes end at random in both ways."""
+    """Return observations, actions and outcomes of two members, whose episodes end at random in both ways."""
     rng, rows = np.random.default_rng(seed), 2 * each
     steps = []
     observation = rng.normal(size=(rows, 2)).astype(np.float32)
@@ -79,7 +81,7 @@ def random_steps(count: int, each: int, seed: int) -> list[tuple[np.ndarray, np.
 
 
 def by_the_definition(steps: list[Any], t: int, row: int, gamma: float, n_step: int) -> tuple[Any, ...]:
-    """Reward, next observation and discount from step t in one environment, step by step."""
+    """Return the reward, next observation and discount from step t in one environment, worked out step by step."""
     reward, discount = 0.0, 1.0
     for _, _, outcome in steps[t : t + n_step]:
         reward += discount * outcome.reward[row]
@@ -92,7 +94,7 @@ def by_the_definition(steps: list[Any], t: int, row: int, gamma: float, n_step: 
 
 
 @pytest.mark.parametrize("n_step", [1, 2, 3, 5])
-def test_returns_over_several_steps_against_a_loop(n_step: int) -> None:
+def test_n_step_returns_against_a_loop(n_step: int) -> None:
     each, count = 4, 60
     steps = random_steps(count, each, seed=n_step)
     returns = NStepReturns(GAMMAS, n_step)
@@ -112,12 +114,12 @@ def test_returns_over_several_steps_against_a_loop(n_step: int) -> None:
                 np.testing.assert_allclose(made.discount[member, j, 0], discount, rtol=1e-12)
                 whole = np.isclose(discount, gamma**n_step)
                 ends["whole" if whole else "truncated" if discount else "terminated"] += 1
-    # With one step a truncated transition is as long as any other.
+    # With n_step = 1 a truncated transition is as long as any other.
     assert all(number > 20 for end, number in ends.items() if n_step > 1 or end != "truncated")
 
 
 def test_a_window_never_reaches_into_the_next_episode() -> None:
-    """What the twin above cannot tell: rewards after an end leave the transitions before it as they were."""
+    """Check that rewards after the end of an episode do not change the transitions before it."""
     steps = random_steps(12, 4, seed=9)
 
     def made(reward_after_ends: float) -> list[Transitions]:

@@ -1,3 +1,5 @@
+"""Test when runs stop early, and that this changes no crossing."""
+
 import dataclasses
 from collections.abc import Sequence
 
@@ -12,7 +14,7 @@ from bayescale.runners import SACConfig, make_plan, run_ensemble
 from bayescale.runners.training.results import RunStatus
 from bayescale.runners.training.stopping import safely_reached
 
-LEVELS = [-3.0, -1.0, 0.0]  # up to the return at which runs stop
+THRESHOLDS = [-3.0, -1.0, 0.0]  # the last one is the return at which runs stop
 RUN = {"algorithm": "SAC", "env_id": "Task-v0", "utd": 1.0, "batch_size": 8, "learning_rate": 1e-3, "seed": 0}
 PLAN = {
     "env_id": ["Pendulum-v1", "InvertedPendulum-v5"],
@@ -27,11 +29,11 @@ PLAN = {
 
 def crossings(returns: Sequence[float]) -> pd.DataFrame:
     curve = pd.DataFrame(RUN | {"env_steps": range(1, len(returns) + 1), "episode_return": returns})
-    return time_to_threshold(curve, thresholds=LEVELS)
+    return time_to_threshold(curve, thresholds=THRESHOLDS)
 
 
 def stopped(returns: Sequence[float], patience: int) -> Sequence[float]:
-    """The returns until the run stops at 0."""
+    """Return the returns until the run stops, with a stop_return of 0."""
     ends = (end for end in range(1, len(returns) + 1) if safely_reached(returns[:end], 0.0, patience))
     return returns[: next(ends, len(returns))]
 
@@ -41,7 +43,9 @@ def stopped(returns: Sequence[float], patience: int) -> Sequence[float]:
     later=st.lists(st.floats(-5, 5), max_size=6),
     patience=st.integers(1, 4),
 )
-def test_crossings_are_those_of_the_whole_run(returns: list[float], later: list[float], patience: int) -> None:
+def test_crossings_of_a_stopped_run_equal_those_of_the_whole_run(
+    returns: list[float], later: list[float], patience: int
+) -> None:
     early = stopped(returns, patience)
     assume(len(early) < len(returns) or safely_reached(early, 0.0, patience))
     means = pd.Series(later, dtype=float).expanding().mean()
@@ -57,7 +61,7 @@ def test_a_dip_no_deeper_than_the_excess_before_it_changes_nothing() -> None:
 
 
 def test_stopping_at_the_first_return_that_is_high_enough_would_be_wrong() -> None:
-    """The rule earns its patience: a lucky evaluation crosses nothing that the whole run does not."""
+    """Check that the rule waits: after one high evaluation the crossings would differ from those of the whole run."""
     whole = [-4.0, 0.5, -4.0, -4.0, -4.0, 0.5, 0.5, 0.5]
     assert not crossings(whole[:2]).equals(crossings(whole))
     assert list(stopped(whole, 3)) == whole
@@ -71,10 +75,12 @@ def test_a_run_ends_where_the_rule_says_and_leaves_the_others_alone() -> None:
     members = [config, dataclasses.replace(config, seed=1)]
     whole = run_ensemble(members)
     returns = [result.curve["episode_return"].tolist() for result in whole]
-    level = sorted(returns[0])[4]
-    ends = [next((n for n in range(1, len(row)) if safely_reached(row[:n], level, 2)), len(row)) for row in returns]
-    assert ends[0] < len(returns[0]), "the level is one that the first run reaches early"
-    early = run_ensemble([dataclasses.replace(run, stop_return=level, stop_patience=2) for run in members])
+    stop_return = sorted(returns[0])[4]
+    ends = [
+        next((n for n in range(1, len(row)) if safely_reached(row[:n], stop_return, 2)), len(row)) for row in returns
+    ]
+    assert ends[0] < len(returns[0]), "the first run reaches this return early"
+    early = run_ensemble([dataclasses.replace(run, stop_return=stop_return, stop_patience=2) for run in members])
     for result, undisturbed, end in zip(early, whole, ends, strict=True):
         pd.testing.assert_frame_equal(result.curve, undisturbed.curve.head(end), check_exact=True)
         assert result.status is (RunStatus.STOPPED if end < len(undisturbed.curve) else RunStatus.FINISHED)
@@ -82,7 +88,7 @@ def test_a_run_ends_where_the_rule_says_and_leaves_the_others_alone() -> None:
         assert result.gradient_updates == result.curve["gradient_updates"].iloc[-1]
 
 
-def test_plans_say_where_runs_stop() -> None:
+def test_plans_set_the_return_at_which_runs_stop() -> None:
     assert {run.stop_return for run in make_plan(PLAN).runs} == {float("inf")}
     assert {run.stop_return for run in make_plan(PLAN | {"stop_return": -150}).runs} == {-150.0}
     runs = make_plan(PLAN | {"stop_return": {"Pendulum-v1": -150}, "stop_patience": 5}).runs
@@ -94,7 +100,10 @@ def test_plans_say_where_runs_stop() -> None:
     [
         ({"stop_return": "high"}, "stop_return must be a number; got 'high'"),
         ({"stop_return": float("nan")}, r"stop_return must be a number; got nan\. Give a return"),
-        ({"stop_return": {"Pendulum-v0": -150}}, r"stop_return has the key 'Pendulum-v0', which env_id has not\. Did"),
+        (
+            {"stop_return": {"Pendulum-v0": -150}},
+            r"stop_return has the key 'Pendulum-v0', which is not in env_id\. Did",
+        ),
         ({"stop_return": {"Pendulum-v1": [1]}}, r"stop_return must be a number; got \[1\]"),
         ({"stop_patience": 0}, "stop_patience must be at least 1; got 0"),
     ],

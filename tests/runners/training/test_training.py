@@ -1,3 +1,5 @@
+"""Test training: probe environments with known values, numbers of updates, equal curves, divergence and errors."""
+
 import dataclasses
 import functools
 import math
@@ -60,13 +62,13 @@ probe = functools.partial(trained_on, config=PROBE)
 
 
 def values(agent: Agent, position: float) -> np.ndarray:
-    """Q of both critics at an observation, for actions across the range: (critic, action)."""
+    """Return Q of both critics at an observation, for actions across the range: (critic, action)."""
     actions = torch.linspace(-0.9, 0.9, 7)[:, None]
     return slow_forward(agent.critics, torch.cat((torch.full_like(actions, position), actions), -1))[..., 0].numpy()
 
 
 def entropy_bonus(agent: Agent, position: float) -> float:
-    """T H, temperature times entropy of the policy at an observation."""
+    """Return T H, the temperature times the entropy of the policy at an observation."""
     mean, log_std = slow_forward(agent.actor, torch.tensor([[position]]))[0, 0]
     return math.exp(agent.log_temperature) * entropy(mean, log_std.exp())
 
@@ -99,12 +101,12 @@ def test_probe_reward_for_an_action_in_the_tasks_own_bounds() -> None:
 def test_probe_truncation_is_not_termination() -> None:
     for agent, _ in probe("ProbeTruncated-v0", env_steps=1500):
         expected = (1.0 + 0.9 * entropy_bonus(agent, 0.0)) / (1.0 - 0.9)
-        assert expected > 9.9  # far from 1, the value if truncation ended the return
+        assert expected > 9.9  # the value would be 1 if truncation ended the return
         np.testing.assert_allclose(values(agent, 0.0), expected, rtol=0.05)
 
 
-def test_probes_are_the_ones_described() -> None:
-    """The values above are worked out for these rewards and ends of episodes."""
+def test_the_action_probe_has_the_reward_and_end_that_its_test_assumes() -> None:
+    """Check the reward and the end of an episode that the values in the tests above follow from."""
     env = ActionReward()
     env.reset(seed=0)
     assert env.step(np.array([2.0], np.float32))[1:4] == (-1.0, True, False)
@@ -138,7 +140,7 @@ def test_number_of_updates(utd: float, after: list[int], monkeypatch: pytest.Mon
 def test_updates_are_the_floor_of_steps_times_utd(
     numerator: int, denominator: int, env_steps: int, warmup: int
 ) -> None:
-    """Of the exact fraction, which floats round; 100 * 0.29 is 28.999999999999996 to them."""
+    """Compare with integer arithmetic on the exact fraction; in floats 100 * 0.29 is 28.999999999999996."""
     due = updates_due(env_steps, warmup, numerator / denominator)
     assert due == max(0, (env_steps - warmup) * numerator // denominator)
     assert due <= updates_due(env_steps + 1, warmup, numerator / denominator)
@@ -149,7 +151,7 @@ def test_curve_is_a_valid_learning_curve_table() -> None:
     curve = train(config)
     pd.testing.assert_frame_equal(validate_curves(curve), curve, check_dtype=False)
     assert curve["env_steps"].tolist() == [0, 40, 80, 100]  # step 0, every 40 steps and the last
-    # both critics of 4 inputs, 16, 16, 1: 2 (4*16 + 16 + 16*16 + 16 + 16 + 1)
+    # Two critics with layers of 4, 16, 16 and 1 have 2 (4*16 + 16 + 16*16 + 16 + 16 + 1) parameters.
     assert set(curve["model_size"]) == {738}
     assert curve["flops"].tolist() == [10.0 * 738 * 16 * updates for updates in (0, 0, 20, 30)]
     run_of = curve.iloc[0][["suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "seed"]].tolist()
@@ -166,7 +168,7 @@ def test_equal_seeds_give_equal_curves_whatever_the_global_random_state() -> Non
 
 
 def test_members_follow_the_runs_trained_alone() -> None:
-    """Over the first hundred updates to rounding, which Pendulum's returns amplify little in that time."""
+    """Compare over a hundred updates, in which training amplifies rounding errors little."""
     config = dataclasses.replace(PENDULUM, env_steps=140)
     members = [
         dataclasses.replace(config, seed=seed, learning_rate=rate) for seed, rate in ((0, 1e-3), (1, 1e-3), (0, 3e-3))
@@ -207,14 +209,14 @@ def test_evaluation_against_one_episode_after_another() -> None:
     def policies(observations: np.ndarray) -> np.ndarray:
         return np.stack([policy(observations[member], member) for member in range(3)])
 
-    for _ in range(2):  # the same start states again
+    for _ in range(2):  # the start states are the same in every evaluation
         returns = evaluator.mean_returns(policies, np.array([True, False, True]))
         np.testing.assert_allclose(returns, [np.mean(expected[:2]), np.nan, np.mean(expected[2:])], rtol=1e-12)
     assert len(set(expected)) == 4
 
 
 def test_an_episode_must_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluator = Evaluator("gym", "ProbeClock-v0", members=2, episodes=2)  # cut off after 5 steps
+    evaluator = Evaluator("gym", "ProbeClock-v0", members=2, episodes=2)  # episodes are truncated after 5 steps
 
     def returns() -> list[float]:
         return evaluator.mean_returns(np.ones_like, np.ones(2, np.bool_)).tolist()
@@ -243,7 +245,9 @@ def test_a_run_that_diverges_stops_and_leaves_the_others_alone() -> None:
 
 
 def test_members_must_be_alike() -> None:
-    with pytest.raises(InputError, match=r"may differ in learning_rate, seed, gamma, tau only.*Train them apart"):
+    with pytest.raises(
+        InputError, match=r"may differ in learning_rate, seed, gamma, tau only.*Train them in separate ensembles"
+    ):
         run_ensemble([PENDULUM, dataclasses.replace(PENDULUM, utd=2.0)])
     with pytest.raises(InputError, match="configs of an ensemble must have at least one member; got none"):
         run_ensemble([])
@@ -271,7 +275,7 @@ def test_members_must_be_alike() -> None:
         ({"env_steps": 40}, "env_steps 40 does not exceed warmup_steps 40"),
     ],
 )
-def test_settings_that_make_no_run(changes: dict[str, Any], said: str) -> None:
+def test_settings_that_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         dataclasses.replace(PENDULUM, **changes)
 
@@ -298,7 +302,7 @@ def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.Mon
     for folder, module in (("training", "loop"), ("suites", "environments"), ("algorithms", "sac")):
         monkeypatch.delitem(sys.modules, f"bayescale.runners.{folder}.{module}")
         monkeypatch.delattr(sys.modules[f"bayescale.runners.{folder}"], module)
-    monkeypatch.delitem(vars(bayescale.runners), "train", raising=False)  # an earlier use has stored it there
+    monkeypatch.delitem(vars(bayescale.runners), "train", raising=False)  # an earlier use stores it there
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"'{package}'; install it with: pip install 'bayescale\[runners\]'"):
         _ = bayescale.runners.train
