@@ -1,6 +1,7 @@
 """Algorithms: each trains the agents of an ensemble at once.
 
-learner        the Protocol that an algorithm fulfils
+learner        the Protocol that an algorithm fulfils, and a guide to adding one
+registry       the dict of learner classes by name
 sac            soft actor-critic
 bro            BRO: soft actor-critic with large regularised critics
 pql            parallel Q-learning

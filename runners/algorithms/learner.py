@@ -15,8 +15,8 @@ A learner may use `torch.nn` and `torch.optim`. Training runs in torch's inferen
 draw their first parameters from torch's global stream, so make each member's modules inside
 `with torch.random.fork_rng([]):`, after `torch.manual_seed(stream.initial_seed())`.
 
-Checkpoints: `state_dict` returns everything that training changes and the next update reads, as tensors, numbers, texts,
-and lists and dicts of these. Create all of it in `__init__`, because a checkpoint is loaded into a new learner.
+Checkpoints: `state_dict` returns everything that training changes and a later update reads, as tensors, numbers,
+texts, and lists and dicts of these. Create all of it in `__init__`, because a checkpoint is loaded into a new learner.
 
 GPU: everything is made and run under `torch.device(...)`, so new tensors lie on the GPU; only the generators that are
 passed in decide where they draw. `networks/random_streams.py` draws for all members at once, and

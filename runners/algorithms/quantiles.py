@@ -16,7 +16,7 @@ def huber_gradients(quantiles: Tensor, targets: Tensor) -> Tensor:
 
     The loss of a critic is mean_b mean_j sum_i |tau_i - 1{u < 0}| H(u), u = y_j - q_i, where H(u) is u^2/2 up to
     |u| = 1 and |u| - 1/2 beyond. Its gradient by q_i is the mean over b and j of
-    -tau_i clip(u, 0, 1) - (1 - tau_i) clip(u, -1, 0), where the mean over b shares the batch among its samples.
+    -tau_i clip(u, 0, 1) - (1 - tau_i) clip(u, -1, 0), where the mean over b contributes a factor 1/batch per sample.
 
     Args:
         quantiles: q of two critics, (member, 2, quantile, batch).

@@ -1,5 +1,6 @@
 """Networks of an ensemble, stacked so that one batched matrix product serves all members.
 
+dense           dense layers of stacked networks: storage, memory layout, forward and backward
 perceptrons     stacked perceptrons with gradients by hand
 bronet          stacked BroNets with gradients by hand
 adam            the Adam and AdamW optimisers for stacked parameters

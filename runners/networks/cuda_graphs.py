@@ -1,4 +1,4 @@
-"""CUDA graphs: the many small operations of an update, recorded once and launched by one call from then on."""
+"""CUDA graphs: record the many small operations of an update once, then launch all of them in one call."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, TypeVarTuple
@@ -10,20 +10,20 @@ R = TypeVar("R")
 
 
 def recorded(function: Callable[[*Args], R], device: torch.device) -> Callable[[*Args], R]:
-    """The function itself, or on a GPU one that does the same by replaying what it did before.
+    """Return the function itself, or on a GPU a function that replays recorded calls.
 
-    There the first call with some arguments runs, the second is recorded, later ones are replayed. So the function must
-    do the same operations on the same memory whenever it gets the same arguments, must not ask for values, and what it
-    returns is overwritten by the next call.
+    On a GPU the first call with given arguments runs, the second call is recorded, and later calls replay the
+    recording. For the same arguments the function must therefore do the same operations on the same memory and read no
+    value back. The next call overwrites its result.
 
     Args:
-        function: takes numbers, truth values, and other objects by their identity.
-        device: of all its tensors.
+        function: takes numbers and truth values, compared by value, and other objects, compared by identity.
+        device: the device of all its tensors.
     """
     if device.type != "cuda":
         return function
     graphs: dict[tuple[Any, ...], tuple[torch.cuda.CUDAGraph, R]] = {}
-    seen: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # the arguments too, so that their identities stay theirs
+    seen: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # keeps the arguments alive, so that no id is used again
 
     def replay(*args: *Args) -> R:
         key = tuple(arg if isinstance(arg, int) else id(arg) for arg in args)

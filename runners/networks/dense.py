@@ -6,8 +6,6 @@ adds the bias too, and its gradient comes with the gradient of the weights: neit
 No network reads the memory of another network in its stack.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Stacked products beside plain ones in double precision, large and small, however the operands lie in memory."""
+"""Stacked matrix products against plain ones in double precision, for several sizes and memory layouts."""
 
 import itertools
 
@@ -21,7 +21,7 @@ SMALL_SIDES, CUT_SIDES, LARGE_SIDES = (24, 17, 33), (64, 257, 65), (160, 161, 17
 
 
 def laid(values: Tensor, how: str) -> Tensor:
-    """The same values: row by row, column by column, with gaps between rows, or with rows between networks."""
+    """Return the values stored row by row, column by column, with gaps between rows, or with gaps between networks."""
     networks, rows, columns = values.shape
     if how == "columns":
         return values.mT.contiguous().mT
@@ -32,27 +32,27 @@ def laid(values: Tensor, how: str) -> Tensor:
 @pytest.mark.parametrize("by_numpy", [False, True])
 @pytest.mark.parametrize("sides", [SMALL_SIDES, CUT_SIDES, LARGE_SIDES])
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("biased", [False, True])
 def test_products_equal_plain_ones_wherever_the_operands_lie(
-    sides: tuple[int, ...], relu: bool, biased: bool, by_numpy: bool, monkeypatch: pytest.MonkeyPatch
+    sides: tuple[int, ...], relu: bool, by_numpy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(products, "BY_NUMPY", by_numpy)
     rows, inner, columns = sides
     a, b = torch.randn(3, rows, inner, generator=stream(1)), torch.randn(3, inner, columns, generator=stream(2))
-    bias = torch.randn(3, 1, columns, generator=stream(3)) if biased else None
-    expected = a.double() @ b.double() + (0.0 if bias is None else bias.double())
+    expected = a.double() @ b.double()
     expected = expected.relu() if relu else expected
     for of_a, of_b, of_out in itertools.product(("rows", "columns", "gaps", "apart"), repeat=3):
         out = laid(torch.full((3, rows, columns), torch.nan), of_out)
         scratch = None if of_out == "rows" else torch.empty(3, rows, columns)
-        told = multiply(laid(a, of_a), laid(b, of_b), out, bias, relu, scratch)
-        assert told is out
+        returned = multiply(laid(a, of_a), laid(b, of_b), out, relu=relu, scratch=scratch)
+        assert returned is out
         torch.testing.assert_close(out.double(), expected, atol=1e-4, rtol=1e-5)
-    assert not torch.allclose(a[[1, 0, 2]].double() @ b.double(), expected, atol=1e-1)  # must fail: networks exchanged
+    assert not torch.allclose(
+        a[[1, 0, 2]].double() @ b.double(), expected, atol=1e-1
+    )  # networks exchanged: the comparison must fail
 
 
 def test_large_products_are_of_one_network_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A member's product has the same bits alone and in a stack; small ones and doubles never come here."""
+    """A large product has the same bits alone and in a stack; small products and doubles do not go to oneDNN."""
     if products._onednn is None:
         pytest.skip("torch has no oneDNN here")
     calls = []
@@ -84,7 +84,7 @@ def test_large_products_are_of_one_network_each(monkeypatch: pytest.MonkeyPatch)
         ("AMD64 Family 26 Model 2 Stepping 1, AuthenticAMD", ["None", "Cooperlake"], True),
         ("AMD EPYC 7763 64-Core Processor", ["Zen"], False),
         ("AMD Ryzen 9 9950X", ["None"], False),  # NumPy built with MKL
-        ("Intel(R) Xeon(R) Platinum 8488C", ["SapphireRapids"], False),  # MKL uses all that there is
+        ("Intel(R) Xeon(R) Platinum 8488C", ["SapphireRapids"], False),  # MKL uses AVX-512 there
         ("arm", [], False),
     ],
 )
@@ -132,4 +132,4 @@ def test_an_update_is_the_same_by_either_library_to_rounding(monkeypatch: pytest
         weights.append(agents.critics)
     for one, other in zip(*weights, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(weights[0][1][0], weights[0][1][2])  # the control: members differ
+    assert not torch.allclose(weights[0][1][0], weights[0][1][2])  # control: members differ
