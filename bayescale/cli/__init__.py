@@ -4,16 +4,16 @@ Each command reads files, calls the public function of the same name and writes 
 functions, so that `bayescale --help` answers at once.
 
 app           the application: its commands, exit codes and one-line errors
-fit           fit
-predict       predict, performance and frontier
-decide        allocate, portfolio and next
-sweep         sweep
-check_design  check-design
-compare       compare
-report        report and demo
-files         read and write the files that commands name
+sweep         the command sweep
+fit           the command fit
+predict       the commands predict, performance and frontier
+decide        the commands allocate, portfolio and next
+check_design  the command check-design
+compare       the command compare
+report        the commands report and demo
 options       options that several commands share
-progress      progress lines
+files         read and write the files that commands name
+terminal      print messages, numbers, tables and progress
 """
 
 from bayescale.cli.app import main

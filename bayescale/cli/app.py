@@ -1,7 +1,4 @@
-"""The command line: the app, its exit codes, and every error as one line.
-
-The commands live in `bayescale.cli`.
-"""
+"""Register the commands, choose the exit code, and print every error as one line."""
 
 import os
 import sys
@@ -29,7 +26,11 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="bayescale",
-    help="Predict how value-based deep RL scales, with calibrated uncertainty, from small sweeps.",
+    help=(
+        "Predict how value-based deep RL scales, with calibrated uncertainty, from small sweeps.\n\n"
+        "`bayescale demo` shows the whole chain. With your own learning curves, start with `fit`; without any, start "
+        "with `sweep`. The other commands read the file that `fit` writes."
+    ),
     epilog="Exit codes: 0 done, 2 bad usage or bad input, 3 not converged, 4 infeasible.",
     add_completion=False,
     rich_markup_mode=None,
@@ -38,10 +39,13 @@ app = typer.Typer(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 done, 2 bad usage or input, 3 not converged, 4 infeasible, 1 internal error, 130 interrupted.
+    """Run one command and return its exit code.
 
     Args:
-        arguments: what follows `bayescale` on the command line; None: those of this process.
+        arguments: the words after `bayescale` on the command line; None takes them from this process.
+
+    Returns:
+        0 done, 1 internal error, 2 bad usage or bad input, 3 not converged, 4 infeasible, 130 interrupted.
     """
     try:
         command = typer.main.get_command(app)
@@ -55,17 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _USAGE_ERROR as error:
         return _usage_error(cast(typer.BadParameter, error))
     except BayeScaleError as error:
-        return _say(str(error), error.exit_code)
+        return _error(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _say("interrupted; no file is left half-written.", INTERRUPTED)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+        return _error("interrupted; no file is left half-written.", INTERRUPTED)
+    except BrokenPipeError:  # the program that reads our output, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERNAL_ERROR
     except Exception as error:
         if os.environ.get("BAYESCALE_DEBUG"):
             raise
         name = type(error).__name__
-        return _say(f"internal error: {name}: {error}; run with BAYESCALE_DEBUG=1 for the traceback.", INTERNAL_ERROR)
+        return _error(f"internal error: {name}: {error}; run with BAYESCALE_DEBUG=1 for the traceback.", INTERNAL_ERROR)
     return 0
 
 
@@ -83,7 +87,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """The options that come before a command."""
+    """Take the options that come before a command."""
 
 
 app.command()(sweep)
@@ -103,10 +107,10 @@ app.command()(demo)
 def _usage_error(error: typer.BadParameter) -> int:
     command = error.ctx.command_path if error.ctx else "bayescale"
     message = " ".join(error.format_message().split()).rstrip(".")
-    return _say(f"{message} (see '{command} --help').", BAD_USAGE)
+    return _error(f"{message} (see '{command} --help').", BAD_USAGE)
 
 
-def _say(message: str, exit_code: int) -> int:
+def _error(message: str, exit_code: int) -> int:
     _print_line("error", message)
     return exit_code
 

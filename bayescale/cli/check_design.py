@@ -68,9 +68,14 @@ def check_design(
     import bayescale as bs
 
     checked = bs.check_design(
-        read.configs, every, horizon, np.random.default_rng(seed), tuple(range(1, thresholds + 1)), env_steps,
+        read.configs,
+        every=every,
+        horizon=horizon,
+        rng=np.random.default_rng(seed),
+        thresholds=tuple(range(1, thresholds + 1)),
+        env_steps=env_steps,
         datasets=datasets,
-    )  # fmt: skip
+    )
     print(_report(checked))
     if out is not None:
         write_csv(checked.table.reset_index(), out)

@@ -1,4 +1,4 @@
-"""The command that scores every method on runs held out."""
+"""Run the command that scores prediction methods on held-out runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,19 +17,24 @@ from bayescale.cli.options import (
     Warmup,
     parse_thresholds,
 )
-from bayescale.cli.progress import say
+from bayescale.cli.terminal import say, table_text
 from bayescale.data.output_files import check_output
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LONG = 1e5  # the log score of runs where a method has nearly no probability has no end
+SCIENTIFIC_FROM = 1e5  # a log score has no lower bound where a method gives a run almost no probability
 
 
 def compare(
     curves: CurveFiles,
     leave_out: Annotated[
-        str, typer.Option(metavar="WHAT", help="What is held out: utd-max, utd-min, utd-ends, task, seeds.")
+        str,
+        typer.Option(
+            metavar="SPLIT",
+            help="Runs to hold out. utd-max, utd-min, utd-ends: the highest UTD, the lowest, both. task: each task in "
+            "turn. seeds: some seeds of every configuration.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="TABLE.csv", help="The table to write.")],
     thresholds: Thresholds = None,
@@ -37,44 +42,82 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            metavar="M,M,...", help="bayescale, complete-pooling, no-pooling, published, size-law; default: all."
+            metavar="M,M,...",
+            help="Methods: bayescale, complete-pooling, no-pooling, published, size-law; default: all.",
         ),
     ] = None,
-    give_back: Annotated[int, typer.Option(min=0, help="Runs of each held-out task to fit after all.")] = 0,
+    give_back: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="With --leave-out task: runs of the held-out task that are fitted all the same."
+        ),
+    ] = 0,
     reset_period: ResetPeriod = None,
     chains: Chains = 4,
     draws: Draws = 1000,
     warmup: Warmup = 500,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of samplers and bootstraps.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of samplers and bootstraps.")] = 0,
 ) -> None:
-    """Score every method on runs held out of its fit.
+    """Score prediction methods on held-out runs.
 
-    TABLE.csv has a row per method: observations, runs times thresholds, and the share censored of them that never got
-    there; coverage90, the share inside their 90% intervals; wis, the weighted interval score, and male, the error of
-    medians, both of log env steps, lower is better; log_score and loo, the log score of the held-out runs and of the
-    fitted ones each left out, higher is better; width90, the width of the 90% intervals in logs; weight, that of the
-    method in a stack of the Bayesian ones; seconds it took; note.
-    """
+    Fits every method without the held-out runs and scores its predictions of their env steps. The methods:
+
+    \b
+    bayescale         the model of `bayescale fit`
+    complete-pooling  the same model with all tasks fitted as one
+    no-pooling        the same model fitted to each task alone
+    published         the point estimates of Rybkin et al. (2025)
+    size-law          the point estimates of Fu et al. (2025)
+
+    TABLE.csv has one row per method:
+
+    \b
+    observations  held-out runs times thresholds
+    censored      share of observations that never reached the threshold
+    coverage90    share of observations inside their 90% intervals
+    wis           weighted interval score of log env steps; lower is better
+    male          mean absolute error of the predicted medians, in logs; lower is
+                  better
+    log_score     log score of the held-out runs; higher is better
+    loo           log score of the fitted runs, each left out in turn; higher is
+                  better
+    width90       width of the 90% intervals, in logs
+    weight        weight of the method in a stack of the Bayesian methods
+    seconds       run time
+    note          what else to know
+    """  # noqa: D301 - a backspace tells click to keep the lines of the list
     check_output(out, ".csv")
-    levels = parse_thresholds(thresholds)
+    chosen_thresholds = parse_thresholds(thresholds)
     import bayescale as bs
     from bayescale.comparators.held_out import METHODS
 
     chosen = tuple(METHODS) if methods is None else tuple(methods.split(","))
     table = bs.compare(
-        bs.read_curves(*curves), leave_out, levels, return_scale, chosen, give_back, reset_period,
-        seed, chains, draws, warmup, say,
-    )  # fmt: skip
+        bs.read_curves(*curves),
+        leave_out=leave_out,
+        thresholds=chosen_thresholds,
+        return_scale=return_scale,
+        methods=chosen,
+        give_back=give_back,
+        reset_period=reset_period,
+        seed=seed,
+        chains=chains,
+        draws=draws,
+        warmup=warmup,
+        report=say,
+    )
     print(comparison_table(table))
     write_csv(table, out)
 
 
 def comparison_table(table: "pd.DataFrame") -> str:
-    """The scores as they are printed, a line per method."""
-    names = ("coverage90", "wis", "male", "log_score", "loo", "width90", "weight")
-    lines = [f"{'method':18}{'observations':>13}" + "".join(f"{name:>11}" for name in names)]
+    """Return the scores as text, one line per method."""
+    scores = ["coverage90", "wis", "male", "log_score", "loo", "width90", "weight"]
+    rows = []
     for row in table.to_dict("records"):
-        numbers = "".join(f"{row[name]:>11.3{'f' if abs(row[name]) < LONG else 'g'}}" for name in names)
-        note = f"  ({row['note']})" if row["note"] else ""
-        lines.append(f"{row['method']:18}{row['observations']:>13}{numbers}{note}")
-    return "\n".join(lines)
+        numbers = [f"{row[name]:.3{'f' if abs(row[name]) < SCIENTIFIC_FROM else 'g'}}" for name in scores]
+        rows.append([row["method"], f"{row['observations']:,}", *numbers, row["note"]])
+    head = ["method", "observations", *scores]
+    if table["note"].astype(bool).any():
+        head.append("note")
+    return table_text(head, [row[: len(head)] for row in rows], text_columns=["note"])

@@ -1,4 +1,4 @@
-"""The commands that decide: what to run, and what to try next."""
+"""Run the commands that decide what to run and what to try next."""
 
 import math
 from pathlib import Path
@@ -17,42 +17,56 @@ from bayescale.cli.options import (
     Task,
     parse_ceiling,
 )
-from bayescale.cli.progress import say
+from bayescale.cli.terminal import number, say, table_text
 from bayescale.data.output_files import check_output, written
+from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import Infeasible, InputError
 
 if TYPE_CHECKING:
     from bayescale.decisions.allocation import Allocation
     from bayescale.decisions.portfolio import Portfolio
+    from bayescale.posterior.posterior import Posterior
 
 
 def allocate(
     fit: FitFile,
     env: Task,
     budget: Annotated[
-        float | None, typer.Option(metavar="F", help="Reach the highest return within this budget.")
+        float | None, typer.Option(metavar="F", help="Reach the highest return that this cost allows.")
     ] = None,
     threshold: Annotated[float | None, typer.Option(metavar="J", help="Reach this return at the least cost.")] = None,
-    env_step_price: EnvStepPrice = 4e9,
+    env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
     risk: Annotated[
         str,
         typer.Option(
             metavar="mean|cvar:A|prob:A|run:A",
-            help="What counts: mean, cvar:0.9, prob:0.9 of the median run's cost; run:0.9, of any one run's.",
+            help="The cost to minimise. mean: the posterior mean of the median run's cost. cvar:0.9: the mean of the "
+            "dearest 10% of its posterior. prob:0.9: a cost that suffices for the median run with probability 0.9. "
+            "run:0.9: a cost that suffices for any one run, seed noise included, with probability 0.9.",
         ),
     ] = "mean",
     model_size: ModelSize = None,
     ceiling: CeilingOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choice here too.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the choice to this file.")] = None,
 ) -> None:
-    """Choose what to run for a budget or for a return.
+    """Choose the best configuration for a budget or for a return.
 
-    With --threshold the setting of least cost for that return, with --budget the highest fitted threshold that is
-    within it. The table and FILE.json have the setting and its chance of success, p_success; mean, 5%, 50% and 95%
-    over the posterior of the median run's env_steps, flops and budget (its cost), and of regret, its cost over that of
-    the best setting under the same draw, minus 1; and risk, the number that the choice minimises.
-    """
+    --threshold finds the configuration that reaches this return at the least cost. --budget finds the highest fitted
+    threshold within the budget. The choice is one UTD, batch size, learning rate and model size inside the swept
+    ranges. The table and FILE.json also have:
+
+    \b
+    p_success  probability that a run of it reaches the return, within the
+               budget if there is one
+    env_steps  env steps of the median run: mean and 5%, 50%, 95% posterior
+               quantiles, as for the next three
+    flops      training flops of the median run
+    budget     cost of the median run
+    regret     cost over the cost of the best configuration under the same
+               posterior draw, minus 1
+    risk       the cost that the choice minimises, as --risk defines it
+    """  # noqa: D301 - a backspace tells click to keep the lines of the list
     if (budget is None) == (threshold is None):
         raise InputError("allocate needs one of --budget and --threshold; give exactly one.")
     if budget is not None:
@@ -61,61 +75,75 @@ def allocate(
         check_output(out, ".json")
     import bayescale as bs
     from bayescale.decisions.allocation import at_edge
-    from bayescale.posterior.extrapolation import FEWEST
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit, env)
     if threshold is not None:
         note_beyond(posterior, threshold)
-    choice = bs.allocate(posterior, env, budget, threshold, prices, risk, model_size, parse_ceiling(ceiling))
+    choice = bs.allocate(
+        posterior,
+        env_id=env,
+        budget=budget,
+        threshold=threshold,
+        prices=prices,
+        risk=risk,
+        model_size=model_size,
+        ceiling=parse_ceiling(ceiling),
+    )
     _write_json(choice, out)
     print(_allocation_table(choice, risk))
     if math.isfinite(choice.risk) and (axes := at_edge(posterior, choice)):
-        print(f"At the edge of the sweep: {', '.join(axes)}. The best may lie beyond; a wider sweep would tell.")
+        print(
+            f"At the edge of the sweep: {', '.join(axes)}. The best value may lie beyond; a wider sweep would show it."
+        )
     if budget is not None and choice.feasible and choice.threshold == posterior.thresholds[-1]:
-        asks = "--threshold asks for returns beyond it, and `bayescale performance` how far a run gets"
-        needs = f"returns beyond it need {FEWEST} fitted thresholds"
-        told = asks if len(posterior.thresholds) >= FEWEST else needs
-        print(f"The budget is {budget / choice.risk:.3g} times what the highest fitted threshold takes; {told}.")
+        print(_advice_beyond_thresholds(posterior, budget / choice.risk))
     if out is not None:
         print(f"wrote {out}")
     if not math.isfinite(choice.risk):
         if choice.p_success == 0:
             raise Infeasible(
-                f"no run reaches return {choice.threshold:g} on {env}: it lies above the ceiling or all that the fit "
-                "holds possible. Lower it."
+                f"no run reaches return {choice.threshold:g} on {env}: it lies above the ceiling or above every return "
+                "that the fit holds possible. Lower it."
             )
         if not risk.startswith("run:"):
             raise Infeasible(
-                f"return {choice.threshold:g} on {env} may lie beyond what any run reaches, so that no budget bounds "
-                f"the {risk} of the cost; ask for one that suffices with a probability, --risk prob:0.5."
+                f"return {choice.threshold:g} on {env} may lie beyond what any run reaches, so no budget bounds the "
+                f"{risk} of the cost. Ask for a budget that suffices with a probability: --risk prob:0.5."
             )
         raise Infeasible(
-            f"at no setting of the sweep does a run reach return {choice.threshold:g} on {env} with the chance of "
-            f"{risk}; at the likeliest, shown, it is {choice.p_success:.0%}."
+            f"no configuration reaches return {choice.threshold:g} on {env} with the chance of {risk}; the likeliest, "
+            f"shown, reaches it with probability {choice.p_success:.0%}. Lower the return or the chance."
         )
     if not choice.feasible:
         raise Infeasible(
             f"the budget {budget:g} does not reach even return {choice.threshold:g} on {env}; "
-            f"the cheapest choice, shown, costs {choice.risk:.3g} ({risk})."
+            f"the cheapest choice, shown, costs {number(choice.risk)} ({risk}). Raise the budget."
         )
 
 
 def portfolio(
     fit: FitFile,
-    budget: Annotated[float, typer.Option(metavar="F", help="For one run of each task together.")],
-    env: Annotated[list[str] | None, typer.Option(metavar="ENV", help="A task, again for each; default: all.")] = None,
-    env_step_price: EnvStepPrice = 4e9,
+    budget: Annotated[float, typer.Option(metavar="F", help="Cost of one run of each task, all together.")],
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="ENV", help="A task; repeat the option for more; default: all tasks.")
+    ] = None,
+    env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
     model_size: ModelSize = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the choices here too.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the choices to this file.")] = None,
 ) -> None:
-    """Split a budget over several tasks, so that the returns they reach add up to most.
+    """Split one budget over several tasks.
 
-    One run of each task, at a setting and a fitted threshold of its own, within the expected cost. FILE.json has the
-    choices as `allocate` writes them; feasible; the budget that they need together; and p_within, the chance that it is
-    at most the one given.
-    """
+    Each task gets one run, with its own configuration and fitted threshold. The split maximises the sum of the
+    thresholds while the expected cost stays within the budget. FILE.json has:
+
+    \b
+    choices    one choice per task, as `bayescale allocate` writes it
+    feasible   false if the budget does not cover the cheapest choices
+    budget     cost of the choices together
+    p_within   probability that this cost is at most the budget given
+    """  # noqa: D301 - a backspace tells click to keep the lines of the list
     _check_budget(budget)
     if out is not None:
         check_output(out, ".json")
@@ -123,7 +151,7 @@ def portfolio(
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit, *(env or ()))
-    split = bs.portfolio(posterior, budget, env, prices, model_size)
+    split = bs.portfolio(posterior, budget=budget, env_ids=env, prices=prices, model_size=model_size)
     _write_json(split, out)
     print(_portfolio_table(split))
     if out is not None:
@@ -131,7 +159,7 @@ def portfolio(
     if not split.feasible:
         raise Infeasible(
             f"the budget {budget:g} does not reach even return {posterior.thresholds[0]:g} on all of the tasks; the "
-            f"cheapest choices, shown, cost {split.budget['mean']:.3g} together."
+            f"cheapest choices, shown, cost {number(split.budget['mean'])} together. Raise the budget or drop a task."
         )
 
 
@@ -139,29 +167,39 @@ def next_runs(
     fit: FitFile,
     candidates: Annotated[
         Path,
-        typer.Option(metavar="CONFIGS.csv", help="Columns env_id, utd, batch_size, learning_rate, [env_steps]."),
+        typer.Option(
+            metavar="CONFIGS.csv",
+            help="Runs to choose from: columns env_id, utd, batch_size, learning_rate, [model_size, env_steps].",
+        ),
     ],
-    budget: Annotated[float, typer.Option(metavar="F", help="For all runs together.")],
+    budget: Annotated[float, typer.Option(metavar="F", help="Cost of all chosen runs together.")],
     out: Annotated[Path, typer.Option(metavar="NEXT.csv", help="The table to write.")],
-    n: Annotated[int, typer.Option("--n", min=1, metavar="N", help="Most runs.")] = 8,
+    n: Annotated[int, typer.Option("--n", min=1, metavar="N", help="Choose at most N runs.")] = 8,
     env: Annotated[
-        str | None, typer.Option(metavar="ENV", help="The task to decide about; default: those of the candidates.")
+        str | None,
+        typer.Option(metavar="ENV", help="The task to choose a configuration for; default: the candidates' tasks."),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="J", help="The return to decide about; default: the highest threshold within reach."),
+        typer.Option(metavar="J", help="The return to choose a configuration for; default: the highest within reach."),
     ] = None,
-    env_step_price: EnvStepPrice = 4e9,
+    env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
     model_size: ModelSize = None,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the simulated results.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the simulated results.")] = 0,
 ) -> None:
-    """Choose the runs that teach most for their cost.
+    """Choose the next runs to try, by what they teach per cost.
 
-    Each is expected to make the choice of a setting cheaper, by what its result would change. NEXT.csv has the chosen
-    candidates in order of rank: their columns; score, the expected value of their result over their cost (0.02: the run
-    pays for itself once the setting has been used 50 times); cost, in the unit of the prices; rank.
-    """
+    The result of a run may change which configuration looks best and so make later runs cheaper. NEXT.csv has the
+    chosen candidates in order of rank, with the columns of CONFIGS.csv and:
+
+    \b
+    score  expected saving by knowing the run's result, over the run's cost;
+           0.02 means that the run pays for itself after 50 uses of the
+           configuration
+    cost   cost of the run, in the unit of the prices
+    rank   1 for the run to do first
+    """  # noqa: D301 - a backspace tells click to keep the lines of the list
     _check_budget(budget)
     check_output(out, ".csv")
     table = read_candidates(candidates)
@@ -170,18 +208,29 @@ def next_runs(
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit)
     note_new_tasks(posterior, [env] if env else posterior.named(table)["env_id"].unique())
-    plan = bs.next_experiments(posterior, table, budget, n, env, threshold, prices, model_size, seed, say)
+    plan = bs.next_experiments(
+        posterior,
+        table,
+        budget=budget,
+        n=n,
+        env_id=env,
+        threshold=threshold,
+        prices=prices,
+        model_size=model_size,
+        seed=seed,
+        report=say,
+    )
     write_csv(plan, out)
     worthless = plan.loc[plan["score"] == 0, "rank"]
     if len(worthless):
         say(
-            f"note: rank {', '.join(map(str, worthless))}: score 0, the cheapest run, as none that the budget holds is "
-            "expected to change the choice among the swept settings."
+            f"note: rank {', '.join(map(str, worthless))}: score 0, the cheapest run. No candidate within the budget "
+            "is expected to change the choice among the swept configurations."
         )
 
 
 def _check_budget(budget: float) -> None:
-    """Before the fit is read, with the name of the option."""
+    """Raise InputError unless the budget is finite and > 0. Naming the option here spares reading the fit first."""
     if not 0 < budget < math.inf:
         raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
 
@@ -193,43 +242,48 @@ def _write_json(decision: "Allocation | Portfolio", out: Path | None) -> None:
 
 
 def _allocation_table(choice: "Allocation", risk: str) -> str:
-    setting = f"UTD {choice.utd:.3g}, batch size {choice.batch_size:.4g}, learning rate {choice.learning_rate:.3g}"
-    setting += f", {choice.model_size:,} critic parameters"
-    lines = [
-        f"{choice.env_id}, return {choice.threshold:g}: {setting}; chance of success {choice.p_success:.0%}",
-        f"{'':10}{'mean':>11}{'5%':>11}{'50%':>11}{'95%':>11}",
-    ]
+    title = (
+        f"{choice.env_id}, return {choice.threshold:g}: UTD {choice.utd:.3g}, batch size {choice.batch_size:,}, "
+        f"learning rate {choice.learning_rate:.3g}, {choice.model_size:,} critic parameters; "
+        f"chance of success {choice.p_success:.0%}"
+    )
+    rows = []
     for name in ("env_steps", "flops", "budget", "regret"):
         summary = getattr(choice, name)
-        lines.append(f"{name:10}" + "".join(f"{summary[key]:>11.3g}" for key in ("mean", "q05", "q50", "q95")))
+        rows.append([name, *(number(summary[key]) for key in ("mean", "q05", "q50", "q95"))])
     if risk != "mean":
-        lines.append(f"{risk:10}{choice.risk:>11.3g}")
-    return "\n".join(lines)
+        rows.append([risk, number(choice.risk)])
+    return f"{title}\n{table_text(['', 'mean', '5%', '50%', '95%'], rows)}"
+
+
+def _advice_beyond_thresholds(posterior: "Posterior", times: float) -> str:
+    """Return advice for a budget that is this many times what the highest fitted threshold costs."""
+    from bayescale.posterior.extrapolation import FEWEST_THRESHOLDS
+
+    advice = f"Fit at least {FEWEST_THRESHOLDS} thresholds to ask for returns beyond it."
+    if len(posterior.thresholds) >= FEWEST_THRESHOLDS:
+        advice = "Ask for a return beyond it with --threshold, or for the return of a run with `bayescale performance`."
+    return f"The budget is {number(times)} times what the highest fitted threshold costs. {advice}"
 
 
 def _portfolio_table(split: "Portfolio") -> str:
-    head = ["task", "return", "UTD", "batch size", "learning rate", "critic", "env steps", "cost", "reached"]
+    head = ["task", "return", "UTD", "batch size", "learning rate", "critic parameters", "env steps", "cost", "chance"]
     rows = [
         [
             choice.env_id,
             f"{choice.threshold:g}",
             f"{choice.utd:.3g}",
-            f"{choice.batch_size}",
+            f"{choice.batch_size:,}",
             f"{choice.learning_rate:.3g}",
             f"{choice.model_size:,}",
-            f"{choice.env_steps['q50']:.3g}",
-            f"{choice.budget['mean']:.3g}",
+            number(choice.env_steps["q50"]),
+            number(choice.budget["mean"]),
             f"{choice.p_success:.0%}",
         ]
         for choice in split.choices
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [
-        "  ".join(f"{cell:{'<' if i == 0 else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in (head, *rows)
-    ]
     total = split.budget
-    lines.append(
-        f"together {total['mean']:.3g} (90%: {total['q05']:.3g} to {total['q95']:.3g}); within the budget with "
-        f"probability {split.p_within:.0%}"
+    return (
+        f"{table_text(head, rows)}\ntogether {number(total['mean'])} (90%: {number(total['q05'])} to "
+        f"{number(total['q95'])}); within the budget with probability {split.p_within:.0%}"
     )
-    return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""The files between commands: tables of configurations in, posteriors in, tables out."""
+"""Read the tables and posteriors that commands take, print notes about them, and write tables."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bayescale.cli.progress import say
+from bayescale.cli.terminal import say
 from bayescale.data.output_files import written
 from bayescale.errors import InputError
 
@@ -14,38 +14,40 @@ if TYPE_CHECKING:
     from bayescale.data.tables import Column
     from bayescale.posterior.posterior import Posterior
 
-
-ROUNDING = 1e-9  # share by which a setting may miss the one that was fitted
+ROUNDING = 1e-9  # relative difference up to which two values of a hyperparameter count as equal
 
 
 def read_candidates(path: Path) -> "pd.DataFrame":
-    """The candidate runs of a file, checked, one row each."""
-    from bayescale.data.tables import check_columns, read_table
+    """Return the candidate runs in a file, checked, one row each."""
+    from bayescale.data.table_files import read_table
+    from bayescale.data.tables import check_columns
     from bayescale.decisions.next_experiments import CANDIDATE_COLUMNS
 
     return check_columns(read_table(path, ("env_id",)), CANDIDATE_COLUMNS).reset_index(drop=True)
 
 
 def read_configs(path: Path, *further: "Column") -> "pd.DataFrame":
-    """The configurations of a file, checked, with further columns to check, one row each."""
+    """Return the configurations in a file, one row each, after a check of their columns and of the `further` ones."""
     from bayescale.data.curves import SETTING_COLUMNS
-    from bayescale.data.tables import check_columns, read_table
+    from bayescale.data.table_files import read_table
+    from bayescale.data.tables import check_columns
 
     return check_columns(read_table(path, ("env_id",)), (*SETTING_COLUMNS, *further)).reset_index(drop=True)
 
 
 class Design(NamedTuple):
-    """Configurations with their seeds, and of a plan the env steps between evaluations and of the longest run."""
+    """A planned sweep: its configurations and, if it comes from a plan file, its run lengths."""
 
-    configs: "pd.DataFrame"
-    every: int | None
-    horizon: int | None
+    configs: "pd.DataFrame"  # one row per configuration; column seeds: number of runs
+    every: int | None  # env steps between evaluations; None for a table of configurations
+    horizon: int | None  # env steps of the longest run; None for a table of configurations
 
 
 def read_design(path: Path) -> Design:
-    """The design in a table of configurations or in a sweep's plan (.toml) of one algorithm and width."""
+    """Read a design from a table of configurations or from a sweep plan (.toml) of one algorithm and one width."""
     from bayescale.data.configurations import CONFIG
-    from bayescale.data.tables import check_columns, read_table
+    from bayescale.data.table_files import read_table
+    from bayescale.data.tables import check_columns
     from bayescale.validation.simulate import DESIGN_COLUMNS
 
     if path.suffix != ".toml":
@@ -57,14 +59,16 @@ def read_design(path: Path) -> Design:
     names = list(CONFIG)
     runs = load_plan(path).runs
     if len({(run.algorithm, run.hidden_width) for run in runs}) > 1:
-        raise InputError(f"the plan {path} has several algorithms or widths; give a plan of one, or a table.")
+        raise InputError(
+            f"the plan {path} has several algorithms or widths; give a plan of one, or a table of configurations."
+        )
     configs = pd.DataFrame([{name: getattr(run, name) for name in names} for run in runs])
     seeds = configs.groupby(names, sort=False).size().rename("seeds").reset_index()
     return Design(seeds, max(run.evaluation_interval for run in runs), max(run.env_steps for run in runs))
 
 
 def load_posterior(fit: Path, *env_ids: str) -> "Posterior":
-    """The posterior, with `note_new_tasks`."""
+    """Load the posterior and note which of these tasks it has no run of."""
     import bayescale as bs
 
     posterior = bs.load(fit)
@@ -73,23 +77,24 @@ def load_posterior(fit: Path, *env_ids: str) -> "Posterior":
 
 
 def note_new_tasks(posterior: "Posterior", env_ids: Iterable[str]) -> None:
-    """A mistyped task would get the answer for a new one, so standard error says so."""
+    """Note tasks without fitted runs on standard error, because a mistyped name gets the prediction for a new task."""
     for env_id in env_ids:
         if env_id not in posterior.tasks:
             say(f"note: no run of {env_id} was fitted; this is the prediction for a new task.")
 
 
 def note_beyond(posterior: "Posterior", threshold: float) -> None:
-    """A return above those fitted is answered by a law that no run has shown, so standard error says so."""
+    """Note on standard error that a return above the fitted thresholds is extrapolated."""
     if posterior.as_fitted(threshold) > posterior.thresholds[-1]:
         say(
             f"note: return {threshold:g} lies above the fitted thresholds, the highest of which is "
-            f"{posterior.thresholds[-1]:g}; the law beyond them takes over, and --ceiling helps it."
+            f"{posterior.thresholds[-1]:g}; the answer extrapolates. If the best possible return is known, give it as "
+            "--ceiling."
         )
 
 
 def note_shared_settings(posterior: "Posterior", configs: "pd.DataFrame") -> None:
-    """A fit tells nothing of a setting that a task's runs share; standard error says where others are asked about."""
+    """Note values of a hyperparameter that the task's runs never varied: the fit has learned nothing about them."""
     from bayescale.data.configurations import SIZED
 
     shared_axes = [name for name in SIZED[1:] if name in posterior.crossings and name not in posterior.model.varying]
@@ -101,13 +106,13 @@ def note_shared_settings(posterior: "Posterior", configs: "pd.DataFrame") -> Non
                 asked_of.setdefault(float(own[0]), []).append(str(env_id))
         for shared, env_ids in asked_of.items():
             say(
-                f"note: all fitted runs for {', '.join(env_ids)} have {axis} {shared:g}; what is said of other values "
-                f"is what holds at {shared:g}."
+                f"note: all fitted runs for {', '.join(env_ids)} have {axis} {shared:g}; answers for other values "
+                f"repeat the answer at {shared:g}."
             )
 
 
 def write_csv(table: "pd.DataFrame", path: Path) -> None:
-    """Write the table, whole or not at all, and say so."""
+    """Write the whole table or nothing, and print the path."""
     with written(path) as partial:
         table.to_csv(partial, index=False)
     print(f"wrote {path}")

@@ -1,4 +1,4 @@
-"""The command that fits."""
+"""Run the command that fits the model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,40 +24,45 @@ if TYPE_CHECKING:
 
 def fit(
     curves: CurveFiles,
-    out: Annotated[Path, typer.Option(metavar="FIT.nc", help="The posterior to write.")],
+    out: Annotated[Path, typer.Option(metavar="FIT.nc", help="The file to write.")],
     thresholds: Thresholds = None,
     return_scale: ReturnScaleFile = None,
     reset_period: ResetPeriod = None,
     chains: Chains = 4,
     draws: Draws = 1000,
     warmup: Warmup = 500,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the sampler.")] = 0,
     allow_unconverged: Annotated[
         bool,
-        typer.Option("--allow-unconverged", help="Write the draws as they are, and say so if they cannot be trusted."),
+        typer.Option(
+            "--allow-unconverged",
+            help="Write FIT.nc even if the chains have not converged; the printed status says so.",
+        ),
     ] = False,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Short chains for a first look; in full if they disagree.")
+        bool, typer.Option("--fast", help="Run short chains for a first look; fall back to full chains if they fail.")
     ] = False,
 ) -> None:
-    """Fit the joint model to learning curves.
+    """Fit the Bayesian model to learning curves.
 
-    CURVES have a row per evaluation of a run, with the columns algorithm, env_id, utd (gradient updates per env step),
-    batch_size, learning_rate, seed, env_steps, episode_return, and, where there are several, suite and model_size
-    (critic parameters). FIT.nc holds the posterior, for the other commands, Python and ArviZ.
+    CURVES have one row per evaluation of a run. Their columns: algorithm, env_id (the task), utd (gradient updates per
+    env step), batch_size, learning_rate, seed, env_steps, episode_return; and where they vary, suite and model_size
+    (critic parameters). FIT.nc holds the posterior: the other commands, Python and ArviZ read it.
     """
     check_output(out, ".nc")
-    levels = parse_thresholds(thresholds)
+    chosen_thresholds = parse_thresholds(thresholds)
     import bayescale as bs
 
     table = bs.read_curves(*curves)
-    crossings = bs.time_to_threshold(table, levels, return_scale, reset_period)
+    crossings = bs.time_to_threshold(
+        table, thresholds=chosen_thresholds, return_scale=return_scale, reset_period=reset_period
+    )
     posterior = bs.fit(
         crossings,
-        seed,
-        chains,
-        draws,
-        warmup,
+        seed=seed,
+        chains=chains,
+        draws=draws,
+        warmup=warmup,
         require_convergence=not allow_unconverged,
         method="fast" if fast else "nuts",
     )
@@ -67,10 +72,12 @@ def fit(
 
 
 def _fit_summary(posterior: "Posterior") -> str:
-    crossings, levels = posterior.crossings, posterior.thresholds
-    runs = len(crossings) // len(levels)
-    span = f"{len(levels)} from {levels[0]:g} to {levels[-1]:g}" if len(levels) > 1 else f"{levels[0]:g}"
+    crossings, thresholds = posterior.crossings, posterior.thresholds
+    runs = len(crossings) // len(thresholds)
+    span = f"{thresholds[0]:g}"
+    if len(thresholds) > 1:
+        span = f"{len(thresholds)} from {span} to {thresholds[-1]:g}"
     return (
-        f"runs: {runs}, tasks: {len(posterior.tasks)}, threshold{'s' * (len(levels) > 1)}: {span}, "
-        f"{crossings['censored'].mean():.0%} of the crossings censored\n{posterior.status.value}"
+        f"runs: {runs:,}, tasks: {len(posterior.tasks):,}, threshold{'s' * (len(thresholds) > 1)}: {span}, "
+        f"right-censored crossings: {crossings['censored'].mean():.0%}\n{posterior.status.value}"
     )

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the values behind the words of an option."""
+"""Declare the options that several commands share, and parse their values."""
 
 import math
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import InputError
 
 if TYPE_CHECKING:
@@ -13,54 +14,86 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**63 - 1
 
-FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="A posterior that `bayescale fit` wrote.")]
-Task = Annotated[str, typer.Option("--env", metavar="ENV", help="The task, as in the column env_id.")]
+FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="A file that `bayescale fit` wrote.")]
+Task = Annotated[
+    str, typer.Option("--env", metavar="ENV", help="The task, named as in the column env_id of the learning curves.")
+]
 ModelSize = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Critic parameters; default: those of the fitted runs.")
+    int | None, typer.Option(min=1, metavar="N", help="Number of critic parameters; default: as in the fitted runs.")
 ]
 ReturnScaleFile = Annotated[
     Path | None,
-    typer.Option("--return-scale", metavar="SCALE.csv", help="Columns env_id, low, high: the returns 0 and 1000."),
+    typer.Option(
+        "--return-scale",
+        metavar="SCALE.csv",
+        help="Normalise returns: columns env_id, low, high give the returns that become 0 and 1000.",
+    ),
 ]
-CurveFiles = Annotated[list[str], typer.Argument(metavar="CURVES...", help="Files or globs: .csv, .csv.gz, .parquet.")]
+CurveFiles = Annotated[
+    list[str],
+    typer.Argument(metavar="CURVES", help="Learning curves: .csv, .csv.gz or .parquet files, or quoted globs."),
+]
 Thresholds = Annotated[
-    str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: ten, from the data.")
+    str | None,
+    typer.Option(
+        metavar="J,J,...", help="Returns whose first crossing is predicted, increasing; default: ten, from the curves."
+    ),
 ]
 CeilingOption = Annotated[
     str | None,
     typer.Option(
         "--ceiling",
         metavar="J|CEILINGS.csv",
-        help="The best return there is, in units of the thresholds, or a table with columns env_id, ceiling.",
+        help="The best possible return, in the units of the thresholds; or a table with columns env_id, ceiling. "
+        "It improves answers about returns above the fitted thresholds.",
     ),
 ]
 ResetPeriod = Annotated[
-    float | None, typer.Option(metavar="UPDATES", help="Gradient updates between full resets of the agent, if any.")
-]
-Chains = Annotated[int, typer.Option(min=1, help="Markov chains.")]
-Draws = Annotated[
-    int,
-    typer.Option(  # inference.LEAST_DRAWS and ROUNDS, without its imports
-        min=8, help="Draws kept per chain; more, up to four times as many, while the chains have not converged."
+    float | None,
+    typer.Option(
+        metavar="UPDATES", help="Gradient updates between full resets of the agent, if the algorithm resets it."
     ),
 ]
-Warmup = Annotated[int, typer.Option(min=1, help="Adaptation iterations per chain.")]
-EnvStepPrice = Annotated[float, typer.Option("--env-step-price", metavar="DELTA", help="Price of one env step.")]
-FlopPrice = Annotated[float, typer.Option("--flop-price", metavar="PRICE", help="Price of one flop.")]
+Chains = Annotated[int, typer.Option(min=1, metavar="N", help="Markov chains.")]
+Draws = Annotated[
+    int,
+    typer.Option(  # these bounds repeat inference.LEAST_DRAWS and ROUNDS, to spare their imports
+        min=8,
+        metavar="N",
+        help="Draws to keep per chain; up to four times as many while the chains have not converged.",
+    ),
+]
+Warmup = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Iterations per chain that adapt the sampler and are not kept.")
+]
+EnvStepPrice = Annotated[
+    float,
+    typer.Option(
+        "--env-step-price",
+        metavar="PRICE",
+        show_default=False,
+        help=f"Price of one env step, in your unit of cost; default: {ENV_STEP_PRICE:g}.",
+    ),
+]
+FlopPrice = Annotated[
+    float, typer.Option("--flop-price", metavar="PRICE", help="Price of one training flop, in the same unit.")
+]
 
 
 def parse_thresholds(text: str | None) -> list[float] | None:
-    """The numbers of `J,J,...`; None for None."""
+    """Return the numbers of `J,J,...`, or None for None."""
     if text is None:
         return None
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"--thresholds must be numbers with commas between; got '{text}'. Try 300,500,800.") from None
+        raise InputError(
+            f"--thresholds must be numbers separated by commas; got '{text}'. Try --thresholds=300,500,800."
+        ) from None
 
 
 def parse_ceiling(text: str | None) -> float | str | None:
-    """The number, if it is one, or the path of a table; None for None."""
+    """Return the number if the text is one, the path of a table otherwise, or None for None."""
     try:
         return None if text is None else float(text)
     except ValueError:
@@ -68,7 +101,7 @@ def parse_ceiling(text: str | None) -> float | str | None:
 
 
 def parse_utd(text: str | None) -> "np.ndarray | None":
-    """The grid that `LO:HI:N` describes, evenly spaced in logs; None for None."""
+    """Return the UTDs that `LO:HI:N` describes, evenly spaced in logs, or None for None."""
     if text is None:
         return None
     try:
@@ -80,6 +113,5 @@ def parse_utd(text: str | None) -> "np.ndarray | None":
         raise InputError(f"--utd must have 0 < LO < HI and N >= 2; got '{text}'. Try 0.25:16:25.")
     import numpy as np
 
-    return np.array(
-        [float(f"{utd:.12g}") for utd in np.geomspace(lowest, highest, number)]
-    )  # 2, not 1.9999999999999998
+    grid = np.geomspace(lowest, highest, number)
+    return np.array([float(f"{utd:.12g}") for utd in grid])  # twelve digits turn 1.9999999999999998 into 2

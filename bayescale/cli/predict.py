@@ -1,4 +1,4 @@
-"""The commands that predict."""
+"""Run the commands that predict env steps, returns and the data-compute frontier."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,35 +25,50 @@ from bayescale.cli.options import (
     parse_thresholds,
     parse_utd,
 )
-from bayescale.cli.progress import say
+from bayescale.cli.terminal import say
 from bayescale.data.output_files import check_output
+from bayescale.decisions.default_prices import ENV_STEP_PRICE
 
 
 def predict(
     fit: FitFile,
     at: Annotated[
-        Path, typer.Option(metavar="CONFIGS.csv", help="Columns env_id, utd, batch_size, learning_rate, [model_size].")
+        Path,
+        typer.Option(
+            metavar="CONFIGS.csv",
+            help="The configurations: columns env_id, utd, batch_size, learning_rate, [model_size].",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="PRED.csv", help="The table to write.")],
     thresholds: Annotated[
-        str | None, typer.Option(metavar="J,J,...", help="Increasing returns; default: those fitted.")
+        str | None,
+        typer.Option(metavar="J,J,...", help="Returns to predict for, increasing; default: the fitted thresholds."),
     ] = None,
     ceiling: CeilingOption = None,
 ) -> None:
-    """Predict the env steps until new runs reach each threshold.
+    """Predict the env steps that new runs need for a return.
 
-    PRED.csv has a row per configuration and threshold: q05 q10 q25 q50 q75 q90 q95, env steps until a new run, one
-    seed, is seen to reach it (inf where the quantile falls on runs that never do); law_q05 law_q50 law_q95, those of
-    the median run, which are uncertain by the parameters alone; p_reach, the chance to reach it at all; extrapolated,
-    whether the configuration lies outside its task's sweep or the threshold above those fitted.
-    """
+    PRED.csv has one row per configuration and threshold, with the columns of CONFIGS.csv and:
+
+    \b
+    threshold                    the return to reach
+    q05 q10 q25 q50 q75 q90 q95  quantiles of the env steps until an evaluation
+                                 first shows a new run (one seed) there; inf
+                                 where the quantile is a run that never gets there
+    law_q05 law_q50 law_q95      quantiles of the median run's env steps:
+                                 parameter uncertainty alone, no seed noise
+    p_reach                      probability that a new run ever reaches it
+    extrapolated                 true if the configuration lies outside its
+                                 task's sweep or the threshold above the fitted
+    """  # noqa: D301 - a backspace tells click to keep the lines of the table
     check_output(out, ".csv")
     configs = read_configs(at)
     posterior = load_posterior(fit)
     named = posterior.named(configs)
     note_new_tasks(posterior, named["env_id"].unique())
     note_shared_settings(posterior, named)
-    write_csv(posterior.predict(configs, parse_thresholds(thresholds), parse_ceiling(ceiling)), out)
+    predicted = posterior.predict(configs, thresholds=parse_thresholds(thresholds), ceiling=parse_ceiling(ceiling))
+    write_csv(predicted, out)
 
 
 def performance(
@@ -61,23 +76,35 @@ def performance(
     at: Annotated[
         Path,
         typer.Option(
-            metavar="CONFIGS.csv", help="Columns env_id, utd, batch_size, learning_rate, [model_size, env_steps]."
+            metavar="CONFIGS.csv",
+            help="The configurations: columns env_id, utd, batch_size, learning_rate, [model_size, env_steps].",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="RETURNS.csv", help="The table to write.")],
     env_steps: Annotated[
-        float | None, typer.Option(metavar="D", help="Length of every run, if the table has none.")
+        float | None, typer.Option(metavar="D", help="Env steps of every run, if CONFIGS.csv has no such column.")
     ] = None,
-    budget: Annotated[float | None, typer.Option(metavar="F", help="Of every run, in place of its length.")] = None,
-    env_step_price: EnvStepPrice = 4e9,
+    budget: Annotated[
+        float | None, typer.Option(metavar="F", help="Cost of every run, in place of its env steps.")
+    ] = None,
+    env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
     ceiling: CeilingOption = None,
 ) -> None:
-    """Predict the return that new runs reach within a length or a budget.
+    """Predict the return that new runs reach.
 
-    RETURNS.csv has a row per configuration: env_steps; q05 q10 q25 q50 q75 q90 q95, the return of a new run, one seed
-    (-inf below the lowest fitted threshold); law_q05 law_q50 law_q95, that of the median run; extrapolated.
-    """
+    Give the length of the runs in env steps or as a budget. RETURNS.csv has one row per configuration, with the columns
+    of CONFIGS.csv and:
+
+    \b
+    env_steps                    length of the run
+    q05 q10 q25 q50 q75 q90 q95  quantiles of the return of a new run (one seed);
+                                 -inf for runs below the lowest fitted threshold
+    law_q05 law_q50 law_q95      quantiles of the median run's return: parameter
+                                 uncertainty alone, no seed noise
+    extrapolated                 true if the configuration lies outside its
+                                 task's sweep or the return above the thresholds
+    """  # noqa: D301 - a backspace tells click to keep the lines of the table
     check_output(out, ".csv")
     from bayescale.data.configurations import LENGTH
 
@@ -89,44 +116,62 @@ def performance(
     named = posterior.named(configs)
     note_new_tasks(posterior, named["env_id"].unique())
     note_shared_settings(posterior, named)
-    write_csv(bs.performance(posterior, configs, env_steps, budget, prices, parse_ceiling(ceiling)), out)
+    table = bs.performance(
+        posterior, configs, env_steps=env_steps, budget=budget, prices=prices, ceiling=parse_ceiling(ceiling)
+    )
+    write_csv(table, out)
 
 
 def frontier(
     fit: FitFile,
     env: Task,
     threshold: Annotated[
-        float, typer.Option(metavar="J", help="The return to reach, from the lowest fitted threshold on.")
+        float, typer.Option(metavar="J", help="The return to reach; at least the lowest fitted threshold.")
     ],
     out: Annotated[Path, typer.Option(metavar="FRONTIER.csv", help="The table to write.")],
     utd: Annotated[
-        str | None, typer.Option(metavar="LO:HI:N", help="N UTDs from LO to HI, evenly spaced in logs.")
+        str | None,
+        typer.Option(
+            metavar="LO:HI:N",
+            help="N UTDs from LO to HI, evenly spaced in logs; default: 25 from half the lowest to twice the highest "
+            "swept.",
+        ),
     ] = None,
     model_size: ModelSize = None,
     ceiling: CeilingOption = None,
 ) -> None:
-    """Tabulate data and compute over UTD, with bands.
+    """Tabulate the data and compute that a return needs, by UTD.
 
-    FRONTIER.csv has a row per UTD: with the suffixes _q05 _q50 _q95, quantiles over the posterior, the best batch_size
-    and learning_rate and what the median run needs there, env_steps and flops (inf where it never gets there); p_reach,
-    the chance of a run to get there at all; extrapolated, whether the UTD lies outside the sweep or J above the fitted
-    thresholds.
-    """
+    FRONTIER.csv has one row per UTD. The first four columns below come as posterior quantiles, with the suffixes _q05
+    _q50 _q95:
+
+    \b
+    batch_size     batch size that needs the fewest env steps at this UTD
+    learning_rate  learning rate that needs the fewest env steps at this UTD
+    env_steps      env steps of the median run there; inf if it never reaches J
+    flops          training flops of the median run there; inf likewise
+    p_reach        probability that a run ever reaches J
+    extrapolated   true if the UTD lies outside the sweep or J above the fitted
+                   thresholds
+    """  # noqa: D301 - a backspace tells click to keep the lines of the table
     check_output(out, ".csv")
     grid = parse_utd(utd)
     import bayescale as bs
-    from bayescale.decisions.candidates import own_rows
+    from bayescale.decisions.candidates import crossings_of_task
 
     posterior = load_posterior(fit, env)
     note_beyond(posterior, threshold)
-    table = bs.frontier(posterior, env, threshold, grid, model_size, parse_ceiling(ceiling)).table()
+    front = bs.frontier(
+        posterior, env_id=env, threshold=threshold, utd=grid, model_size=model_size, ceiling=parse_ceiling(ceiling)
+    )
+    table = front.table()
     write_csv(table, out)
     note_shared_settings(posterior, table.assign(env_id=env))
     for axis in ("batch_size", "learning_rate"):
-        best, swept = table[f"{axis}_q50"], own_rows(posterior, env)[axis]
+        best, swept = table[f"{axis}_q50"], crossings_of_task(posterior, env)[axis]
         outside = int((~best.between(swept.min(), swept.max())).sum())
         if swept.nunique() > 1 and outside:
             say(
                 f"note: the best {axis} lies outside the {swept.min():g} to {swept.max():g} of the sweep at {outside} "
-                f"of {counted(len(table), 'UTD')}; there the frontier leans on the law. allocate keeps to the sweep."
+                f"of {counted(len(table), 'UTD')}. These rows extrapolate; `bayescale allocate` stays within the sweep."
             )

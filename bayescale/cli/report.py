@@ -1,4 +1,4 @@
-"""The commands that end in a page to open."""
+"""Run the commands that write a page to open in a browser."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,38 +7,49 @@ import typer
 
 from bayescale.cli.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, ReturnScaleFile
 from bayescale.data.output_files import check_out_folder, check_output
+from bayescale.decisions.default_prices import ENV_STEP_PRICE
 
 
 def report(
     fit: FitFile,
-    out: Annotated[Path, typer.Option(metavar="report.html", help="The page to write.")],
+    out: Annotated[Path, typer.Option(metavar="REPORT.html", help="The page to write.")],
     curves: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CURVES", help="The fitted learning curves, to draw: a file or a quoted glob; repeatable."
+            metavar="CURVES",
+            help="The learning curves that were fitted, to draw them: a file or a quoted glob; repeat the option for "
+            "more.",
         ),
     ] = None,
     return_scale: ReturnScaleFile = None,
-    env_step_price: EnvStepPrice = 4e9,
+    env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
     model_size: ModelSize = None,
 ) -> None:
-    """Write the fit and its figures as one HTML page."""
+    """Write a fit as one HTML page with figures.
+
+    The page recommends a configuration for each task and threshold and says how far to trust it. It is one file, which
+    opens without a network.
+    """
     check_output(out, ".html")
     import bayescale as bs
 
     posterior, prices = bs.load(fit), bs.Prices(flop=flop_price, env_step=env_step_price)
     table = bs.read_curves(*curves) if curves else None
-    bs.report(posterior, out, table, prices, return_scale=return_scale, model_size=model_size)
+    bs.report(posterior, out, curves=table, prices=prices, return_scale=return_scale, model_size=model_size)
     print(f"wrote {out}")
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the posterior and the report.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the fit and the report.")] = Path(
         "bayescale-demo"
     ),
 ) -> None:
-    """Run the whole chain on the sweep that ships with it."""
+    """Run the whole chain on the shipped Pendulum sweep.
+
+    Fits the learning curves of 180 SAC runs, chooses a configuration and writes DIR/demo.nc and DIR/report.html. Needs
+    a checkout of the source and takes about a minute.
+    """
     check_out_folder(out)
     from bayescale.workflow import demo
 

@@ -46,7 +46,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "Missing command (see 'bayescale --help')"),
         (["fitt"], "No such command 'fitt'"),
-        (["fit"], "Missing argument 'CURVES...' (see 'bayescale fit --help')"),
+        (["fit"], "Missing argument 'CURVES' (see 'bayescale fit --help')"),
         (["fit", "a.csv"], "Missing option '--out'"),
         (["fit", "a.csv", "--out", "b.nc", "--draws", "many"], "Invalid value for '--draws'"),
         (["fit", "a.csv", "--out", "b.nc", "--chains", "0"], "Invalid value for '--chains'"),

@@ -31,7 +31,7 @@ def curves_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fit_file(curves_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Too few draws to be trusted, enough to see that each command does its work."""
+    """Fit with too few draws to be trusted, enough to see that each command does its work."""
     out = tmp_path_factory.mktemp("fit") / "fit.nc"
     short = ["--chains", "2", "--warmup", "150", "--draws", "100", "--allow-unconverged"]
     assert cli.main(["fit", str(curves_file), "--out", str(out), "--thresholds", THRESHOLDS, *short]) == 0
@@ -121,7 +121,7 @@ def test_settings_that_all_runs_share_get_a_note_where_others_are_asked_about(
     monkeypatch.setattr("bayescale.load", lambda _: one)
     configs, out = tmp_path / "configs.csv", tmp_path / "out.csv"
     at = ["--at", str(configs), "--out", str(out)]
-    note = "note: all fitted runs for Ant-v4 have utd 2; what is said of other values is what holds at 2.\n"
+    note = "note: all fitted runs for Ant-v4 have utd 2; answers for other values repeat the answer at 2.\n"
     for utd in (2.0, 4.0):
         table = pd.DataFrame(
             {"env_id": ["Ant-v4", "Hopper-v4"], "utd": [utd, 3], "batch_size": 256, "learning_rate": 3e-4}
@@ -197,7 +197,7 @@ def test_a_budget_that_holds_more_than_the_highest_threshold_says_how_to_ask_bey
         assert ("The budget is 3 times what the highest fitted threshold" in capsys.readouterr().out) is said
 
 
-def test_allocate_takes_the_luck_of_one_run_into_its_choice(
+def test_allocate_takes_seed_noise_into_its_choice(
     fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "choice.json"
@@ -235,7 +235,9 @@ def test_report_takes_curves_prices_and_a_model_size(
     options = ["--curves", str(curves_file), "--return-scale", str(tmp_path / "scale.csv"), "--model-size", "77"]
     assert cli.main(["report", str(fit_file), "--out", str(out), *prices, *options]) == 0
     assert cli.main(["report", str(fit_file), "--out", str(out)]) == 0
-    (_, curves, given, named), (_, none, default, _) = asked
+    (_, named), (_, by_default) = asked
+    curves, given = named.pop("curves"), named.pop("prices")
+    none, default = by_default["curves"], by_default["prices"]
     assert (given.flop, given.env_step) == (2.0, 3e9)
     assert named == {"return_scale": tmp_path / "scale.csv", "model_size": 77}
     assert len(curves) == len(simulated_curves())
@@ -267,7 +269,7 @@ def test_a_task_without_runs_gets_the_population_and_a_note(
 def test_a_return_above_the_thresholds_is_answered_with_a_note_and_one_below_is_refused(
     fit_file: Path, refused: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    note = "note: return 850 lies above the fitted thresholds, the highest of which is 800; the law beyond them takes"
+    note = "note: return 850 lies above the fitted thresholds, the highest of which is 800; the answer extrapolates."
     for command, out in (("frontier", tmp_path / "frontier.csv"), ("allocate", tmp_path / "choice.json")):
         asked = [command, str(fit_file), "--env", "Ant-v4", "--out", str(out), "--threshold"]
         assert "thresholds must be at least the lowest fitted, 300; got 299" in refused(*asked, "299")
@@ -283,7 +285,7 @@ def test_a_return_above_the_thresholds_is_answered_with_a_note_and_one_below_is_
         (
             ["1e9"],
             "0%",
-            "no run reaches return 1e+09 on Ant-v4: it lies above the ceiling or all that the fit holds",
+            "no run reaches return 1e+09 on Ant-v4: it lies above the ceiling or above every return that the fit holds",
         ),
         (["5000"], "", "return 5000 on Ant-v4 may lie beyond what any run reaches"),
     ):

@@ -50,7 +50,7 @@ def test_runs_that_are_worth_nothing_get_a_note(
     out = tmp_path / "next.csv"
     assert run(fit_file, configs, out, "--n", "2") == 0
     assert pd.read_csv(out)["score"].tolist() == [0, 0]
-    note = "note: rank 1, 2: score 0, the cheapest run, as none that the budget holds is expected to change the choice"
+    note = "note: rank 1, 2: score 0, the cheapest run. No candidate within the budget is expected to change the choice"
     assert capsys.readouterr().err.splitlines()[-1].startswith(note)
 
 

@@ -39,14 +39,14 @@ def test_help_names_all_that_a_command_writes(help_of: Help) -> None:
     posterior = prior_posterior(pd.concat([table, table.assign(threshold=987.0)]).pipe(in_order))
     configs = table[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates().head(2)
     candidates = configs.assign(env_steps=1e5)
-    frontier = bs.frontier(posterior, TASKS[0], 321.0).table()
+    frontier = bs.frontier(posterior, env_id=TASKS[0], threshold=321.0).table()
     written = {
         "predict": {*posterior.predict(configs)} - {*configs, "evaluation_interval", "threshold"},
         "performance": {*bs.performance(posterior, configs, env_steps=1e5)} - {*configs},
         "frontier": {re.sub(r"_q\d\d$", "", name) for name in frontier} - {"utd"} | {"_q05", "_q50", "_q95"},
         "next": {*bs.next_experiments(posterior, candidates, budget=1e20, n=1)} - {*candidates},
-        "allocate": {*json.loads(bs.allocate(posterior, TASKS[0], threshold=321.0).to_json())} - {*SETTING},
-        "portfolio": {*json.loads(bs.portfolio(posterior, 1e20).to_json())},
+        "allocate": {*json.loads(bs.allocate(posterior, env_id=TASKS[0], threshold=321.0).to_json())} - {*SETTING},
+        "portfolio": {*json.loads(bs.portfolio(posterior, budget=1e20).to_json())},
         "compare": {*Scores._fields, "weight", "loo", "seconds", "note"},
     }
     for command, names in written.items():
