@@ -10,6 +10,7 @@ import bayescale as bs
 from bayescale.cli import app as cli
 from bayescale.errors import InputError
 from bayescale.models import PRIORS, Prior
+from bayescale.models.parameters import ONE_TASK_FOR_ALL
 
 CONFIGS = pd.DataFrame({"env_id": "A-v0", "utd": [0.25, 1.0, 4.0, 16.0], "batch_size": 256, "learning_rate": 5e-4})
 
@@ -32,10 +33,10 @@ def test_a_wide_grid_of_utds_tells_the_law():
 def test_prior_predictive_of_a_known_prior_by_hand():
     """Priors that leave one number open: env steps are lognormal."""
     exact = {name: Prior("fixed", prior.location, 0.0) for name, prior in PRIORS.items()}
-    exact |= {name: Prior("fixed", 0.0, 0.0) for name in exact if name.endswith("_sd")}
+    exact |= ONE_TASK_FOR_ALL
     exact |= {
-        "level_mean": Prior("normal", np.log(1e5), 1.0),
-        "log_noise_mean": Prior("fixed", -10.0, 0.0),
+        "log_env_steps_at_centre": Prior("normal", np.log(1e5), 1.0),
+        "log_noise": Prior("fixed", -10.0, 0.0),
         "failure": Prior("fixed", -50.0, 0.0),
     }
     said = bs.prior_predictive(
@@ -100,7 +101,7 @@ def test_the_command_reads_plans_and_prints_what_they_tell(tmp_path, capsys, mon
     def check(design, *given, **options):
         asked.append((design, *given, options))
         columns = {"prior_sd": 1.0, "posterior_sd": [0.2, 0.6, 0.9], "ratio": [0.2, 0.6, 0.9], "coverage90": 0.875}
-        names = pd.Index(["batch_size_mean", "min_share", "log_alpha"], name="quantity")
+        names = pd.Index(["log_batch_optimum", "utd_share", "log_alpha"], name="quantity")
         return bs.DesignCheck(pd.DataFrame({**columns, "standard_error": 0.05}, names), 0.9, 2)
 
     monkeypatch.setattr(bs, "check_design", check)
@@ -112,10 +113,10 @@ def test_the_command_reads_plans_and_prints_what_they_tell(tmp_path, capsys, mon
     assert design["utd"].tolist() == [0.5, 2.0]
     assert (every, horizon, thresholds, env_steps, options) == (500, 20_000, (1, 2, 3), None, {"datasets": 2})
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[-1] for line in lines[1:4]] == ["told", "told in part", "not told"]
+    assert [line.split("  ")[-1] for line in lines[1:4]] == ["identified", "partly identified", "not identified"]
     assert lines[4].startswith("2 data sets; 90% of their times")
     table = pd.read_csv(tmp_path / "check.csv")
-    assert table["quantity"].tolist() == ["batch_size_mean", "min_share", "log_alpha"]
+    assert table["quantity"].tolist() == ["log_batch_optimum", "utd_share", "log_alpha"]
 
 
 def test_a_table_needs_to_be_told_how_long_runs_are(tmp_path, refused):
@@ -146,7 +147,7 @@ def test_model_sizes_of_a_design_are_an_axis_of_its_law(monkeypatch):
     ((model, followed, at),) = asked
     assert set(model.varying) == {"utd", "model_size"}
     assert {"log_alpha", "size_share", "log_gamma"} <= set(followed)
-    assert "batch_size_slope" not in followed
+    assert "batch_utd_exponent" not in followed
     assert at["utd"].tolist() == pytest.approx([0.125, 32.0])
     assert at["model_size"].tolist() == pytest.approx([1e5, 1e5])
     assert made.table["ratio"].tolist() == pytest.approx([np.sqrt(2 / 3) / 2] * len(made.table))
