@@ -1,4 +1,4 @@
-"""Values and columns that a learning-curve table must not have: each refusal names the place and the remedy."""
+"""Test that invalid learning-curve tables are refused with the place and the remedy."""
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ def test_bad_values_are_named_with_their_place(tmp_path, column, value, text, ki
         fails(f"{path}: " + text.format(place="row 4"), path)
 
 
-def test_a_whole_number_column_survives_a_float_detour():
+def test_whole_numbers_stored_as_floats_become_integers():
     assert validate(with_value("seed", 5, 1.0))["seed"].dtype == np.int64
 
 
@@ -62,7 +62,7 @@ def test_text_in_a_number_column_of_a_frame_or_parquet_file_is_not_parsed(tmp_pa
 
 
 @pytest.mark.parametrize("value", [True, pd.Timestamp("2025-01-01"), 1j])
-def test_what_only_looks_like_a_number_is_refused(value):
+def test_booleans_dates_and_complex_numbers_are_no_numbers(value):
     fails("seed must be a number", table(seed=value))
     fails("seed must be a number", with_value("seed", 1, value))
 
@@ -83,7 +83,7 @@ def test_the_rows_of_a_frame_are_named_by_its_index():
     ("came", "remedy"),
     [("lr", "Did you mean 'lr'? Rename it."), ("learningrate", "Did you mean 'learningrate'?"), ("x", "Add it.")],
 )
-def test_a_missing_column_is_named_beside_those_that_came(tmp_path, came, remedy):
+def test_a_missing_column_is_named_with_the_columns_that_the_table_has(tmp_path, came, remedy):
     path = csv(tmp_path, table().rename(columns={"learning_rate": came}))
     fails(
         f"{path} has no column 'learning_rate'; its columns are suite, algorithm, env_id, utd, batch_size, {came}", path

@@ -1,4 +1,4 @@
-"""Tables of configurations: what is refused, and that each task is answered by the sizes and UTDs of its own runs."""
+"""Test that invalid configurations are refused, and that each task has the model sizes and UTDs of its own runs."""
 
 import dataclasses
 from decimal import Decimal
@@ -20,7 +20,7 @@ PRICES = bs.Prices(flop=1.0, env_step=1.0)
 
 @pytest.fixture(scope="module")
 def posterior() -> bs.Posterior:
-    """Of two tasks, whose critics differ in size because their observations do; one was swept at UTD 1 alone."""
+    """Return a posterior of two tasks whose critics differ in size; the first task was swept at UTD 1 alone."""
     fitted = prior_posterior()
     table = fitted.crossings[(fitted.crossings["env_id"] == TASKS[1]) | (fitted.crossings["utd"] == 1)]
     return dataclasses.replace(fitted, crossings=table.assign(model_size=table["env_id"].map(SIZES)))
@@ -40,12 +40,12 @@ def posterior() -> bs.Posterior:
         ("evaluation_interval", -1, "evaluation_interval must be > 0; got -1"),
     ],
 )
-def test_what_is_no_configuration_is_named(posterior: bs.Posterior, column: str, value: object, said: str) -> None:
+def test_invalid_values_are_named(posterior: bs.Posterior, column: str, value: object, said: str) -> None:
     with pytest.raises(bs.InputError, match=f"configs: {said}"):
         posterior.predict(CONFIG.assign(**{column: value}))
 
 
-def test_a_table_without_a_column_or_with_two_rows_of_names_is_refused() -> None:
+def test_a_table_without_a_column_or_with_two_levels_of_names_is_refused() -> None:
     with pytest.raises(bs.InputError, match="configs has no column 'utd'; its columns are env_id, sigma, "):
         checked_configs(CONFIG.rename(columns={"utd": "sigma"}))
     nested = CONFIG.set_axis(pd.MultiIndex.from_product([CONFIG.columns, ["x"]]), axis=1)
@@ -61,13 +61,15 @@ def test_a_named_index_is_columns(posterior: bs.Posterior) -> None:
     assert list(at.columns) == ["batch_size", "learning_rate", "model_size"]
 
 
-def test_what_lies_outside_its_task_s_range_is_told_by_hand() -> None:
+def test_configurations_outside_the_range_of_their_task_by_hand() -> None:
     ends = {"utd": (1.0, 4.0), "batch_size": (64, 256), "learning_rate": (1e-4, 1e-3), "model_size": (10, 1000)}
     fitted = pd.DataFrame({"env_id": ["A", "A", "B"], **{name: [*both, 8 * both[1]] for name, both in ends.items()}})
     inside = pd.DataFrame({"env_id": ["A", "A", "A"], **{name: [low, high, low] for name, (low, high) in ends.items()}})
     assert not outside_range(fitted, inside).any()
     for name, (low, high) in ends.items():
-        near = inside.assign(**{name: [low * (1 - 1e-12), high * (1 + 1e-12), low]})  # as a file may round it
+        near = inside.assign(
+            **{name: [low * (1 - 1e-12), high * (1 + 1e-12), low]}
+        )  # differences that rounding in a file can cause
         off = inside.assign(**{name: [0.99 * low, 1.01 * high, low]})
         assert outside_range(fitted, near).tolist() == [False, False, False]
         assert outside_range(fitted, off).tolist() == [True, True, False]
@@ -76,7 +78,7 @@ def test_what_lies_outside_its_task_s_range_is_told_by_hand() -> None:
     assert not outside_range(fitted.drop(columns="model_size"), inside.assign(model_size=1)).any()
 
 
-def test_a_configuration_is_told_by_its_model_size_too_where_there_is_one() -> None:
+def test_model_size_belongs_to_the_setting_if_the_table_has_it() -> None:
     assert setting_columns(CONFIG) == list(COLUMNS)
     assert setting_columns(CONFIG.assign(seed=0, model_size=7)) == [*COLUMNS, "model_size"]
 
@@ -88,19 +90,19 @@ def test_decimals_are_numbers() -> None:
 
 
 @pytest.mark.parametrize("env_id", TASKS)
-def test_flops_are_those_of_the_task_s_own_critics(posterior: bs.Posterior, env_id: str) -> None:
+def test_flops_count_the_critics_of_the_task(posterior: bs.Posterior, env_id: str) -> None:
     threshold = THRESHOLDS[0]
-    assert bs.frontier(posterior, env_id, threshold, [1.0]).model_size == SIZES[env_id]
-    assert bs.frontier(posterior, env_id, threshold, [1.0], model_size=7).model_size == 7
-    choice = bs.allocate(posterior, env_id, threshold=threshold, prices=PRICES)
+    assert bs.frontier(posterior, env_id=env_id, threshold=threshold, utd=[1.0]).model_size == SIZES[env_id]
+    assert bs.frontier(posterior, env_id=env_id, threshold=threshold, utd=[1.0], model_size=7).model_size == 7
+    choice = bs.allocate(posterior, env_id=env_id, threshold=threshold, prices=PRICES)
     assert choice.model_size == SIZES[env_id]
-    assert choice == bs.allocate(posterior, env_id, threshold=threshold, prices=PRICES, model_size=SIZES[env_id])
+    assert choice == bs.allocate(posterior, env_id=env_id, threshold=threshold, prices=PRICES, model_size=SIZES[env_id])
     candidate = CONFIG[CONFIG["env_id"] == env_id].assign(env_steps=1_000)
     following = bs.next_experiments(posterior, candidate, budget=1e15, n=1, prices=PRICES)
     assert following["cost"].item() == pytest.approx(1_000 * (10 * SIZES[env_id] * 128 + 1))
 
 
-def test_sizes_are_given_by_row_by_argument_or_by_the_task(posterior: bs.Posterior) -> None:
+def test_sizes_come_from_the_row_the_argument_or_the_task(posterior: bs.Posterior) -> None:
     assert list(with_model_sizes(posterior, CONFIG)["model_size"]) == list(SIZES.values())
     assert list(with_model_sizes(posterior, CONFIG, 7)["model_size"]) == [7, 7]
     own = CONFIG.assign(model_size=[8, 9])
@@ -108,11 +110,11 @@ def test_sizes_are_given_by_row_by_argument_or_by_the_task(posterior: bs.Posteri
     np.testing.assert_allclose(flops_per_step(own), 10 * np.array([8, 9]) * 128)
 
 
-def test_a_new_task_gets_the_middle_of_all_sizes(posterior: bs.Posterior) -> None:
-    assert bs.frontier(posterior, "New-v0", THRESHOLDS[0], [1.0]).model_size == min(SIZES.values())
+def test_a_new_task_gets_the_median_size(posterior: bs.Posterior) -> None:
+    assert bs.frontier(posterior, env_id="New-v0", threshold=THRESHOLDS[0], utd=[1.0]).model_size == min(SIZES.values())
 
 
 def test_the_budget_path_stays_within_the_task_s_own_utds(posterior: bs.Posterior) -> None:
-    paths = {env_id: bs.budget_path(posterior, env_id, PRICES) for env_id in TASKS}
+    paths = {env_id: bs.budget_path(posterior, env_id=env_id, prices=PRICES) for env_id in TASKS}
     assert set(paths[TASKS[0]].utd_chosen) == {1.0}
     assert paths[TASKS[1]].utd.max() > 1.0

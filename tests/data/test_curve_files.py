@@ -1,4 +1,4 @@
-"""Files that hold no table, and writing: a file is whole or not there."""
+"""Test that files without a table are refused, and that written files are complete or absent."""
 
 import gzip
 import os

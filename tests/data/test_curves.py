@@ -1,4 +1,4 @@
-import re
+"""Test reading, validating and writing learning-curve tables."""
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from bayescale.data.curves import RUN_COLUMNS, read_curves, run_columns, run_starts, write_curves
 from bayescale.data.curves import validate_curves as validate
-from bayescale.data.return_scale import read_return_scale
-from bayescale.errors import InputError
 from tests.scaffolding.small_curves import csv, table
 
 
@@ -90,7 +88,7 @@ def test_numbers_may_come_in_any_numeric_type():
     pd.testing.assert_frame_equal(validate(narrow.astype({"utd": object})), validate(table()))
 
 
-def test_float32_settings_mean_their_decimals():
+def test_float32_settings_are_read_as_their_decimals():
     curves = validate(table(learning_rate=np.float32(1e-4), episode_return=np.float32(0.1)))
     assert set(curves["learning_rate"]) == {1e-4}
     assert set(curves["episode_return"]) == {float(np.float32(0.1))}
@@ -134,41 +132,9 @@ def test_the_order_of_rows_does_not_matter(order):
     pd.testing.assert_frame_equal(validate(table(3, 4).iloc[list(order)]), validate(table(3, 4)))
 
 
-def test_validating_twice_changes_nothing_and_the_input_stays_as_it_was():
+def test_validating_twice_changes_nothing_and_the_input_is_not_modified():
     frame = table()[::-1]
     before = frame.copy()
     curves = validate(frame)
     pd.testing.assert_frame_equal(validate(curves), curves)
     pd.testing.assert_frame_equal(frame, before)
-
-
-SCALE = {"Ant-v4": (0.0, 6625.0), "Pendulum-v1": (-1600.0, -150.0)}
-
-
-def test_return_scale_from_every_source(tmp_path):
-    frame = pd.DataFrame([(env_id, *ends) for env_id, ends in SCALE.items()], columns=["env_id", "low", "high"])
-    frame.to_csv(tmp_path / "scale.csv", index=False)
-    frame.to_parquet(tmp_path / "scale.parquet")
-    for source in (SCALE, frame, str(tmp_path / "scale.csv"), tmp_path / "scale.parquet"):
-        assert read_return_scale(source) == SCALE
-    assert read_return_scale(None) is None
-
-
-@pytest.mark.parametrize(
-    ("scale", "text"),
-    [
-        ({"Ant-v4": (5, 5)}, "return_scale: low must be < high; got 5 and 5 for Ant-v4. Correct them."),
-        ({"Ant-v4": (0, np.nan)}, "return_scale: high must be filled in; got nan at row 0."),
-        ({"Ant-v4": (-np.inf, 3)}, "return_scale: low must be finite; got -inf"),
-        ({"Ant-v4": ("0", 3)}, "return_scale: low must be a number; got 0"),
-        ({"Ant-v4": 3}, "return_scale must map each env_id to (low, high); got {'Ant-v4': 3}."),
-        ({"Ant-v4": (1, 2, 3)}, "return_scale must map each env_id to (low, high)"),
-        ({}, "return_scale has no rows."),
-        (pd.DataFrame({"env_id": ["a", "a"], "low": 0, "high": [1, 2]}), "return_scale has a twice. Keep one."),
-        (pd.DataFrame({"env_id": ["a"], "max": 1}), "return_scale has no column 'low'; its columns are env_id, max."),
-        ("none.csv", "none.csv was not found."),
-    ],
-)
-def test_bad_return_scales(scale, text):
-    with pytest.raises(InputError, match=re.escape(text)):
-        read_return_scale(scale)

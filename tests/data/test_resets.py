@@ -22,7 +22,7 @@ def test_resets_by_hand():
 
 
 def test_a_return_equal_to_the_last_one_before_the_reset_counts():
-    # The agent is reset at step 30. The 1 there is left out; the 5 of step 40 is kept and ends the interval before the 6.
+    # The reset is at step 30. The 1 there is left out; the 5 of step 40 is kept and ends the interval before the 6.
     crossings = time_to_threshold(run([4, 5, 1, 5, 6]), thresholds=[5, 5.5], reset_period=30)
     assert intervals(crossings) == [(10, 20), (40, 50)]
 

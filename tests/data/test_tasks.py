@@ -1,4 +1,4 @@
-"""Several algorithms in one fit: their tasks have names of their own, and rows must say which they mean."""
+"""Test fits of several algorithms: task names hold the algorithm, and rows must name the algorithm too."""
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ SETTING = ["env_id", "utd", "batch_size", "learning_rate"]
 
 
 def both(factor: float) -> pd.DataFrame:
+    """Simulate crossings of SAC and BRO, whose runs take `factor` times as long."""
     design = pd.DataFrame(
         {"env_id": "Known-v0", "utd": [1.0, 2.0, 4.0], "batch_size": 256, "learning_rate": 5e-4, "seeds": 6}
     )
@@ -43,16 +44,18 @@ def test_each_algorithm_is_predicted_by_its_own_runs() -> None:
     named, bare = (
         bs.coverage(posterior, crossings=one, rng=np.random.default_rng(0)) for one in (posterior.named(table), table)
     )
-    pd.testing.assert_frame_equal(named, bare)  # configurations of two algorithms are not one
+    pd.testing.assert_frame_equal(named, bare)  # equal settings of two algorithms are two configurations
     swapped = predicted.assign(algorithm=predicted["algorithm"].map({"SAC": "BRO", "BRO": "SAC"}))
-    assert bs.score(swapped, crossings=table).coverage90 < 0.1  # the control that must fail
+    assert bs.score(swapped, crossings=table).coverage90 < 0.1  # this control must fail
     by_name = posterior.predict(configs.assign(env_id="SAC/Known-v0").drop(columns="algorithm"))
     assert by_name["law_q50"].iloc[1] == pytest.approx(middle["SAC"])
-    assert bs.frontier(posterior, "BRO/Known-v0", 500.0, np.array([2.0]), model_size=1).env_steps.mean() > 1e5
-    assert len(bs.frontier(posterior, "BRO/New-v0", 500.0, [2.0], model_size=1).utd) == 1  # a new task is no mistake
+    known = bs.frontier(posterior, env_id="BRO/Known-v0", threshold=500.0, utd=np.array([2.0]), model_size=1)
+    assert known.env_steps.mean() > 1e5
+    new = bs.frontier(posterior, env_id="BRO/New-v0", threshold=500.0, utd=[2.0], model_size=1)
+    assert len(new.utd) == 1  # a new task is accepted
     for ask in (
-        lambda env_id: bs.frontier(posterior, env_id, 500.0, [2.0], model_size=1),
-        lambda env_id: bs.allocate(posterior, env_id, threshold=500.0, model_size=1),
+        lambda env_id: bs.frontier(posterior, env_id=env_id, threshold=500.0, utd=[2.0], model_size=1),
+        lambda env_id: bs.allocate(posterior, env_id=env_id, threshold=500.0, model_size=1),
     ):
         with pytest.raises(bs.InputError, match="knows Known-v0 as BRO/Known-v0, SAC/Known-v0; name one of them"):
             ask("Known-v0")
@@ -60,7 +63,7 @@ def test_each_algorithm_is_predicted_by_its_own_runs() -> None:
         posterior.predict(configs.drop(columns="algorithm"))
 
 
-def test_names_say_what_differs_and_no_more() -> None:
+def test_names_hold_only_the_columns_that_differ() -> None:
     table = pd.DataFrame({"suite": ["gym", "dmc"], "algorithm": ["SAC", "SAC"], "env_id": ["Ant", "dog"]})
     assert naming_columns(table) == ("suite",)
     assert list(with_task_names(table, ("suite",))["env_id"]) == ["gym/Ant", "dmc/dog"]

@@ -1,4 +1,4 @@
-"""Arguments of a wrong type from Python: one sentence that names the argument, what came and the next step."""
+"""Test that arguments of a wrong type are refused with the argument, what came and the next step."""
 
 import re
 
@@ -13,7 +13,7 @@ from bayescale.posterior.posterior import Posterior
 from tests.scaffolding.prior_posterior import TASKS, THRESHOLDS, prior_posterior, sweep
 
 TASK, J = TASKS[0], THRESHOLDS[0]
-HIGHEST = 1000.0  # returns beyond the thresholds take three of them
+HIGHEST = 1000.0  # a third threshold; predictions beyond the highest threshold need three
 AT = pd.DataFrame({"env_id": [TASK], "utd": [2.0], "batch_size": [128], "learning_rate": [1e-4]})
 NO_FRAME = "must be a pandas DataFrame; got {}. Read or convert it first."
 NO_NUMBER = "must be a finite number > 0; got {}. Correct it."
@@ -22,7 +22,7 @@ NO_RETURN = "threshold must be a finite number; got '321'. Correct it."
 
 
 class OtherFrame(list[str]):
-    """A frame of another library, which goes through its columns' names."""
+    """A data frame of another library, whose iteration yields column names."""
 
     def __dataframe__(self) -> None: ...
 
@@ -39,56 +39,65 @@ WRONG = {
         "thresholds must be numbers; got ['321', 654.0]. Give returns such as (300, 500).",
     ),
     "predict, ceiling": (lambda p: p.predict(AT, ceiling=[1e3]), f"ceiling {NO_FRAME.format('list')}"),
-    "frontier, threshold": (lambda p: bs.frontier(p, TASK, "321"), NO_RETURN),
+    "frontier, threshold": (lambda p: bs.frontier(p, env_id=TASK, threshold="321"), NO_RETURN),
     "frontier, env_id": (
-        lambda p: bs.frontier(p, [TASK], J),
+        lambda p: bs.frontier(p, env_id=[TASK], threshold=J),
         f"env_id must be the name of a task; got ['{TASK}']. Give one, as in '{TASK}'.",
     ),
     "frontier, model_size": (
-        lambda p: bs.frontier(p, TASK, J, model_size="1e5"),
+        lambda p: bs.frontier(p, env_id=TASK, threshold=J, model_size="1e5"),
         f"model_size {NO_NUMBER.format(repr('1e5'))}",
     ),
-    "allocate, budget": (lambda p: bs.allocate(p, TASK, budget="1e13"), f"budget {NO_NUMBER.format(repr('1e13'))}"),
-    "allocate, threshold": (lambda p: bs.allocate(p, TASK, threshold="321"), NO_RETURN),
+    "allocate, budget": (
+        lambda p: bs.allocate(p, env_id=TASK, budget="1e13"),
+        f"budget {NO_NUMBER.format(repr('1e13'))}",
+    ),
+    "allocate, threshold": (lambda p: bs.allocate(p, env_id=TASK, threshold="321"), NO_RETURN),
     "allocate, env_id": (
-        lambda p: bs.allocate(p, 3, 1e13),
+        lambda p: bs.allocate(p, env_id=3, budget=1e13),
         f"env_id must be the name of a task; got 3. Give one, as in '{TASK}'.",
     ),
-    "allocate, prices": (lambda p: bs.allocate(p, TASK, 1e13, prices=1.0), NO_PRICES),
+    "allocate, prices": (lambda p: bs.allocate(p, env_id=TASK, budget=1e13, prices=1.0), NO_PRICES),
     "allocate, risk": (
-        lambda p: bs.allocate(p, TASK, 1e13, risk=0.9),
+        lambda p: bs.allocate(p, env_id=TASK, budget=1e13, risk=0.9),
         "risk must be mean, cvar:LEVEL, prob:LEVEL or run:LEVEL with 0 < LEVEL < 1; got 0.9. Try cvar:0.9.",
     ),
-    "budget_path, prices": (lambda p: bs.budget_path(p, TASK, prices=1.0), NO_PRICES),
-    "portfolio, budget": (lambda p: bs.portfolio(p, [1e13]), f"budget {NO_NUMBER.format('[10000000000000.0]')}"),
+    "budget_path, prices": (lambda p: bs.budget_path(p, env_id=TASK, prices=1.0), NO_PRICES),
+    "portfolio, budget": (lambda p: bs.portfolio(p, budget=[1e13]), f"budget {NO_NUMBER.format('[10000000000000.0]')}"),
     "portfolio, one name": (
-        lambda p: bs.portfolio(p, 1e13, env_ids=TASK),
+        lambda p: bs.portfolio(p, budget=1e13, env_ids=TASK),
         f"env_ids must be a list of names; got '{TASK}'. Write ['{TASK}'] for one.",
     ),
-    "portfolio, prices": (lambda p: bs.portfolio(p, 1e13, prices=1.0), NO_PRICES),
-    "performance, configs": (lambda p: bs.performance(p, [AT], 1e5), f"configs {NO_FRAME.format('list')}"),
-    "performance, env_steps": (lambda p: bs.performance(p, AT, "1e5"), f"env_steps {NO_NUMBER.format(repr('1e5'))}"),
+    "portfolio, prices": (lambda p: bs.portfolio(p, budget=1e13, prices=1.0), NO_PRICES),
+    "performance, configs": (lambda p: bs.performance(p, [AT], env_steps=1e5), f"configs {NO_FRAME.format('list')}"),
+    "performance, env_steps": (
+        lambda p: bs.performance(p, AT, env_steps="1e5"),
+        f"env_steps {NO_NUMBER.format(repr('1e5'))}",
+    ),
     "performance, budget": (lambda p: bs.performance(p, AT, budget=[1]), f"budget {NO_NUMBER.format('[1]')}"),
-    "performance, prices": (lambda p: bs.performance(p, AT, 1e5, prices=1.0), NO_PRICES),
+    "performance, prices": (lambda p: bs.performance(p, AT, env_steps=1e5, prices=1.0), NO_PRICES),
     "next_experiments, candidates": (
-        lambda p: bs.next_experiments(p, "at.csv", 1e15),
+        lambda p: bs.next_experiments(p, "at.csv", budget=1e15),
         f"candidates {NO_FRAME.format('str')}",
     ),
-    "next_experiments, budget": (lambda p: bs.next_experiments(p, AT, None), f"budget {NO_NUMBER.format('None')}"),
+    "next_experiments, budget": (
+        lambda p: bs.next_experiments(p, AT, budget=None),
+        f"budget {NO_NUMBER.format('None')}",
+    ),
     "next_experiments, n": (
-        lambda p: bs.next_experiments(p, AT, 1e15, n=2.5),
+        lambda p: bs.next_experiments(p, AT, budget=1e15, n=2.5),
         "n must be a whole number; got 2.5. Correct it.",
     ),
     "next_experiments, seed": (
-        lambda p: bs.next_experiments(p, AT, 1e15, seed=None),
+        lambda p: bs.next_experiments(p, AT, budget=1e15, seed=None),
         "seed must be a whole number; got None. Correct it.",
     ),
-    "next_experiments, prices": (lambda p: bs.next_experiments(p, AT, 1e15, prices=1.0), NO_PRICES),
+    "next_experiments, prices": (lambda p: bs.next_experiments(p, AT, budget=1e15, prices=1.0), NO_PRICES),
     "fit, crossings": (lambda _: bs.fit("x.csv"), f"crossings {NO_FRAME.format('str')}"),
     "fit, chains": (lambda _: bs.fit(sweep(), chains="4"), "chains must be a whole number; got '4'. Correct it."),
     "fit, seed": (lambda _: bs.fit(sweep(), seed=0.5), "seed must be a whole number; got 0.5. Correct it."),
     "time_to_threshold, curves": (
-        lambda _: bs.time_to_threshold(["a.csv", "b.csv"], [1.0]),
+        lambda _: bs.time_to_threshold(["a.csv", "b.csv"], thresholds=[1.0]),
         f"curves {NO_FRAME.format('list')}",
     ),
     "compare, curves": (lambda _: bs.compare("x.csv"), f"curves {NO_FRAME.format('str')}"),
@@ -149,7 +158,7 @@ def posterior() -> Posterior:
 
 @pytest.fixture(autouse=True)
 def as_users_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the checks of types that tests add."""
+    """Switch off the type checks that the tests add, because users do not have them."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
@@ -160,6 +169,8 @@ def test_an_argument_of_a_wrong_type_is_refused_in_one_sentence(posterior: Poste
         call(posterior)
 
 
-def test_numbers_of_numpy_are_numbers(posterior: Posterior) -> None:
-    one = bs.allocate(posterior, TASK, threshold=np.float32(J), budget=np.int64(10**18), model_size=np.int32(1000))
-    assert one == bs.allocate(posterior, TASK, threshold=J, budget=1e18, model_size=1000)
+def test_numpy_numbers_are_accepted(posterior: Posterior) -> None:
+    one = bs.allocate(
+        posterior, env_id=TASK, threshold=np.float32(J), budget=np.int64(10**18), model_size=np.int32(1000)
+    )
+    assert one == bs.allocate(posterior, env_id=TASK, threshold=J, budget=1e18, model_size=1000)

@@ -69,20 +69,20 @@ def simulated(skewness: float, seeds: int) -> pd.DataFrame:
 def test_cells_estimate_the_skewness_without_bias(skewness: float, seeds: int) -> None:
     """The estimate from 128 configurations lies within 3.3 standard errors of the truth, and not of a wrong value."""
     cells = collapse(simulated(skewness, seeds), ("Known-v0",))
-    weight = cells.lean_precision
+    weight = cells.skewness_precision
     error = 1 / np.sqrt(weight.sum())
-    estimate = (weight * cells.lean).sum() / weight.sum()
+    estimate = (weight * cells.skewness).sum() / weight.sum()
     shrinkage = 0.9 if skewness else 1.0  # skewness also widens the sd, which lowers an estimate of 0.15 by up to 10%
     assert shrinkage * skewness - 3.3 * error < estimate < skewness + 3.3 * error
     assert abs(estimate - (skewness + 0.3)) > 3.3 * error  # this control must fail
-    spread = ((cells.lean - estimate) ** 2 * weight).mean()
+    spread = ((cells.skewness - estimate) ** 2 * weight).mean()
     assert 0.7 < spread < 1.4  # the mean of 128 squared normal deviates is 1 +- 0.125
 
 
 def test_cells_with_a_censored_or_a_lone_seed_say_nothing_about_the_skewness() -> None:
     few = collapse(simulated(0.0, 3), ("Known-v0",))
-    assert not few.lean_precision.any()
+    assert not few.skewness_precision.any()
     crossings = simulated(0.0, 5)
     first = crossings["seed"] == 0
     late = crossings.assign(censored=first, env_steps_upper=crossings["env_steps_upper"].mask(first, np.inf))
-    assert not collapse(late, ("Known-v0",)).lean_precision.any()
+    assert not collapse(late, ("Known-v0",)).skewness_precision.any()

@@ -1,0 +1,51 @@
+"""Test the bounds on log env steps and the kind of each observation, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale.data.observations import Kind, observations, require_reached_in_training
+from bayescale.errors import InputError
+
+CROSSINGS = pd.DataFrame(
+    [
+        (10.0, 20.0, False, Kind.INTERVAL_CENSORED),
+        (0.0, 10.0, False, Kind.LEFT_CENSORED),
+        (50.0, np.inf, True, Kind.RIGHT_CENSORED),
+        (0.0, 0.0, False, Kind.BEFORE_TRAINING),
+        (1.0, 5.0, False, Kind.INTERVAL_CENSORED),
+        (0.0, np.inf, True, Kind.RIGHT_CENSORED),  # a run that was evaluated only before training
+    ],
+    columns=["env_steps_lower", "env_steps_upper", "censored", "kind"],
+)
+
+
+def test_each_kind_has_its_bounds():
+    observed = observations(CROSSINGS)
+    assert observed.kind.tolist() == CROSSINGS["kind"].tolist()
+    np.testing.assert_array_equal(observed.log_lower, [np.log(10), -np.inf, np.log(50), -np.inf, 0.0, -np.inf])
+    np.testing.assert_array_equal(observed.log_upper, [np.log(20), np.log(10), np.inf, np.inf, np.log(5), np.inf])
+
+
+def test_views_agree_with_the_kind():
+    observed = observations(CROSSINGS)
+    assert observed.interval_censored.tolist() == [True, False, False, False, True, False]
+    assert observed.left_censored.tolist() == [False, True, False, False, False, False]
+    assert observed.right_censored.tolist() == [False, False, True, False, False, True]
+    assert observed.before_training.tolist() == [False, False, False, True, False, False]
+    assert observed.reached_in_training.tolist() == [True, True, False, False, True, False]
+    assert observed.bounded.tolist() == [True, True, True, False, True, False]
+
+
+def test_observations_by_run_have_a_row_for_each_run():
+    observed = observations(CROSSINGS).by_run(2)
+    assert observed.log_lower.shape == observed.log_upper.shape == (3, 2)
+    assert observed.before_training.tolist() == [[False, False], [False, True], [False, False]]
+
+
+def test_crossings_must_hold_a_threshold_that_was_reached_in_training():
+    require_reached_in_training(CROSSINGS)
+    with pytest.raises(InputError, match="no run reaches any threshold; lower the thresholds or give longer runs"):
+        require_reached_in_training(CROSSINGS[CROSSINGS["censored"]])
+    with pytest.raises(InputError, match="above it before their first env step; raise the thresholds"):
+        require_reached_in_training(CROSSINGS[CROSSINGS["env_steps_lower"].eq(0) & (CROSSINGS["kind"] != 1)])
