@@ -65,12 +65,12 @@ class Observations(NamedTuple):
     @property
     def reached_in_training(self) -> Bool[np.ndarray, "..."]:
         """True where the run reached the threshold after env step 0: interval-censored or left-censored."""
-        return self.interval_censored | self.left_censored
+        return np.asarray(self.interval_censored | self.left_censored)
 
     @property
     def bounded(self) -> Bool[np.ndarray, "..."]:
         """True where at least one bound is finite."""
-        return np.isfinite(self.log_lower) | np.isfinite(self.log_upper)
+        return np.asarray(np.isfinite(self.log_lower) | np.isfinite(self.log_upper))
 
     def by_run(self, thresholds: int) -> "Observations":
         """Return the observations with shape (run, threshold); the table must be sorted by run, then threshold."""
