@@ -3,7 +3,7 @@
 held_out          score every method on runs that its fit has not seen
 published         the published pipeline of Rybkin et al. (ICML 2025)
 seed_means        run lengths of the mean return over seeds, for the published pipeline
-fastest_settings  lines of the fastest batch size and learning rate over UTD, for the published pipeline
+published_rules   the published rules of the optimal batch size and learning rate
 floor_laws        the published law of data over UTD, fitted for all bootstraps and thresholds at once
 size_law          the law of data over UTD and model size of Fu et al. (NeurIPS 2025)
 curve_fit         fit any law of `formulas` to a table, with bootstraps
@@ -17,7 +17,8 @@ from bayescale.comparators.curve_fit import LawFit, fit_law
 from bayescale.comparators.formulas import LAWS, Law, additive
 from bayescale.comparators.pooling import NoPooling, fit_complete_pooling, fit_no_pooling
 from bayescale.comparators.published import BudgetLine, PublishedFit, fit_published
-from bayescale.comparators.size_law import BatchRule, SizeFit, fit_size_law
+from bayescale.comparators.published_rules import BatchRule
+from bayescale.comparators.size_law import SizeFit, fit_size_law
 
 __all__ = [
     "LAWS",

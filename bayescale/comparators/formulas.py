@@ -1,12 +1,16 @@
-"""Scaling laws of other fields as plain formulas, for `fit_law`.
+"""Scaling laws of other fields as formulas for `fit_law`.
 
-Inputs are divided by their geometric means before a fit, so that coefficients are the terms at the centre of the data.
+power         y = a x^-b                             Kaplan et al., "Scaling Laws for Neural Language Models", 2020
+chinchilla    L = E + A N^-a + B D^-b                Hoffmann et al., "Training Compute-Optimal Large Language Models",
+                                                     NeurIPS 2022
+sigmoid       R = R0 + (A - R0) / (1 + (C_mid / C)^B)
+                                                     Khatri et al., "The Art of Scaling Reinforcement Learning Compute
+                                                     for LLMs" (ScaleRL), 2025
+problem_size  Elo = min(c + m S + m_C log C, c' + m' S): a ramp in log compute C up to a plateau, both with a slope in
+              the problem size S                     after Jones, "Scaling Scaling Laws with Board Games", 2021
 
-power        y = a x^-b, b > 0; one that rises with x falls with 1/x
-chinchilla   L = E + A N^-a + B D^-b, a, b > 0, likewise (Hoffmann et al., NeurIPS 2022)
-sigmoid      R = R0 + (A - R0)/(1 + (C_mid/C)^B)           (ScaleRL: Khatri et al., 2025)
-problem_size Elo = min(c + m S + m_C log C, c' + m' S): a ramp in log compute C up to a plateau, both with a slope in
-             the problem size S             (after Jones, "Scaling Scaling Laws with Board Games", 2021)
+Exponents of the first two laws are > 0. For an output that rises with x, give 1/x as the input. Inputs are divided by
+their geometric means before a fit, so coefficients are the sizes of the terms at the centre of the data.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,16 +24,16 @@ Values = Mapping[str, Float[np.ndarray, "..."]]
 
 @dataclass(frozen=True)
 class Law:
-    """A formula from inputs and parameters to an output.
+    """A formula that gives an output from inputs and parameters.
 
     Attributes:
-        inputs: columns, all > 0.
-        output: column.
-        parameters: names, in the order of the search.
-        positive: those searched in logs.
-        formula: (inputs over their geometric means, parameters) -> output; arrays that broadcast.
-        start: (inputs over their geometric means, output) -> parameters near the data.
-        log_output: residuals of the log output, which is then > 0, else of the output itself.
+        inputs: columns of the inputs, all > 0.
+        output: column of the output.
+        parameters: names of the parameters, in the order of the search.
+        positive: names of the parameters that are > 0, which are searched in logs.
+        formula: function of the inputs over their geometric means and the parameters, arrays that broadcast.
+        start: function of the inputs over their geometric means and the output; returns parameters near the data.
+        log_output: True to fit the log of the output, which must then be > 0; False to fit the output itself.
     """
 
     inputs: tuple[str, ...]
@@ -41,11 +45,18 @@ class Law:
     log_output: bool
 
 
-def additive(inputs: tuple[str, ...], output: str, floor: bool = True) -> Law:
-    """y = E + sum over the inputs x of coefficient_x x^-exponent_x, all parameters > 0; E = 0 without a floor.
+def additive(inputs: tuple[str, ...], *, output: str, floor: bool = True) -> Law:
+    """Return a law that adds up power laws of the inputs.
 
-    With one input and no floor it is the power law, with two and a floor that of Chinchilla, with UTD and model size
-    that of Fu et al. (NeurIPS 2025).
+        y = floor + sum over inputs x of coefficient_x x^-exponent_x,   all parameters > 0
+
+    One input without a floor gives the power law, two inputs with a floor the Chinchilla law, and the inputs UTD and
+    model size the law of Fu et al., "Compute-Optimal Scaling for Value-Based Deep RL" (NeurIPS 2025).
+
+    Args:
+        inputs: columns of the inputs.
+        output: column of the output.
+        floor: False for a law with floor 0.
     """
     terms = [(name, f"coefficient_{name}", f"exponent_{name}") for name in inputs]
     parameters = (*(("floor",) if floor else ()), *(part for _, a, b in terms for part in (a, b)))
@@ -58,7 +69,15 @@ def additive(inputs: tuple[str, ...], output: str, floor: bool = True) -> Law:
         share = float(np.median(y)) / (len(inputs) + floor)
         return {name: 0.5 if name.startswith("exponent") else share for name in parameters}
 
-    return Law(inputs, output, parameters, frozenset(parameters), formula, start, log_output=True)
+    return Law(
+        inputs=inputs,
+        output=output,
+        parameters=parameters,
+        positive=frozenset(parameters),
+        formula=formula,
+        start=start,
+        log_output=True,
+    )
 
 
 def _sigmoid(at: Values, p: Values) -> Float[np.ndarray, "..."]:
@@ -82,24 +101,24 @@ def _problem_size_start(at: Values, y: Float[np.ndarray, " row"]) -> dict[str, f
     return {**ramp, "plateau": float(np.quantile(y, 0.9)), "plateau_size": 0.0}
 
 
-POWER = additive(("x",), "y", floor=False)
-CHINCHILLA = additive(("parameters", "tokens"), "loss")
+POWER = additive(("x",), output="y", floor=False)
+CHINCHILLA = additive(("parameters", "tokens"), output="loss")
 SIGMOID = Law(
-    ("compute",),
-    "reward",
-    ("low", "asymptote", "midpoint", "exponent"),
-    frozenset({"midpoint", "exponent"}),
-    _sigmoid,
-    _sigmoid_start,
+    inputs=("compute",),
+    output="reward",
+    parameters=("low", "asymptote", "midpoint", "exponent"),
+    positive=frozenset({"midpoint", "exponent"}),
+    formula=_sigmoid,
+    start=_sigmoid_start,
     log_output=False,
 )
 PROBLEM_SIZE = Law(
-    ("compute", "size"),
-    "elo",
-    ("ramp", "ramp_size", "ramp_compute", "plateau", "plateau_size"),
-    frozenset(),
-    _problem_size,
-    _problem_size_start,
+    inputs=("compute", "size"),
+    output="elo",
+    parameters=("ramp", "ramp_size", "ramp_compute", "plateau", "plateau_size"),
+    positive=frozenset(),
+    formula=_problem_size,
+    start=_problem_size_start,
     log_output=False,
 )
 LAWS = {"power": POWER, "chinchilla": CHINCHILLA, "sigmoid": SIGMOID, "problem_size": PROBLEM_SIZE}

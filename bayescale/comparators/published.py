@@ -30,9 +30,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from bayescale.comparators.fastest_settings import Rule, fit_rule, nanmean, nearest_configurations
 from bayescale.comparators.floor_laws import floor_laws
 from bayescale.comparators.predictions import check_resampling, log_residuals, prediction_table, residual_quantiles
+from bayescale.comparators.published_rules import Rule, fit_rule, nanmean, nearest_configurations
 from bayescale.comparators.seed_means import SeedMeans, seed_means
 from bayescale.data.configurations import checked_configs
 from bayescale.data.curves import validate_curves

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.comparators.fastest_settings import Rule, fit_rule, nanmean, nearest_configurations
 from bayescale.comparators.predictions import residual_quantiles
 from bayescale.comparators.published import PublishedFit, _line, _nanmedian, _noise
+from bayescale.comparators.published_rules import Rule, fit_rule, nanmean, nearest_configurations
 from bayescale.comparators.seed_means import SeedMeans
 from bayescale.errors import InputError
 from bayescale.posterior.prediction_table import QUANTILE_COLUMNS

@@ -4,7 +4,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.comparators import fit_size_law
-from bayescale.comparators.size_law import _best_cells, _medians, _new_task
+from bayescale.comparators.size_law import _fastest_by_cell, _medians, _new_task
 from bayescale.errors import InputError
 from tests.scaffolding.law_tables import made_crossings, made_curves
 
@@ -112,7 +112,7 @@ def test_the_best_configuration_of_each_cell_by_hand() -> None:
         for threshold, upper in zip((1.0, 2.0), run, strict=True)
     ]
     table = pd.DataFrame(rows, columns=["env_id", "utd", "batch_size", "seed", "threshold", "env_steps_upper"])
-    cells, runs = _best_cells(table, 2)
+    cells, runs = _fastest_by_cell(table, 2)
     assert cells[["utd", "batch_size"]].to_numpy().tolist() == [[1, 32], [2, 64], [4, 64]]
     assert [own.tolist() for own in runs] == [[[1, 7], [3, 7], [2, np.inf]], [[3, np.inf]] * 3, [[2, 6]] * 3]
     slow = np.array([[1.0, 9.0], [3.0, 9.0], [2.0, np.inf]])
