@@ -88,7 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shares = [progress.share for progress in heard]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
-    assert len(set(shares)) > 5, "groups that are still training count too"
+    assert len(set(shares)) > 5, "jobs that are still training count too"
     assert (heard[0].seconds_left, heard[-1].seconds_left) == (None, pytest.approx(0.0))
     return out
 

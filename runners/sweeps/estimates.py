@@ -38,14 +38,14 @@ class Rates(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What the unfinished runs of a plan will take."""
+    """Counts, flops and time of the unfinished runs of a plan."""
 
     runs: int
     jobs: int  # ensembles to train
     env_steps: int
     gradient_updates: int
-    matrix_product_flops: float  # in all updates
-    training_seconds: float  # summed over all workers
+    matrix_product_flops: float  # sum over all updates
+    training_seconds: float  # sum over all workers
     workers: int
     seconds: float  # time until the last run ends
 

@@ -48,11 +48,12 @@ from bayescale.runners.config import ALGORITHMS, RunConfig, closest
 
 LISTS = ("utd", "batch_size", "learning_rate", "seed")
 LISTS_OR_ONE = ("algorithm", "env_id", "hidden_width")
-RUN_COLUMNS = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")  # and `critic_size_fields`
+# A table identifies a run by these columns and by model_size, which follows from `critic_size_fields` on a given task.
+RUN_COLUMNS = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")
 GRID = ("hidden_width", *LISTS)  # axes within a task, slowest first
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 REMEDIES = {
-    int: "Write it without quotes and point.",
+    int: "Write it without quotes and decimal point.",
     float: "Write it without quotes.",
     bool: "Write it without quotes.",
     str: "Write it in quotes.",

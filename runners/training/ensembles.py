@@ -21,7 +21,7 @@ MOST_ON_GPU = 256
 
 def shared_settings(config: RunConfig) -> RunConfig:
     """Return the settings with every field that members may differ in set to 1; equal for runs that can be stacked."""
-    at_one: dict[str, Any] = dict.fromkeys(config.own, 1)
+    at_one: dict[str, Any] = dict.fromkeys(config.per_member, 1)
     return dataclasses.replace(config, **at_one)
 
 

@@ -10,7 +10,7 @@ from bayescale.runners.suites.environments import FloatArray
 from bayescale.runners.suites.tasks import make_environments
 
 FIRST_SEED = 1_000_000  # every member gets this seed, so all start in the same states, unlike those of training
-MOST_STEPS = 100_000  # in one episode; the longest usual limit, 108,000 frames of Atari, is 27,000 env steps
+MOST_STEPS = 100_000  # env steps per episode; the longest usual limit, 108,000 frames of Atari, is 27,000 env steps
 
 
 class Evaluator:

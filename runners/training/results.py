@@ -15,7 +15,7 @@ FLOPS_PER_PARAMETER_AND_SAMPLE = 10  # 2 target forward, 2 critic forward, 4 bac
 
 
 class RunStatus(Enum):
-    """How a run ended; the value is the word in the manifest."""
+    """The way in which a run ended; its value is the word in the manifest."""
 
     FINISHED = "finished"
     DIVERGED = "diverged"
@@ -46,7 +46,7 @@ class Evaluation(NamedTuple):
 
 
 class RunEnd(NamedTuple):
-    """How a run ended, and after how many env steps and updates."""
+    """The way in which a run ended, and the env steps and updates it had done."""
 
     status: RunStatus
     env_steps: int

@@ -146,7 +146,10 @@ def test_every_run_occurs_once(utd: list[float], learning_rate: list[float], see
         ({"utd": [1, 1.0]}, r"utd has 1 twice\. Keep one of them\."),
         ({"learning_rate": [float("inf")]}, "learning_rate must be positive and finite; got inf"),
         ({"learning_rate": [float("nan")]}, "learning_rate must be positive and finite; got nan"),
-        ({"batch_size": [16.0]}, r"batch_size must be a whole number; got 16\.0\. Write it without quotes and point"),
+        (
+            {"batch_size": [16.0]},
+            r"batch_size must be a whole number; got 16\.0\. Write it without quotes and decimal point",
+        ),
         ({"batch_size": [True]}, "batch_size must be a whole number; got True"),
         ({"batch_size": [16, 64]}, "batch_size 64 is larger than warmup_steps 40"),
         ({"buffer_size": 20}, "batch_size 32 is larger than buffer_size 20"),

@@ -1,6 +1,5 @@
 """Test the files of a finished sweep, and the errors raised before anything is written."""
 
-import dataclasses
 import json
 import os
 import subprocess
