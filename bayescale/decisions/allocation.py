@@ -1,8 +1,8 @@
-"""What to run: the setting of least expected cost for a return, or the highest return within a budget.
+"""Choose the setting to run: the one of least expected cost for a return, or the highest return within a budget.
 
-Costs are those of the median run at the setting, under every posterior draw; the luck of a seed enters `p_success`, and
-the choice too where the risk is that of one run. A setting is one (UTD, batch size, learning rate, and model size where
-it varies) for all draws: the Bayes action, not each draw's own optimum.
+A setting is one UTD, batch size and learning rate, and one model size where that varies. The choice is the Bayes
+action: one setting for all posterior draws, not each draw's optimum. Costs are the costs of the median run under each
+draw. Seed noise enters `p_success`; it enters the choice only under the risk measure run:LEVEL.
 """
 
 import json
@@ -15,32 +15,41 @@ import pandas as pd
 from jaxtyping import Float
 
 from bayescale.arguments import require_positive
-from bayescale.decisions.candidates import flops_per_step, crossings_of_task, swept_settings, swept_sizes, swept_utds
-from bayescale.decisions.frontier import optima, quantile
-from bayescale.decisions.utility import Prices, Risk, parse_risk, require_prices
+from bayescale.decisions.candidates import crossings_of_task, flops_per_step, swept_settings
+from bayescale.decisions.frontier import quantile_over_draws
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, Risk, parse_risk, require_prices
 from bayescale.errors import InputError
-from bayescale.laws import flops
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.posterior.posterior import Posterior
-from bayescale.posterior.predictive import quantiles, runs
+from bayescale.posterior.predictive import quantiles, run_lengths
 from bayescale.run_length_distribution import RunLengthDistribution
 
 ALLOCATION_DRAWS = 400
-DEFAULT_PRICES = Prices()
 AXES = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "critic parameters"}
-EDGE = 1e-6  # share by which a value may miss the end of its range that it lies at
+EDGE = 1e-6  # relative distance to the end of a range within which a value lies at that end
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """The chosen setting and what it costs.
+    """The chosen setting, what it costs and how likely one run succeeds.
 
-    `env_steps`, `flops` and `budget` (the cost, in the unit of the prices) are of the median run over draws. `regret`
-    is this setting's cost over the least cost under the same draw, minus 1: a mean of ratios. `risk` is what the choice
-    minimises, one number for all draws; inf where no budget holds it. Draws under which the median run never gets
-    there, as may be beyond the fitted thresholds, cost inf; JSON has null for inf. `p_success` is the chance that one
-    new run reaches the threshold; within the budget where one was given.
+    The dicts hold the mean and the quantiles q05, q50 and q95 over draws. Costs of the median run are inf under a draw
+    whose median run never reaches the threshold, which can happen above the fitted thresholds; JSON has null for inf.
+
+    Attributes:
+        env_id: task.
+        threshold: the return to reach.
+        utd, batch_size, learning_rate, model_size: the chosen setting.
+        feasible: True if the risk is finite and within the budget, where one was given.
+        risk: the number that the choice minimises, one for all draws, in the unit of the prices; inf if no budget
+            suffices.
+        p_success: probability that one new run reaches the threshold, within the budget where one was given.
+        env_steps: of the median run.
+        flops: training flops of the median run.
+        budget: cost of the median run, in the unit of the prices.
+        regret: cost of this setting over the least cost of all settings under the same draw, minus 1; >= 0. Its mean is
+            a mean of ratios.
     """
 
     env_id: str
@@ -58,7 +67,7 @@ class Allocation:
     regret: dict[str, float]
 
     def to_json(self) -> str:
-        """The allocation as a JSON object."""
+        """Return the allocation as a JSON object, with null for inf."""
 
         def finite(value: Any) -> Any:
             if isinstance(value, dict):
@@ -68,64 +77,28 @@ class Allocation:
         return json.dumps(finite(asdict(self)), indent=2, allow_nan=False)
 
 
-@dataclass(frozen=True)
-class BudgetPath:
-    """The budget-optimal UTD and model size of each draw and threshold, at B* and eta*, and their budget.
+class _Outcomes(NamedTuple):
+    """The run lengths of a new run at each candidate setting.
 
-    `utd_chosen` and `model_size_chosen` are the one pair of least expected cost.
+    Attributes:
+        env_id: task.
+        thresholds: increasing returns.
+        settings: one row per candidate setting.
+        run_lengths: axes draw, setting, threshold.
+        one_run_env_steps: env steps within which one new run reaches the threshold with the probability that the risk
+            measure asks for; None if the risk measure is one of the median run.
     """
 
     env_id: str
     thresholds: Float[np.ndarray, " threshold"]
-    utd: Float[np.ndarray, "draw threshold"]
-    model_size: Float[np.ndarray, "draw threshold"]
-    budget: Float[np.ndarray, "draw threshold"]
-    utd_chosen: Float[np.ndarray, " threshold"]
-    model_size_chosen: Float[np.ndarray, " threshold"]
-
-    def table(self) -> pd.DataFrame:
-        """One row per threshold: quantiles over draws of the optimum and of its budget, and what to choose."""
-        table = pd.DataFrame({"threshold": self.thresholds})
-        for name in ("utd", "model_size", "budget"):
-            for level in (5, 50, 95):
-                table[f"{name}_q{level:02d}"] = np.quantile(getattr(self, name), level / 100, axis=0)
-        return table.assign(utd_chosen=self.utd_chosen, model_size_chosen=self.model_size_chosen)
-
-
-class _Outcomes(NamedTuple):
-    """A new run at each candidate setting, by draw."""
-
-    env_id: str
-    thresholds: Float[np.ndarray, " threshold"]
     settings: pd.DataFrame
-    times: RunLengthDistribution  # draw, setting, threshold
-    late: Float[np.ndarray, "setting threshold"] | None  # env steps that hold one run, for a risk of that
-
-
-def budget_path(
-    posterior: Posterior, env_id: str, prices: Prices = DEFAULT_PRICES, model_size: int | None = None
-) -> BudgetPath:
-    """The path of budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges."""
-    require_prices(prices)
-    utds, sizes = swept_utds(posterior, env_id), swept_sizes(posterior, env_id, model_size)
-    utd, size = np.tile(utds, len(sizes)), np.repeat(sizes, len(utds))
-    of_each = (optima(posterior, env_id, utds, n) for n in sizes)
-    batch, _, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*of_each, strict=True))
-    cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], steps)), steps)
-    best, chosen = cost.argmin(axis=1), cost.mean(axis=0).argmin(axis=0)
-    return BudgetPath(
-        env_id=env_id,
-        thresholds=posterior.thresholds,
-        utd=utd[best],
-        model_size=size[best],
-        budget=cost.min(axis=1),
-        utd_chosen=utd[chosen],
-        model_size_chosen=size[chosen],
-    )
+    run_lengths: RunLengthDistribution
+    one_run_env_steps: Float[np.ndarray, "setting threshold"] | None
 
 
 def allocate(
     posterior: Posterior,
+    *,
     env_id: str,
     budget: float | None = None,
     threshold: float | None = None,
@@ -134,29 +107,32 @@ def allocate(
     model_size: int | None = None,
     ceiling: Ceiling | None = None,
 ) -> Allocation:
-    """The setting to run, among those inside the swept ranges.
+    """Choose the setting to run among candidates inside the swept ranges.
 
-    With a threshold: the setting of least risk of cost for it; a budget too makes it infeasible beyond that risk.
-    With a budget alone: the highest fitted threshold whose least risk is within the budget.
+    Given a threshold, choose the setting that minimises the risk of the cost; a budget below that risk makes the choice
+    infeasible. Given a budget alone, choose the highest fitted threshold whose least risk is within the budget.
+
+        cost = prices.flop * flops + prices.env_step * env_steps;   lower is better, so risk reads its upper tail
 
     Args:
         posterior: a fit.
         env_id: task.
         budget: in the unit of the prices, > 0.
-        threshold: the return, from the lowest of `posterior.thresholds` on; beyond the highest, the law of
-            `bayescale.posterior.extrapolation` takes over, by which some draws never get there: prob:LEVEL bears that.
-        prices: of a flop and an env step.
-        risk: of the median run's cost mean, cvar:LEVEL (upper tail) or prob:LEVEL (the cost stays within with that
-            probability); or run:LEVEL: one new run, whatever its seed, gets there within with that probability.
-        model_size: critic parameters; default those of the fitted runs, to be chosen from where they vary.
-        ceiling: the best return there is, in units of the thresholds, see `bayescale.posterior.ceilings`.
+        threshold: the return to reach, at least the lowest of `posterior.thresholds`. Above the highest, the law of
+            `bayescale.posterior.extrapolation` holds; some draws then never reach it, so their cost is inf and the
+            mean is too: use prob:LEVEL there.
+        prices: of a training flop and of an env step.
+        risk: mean, cvar:LEVEL or prob:LEVEL of the median run's cost, or run:LEVEL, the budget within which one new run
+            reaches the threshold with probability LEVEL; see `bayescale.decisions.utility`.
+        model_size: critic parameters; default: that of the fitted runs, or chosen where it varies.
+        ceiling: the highest return that a task allows, in units of the thresholds; see `bayescale.posterior.ceilings`.
 
     Returns:
-        The allocation; `feasible` is False where even the lowest threshold exceeds the budget, and the choice shown
-        is then the cheapest; or where so many runs never get there that no cost is enough, and it is the likeliest.
+        The allocation. If it is not `feasible`, it shows the cheapest choice for the lowest threshold in question; if
+        no budget suffices at any setting, it shows the setting with the highest probability to reach the threshold.
 
     Raises:
-        InputError: neither budget nor threshold, or a value out of range.
+        InputError: neither a budget nor a threshold is given, or an argument is out of range.
     """
     if budget is None and threshold is None:
         raise InputError("allocate needs a budget or a threshold; give at least one.")
@@ -171,24 +147,38 @@ def allocate(
 
 def allocations(
     posterior: Posterior,
+    *,
     env_id: str,
     thresholds: Iterable[float],
     prices: Prices = DEFAULT_PRICES,
     model_size: int | None = None,
 ) -> dict[float, Allocation]:
-    """By threshold, the setting of least expected cost for it: `allocate` for each, in the time of one.
+    """Choose the setting of least expected cost for each of several fitted thresholds, in the time of one `allocate`.
+
+    Args:
+        posterior: a fit.
+        env_id: task.
+        thresholds: fitted thresholds.
+        prices: of a training flop and of an env step.
+        model_size: critic parameters; default: that of the fitted runs, or chosen where it varies.
+
+    Returns:
+        Allocations by threshold, each equal to that of `allocate`.
 
     Raises:
-        InputError: a threshold that was not fitted, or no model size.
+        InputError: a threshold was not fitted, or the model size is neither given nor in the data.
     """
     require_prices(prices)
     measure = parse_risk("mean")
     outcomes = _outcomes(posterior, env_id, model_size, measure)
-    return {J: _choose(outcomes, [posterior.threshold_number(J)], prices, measure) for J in thresholds}
+    return {
+        threshold: _choose(outcomes, [posterior.threshold_number(threshold)], prices, measure)
+        for threshold in thresholds
+    }
 
 
 def at_edge(posterior: Posterior, choice: Allocation) -> tuple[str, ...]:
-    """The axes, named in words, on which the choice lies at an end of a swept range that has two."""
+    """Return the names of the axes on which the choice lies at an end of the swept range."""
     rows = crossings_of_task(posterior, choice.env_id)
     ends = {name: (rows[name].min(), rows[name].max()) for name in AXES if name in rows}
     return tuple(
@@ -206,33 +196,45 @@ def _outcomes(
     wanted: Float[np.ndarray, " threshold"] | None = None,
     ceiling: Ceiling | None = None,
 ) -> _Outcomes:
-    """At the fitted thresholds, or at the returns wanted."""
-    settings, draws = swept_settings(posterior, env_id, model_size), posterior.flat_draws(ALLOCATION_DRAWS)
-    fitted, times = posterior.thresholds, runs(posterior.model, draws, settings)
+    """Predict all candidate settings at the wanted returns, or at the fitted thresholds if `wanted` is None."""
+    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
+    thresholds = posterior.thresholds
+    distribution = run_lengths(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
     if wanted is not None:
         best = ceilings(ceiling, settings["env_id"], posterior.crossings)
-        times = at_thresholds(times, fitted, wanted, best)
-    late = quantiles(times, np.array([measure.level]))[..., 0] if measure.one_run else None
-    return _Outcomes(env_id, fitted if wanted is None else wanted, settings, times, late)
+        distribution = at_thresholds(distribution, thresholds, wanted, best)
+        thresholds = wanted
+    one_run = quantiles(distribution, np.array([measure.level]))[..., 0] if measure.one_run else None
+    return _Outcomes(env_id, thresholds, settings, distribution, one_run)
 
 
 def _choose(
     outcomes: _Outcomes,
-    wanted: Sequence[int],
+    thresholds: Sequence[int],
     prices: Prices,
     measure: Risk,
     budget: float | None = None,
 ) -> Allocation:
-    """The choice for the last of the wanted thresholds that the budget affords, or for the first if it affords none."""
-    settings, location, per_step = outcomes.settings, outcomes.times.location, flops_per_step(outcomes.settings)
-    price = prices.cost(per_step, np.ones(len(per_step)))  # of an env step
+    """Choose for the highest of the thresholds that the budget affords, or for the lowest if it affords none.
+
+    Args:
+        outcomes: predictions of the candidate settings.
+        thresholds: increasing indices into `outcomes.thresholds`.
+        prices: of a training flop and of an env step.
+        measure: the risk measure to minimise.
+        budget: in the unit of the prices; None: unlimited, so the last threshold for which a finite budget suffices.
+    """
+    settings, p_reach = outcomes.settings, outcomes.run_lengths.p_reach
+    step_flops = flops_per_step(settings)
+    step_cost = prices.cost(step_flops, np.ones(len(step_flops)))
     best = None
-    for k in wanted:
-        env_steps = np.where(outcomes.times.p_reach[:, :, k] > 0, np.exp(location[:, :, k]), np.inf)
-        cost = price * env_steps
-        risks = measure(cost) if outcomes.late is None else price * outcomes.late[:, k]
+    for k in thresholds:
+        env_steps = np.where(p_reach[:, :, k] > 0, np.exp(outcomes.run_lengths.location[:, :, k]), np.inf)
+        cost = step_cost * env_steps
+        one_run = outcomes.one_run_env_steps
+        risks = measure(cost) if one_run is None else step_cost * one_run[:, k]
         possible = np.isfinite(risks).any()
-        choice = int(risks.argmin() if possible else outcomes.times.p_reach[:, :, k].mean(axis=0).argmax())
+        choice = int(risks.argmin() if possible else p_reach[:, :, k].mean(axis=0).argmax())
         affordable = bool(possible and (budget is None or risks[choice] <= budget))
         if best is not None and not affordable:
             break
@@ -241,10 +243,11 @@ def _choose(
             break
     assert best is not None  # there is at least one threshold
     k, choice, affordable, risk, env_steps, cost = best
-    setting, mine, least = settings.iloc[choice], cost[:, choice], cost.min(axis=1)
-    # Where no budget bounds the run, only failing for good does.
-    longest = np.inf if budget is None else float(np.log(budget / price[choice]))
-    chosen = RunLengthDistribution(*(part[:, choice, k] for part in outcomes.times))
+    setting, chosen_cost, least_cost = settings.iloc[choice], cost[:, choice], cost.min(axis=1)
+    # Without a budget, the run may last forever and only a run that never learns fails.
+    log_limit = np.inf if budget is None else float(np.log(budget / step_cost[choice]))
+    chosen = RunLengthDistribution(*(part[:, choice, k] for part in outcomes.run_lengths))
+    ratio = np.divide(chosen_cost, least_cost, out=np.ones_like(chosen_cost), where=np.isfinite(least_cost))
     return Allocation(
         env_id=outcomes.env_id,
         threshold=float(outcomes.thresholds[k]),
@@ -254,15 +257,15 @@ def _choose(
         model_size=int(setting["model_size"]),
         feasible=affordable,
         risk=risk,
-        p_success=float(chosen.reached_by(longest).mean()),
-        env_steps=summary(env_steps),
-        flops=summary(per_step[choice] * env_steps),
-        budget=summary(mine),
-        regret=summary(np.divide(mine, least, out=np.ones_like(mine), where=np.isfinite(least)) - 1),
+        p_success=float(chosen.reached_by(log_limit).mean()),
+        env_steps=mean_and_quantiles(env_steps),
+        flops=mean_and_quantiles(step_flops[choice] * env_steps),
+        budget=mean_and_quantiles(chosen_cost),
+        regret=mean_and_quantiles(ratio - 1),
     )
 
 
-def summary(values: Float[np.ndarray, " draw"]) -> dict[str, float]:
-    """Mean and quantiles over draws."""
-    at_levels = {f"q{level:02d}": float(quantile(values, level / 100)) for level in (5, 50, 95)}
+def mean_and_quantiles(values: Float[np.ndarray, " draw"]) -> dict[str, float]:
+    """Return the mean and the quantiles q05, q50 and q95 over draws."""
+    at_levels = {f"q{percent:02d}": float(quantile_over_draws(values, percent / 100)) for percent in (5, 50, 95)}
     return {"mean": float(values.mean()), **at_levels}

@@ -1,6 +1,8 @@
-"""The data-compute frontier: env steps and flops over UTD, each draw at its own optimal batch size and learning rate.
+"""Compute the data-compute frontier: env steps and flops over UTD, at each draw's best batch size and learning rate.
 
-Source: Rybkin et al. (ICML 2025), with a posterior in place of point estimates.
+    D_J(sigma) = env steps of the median run at B*(sigma), eta*(sigma);   C_J(sigma) = 10 N B*(sigma) sigma D_J(sigma)
+
+Source: Rybkin et al. (ICML 2025), here with posterior draws in place of point estimates.
 """
 
 from collections.abc import Sequence
@@ -29,17 +31,19 @@ FRONTIER_DRAWS = 1000
 
 @dataclass(frozen=True)
 class Frontier:
-    """Draws of the median run's data and compute over UTD for one task and threshold.
+    """Draws of the median run's data and compute over UTD, for one task and threshold.
 
     Attributes:
-        utd: gradient updates per env step.
-        env_steps: of the median run, by draw and UTD; inf where it never gets there.
-        flops: training flops of that run.
+        env_id: task.
+        threshold: the return J.
+        utd: sigma, gradient updates per env step.
+        env_steps: D_J, of the median run; inf where it never reaches the threshold.
+        flops: C_J, training flops of the median run.
         batch_size: B*, the batch size that needs the fewest env steps.
-        learning_rate: eta*, likewise.
-        p_reach: chance that a run at the optimum reaches the threshold at all.
-        extrapolated: UTD outside the task's data, or the threshold above those fitted.
-        model_size: critic parameters, of the laws where their runs vary in it, and of the flops.
+        learning_rate: eta*, the learning rate that needs the fewest env steps.
+        p_reach: probability that a new run at B*, eta* reaches the threshold.
+        extrapolated: True where the UTD lies outside the task's fitted range or the threshold above the fitted ones.
+        model_size: N, critic parameters.
     """
 
     env_id: str
@@ -54,36 +58,39 @@ class Frontier:
     model_size: int
 
     def table(self) -> pd.DataFrame:
-        """One row per UTD: the 5%, 50% and 95% quantiles over draws of each quantity."""
+        """Return one row per UTD: 5%, 50% and 95% quantiles over draws, p_reach and extrapolated."""
         table = pd.DataFrame({"utd": self.utd})
         for name in ("batch_size", "learning_rate", "env_steps", "flops"):
-            for level in (5, 50, 95):
-                table[f"{name}_q{level:02d}"] = quantile(getattr(self, name), level / 100)
+            for percent in (5, 50, 95):
+                table[f"{name}_q{percent:02d}"] = quantile_over_draws(getattr(self, name), percent / 100)
         return table.assign(p_reach=self.p_reach, extrapolated=self.extrapolated)
 
 
 def frontier(
     posterior: Posterior,
+    *,
     env_id: str,
     threshold: float,
     utd: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
     model_size: int | None = None,
     ceiling: Ceiling | None = None,
 ) -> Frontier:
-    """The frontier of a task at a return.
+    """Return the data-compute frontier of a task at a threshold.
 
     Args:
-        posterior: a fit; a task without runs gets the population's frontier.
-        env_id: task.
-        threshold: the return, from the lowest of `posterior.thresholds` on. Between them all logs are linear in the
-            return; beyond, runs at B* and eta* of the highest go on by the law of `bayescale.posterior.extrapolation`.
-        utd: where to evaluate, > 0; default 25 values from half the smallest to twice the largest of the task's runs.
-        model_size: critic parameters; default those of the task's fitted runs, the middle size of several.
-        ceiling: the best return there is, in units of the thresholds, see `bayescale.posterior.ceilings`.
+        posterior: a fit.
+        env_id: task; the frontier of a task without runs is that of a task sampled from the population of tasks.
+        threshold: the return, at least the lowest of `posterior.thresholds`. Between fitted thresholds, all logs are
+            linear in the return. Above the highest, runs at its B* and eta* follow the law of
+            `bayescale.posterior.extrapolation`.
+        utd: UTDs to evaluate, > 0; default: 25 values from half the smallest to twice the largest of the task's runs.
+        model_size: critic parameters; default: that of the task's fitted runs, the middle one of several sizes.
+        ceiling: the highest return that a task allows, in units of the thresholds; see `bayescale.posterior.ceilings`.
 
     Raises:
-        InputError: a threshold below those fitted, or beyond fewer than three; a ceiling that cannot be, a task's name
-            cut short, a UTD that is no positive number, no model size.
+        InputError: the threshold lies below the fitted ones, or above fewer than three; a ceiling is unusable; `env_id`
+            is part of a fitted task's name; a UTD is not a positive number; the model size is neither given nor in the
+            data.
     """
     require_task_name(env_id, posterior.tasks)
     wanted = posterior.as_fitted(threshold)
@@ -92,9 +99,11 @@ def frontier(
     if not (len(grid) and (np.isfinite(grid) & (grid > 0)).all()):
         raise InputError("utd must be one or more numbers, finite and > 0; correct the grid.")
     size = critic_parameters(posterior, env_id, model_size)
-    at_best = optima(posterior, env_id, grid, size, wanted, ceiling)
-    batch, rate, steps, p_reach = (part[:, :, 0] for part in at_best)
-    outside = posterior.extrapolated(pd.DataFrame({"env_id": env_id, "utd": grid, **sized(posterior, size)}))
+    optimum = optima(posterior, env_id, grid, size, wanted, ceiling)
+    batch, rate, steps, p_reach = (part[:, :, 0] for part in optimum)
+    outside = posterior.extrapolated(
+        pd.DataFrame({"env_id": env_id, "utd": grid, **model_size_column(posterior, size)})
+    )
     return Frontier(
         env_id=env_id,
         threshold=wanted,
@@ -119,48 +128,54 @@ def optima(
     threshold: float | None = None,
     ceiling: Ceiling | None = None,
 ) -> tuple[Float[np.ndarray, "draw utd threshold"], ...]:
-    """B*, eta*, env steps of the median run there and the chance to get there, for every fitted threshold or for one.
+    """Return B*, eta*, env steps of the median run at B* and eta*, and its probability to reach the threshold.
 
-    The model size is read where it varies in the fitted runs.
+    Args:
+        posterior: a fit.
+        env_id: task.
+        utd: gradient updates per env step.
+        model_size: critic parameters; read only where the model size varies in the fitted runs.
+        threshold: one return; None: all fitted thresholds.
+        ceiling: the highest return that a task allows; used with `threshold` alone.
     """
     configs = pd.DataFrame({"env_id": env_id, "utd": utd, "batch_size": 1, "learning_rate": 1.0})
-    points = posterior.model.points(configs.assign(**sized(posterior, model_size)))
+    points = posterior.model.points(configs.assign(**model_size_column(posterior, model_size)))
     draws, fitted = posterior.flat_draws(FRONTIER_DRAWS), posterior.thresholds
     batch, rate, steps, p_reach = (np.asarray(part) for part in _optimum(posterior.model, draws, points))
     if threshold is not None:
-        times = RunLengthDistribution(steps, np.zeros_like(steps), np.zeros_like(steps), p_reach)
+        distribution = RunLengthDistribution(steps, np.zeros_like(steps), np.zeros_like(steps), p_reach)
         if threshold > fitted[-1]:
-            times = RunLengthDistribution(*_runs_at_best(posterior.model, draws, points))
+            distribution = RunLengthDistribution(*_runs_at_best(posterior.model, draws, points))
         best = ceilings(ceiling, pd.Series([env_id] * len(utd)), posterior.crossings)
-        times = at_thresholds(times, fitted, [threshold], best)
-        steps, p_reach = np.where(times.p_reach > 0, times.location, np.inf), times.p_reach
+        distribution = at_thresholds(distribution, fitted, [threshold], best)
+        steps, p_reach = np.where(distribution.p_reach > 0, distribution.location, np.inf), distribution.p_reach
         within = np.array([min(threshold, fitted[-1])])
         batch, rate = (between_thresholds(part, fitted, within) for part in (batch, rate))
     return np.exp(batch), np.exp(rate), np.exp(steps), p_reach
 
 
-def quantile(values: Float[np.ndarray, "draw *rest"], level: float) -> Float[np.ndarray, "*rest"]:
-    """A quantile over draws; where some are inf, that of one draw."""
+def quantile_over_draws(values: Float[np.ndarray, "draw *rest"], level: float) -> Float[np.ndarray, "*rest"]:
+    """Return a quantile over draws; if any value is inf, take the nearest draw instead of interpolating."""
     return np.asarray(np.quantile(values, level, axis=0, method="linear" if np.isfinite(values).all() else "nearest"))
 
 
 @partial(jax.jit, static_argnums=0)
 def _optimum(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
-    """`model.optimum` under every draw; compiled once for equal models and as many draws and points."""
+    """Apply `model.optimum` under every draw; JAX compiles once per model (by value) and array shape."""
     return jax.vmap(model.optimum, in_axes=(0, None))(draws, points)
 
 
 @partial(jax.jit, static_argnums=0)
 def _runs_at_best(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
-    """`model.runs_at_best` under every draw, as `_optimum`."""
-    return jax.vmap(model.runs_at_best, in_axes=(0, None))(draws, points)
+    """Apply `model.run_lengths_at_optimum` under every draw."""
+    return jax.vmap(model.run_lengths_at_optimum, in_axes=(0, None))(draws, points)
 
 
-def sized(posterior: Posterior, model_size: float | None) -> dict[str, float]:
-    """The column that a configuration has besides UTD, batch size and rate: its model size, if the fit has that axis.
+def model_size_column(posterior: Posterior, model_size: float | None) -> dict[str, float]:
+    """Return the column `model_size` of a configuration if the model size varies in the fit, else no column.
 
     Raises:
-        InputError: the fit has it, and none was given.
+        InputError: the model size varies in the fit and `model_size` is None.
     """
     if "model_size" not in posterior.model.varying:
         return {}
@@ -170,16 +185,16 @@ def sized(posterior: Posterior, model_size: float | None) -> dict[str, float]:
 
 
 def utd_grid(posterior: Posterior, env_id: str, count: int = 25) -> Float[np.ndarray, " utd"]:
-    """UTDs evenly spaced in logs from half the smallest to twice the largest of the task's runs."""
+    """Return UTDs evenly spaced in logs, from half the smallest to twice the largest of the task's runs."""
     swept = posterior.of_task(env_id)["utd"]
     return np.geomspace(swept.min() / 2, swept.max() * 2, count)
 
 
 def critic_parameters(posterior: Posterior, env_id: str, model_size: int | None = None) -> int:
-    """The model size to count a task's flops with: the one given, else that of its fitted runs.
+    """Return the model size that a task's flops are counted with: the given one, else that of its fitted runs.
 
     Raises:
-        InputError: neither given nor in the data, or not positive.
+        InputError: the model size is neither given nor in the data, or not positive.
     """
     size = posterior.model_size(env_id) if model_size is None else model_size
     if size is None:

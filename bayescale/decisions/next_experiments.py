@@ -1,54 +1,37 @@
-"""What to run next: the candidate runs whose results are worth most to the next decision, for what they cost.
+"""Choose the next runs: the candidates whose results are worth the most to the next decision, per cost.
 
-The decision is that of `allocate`: the setting a of least expected cost c for a return. With y the results of some
-runs, their expected value of sample information (Raiffa & Schlaifer, 1961) is
-
-    EVSI = min_a E[c(a)] - E_y min_a E[c(a) | y]  >= 0,  in the unit of the prices, for one use of the decision.
-
-Nothing is refitted: y is simulated from each posterior draw, and weights p(y | draw') over the draws give E[. | y].
-The least of many noisy means is too low, which makes noise look valuable. So one half of the draws chooses a, with and
-without y, and the other half says what the choice costs: in expectation an uninformative run is worth at most nothing.
+The decision is the one of `allocate`: the setting of least expected cost for a return. The worth of a run is its
+expected value of sample information; see `bayescale.decisions.sample_information`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.special import ndtr
 
 from bayescale.arguments import counted, require_count, require_positive
 from bayescale.data.curves import SETTING_COLUMNS
 from bayescale.data.tables import Column, Table, check_columns
-from bayescale.decisions.allocation import DEFAULT_PRICES
 from bayescale.decisions.candidates import flops_per_step, swept_settings, with_model_sizes
-from bayescale.decisions.utility import Prices, require_prices
+from bayescale.decisions.sample_information import CandidateRuns, expected_loss, log_likelihood
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
 from bayescale.errors import Infeasible, InputError
 from bayescale.posterior.extrapolation import between_thresholds
 from bayescale.posterior.posterior import Posterior
-from bayescale.posterior.predictive import runs
+from bayescale.posterior.predictive import run_lengths
 
-DESIGN_DRAWS = 600  # time and memory grow with its square
-ROUNDING = 1e-9  # by which a sum of costs may miss the budget that it was meant to fill
-LIKELY = 0.5  # the chance to reach a return from which on it is worth planning for
+EVSI_DRAWS = 600  # time and memory grow with the square of the number of draws
+ROUNDING = 1e-9  # relative excess over the budget that counts as rounding error of the summed costs
+LIKELY = 0.5  # least probability to reach a return that is worth deciding about
 CANDIDATE_COLUMNS = (*SETTING_COLUMNS, Column("env_steps", "integer", above=0, optional=True))
-
-
-@dataclass(frozen=True)
-class CandidateRuns:
-    """One run at each candidate under each draw: log env steps per threshold, the length of the run and its cost."""
-
-    location: Float[np.ndarray, "draw candidate threshold"]
-    scale: Float[np.ndarray, "draw candidate threshold"]
-    p_reach: Float[np.ndarray, "draw candidate threshold"]
-    log_length: Float[np.ndarray, " candidate"]
-    cost: Float[np.ndarray, " candidate"]
 
 
 def next_experiments(
     posterior: Posterior,
     candidates: pd.DataFrame,
+    *,
     budget: float,
     n: int = 8,
     env_id: str | None = None,
@@ -58,35 +41,37 @@ def next_experiments(
     seed: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """The runs to buy, in the order to buy them: rows of `candidates` with `score`, `cost` and `rank`.
+    """Choose runs one after the other, each for the greatest EVSI per cost given the runs chosen before it.
 
-    Chosen one after the other, each for the most value per cost given what the ones before it will show, until there
-    are `n` or the budget holds no other. A candidate may be chosen again: another seed. A run shows its times to all
-    thresholds up to its length; its seed's luck is common to them, so that together they weigh as one observation.
-    Luck is independent between runs, also between those of one configuration, and taken as normal.
+    The choice ends after `n` runs or when the rest of the budget holds no candidate. A candidate may be chosen several
+    times, with another seed each time. A run of length L shows its env steps to every threshold that it reaches within
+    L. Its seed noise is common to all thresholds, so they count together as one observation. Seed noise is treated as
+    normal and independent between runs, also between runs of one configuration.
 
     Args:
         posterior: a fit.
         candidates: columns env_id, utd, batch_size, learning_rate; optional model_size and env_steps, the length of the
-            run (default: until the highest threshold, or the longest time in the fit). Further columns are kept.
+            run (default: the run ends at the highest threshold, at the latest after the longest run length in the
+            fit). Further columns are kept.
         budget: for all runs together, in the unit of the prices, > 0.
-        n: most runs.
-        env_id: the task to decide about; default: those of the candidates, their values added.
-        threshold: the return to decide about, from the lowest to the highest of `posterior.thresholds`, as no return
-            beyond has a finite expected cost; default for each task: the highest threshold that the best setting
-            reaches with a chance of at least one half.
-        prices: of a flop and an env step.
-        model_size: critic parameters; default those of the task's fitted runs, to be chosen from where they vary (of
-            candidates without the column: the middle size).
+        n: the greatest number of runs.
+        env_id: the task to decide about; default: all tasks of the candidates, with their values added.
+        threshold: the return to decide about, between the lowest and the highest of `posterior.thresholds`: above
+            the highest, no return has a finite expected cost. Default: for each task, the highest threshold that the
+            best setting reaches with probability 0.5 or more.
+        prices: of a training flop and of an env step.
+        model_size: critic parameters; default: that of the task's fitted runs. Where it varies, the decision chooses
+            it, and candidates without the column get the middle size.
         seed: of the simulated results.
-        report: called with a line before each choice.
+        report: called with one line of progress before each choice.
 
     Returns:
-        One row per run. `score`: expected value per cost, >= 0; 0.02 says that the run pays for itself once the
-        decision has been used 50 times. `cost`: expected, in the unit of the prices. `rank`: 1, 2, ...
+        One row per chosen run, with the columns of `candidates` and `score`, `cost`, `rank`. `score`: EVSI per cost,
+        >= 0, higher is better; 0.02 means that the run pays for itself once the decision has been used 50 times.
+        `cost`: expected, in the unit of the prices. `rank`: 1, 2, ... in the order of the choice.
 
     Raises:
-        InputError: a column, a row or an argument that cannot be used.
+        InputError: a column, a row or an argument cannot be used.
         Infeasible: the budget does not hold the cheapest candidate.
     """
     table = check_columns(Table(candidates, "candidates"), CANDIDATE_COLUMNS).reset_index(drop=True)
@@ -96,20 +81,22 @@ def next_experiments(
     require_count("n", n)
     require_count("seed", seed, 0)
     tasks = [env_id] if env_id is not None else list(checked["env_id"].unique())
-    fresh = sorted({*tasks, *checked["env_id"]} - set(posterior.tasks))
-    if len(fresh) > 1:
-        raise InputError(f"one task at a time can be without runs; got {', '.join(fresh)}. Plan for each by itself.")
+    new_tasks = sorted({*tasks, *checked["env_id"]} - set(posterior.tasks))
+    if len(new_tasks) > 1:
+        raise InputError(
+            f"one task at a time can be without runs; got {', '.join(new_tasks)}. Plan for each by itself."
+        )
     sized = with_model_sizes(posterior, checked, model_size)
-    draws = posterior.flat_draws(DESIGN_DRAWS)
+    draws = posterior.flat_draws(EVSI_DRAWS)
     offer = _candidate_runs(posterior, draws, sized, prices)
     if offer.cost.min() > budget:
         raise Infeasible(
             f"the budget {budget:g} does not hold any candidate; the cheapest, row {offer.cost.argmin() + 1}, "
             f"costs {offer.cost.min():.3g}."
         )
-    wanted = None if threshold is None else _within(posterior, threshold)
-    decisions = [_extra_costs(posterior, draws, task, wanted, prices, model_size) for task in tasks]
-    chosen, scores = _greedy(offer, decisions, budget, n, np.random.default_rng(seed), report)
+    wanted = None if threshold is None else _within_fitted(posterior, threshold)
+    losses = [_extra_costs(posterior, draws, task, wanted, prices, model_size) for task in tasks]
+    chosen, scores = _greedy(offer, losses, budget, n, np.random.default_rng(seed), report)
     return (
         table.iloc[chosen]
         .reset_index(drop=True)
@@ -117,58 +104,33 @@ def next_experiments(
     )
 
 
-def expected_loss(
-    log_likelihood: Float[np.ndarray, "draw draw"], losses: Sequence[Float[np.ndarray, "draw _"]]
-) -> float:
-    """The expected loss of deciding after the data, summed over decisions; each choice is judged by other draws.
-
-    Args:
-        log_likelihood: log p(y_i | draw j) at [i, j], where y_i was simulated from draw i; all 0: no data.
-        losses: for each decision, the loss of every action under every draw.
-    """
-    even = np.arange(len(log_likelihood)) % 2 == 0
-    total = 0.0
-    for chooses in (even, ~even):
-        proposal, judgement = (_weights(log_likelihood, half) for half in (chooses, ~chooses))
-        for loss in losses:
-            action = (proposal @ loss[chooses]).argmin(axis=1)
-            total += float((judgement * loss[~chooses][:, action].T).sum(axis=1).mean()) / 2
-    return total
-
-
-def _weights(log_likelihood: Float[np.ndarray, "draw draw"], half: Bool[np.ndarray, " draw"]) -> np.ndarray:
-    """The posterior weights of half of the draws given each draw's data; a draw does not learn from its own."""
-    logs = np.where(np.eye(len(half), dtype=bool), -np.inf, log_likelihood)[:, half]
-    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-
 def _greedy(
     offer: CandidateRuns,
-    decisions: Sequence[Float[np.ndarray, "draw _"]],
+    losses: Sequence[Float[np.ndarray, "draw _"]],
     budget: float,
     n: int,
     rng: np.random.Generator,
     report: Callable[[str], None] | None,
 ) -> tuple[list[int], list[float]]:
-    """Numbers of the chosen candidates and their scores; where no other is worth anything, the cheapest."""
+    """Return the row numbers of the chosen candidates and their scores; of equal scores the cheapest is chosen."""
     chosen: list[int] = []
     scores: list[float] = []
     draws = len(offer.location)
-    known = np.zeros((draws, draws))
-    loss = expected_loss(known, decisions)
+    known = np.zeros((draws, draws))  # log likelihood of the runs chosen so far
+    loss = expected_loss(known, losses)
     while len(chosen) < n:
         affordable = [j for j in range(len(offer.cost)) if offer.cost[[*chosen, j]].sum() <= budget * (1 + ROUNDING)]
         if not affordable:
             break
         if report is not None:
-            within = counted(len(affordable), "candidate")
-            report(f"run {len(chosen) + 1} of at most {n}: {within} within the budget's rest")
-        luck, chance = rng.standard_normal(draws), rng.random(draws)  # common to the candidates: fairer comparisons
+            count = counted(len(affordable), "candidate")
+            report(f"run {len(chosen) + 1} of at most {n}: {count} within the rest of the budget")
+        # All candidates share the random numbers, so comparisons between them are less noisy.
+        seed_noise, uniform = rng.standard_normal(draws), rng.random(draws)
         best = (0.0, -np.inf, 0, known, loss)
         for j in affordable:
-            with_run = known + _log_likelihood(offer, j, luck, chance)
-            loss_with_run = expected_loss(with_run, decisions)
+            with_run = known + log_likelihood(offer, j, seed_noise, uniform)
+            loss_with_run = expected_loss(with_run, losses)
             score = max(loss - loss_with_run, 0.0) / offer.cost[j]
             if (score, -offer.cost[j]) > best[:2]:
                 best = (score, -offer.cost[j], j, with_run, loss_with_run)
@@ -178,32 +140,15 @@ def _greedy(
     return chosen, scores
 
 
-def _log_likelihood(
-    offer: CandidateRuns, j: int, luck: Float[np.ndarray, " draw"], chance: Float[np.ndarray, " draw"]
-) -> Float[np.ndarray, "draw draw"]:
-    """log p(y_i | draw j') at [i, j'] for a run at candidate j: its mean over thresholds, which share the luck.
-
-    A threshold that the run does not reach shows only that: the mixture of failing for good and of being later. Every
-    other term is a quadratic in log env steps, so that all pairs of draws are one matrix product.
-    """
-    middle = offer.location[:, j].mean(axis=0)
-    location, scale, p_reach = offer.location[:, j] - middle, offer.scale[:, j], offer.p_reach[:, j]
-    end = offer.log_length[j] - middle
-    times = location + scale * luck[:, None]
-    seen = (chance[:, None] < p_reach) & (times <= end)
-    tiny = np.finfo(float).tiny
-    late = np.log(np.maximum(1 - p_reach + p_reach * ndtr((location - end) / scale), tiny))
-    constant = np.log(np.maximum(p_reach, tiny)) - np.log(scale) - 0.5 * (location / scale) ** 2
-    results = np.concatenate([np.where(seen, -0.5 * times**2, 0), np.where(seen, times, 0), seen, ~seen], axis=1)
-    terms = np.concatenate([scale**-2.0, location / scale**2, constant, late], axis=1)
-    return np.asarray(results @ terms.T / location.shape[1])
-
-
 def _candidate_runs(
     posterior: Posterior, draws: dict[str, np.ndarray], candidates: pd.DataFrame, prices: Prices
 ) -> CandidateRuns:
-    """The runs, and what they cost: for a stated length all of it, else until the highest threshold or the longest."""
-    location, scale, _, p_reach = runs(posterior.model, draws, candidates)
+    """Predict the candidate runs and their costs.
+
+    A run of a stated length costs its whole length. Any other run ends at the highest threshold, at the latest after
+    the longest run length in the fit; its cost is the expectation over draws and seeds.
+    """
+    location, scale, _, p_reach = run_lengths(posterior.model, draws, candidates)
     if "env_steps" in candidates:
         steps = length = candidates["env_steps"].to_numpy(float)
     else:
@@ -217,13 +162,13 @@ def _candidate_runs(
 
 
 def _longest(posterior: Posterior) -> float:
-    """The longest time that the fit knows of, in env steps."""
-    times = posterior.crossings[["env_steps_lower", "env_steps_upper"]].to_numpy(float)
-    return float(times[np.isfinite(times)].max())
+    """Return the longest run length in the fit, in env steps."""
+    env_steps = posterior.crossings[["env_steps_lower", "env_steps_upper"]].to_numpy(float)
+    return float(env_steps[np.isfinite(env_steps)].max())
 
 
-def _within(posterior: Posterior, threshold: float) -> float:
-    """The return to decide about, which must lie within the fitted thresholds."""
+def _within_fitted(posterior: Posterior, threshold: float) -> float:
+    """Return the threshold to decide about; raise InputError unless it lies within the fitted thresholds."""
     wanted, fitted = posterior.as_fitted(threshold), posterior.thresholds
     if not fitted[0] <= wanted <= fitted[-1]:
         raise InputError(
@@ -241,12 +186,22 @@ def _extra_costs(
     prices: Prices,
     model_size: int | None,
 ) -> Float[np.ndarray, "draw setting"]:
-    """What each setting costs more than today's choice does; those that no draw finds cheaper are left out.
+    """Return the cost of each setting minus the cost of today's choice, in the unit of the prices.
 
-    Differences, because the level of cost is the same with and without data and would only add noise.
+    Settings that are cheaper under no draw are left out, as no result can make them the choice. Differences carry less
+    Monte Carlo noise than costs, whose common part is the same with and without results.
+
+    Args:
+        posterior: a fit.
+        draws: values by parameter name, draw axis first.
+        env_id: the task to decide about.
+        wanted: the return to decide about; None: the highest threshold that today's choice reaches with probability
+            `LIKELY` or more, the lowest threshold if there is none.
+        prices: of a training flop and of an env step.
+        model_size: critic parameters; None: as `swept_settings` chooses.
     """
-    settings = swept_settings(posterior, env_id, model_size)
-    location, _, _, p_reach = runs(posterior.model, draws, settings)
+    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
+    location, _, _, p_reach = run_lengths(posterior.model, draws, settings)
     if wanted is not None:
         location = between_thresholds(location, posterior.thresholds, np.array([wanted]))
     env_steps = np.exp(location)

@@ -1,8 +1,9 @@
-"""How far a run gets: the return that it reaches within so many env steps or within a budget, with a band.
+"""Predict the return that a run reaches within a number of env steps or within a budget.
 
-The same posterior read the other way round. A return is reached within D env steps when the time to it is at most D, so
-that the chance to get beyond a return, P(T(J) <= D), falls with J; beyond the highest fitted threshold T(J) follows the
-law of `bayescale.posterior.extrapolation`.
+A run reaches return J within D env steps if its run length T(J) is at most D. So P(T(J) <= D), the probability that the
+run reaches J or more, falls as J rises, and a quantile of the reached return is the J where this probability equals one
+minus the quantile level. Above the highest fitted threshold, T(J) follows the law of
+`bayescale.posterior.extrapolation`.
 """
 
 import numpy as np
@@ -11,53 +12,63 @@ from jaxtyping import Float
 
 from bayescale.arguments import require_positive
 from bayescale.data.configurations import LENGTH, checked_configs
-from bayescale.decisions.allocation import DEFAULT_PRICES
 from bayescale.decisions.candidates import flops_per_step, with_model_sizes
-from bayescale.decisions.utility import Prices, require_prices
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
 from bayescale.errors import InputError
 from bayescale.posterior.ceilings import Ceiling, ceilings
-from bayescale.posterior.extrapolation import FEWEST, at_thresholds
-from bayescale.posterior.posterior import LEVELS, QUANTILES, Posterior
-from bayescale.posterior.predictive import LAW_LEVELS, runs
+from bayescale.posterior.extrapolation import FEWEST_THRESHOLDS, at_thresholds
+from bayescale.posterior.posterior import Posterior
+from bayescale.posterior.prediction_table import (
+    LAW_QUANTILE_COLUMNS,
+    LAW_QUANTILE_LEVELS,
+    QUANTILE_COLUMNS,
+    QUANTILE_LEVELS,
+)
+from bayescale.posterior.predictive import run_lengths
 from bayescale.run_length_distribution import RunLengthDistribution
 
 PERFORMANCE_DRAWS = 400
-AT_ONCE = 64  # configurations
-NEAREST = 1e-4  # of the way from a ceiling down to the highest threshold: below it by less is the ceiling
-FARTHEST = 20.0  # times the fitted range of returns: beyond the highest threshold by more is inf
+CHUNK = 64  # configurations per pass, to bound memory
+# Grid of returns: the smallest distance below a ceiling, in units of (ceiling - highest threshold).
+NEAREST = 1e-4
+# Grid of returns: the largest distance above the highest threshold, in units of the fitted range of returns.
+FARTHEST = 20.0
 
 
 def performance(
     posterior: Posterior,
     configs: pd.DataFrame,
+    *,
     env_steps: float | None = None,
     budget: float | None = None,
     prices: Prices = DEFAULT_PRICES,
     ceiling: Ceiling | None = None,
 ) -> pd.DataFrame:
-    """Quantiles of the return that a new run reaches within `env_steps`, or within what `budget` pays for.
+    """Return quantiles of the return that a new run reaches within `env_steps`, or within the env steps of a budget.
+
+        env steps of a budget = budget / (prices.flop * 10 N B sigma + prices.env_step)
 
     Args:
         posterior: a fit.
-        configs: as for `Posterior.predict`; the length of each run may stand in a column `env_steps`.
-        env_steps: the length of every run, if not in the configurations.
-        budget: of every run, in the unit of the prices, in place of a length.
-        prices: of a flop and an env step; flops need a model size, in the configurations or the fitted runs.
-        ceiling: the best return there is, in units of the thresholds, see `bayescale.posterior.ceilings`.
+        configs: as for `Posterior.predict`; a column `env_steps` may hold the length of each run.
+        env_steps: length of every run, > 0, if `configs` has no such column.
+        budget: for each run, in the unit of the prices, > 0; instead of a length.
+        prices: of a training flop and of an env step. Flops need a model size in `configs` or in the fitted runs.
+        ceiling: the highest return that a task allows, in units of the thresholds; see `bayescale.posterior.ceilings`.
 
     Returns:
-        A row per configuration: its columns, `env_steps`, q05 ... q95 (the return of a new run, one seed, in the units
-        of the thresholds; -inf below the lowest threshold), law_q05 law_q50 law_q95 (of the median run: parameter
-        uncertainty alone), and `extrapolated`: outside the data, or q50 above the highest threshold.
+        One row per configuration: its columns; `env_steps`; q05 ... q95, the return of a new run (one seed) in units of
+        the thresholds, -inf below the lowest threshold; law_q05 law_q50 law_q95, the return of the median run
+        (parameter uncertainty alone); `extrapolated`, True outside the fitted data or if q50 exceeds the highest
+        threshold. Higher returns are better, so q05 is the pessimistic end.
 
     Raises:
-        InputError: not one of env steps and budget, numbers or a ceiling that cannot be used, or fewer than three
-            fitted thresholds, which do not tell how far beyond them a run gets.
+        InputError: not exactly one of a length and a budget is given, a number or a ceiling is unusable, or the fit has
+            fewer than three thresholds, too few to extrapolate beyond the highest.
     """
-    if len(posterior.thresholds) < FEWEST:
+    if (count := len(posterior.thresholds)) < FEWEST_THRESHOLDS:
         raise InputError(
-            f"the returns that runs reach need at least {FEWEST} fitted thresholds; got {len(posterior.thresholds)}. "
-            "Fit more."
+            f"the returns that runs reach need at least {FEWEST_THRESHOLDS} fitted thresholds; got {count}. Fit more."
         )
     configs = checked_configs(configs, LENGTH).reset_index(drop=True)
     if sum((env_steps is not None, budget is not None, "env_steps" in configs)) != 1:
@@ -74,26 +85,30 @@ def performance(
     lengths = configs["env_steps"].to_numpy(float)
     draws = posterior.flat_draws(PERFORMANCE_DRAWS)
     best = ceilings(ceiling, named["env_id"], posterior.crossings)
-    quantiles, law = np.empty((len(configs), len(LEVELS))), np.empty((len(configs), len(LAW_LEVELS)))
-    alike = [np.flatnonzero(best == each) for each in np.unique(best)]  # of one ceiling, and so of one grid
-    for rows in (each[first : first + AT_ONCE] for each in alike for first in range(0, len(each), AT_ONCE)):
-        grid = _returns(posterior, best[rows[0]])
-        times = runs(posterior.model, draws, named.iloc[rows])
-        times = at_thresholds(times, posterior.thresholds, grid, best[rows])
-        within = np.log(lengths[rows])[:, None]
-        reached = times.reached_by(within).mean(axis=0)
-        exact = _reached(times, within, grid)
-        quantiles[rows] = np.stack([_where_falls(reached, grid, 1 - level) for level in LEVELS], axis=1)
-        law[rows] = np.quantile(exact, LAW_LEVELS, axis=0, method="nearest").T
+    quantiles = np.empty((len(configs), len(QUANTILE_LEVELS)))
+    law_quantiles = np.empty((len(configs), len(LAW_QUANTILE_LEVELS)))
+    by_ceiling = [np.flatnonzero(best == each) for each in np.unique(best)]  # the grid depends on the ceiling
+    for rows in (group[first : first + CHUNK] for group in by_ceiling for first in range(0, len(group), CHUNK)):
+        grid = _return_grid(posterior, best[rows[0]])
+        distribution = run_lengths(posterior.model, draws, named.iloc[rows])
+        distribution = at_thresholds(distribution, posterior.thresholds, grid, best[rows])
+        log_lengths = np.log(lengths[rows])[:, None]
+        p_within = distribution.reached_by(log_lengths).mean(axis=0)
+        median_run = _median_return(distribution, log_lengths, grid)
+        quantiles[rows] = np.stack([_crossing(p_within, grid, 1 - level) for level in QUANTILE_LEVELS], axis=1)
+        law_quantiles[rows] = np.quantile(median_run, LAW_QUANTILE_LEVELS, axis=0, method="nearest").T
     table = configs.copy()
-    table[list(QUANTILES)] = np.minimum(quantiles, best[:, None])
-    table[["law_q05", "law_q50", "law_q95"]] = np.minimum(law, best[:, None])
+    table[QUANTILE_COLUMNS] = np.minimum(quantiles, best[:, None])
+    table[LAW_QUANTILE_COLUMNS] = np.minimum(law_quantiles, best[:, None])
     beyond = table["q50"] > posterior.thresholds[-1]
     return table.assign(extrapolated=posterior.extrapolated(named) | beyond.to_numpy())
 
 
-def _returns(posterior: Posterior, ceiling: float) -> Float[np.ndarray, " return"]:
-    """Where the chance is known: between thresholds evenly, beyond ever farther apart, below a ceiling ever closer."""
+def _return_grid(posterior: Posterior, ceiling: float) -> Float[np.ndarray, " return"]:
+    """Return the increasing returns at which the probability to reach them is computed.
+
+    The grid is even between the fitted thresholds, grows coarser above them, and finer again below a finite ceiling.
+    """
     fitted = posterior.thresholds
     span = fitted[-1] - fitted[0]
     beyond = fitted[-1] + span * np.geomspace(0.02, FARTHEST, 60)
@@ -102,31 +117,46 @@ def _returns(posterior: Posterior, ceiling: float) -> Float[np.ndarray, " return
     return np.unique([*fitted, *np.linspace(fitted[0], fitted[-1], 25), *beyond, *near])
 
 
-def _where_falls(
-    chance: Float[np.ndarray, "config return"], grid: Float[np.ndarray, " return"], to: float
+def _crossing(
+    probability: Float[np.ndarray, "config return"], grid: Float[np.ndarray, " return"], level: float
 ) -> Float[np.ndarray, " config"]:
-    """The return at which a chance that falls with it is down to `to`; -inf if it starts below, inf if it never is."""
-    falling = np.minimum.accumulate(chance, axis=1)
-    out = np.empty(len(falling))
+    """Return where a probability that falls with the return crosses `level`, by linear interpolation.
+
+    Returns:
+        -inf if the probability starts at or below the level; inf if it stays above the level on the whole grid.
+    """
+    falling = np.minimum.accumulate(probability, axis=1)
+    crossing = np.empty(len(falling))
     for i, row in enumerate(falling):
-        k = int((row > to).sum())
+        k = int((row > level).sum())
         if k == 0:
-            out[i] = -np.inf
+            crossing[i] = -np.inf
         elif k == len(grid):
-            out[i] = np.inf
+            crossing[i] = np.inf
         else:
-            out[i] = grid[k - 1] + (grid[k] - grid[k - 1]) * (row[k - 1] - to) / (row[k - 1] - row[k])
-    return out
+            crossing[i] = grid[k - 1] + (grid[k] - grid[k - 1]) * (row[k - 1] - level) / (row[k - 1] - row[k])
+    return crossing
 
 
-def _reached(
-    times: RunLengthDistribution, within: Float[np.ndarray, "config 1"], grid: Float[np.ndarray, " return"]
+def _median_return(
+    distribution: RunLengthDistribution,
+    log_lengths: Float[np.ndarray, "config 1"],
+    grid: Float[np.ndarray, " return"],
 ) -> Float[np.ndarray, "draw config"]:
-    """The return that each draw's median run reaches: linear in log env steps between the returns of the grid."""
-    there = (times.location <= within) & (times.p_reach > 0.5)
-    k = np.logical_and.accumulate(there, axis=-1).sum(axis=-1)
+    """Return the return that the median run of each draw reaches, linear in log env steps between grid points.
+
+    Args:
+        distribution: axes draw, configuration, return of the grid.
+        log_lengths: log env steps of each run.
+        grid: increasing returns.
+
+    Returns:
+        -inf if the median run reaches no return of the grid; inf if it reaches all of them.
+    """
+    reached = (distribution.location <= log_lengths) & (distribution.p_reach > 0.5)
+    k = np.logical_and.accumulate(reached, axis=-1).sum(axis=-1)
     low, high = np.clip(k - 1, 0, None), np.clip(k, None, len(grid) - 1)
-    early, late = (np.take_along_axis(times.location, at[..., None], axis=-1)[..., 0] for at in (low, high))
-    share = np.where(late > early, (within[:, 0] - early) / np.where(late > early, late - early, 1.0), 0.0)
+    early, late = (np.take_along_axis(distribution.location, at[..., None], axis=-1)[..., 0] for at in (low, high))
+    share = np.where(late > early, (log_lengths[:, 0] - early) / np.where(late > early, late - early, 1.0), 0.0)
     between = grid[low] + (grid[high] - grid[low]) * np.clip(share, 0.0, 1.0)
     return np.asarray(np.where(k == 0, -np.inf, np.where(k == len(grid), np.inf, between)))

@@ -1,8 +1,8 @@
-"""One budget over several tasks: which return to reach on each of them, and how, so that the returns add up to most.
+"""Split one budget over several tasks so that the returns reached on them add up to the most.
 
-Each task gets one of the fitted thresholds, at the setting of least expected cost for it, as `allocate` chooses it. The
-thresholds are those of the greatest sum whose expected costs together are within the budget: a knapsack of which every
-task fills one place, solved exactly. Returns add up if they are on one scale, as normalised ones are.
+Each task gets one fitted threshold and the setting of least expected cost for it, as `allocate` chooses it. The chosen
+thresholds J_e maximise the sum of J_e subject to sum of E[cost_e(J_e)] <= budget. This is a multiple-choice knapsack,
+solved exactly. A sum of returns makes sense if all tasks share one scale, as normalised returns do.
 """
 
 import json
@@ -11,27 +11,33 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from bayescale.arguments import require_positive
 from bayescale.data.tasks import several_names
-from bayescale.decisions.allocation import ALLOCATION_DRAWS, DEFAULT_PRICES, Allocation, allocations, summary
+from bayescale.decisions.allocation import ALLOCATION_DRAWS, Allocation, allocations, mean_and_quantiles
 from bayescale.decisions.candidates import flops_per_step
-from bayescale.decisions.utility import Prices
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices
 from bayescale.errors import InputError
 from bayescale.posterior.posterior import Posterior
-from bayescale.posterior.predictive import runs
+from bayescale.posterior.predictive import run_lengths
 
-THRIFT = 1e-3  # of the smallest step between thresholds is the whole budget worth: of equal sums the cheapest is taken
+# Value of the whole budget in units of the smallest step between thresholds: of equal sums, the cheapest is chosen.
+THRIFT = 1e-3
 
 
 @dataclass(frozen=True)
 class Portfolio:
-    """A choice for each task, and what all of them cost.
+    """A choice for each task, and the joint cost.
 
-    `budget` is the cost of the median runs together, one per task, over draws; `p_within` the chance that it is within
-    the budget that was given. Not `feasible`: even the lowest threshold of all tasks costs more, and is what is shown.
+    Attributes:
+        choices: one allocation per task.
+        feasible: True if the expected cost is within the budget. If False, each task's choice is its
+            cheapest, and these choices together cost more than the budget.
+        budget: cost of the median runs together, one per task, in the unit of the prices: mean, q05, q50 and q95 over
+            draws.
+        p_within: probability, over draws, that this cost is within the given budget.
     """
 
     choices: tuple[Allocation, ...]
@@ -40,28 +46,32 @@ class Portfolio:
     p_within: float
 
     def to_json(self) -> str:
-        """The portfolio as a JSON object."""
+        """Return the portfolio as a JSON object."""
         return json.dumps(asdict(self), indent=2, allow_nan=False)
 
 
 def portfolio(
     posterior: Posterior,
+    *,
     budget: float,
     env_ids: Sequence[str] | None = None,
     prices: Prices = DEFAULT_PRICES,
     model_size: int | None = None,
 ) -> Portfolio:
-    """The choices of the greatest sum of thresholds whose expected costs are together within the budget.
+    """Choose a threshold and a setting for each task so that the sum of thresholds is greatest within the budget.
 
     Args:
         posterior: a fit.
-        budget: for one run per task, in the unit of the prices, > 0; for n seeds of each give the n-th part.
-        env_ids: the tasks, in this order; None: all that were fitted. One without runs is predicted from the others.
-        prices: of a flop and an env step.
-        model_size: critic parameters; default those of each task's fitted runs, to be chosen from where they vary.
+        budget: for one run of each task together, in the unit of the prices, > 0; for n seeds per task give an
+            n-th of it.
+        env_ids: the tasks, in this order; default: all fitted tasks. A task without runs is predicted as one sampled
+            from the population of tasks.
+        prices: of a training flop and of an env step.
+        model_size: critic parameters; default: that of each task's fitted runs, or chosen where it varies.
 
     Raises:
-        InputError: a budget out of range, no tasks, one named twice, or no model size.
+        InputError: the budget is out of range, `env_ids` is empty or names a task twice, or the model size is neither
+            given nor in the data.
     """
     require_positive("budget", budget)
     tasks = posterior.tasks if env_ids is None else several_names("env_ids", env_ids)
@@ -70,20 +80,30 @@ def portfolio(
             f"env_ids must be one or more tasks, each once; got {', '.join(tasks) or 'none'}. Correct them."
         )
     thresholds = posterior.thresholds
-    choices = [[*allocations(posterior, task, thresholds, prices, model_size).values()] for task in tasks]
-    cost = np.array([[choice.budget["mean"] for choice in of_task] for of_task in choices])
+    choices = [
+        [*allocations(posterior, env_id=task, thresholds=thresholds, prices=prices, model_size=model_size).values()]
+        for task in tasks
+    ]
+    cost = np.array([[choice.budget["mean"] for choice in by_threshold] for by_threshold in choices])
     feasible = bool(cost.min(axis=1).sum() <= budget)
-    chosen = _greatest(thresholds, cost / budget) if feasible else cost.argmin(axis=1)
-    taken = tuple(of_task[k] for of_task, k in zip(choices, chosen, strict=True))
+    chosen = _greatest_sum(thresholds, cost / budget) if feasible else cost.argmin(axis=1)
+    taken = tuple(by_threshold[k] for by_threshold, k in zip(choices, chosen, strict=True))
     total = _costs(posterior, taken, chosen, prices).sum(axis=1)
-    return Portfolio(taken, feasible, summary(total), float((total <= budget).mean()))
+    return Portfolio(taken, feasible, mean_and_quantiles(total), float((total <= budget).mean()))
 
 
-def _greatest(thresholds: Float[np.ndarray, " threshold"], cost: Float[np.ndarray, "task threshold"]) -> np.ndarray:
-    """By task, the number of its threshold: those of the greatest sum whose costs sum to at most 1, which some do."""
-    tasks, levels = cost.shape
-    step = np.diff(thresholds).min() if levels > 1 else 1.0
-    one_each = LinearConstraint(np.kron(np.eye(tasks), np.ones(levels)), 1, 1)
+def _greatest_sum(
+    thresholds: Float[np.ndarray, " threshold"], cost: Float[np.ndarray, "task threshold"]
+) -> Int[np.ndarray, " task"]:
+    """Return the index of each task's threshold: the greatest sum of thresholds whose costs sum to at most 1.
+
+    Args:
+        thresholds: increasing.
+        cost: in units of the budget; the tasks' least costs sum to at most 1.
+    """
+    tasks, count = cost.shape
+    step = np.diff(thresholds).min() if count > 1 else 1.0
+    one_each = LinearConstraint(np.kron(np.eye(tasks), np.ones(count)), 1, 1)
     together = LinearConstraint(cost.reshape(1, -1), ub=1)
     gain = np.tile((thresholds - thresholds[0]) / step, tasks) - THRIFT * cost.ravel()
     solved = milp(
@@ -93,15 +113,15 @@ def _greatest(thresholds: Float[np.ndarray, " threshold"], cost: Float[np.ndarra
         constraints=[one_each, together],
         options={"mip_rel_gap": 0.0},
     )
-    return np.asarray(solved.x.reshape(tasks, levels).argmax(axis=1))
+    return np.asarray(solved.x.reshape(tasks, count).argmax(axis=1))
 
 
 def _costs(
     posterior: Posterior, choices: Sequence[Allocation], chosen: np.ndarray, prices: Prices
 ) -> Float[np.ndarray, "draw task"]:
-    """The cost of each choice's median run."""
+    """Return the cost of each choice's median run under each draw, in the unit of the prices."""
     names = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
     settings = pd.DataFrame([{name: getattr(choice, name) for name in names} for choice in choices])
-    location = runs(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings).location
+    location = run_lengths(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings).location
     steps = np.exp(location[:, np.arange(len(choices)), chosen])
     return np.asarray(prices.cost(flops_per_step(settings) * steps, steps))

@@ -1,4 +1,4 @@
-"""What a run costs and how a cost under uncertainty is judged. Costs are in the unit of the prices; lower is better."""
+"""The cost of a run, and the risk measures that turn draws of a cost into one number. Lower is better for both."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,21 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescale.arguments import number
+from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prices:
-    """The price of one training flop and of one env step, in one unit (flops, dollars, seconds, joules).
+    """The price of one training flop and of one env step, both in one unit: flops, dollars, seconds or joules.
 
-    The default counts in flops and lets one env step be worth 4e9 of them, as Rybkin et al. do on Gym.
+    Attributes:
+        flop: price of one training flop, >= 0. The default 1 counts costs in flops.
+        env_step: price of one env step, >= 0. Default: `default_prices.ENV_STEP_PRICE`.
     """
 
     flop: float = 1.0
-    env_step: float = 4e9
+    env_step: float = ENV_STEP_PRICE
 
     def __post_init__(self) -> None:
         both = (self.flop, self.env_step)
@@ -28,18 +31,29 @@ class Prices:
             )
 
     def cost(self, flops: Float[np.ndarray, "..."], env_steps: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """F = flop * C + env_step * D."""
+        """Return the cost F = flop * flops + env_step * env_steps, in the unit of the prices."""
         return self.flop * flops + self.env_step * env_steps
+
+
+DEFAULT_PRICES = Prices()
 
 
 @dataclass(frozen=True)
 class Risk:
-    """How draws of a cost become one number to minimise; low is good, so a tail is the upper tail of cost.
+    """A risk measure: a function of the draws of a cost whose value a choice minimises.
 
-    mean: the expectation.  cvar: the mean of the worst share 1 - level of the draws (conditional value at risk), at
-    least the mean.  prob: the least number that a share level of the draws does not exceed (value at risk), so that a
-    budget of this size suffices with that probability. The cost is that of the median run; with `one_run`, of one new
-    run, whatever its seed.
+    A low cost is good, so the risk measures read the upper tail of the cost. With n draws of the cost:
+
+        mean   the mean over all draws
+        cvar   the mean over the (1 - level) n most expensive draws (conditional value at risk); at least the mean
+        prob   the smallest cost that a share `level` of the draws does not exceed (value at risk): a budget of this
+               size suffices with probability `level`
+
+    Attributes:
+        kind: mean, cvar or prob.
+        level: probability in (0, 1); unused by mean.
+        one_run: False: the cost is the cost of the median run, so its draws differ by parameter uncertainty alone.
+            True: the cost is the cost of one new run, so seed noise and failed runs count too.
     """
 
     kind: str = "mean"
@@ -47,22 +61,26 @@ class Risk:
     one_run: bool = False
 
     def __call__(self, cost: Float[np.ndarray, "draw *rest"]) -> Float[np.ndarray, "*rest"]:
-        """The risk over the draw axis, which comes first."""
+        """Return the risk over the draw axis, which comes first."""
         if self.kind == "mean":
             return np.asarray(cost.mean(axis=0))
         if self.kind == "prob":
             return np.asarray(np.quantile(cost, self.level, axis=0, method="inverted_cdf"))
-        worst = (1 - self.level) * len(cost)  # draws; the last of them counts in part
-        counted = int(np.ceil(worst))  # a cost may be inf, which a weight of 0 would not leave out
-        weights = np.clip(worst - np.arange(counted), 0, 1) / worst
+        tail_size = (1 - self.level) * len(cost)  # number of draws in the tail, not whole
+        counted = int(np.ceil(tail_size))  # only these draws enter the sum: 0 times an infinite cost would give NaN
+        weights = np.clip(tail_size - np.arange(counted), 0, 1) / tail_size
         return np.asarray(np.tensordot(weights, -np.sort(-cost, axis=0)[:counted], axes=1))
 
 
 def parse_risk(text: object) -> Risk:
-    """The risk measure that a word names: mean, cvar:LEVEL, prob:LEVEL or run:LEVEL (prob of one run), 0 < LEVEL < 1.
+    """Return the risk measure that `text` names.
+
+    Args:
+        text: mean, cvar:LEVEL, prob:LEVEL or run:LEVEL with 0 < LEVEL < 1. run:LEVEL is prob:LEVEL of the cost of one
+            new run.
 
     Raises:
-        InputError: anything else.
+        InputError: `text` names no risk measure.
     """
     kind, _, level = str(text).partition(":")
     if text == "mean":
@@ -79,6 +97,6 @@ def parse_risk(text: object) -> Risk:
 
 
 def require_prices(prices: object) -> None:
-    """Nothing, if these are prices; InputError otherwise."""
+    """Raise InputError unless `prices` is a `Prices`."""
     if not isinstance(prices, Prices):
         raise InputError(f"prices must be bayescale.Prices(flop=..., env_step=...); got {prices!r}. Make them so.")

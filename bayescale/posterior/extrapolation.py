@@ -1,13 +1,14 @@
-"""New runs at returns between the fitted thresholds and beyond the highest.
+"""Predict new runs at returns between the fitted thresholds and above the highest.
 
-Between thresholds everything is linear in the return. Beyond the highest, J_K, the distance to a return A that no run
-exceeds falls as a power of env steps,
+Between two thresholds, every parameter of the run-length distribution is linear in the return. Above the highest
+threshold J_K, the distance to an asymptote A, a return that no run exceeds, falls as a power of env steps:
 
-    log T(J) = log T(J_K) + c log((A - J_K) / (A - J)),   T = inf from A on,
+    log T(J) = log T(J_K) + c log((A - J_K) / (A - J))  for J < A,   T(J) = inf  for J >= A
 
-a law that needs no zero of the return. For each draw c follows from the upper half of the thresholds, given A, and A is
-drawn from a wide prior weighted by how well that law fits them; a ceiling that is known bounds A. Spread and skew stay
-those of J_K; the logit of the chance never to get there goes on in a line.
+The law does not depend on the zero of the return. For each draw and each candidate A, least squares on the thresholds
+in the upper half of the fitted range give the exponent c >= 0. A is then sampled from a lognormal prior of A - J_K,
+weighted by how well its law fits these thresholds. A known ceiling bounds A from above. The scale and the skewness stay
+as at J_K. The logit of the probability to never reach J continues linearly in J.
 """
 
 from collections.abc import Sequence
@@ -20,97 +21,121 @@ from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError
 from bayescale.run_length_distribution import RunLengthDistribution
 
-# Median and log sd of (A - J_K) / (J_K - J_1): chosen, as the tolerance, by returns left out of fits.
+# Prior of the headroom (A - J_K) / (J_K - J_1): median and standard deviation of its log. This prior and the
+# tolerance were chosen by predicting returns that had been left out of fits.
 HEADROOM = (4.0, 1.5)
-CANDIDATES = 24  # of A, equally likely a priori
-LEAST_ROOM = 1e-9  # of J_K - J_1, below a ceiling that J_K reaches
-TOLERANCE = 0.1  # log env steps; how far a draw's median runs may lie off the law
-AT_ONCE = 256  # points, whose candidates of A are held in memory together
-FEWEST = 3  # thresholds that show how the gaps grow
+CANDIDATES = 24  # candidate values of A, equally likely under the prior
+LEAST_HEADROOM = 1e-9  # least headroom, for a ceiling that the highest threshold already reaches
+TOLERANCE = 0.1  # standard deviation, in log env steps, of a draw's median runs around the law
+CHUNK = 256  # points per pass; bounds the memory for their candidates of A
+FEWEST_THRESHOLDS = 3  # fitted thresholds that extrapolation needs
 
 
 def at_thresholds(
-    times: RunLengthDistribution,
+    distribution: RunLengthDistribution,
     fitted: Float[np.ndarray, " threshold"],
     wanted: Sequence[float] | Num[np.ndarray, " wanted"],
     ceiling: Float[np.ndarray, " point"] | None = None,
     seed: int = 0,
 ) -> RunLengthDistribution:
-    """New runs at other returns than those fitted, draw axis first.
+    """Return the run-length distribution at the wanted returns, draw axis first.
 
     Args:
-        times: at the fitted thresholds.
-        fitted: the thresholds, increasing.
-        wanted: returns, increasing, none below the lowest threshold.
-        ceiling: the best return there is, of each point; inf where it is not known. None: nowhere.
-        seed: of the draws of A.
+        distribution: at the fitted thresholds; axes draw, point, threshold.
+        fitted: the fitted thresholds, increasing.
+        wanted: increasing returns, none below the lowest fitted threshold.
+        ceiling: the highest return at each point; inf where it is unknown. None: unknown everywhere.
+        seed: of the sampled asymptotes A.
 
     Raises:
-        InputError: returns that do not increase or start too low, or too few thresholds to go beyond them.
+        InputError: the returns do not increase or start below the lowest fitted threshold, or a return exceeds the
+            highest of fewer than three fitted thresholds.
     """
-    levels = increasing_thresholds(wanted)
-    best = np.full(times.location.shape[1], np.inf) if ceiling is None else ceiling
-    if levels[0] < fitted[0] * (1 - np.sign(fitted[0]) * 1e-9):
-        raise InputError(f"thresholds must be at least the lowest fitted, {fitted[0]:g}; got {levels[0]:g}. Raise it.")
-    within = np.minimum(levels, fitted[-1])
-    parts = RunLengthDistribution(*(between_thresholds(np.asarray(part, float), fitted, within) for part in times))
-    parts = parts._replace(p_reach=np.where(levels > best[:, None], 0.0, parts.p_reach))
-    beyond = np.flatnonzero(levels > fitted[-1])
+    returns = increasing_thresholds(wanted)
+    best = np.full(distribution.location.shape[1], np.inf) if ceiling is None else ceiling
+    if returns[0] < fitted[0] * (1 - np.sign(fitted[0]) * 1e-9):
+        raise InputError(f"thresholds must be at least the lowest fitted, {fitted[0]:g}; got {returns[0]:g}. Raise it.")
+    within = np.minimum(returns, fitted[-1])
+    inside = RunLengthDistribution(
+        *(between_thresholds(np.asarray(part, float), fitted, within) for part in distribution)
+    )
+    inside = inside._replace(p_reach=np.where(returns > best[:, None], 0.0, inside.p_reach))
+    beyond = np.flatnonzero(returns > fitted[-1])
     if not len(beyond):
-        return parts
-    if len(fitted) < FEWEST:
-        raise InputError(f"returns beyond {fitted[-1]:g} need {FEWEST} fitted thresholds; got {len(fitted)}. Fit more.")
-    location, p_reach = parts.location.copy(), parts.p_reach.copy()
-    chance = np.random.default_rng(seed).random((len(location), 1, 1))
-    rises = []
-    for first in range(0, len(best), AT_ONCE):
-        here = slice(first, first + AT_ONCE)
-        rises.append(_rise(np.asarray(times.location[:, here], float), fitted, levels[beyond], best[here], chance))
-    rise = np.concatenate(rises, axis=1)
-    failing = logit(np.clip(1 - np.asarray(times.p_reach, float), 1e-12, 1 - 1e-12))
-    slope = np.maximum(failing[..., -1] - failing[..., -2], 0.0) / (fitted[-1] - fitted[-2])
-    later = failing[..., -1:] + slope[..., None] * (levels[beyond] - fitted[-1])
-    location[..., beyond] += np.where(np.isfinite(rise), rise, 0.0)
-    p_reach[..., beyond] = np.where(np.isfinite(rise), expit(-later), 0.0)
-    return RunLengthDistribution(location, parts.scale, parts.skewness, p_reach)
+        return inside
+    if len(fitted) < FEWEST_THRESHOLDS:
+        raise InputError(
+            f"returns beyond {fitted[-1]:g} need {FEWEST_THRESHOLDS} fitted thresholds; got {len(fitted)}. Fit more."
+        )
+    location, p_reach = inside.location.copy(), inside.p_reach.copy()
+    uniform = np.random.default_rng(seed).random((len(location), 1, 1))
+    extra = []
+    for first in range(0, len(best), CHUNK):
+        here = slice(first, first + CHUNK)
+        at_fitted = np.asarray(distribution.location[:, here], float)
+        extra.append(_extra_log_steps(at_fitted, fitted, returns[beyond], best[here], uniform))
+    extra_log_steps = np.concatenate(extra, axis=1)
+    logit_fail = logit(np.clip(1 - np.asarray(distribution.p_reach, float), 1e-12, 1 - 1e-12))
+    slope = np.maximum(logit_fail[..., -1] - logit_fail[..., -2], 0.0) / (fitted[-1] - fitted[-2])
+    logit_fail_beyond = logit_fail[..., -1:] + slope[..., None] * (returns[beyond] - fitted[-1])
+    location[..., beyond] += np.where(np.isfinite(extra_log_steps), extra_log_steps, 0.0)
+    p_reach[..., beyond] = np.where(np.isfinite(extra_log_steps), expit(-logit_fail_beyond), 0.0)
+    return RunLengthDistribution(location, inside.scale, inside.skewness, p_reach)
 
 
-def _rise(
+def _extra_log_steps(
     location: Float[np.ndarray, "draw point threshold"],
     fitted: Float[np.ndarray, " threshold"],
     beyond: Float[np.ndarray, " wanted"],
     best: Float[np.ndarray, " point"],
-    chance: Float[np.ndarray, "draw 1 1"],
+    uniform: Float[np.ndarray, "draw 1 1"],
 ) -> Float[np.ndarray, "draw point wanted"]:
-    """Log env steps from the highest threshold on; inf from A on. One uniform number a draw tells A at all points."""
+    """Return log T(J) - log T(J_K) for returns J above the highest threshold J_K; inf for J >= A.
+
+    Args:
+        location: log env steps of the median run at the fitted thresholds.
+        fitted: the fitted thresholds, increasing.
+        beyond: returns above the highest threshold.
+        best: the ceiling of each point, or inf.
+        uniform: one number in [0, 1) per draw. It picks the asymptote A at all points, so that points compare fairly.
+    """
     span = fitted[-1] - fitted[0]
-    first = min(int(np.searchsorted(fitted, fitted[-1] - span / 2)), len(fitted) - FEWEST)
+    first = min(int(np.searchsorted(fitted, fitted[-1] - span / 2)), len(fitted) - FEWEST_THRESHOLDS)
     upper = fitted[first:-1]
-    median, spread = HEADROOM
-    room = span * median * np.exp(spread * ndtri((np.arange(CANDIDATES) + 0.5) / CANDIDATES))
-    room = np.minimum(room, np.maximum(best - fitted[-1], LEAST_ROOM * span)[:, None])  # point, candidate
-    reach = np.log(room[..., None] / (room[..., None] + fitted[-1] - upper))  # point, candidate, threshold; < 0
-    fall = location[..., first:-1] - location[..., -1:]
-    steepness = np.maximum(np.einsum("dpt,pct->dpc", fall, reach) / (reach**2).sum(axis=-1), 0.0)
-    misfit = ((fall[..., None, :] - steepness[..., None] * reach) ** 2).sum(axis=-1)
-    logs = -misfit / (2 * TOLERANCE**2)
-    weight = np.exp(logs - logs.max(axis=-1, keepdims=True))
-    chosen = (np.cumsum(weight, axis=-1) < chance * weight.sum(axis=-1, keepdims=True)).sum(axis=-1)
-    steep = np.take_along_axis(steepness, chosen[..., None], axis=-1)
-    headroom = np.take_along_axis(room[None], chosen[..., None], axis=-1)
-    left = headroom - (beyond - fitted[-1])
-    short = np.log(headroom / np.where(left > 0, left, 1.0))
-    return np.asarray(np.where(left > 0, steep * short, np.inf))
+    median, log_sd = HEADROOM
+    distance = span * median * np.exp(log_sd * ndtri((np.arange(CANDIDATES) + 0.5) / CANDIDATES))
+    # A - J_K of each candidate A; axes point, candidate.
+    distance = np.minimum(distance, np.maximum(best - fitted[-1], LEAST_HEADROOM * span)[:, None])
+    # log((A - J_K) / (A - J)) at the upper thresholds J, negative; axes point, candidate, threshold.
+    log_ratio = np.log(distance[..., None] / (distance[..., None] + fitted[-1] - upper))
+    log_saving = location[..., first:-1] - location[..., -1:]  # log T(J) - log T(J_K), negative
+    exponent = np.einsum("dpt,pct->dpc", log_saving, log_ratio) / (log_ratio**2).sum(axis=-1)
+    exponent = np.maximum(exponent, 0.0)
+    squares = ((log_saving[..., None, :] - exponent[..., None] * log_ratio) ** 2).sum(axis=-1)
+    log_weight = -squares / (2 * TOLERANCE**2)
+    weight = np.exp(log_weight - log_weight.max(axis=-1, keepdims=True))
+    chosen = (np.cumsum(weight, axis=-1) < uniform * weight.sum(axis=-1, keepdims=True)).sum(axis=-1)
+    chosen_exponent = np.take_along_axis(exponent, chosen[..., None], axis=-1)
+    chosen_distance = np.take_along_axis(distance[None], chosen[..., None], axis=-1)
+    left = chosen_distance - (beyond - fitted[-1])  # A - J
+    log_ratio_beyond = np.log(chosen_distance / np.where(left > 0, left, 1.0))
+    return np.asarray(np.where(left > 0, chosen_exponent * log_ratio_beyond, np.inf))
 
 
 def between_thresholds(
-    part: Float[np.ndarray, "*shape threshold"],
+    values: Float[np.ndarray, "*shape threshold"],
     fitted: Float[np.ndarray, " threshold"],
     within: Float[np.ndarray, " wanted"],
 ) -> Float[np.ndarray, "*shape wanted"]:
-    """What is known at the fitted thresholds, linear in the return between them."""
+    """Interpolate values at the fitted thresholds linearly in the return.
+
+    Args:
+        values: threshold axis last.
+        fitted: the fitted thresholds, increasing.
+        within: returns between the lowest and the highest fitted threshold.
+    """
     if len(fitted) == 1:
-        return np.repeat(part, len(within), axis=-1)
+        return np.repeat(values, len(within), axis=-1)
     right = np.clip(np.searchsorted(fitted, within), 1, len(fitted) - 1)
     share = (within - fitted[right - 1]) / (fitted[right] - fitted[right - 1])
-    return np.asarray(part[..., right - 1] * (1 - share) + part[..., right] * share)
+    return np.asarray(values[..., right - 1] * (1 - share) + values[..., right] * share)

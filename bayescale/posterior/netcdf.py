@@ -68,6 +68,15 @@ def chains_dataset(
     return xr.Dataset(variables, coords={name: list(labels) for name, labels in (coordinates or {}).items()})
 
 
+def table_dataset(table: pd.DataFrame) -> Any:
+    """Return an xarray dataset of the columns whose names are text, one observation per row of the table."""
+    import xarray as xr
+
+    numbered = table.reset_index(drop=True).rename_axis("observation")
+    columns = {name: ("observation", _storable(part)) for name, part in numbered.items() if isinstance(name, str)}
+    return xr.Dataset(columns)
+
+
 def content_hash(groups: Mapping[str, Any]) -> str:
     """Return the SHA-256 hash of the arrays of xarray datasets: numbers bit by bit, everything else as text."""
     digest = hashlib.sha256()
@@ -86,7 +95,7 @@ def table_hash(table: pd.DataFrame) -> str:
     return hashlib.sha256(names + values.tobytes()).hexdigest()
 
 
-def storable(column: pd.Series) -> np.ndarray:
+def _storable(column: pd.Series) -> np.ndarray:
     """Return a column as a netCDF file can hold it: numbers unchanged, everything else as text, missing text empty."""
     if column.dtype.kind in "biuf":
         return column.to_numpy()

@@ -26,10 +26,10 @@ from bayescale.errors import InputError, NotConverged
 from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import inference_data
 from bayescale.inference.compilation_cache import compiled_code_kept
-from bayescale.inference.sampling import Draws, Status, diagnose, unconverged
-from bayescale.posterior import predictive
+from bayescale.inference.convergence import Status, diagnose, unconverged
+from bayescale.inference.sampling import Draws
+from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
-from bayescale.posterior.netcdf import chains_dataset, content_hash, read_groups, storable, table_hash, write_groups
 from bayescale.posterior.prediction_table import predictions_by_threshold
 
 POPULATION = "(population mean)"  # label of the last row of parameters that vary by task
@@ -61,7 +61,7 @@ class Posterior:
     def from_draws(cls, model: Any, draws: Draws, crossings: pd.DataFrame, seed: int) -> "Posterior":
         """Return the posterior of these draws and record its provenance."""
         provenance = {
-            "data_sha256": table_hash(crossings),
+            "data_sha256": netcdf.table_hash(crossings),
             "seed": str(seed),
             "method": draws.method,
             "priors": json.dumps({name: asdict(prior) for name, prior in model.priors.items()}),
@@ -121,10 +121,6 @@ class Posterior:
             merged = {name: values[keep] for name, values in merged.items()}
         extended = self.model.add_task(merged, jax.random.PRNGKey(0))
         return {name: np.asarray(values) for name, values in extended.items()}
-
-    def task_number(self, env_id: str) -> int:
-        """Return the task's index in `flat_draws`; tasks without runs share the index after the last fitted task."""
-        return self.tasks.index(env_id) if env_id in self.tasks else len(self.tasks)
 
     def threshold_number(self, threshold: float) -> int:
         """Return the index of a fitted threshold.
@@ -233,26 +229,22 @@ class Posterior:
 
     def groups(self) -> dict[str, Any]:
         """Return the xarray datasets posterior, sample_stats and observed_data, by name."""
-        import xarray as xr
-
-        table = self.crossings.reset_index(drop=True).rename_axis("observation")
-        observed = {name: ("observation", storable(column)) for name, column in table.items() if isinstance(name, str)}
         groups = {
-            "posterior": chains_dataset(
+            "posterior": netcdf.chains_dataset(
                 self.draws,
                 self.model.dimensions(),
                 {name: {"units": u, "long_name": m} for name, (u, m) in self.model.descriptions().items()},
                 {"task": [*self.tasks, POPULATION], "threshold": self.thresholds},
             ),
-            "sample_stats": chains_dataset(self.statistics),
-            "observed_data": xr.Dataset(observed),
+            "sample_stats": netcdf.chains_dataset(self.statistics),
+            "observed_data": netcdf.table_dataset(self.crossings),
         }
         groups["posterior"].attrs.update(
             model=json.dumps({"name": self.model.name, **asdict(self.model)}),
             format=FORMAT,
             status=self.status.name,
             provenance=json.dumps(self.provenance),
-            content_sha256=content_hash(groups),
+            content_sha256=netcdf.content_hash(groups),
         )
         return groups
 
@@ -266,7 +258,7 @@ class Posterior:
         Raises:
             InputError: the file cannot be written.
         """
-        write_groups(self.groups(), path)
+        netcdf.write_groups(self.groups(), path)
 
 
 def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
@@ -282,7 +274,7 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
     if not Path(path).is_file():
         raise InputError(f"{path} does not exist; give the file that `bayescale fit` wrote.")
     try:
-        groups = read_groups(path, ("posterior", "sample_stats", "observed_data"))
+        groups = netcdf.read_groups(path, ("posterior", "sample_stats", "observed_data"))
         attributes = groups["posterior"].attrs
         provenance, stored = json.loads(attributes["provenance"]), json.loads(attributes["model"])
         if (form := int(attributes["format"])) != FORMAT:
@@ -294,11 +286,11 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
         status = Status[attributes["status"]]
     except InputError:
         raise
-    except (OSError, RuntimeError, LookupError, AttributeError, ValueError, TypeError) as error:  # h5py raises all of these
+    except (OSError, RuntimeError, LookupError, AttributeError, ValueError, TypeError) as error:  # h5py raises all
         raise InputError(
             f"{path} holds no posterior that this version of bayescale reads ({type(error).__name__}); fit it again."
         ) from None
-    if content_hash(groups) != attributes.get("content_sha256"):
+    if netcdf.content_hash(groups) != attributes.get("content_sha256"):
         raise InputError(f"{path} is damaged: its content differs from what was saved. Copy it again, or fit it again.")
     arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
     crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)

@@ -1,7 +1,8 @@
-"""New runs under every draw of a posterior, and the quantiles of their mixture over draws.
+"""Compute the posterior predictive distribution of a new run's length, and its quantiles.
 
-The chance of a mixture to lie below x is known at offsets from its centre; between them its normal score is nearly a
-straight line, so that interpolating the score needs few offsets.
+The predictive distribution is the mixture, over posterior draws, of each draw's run-length distribution. To find its
+quantiles, the code evaluates its distribution function F on a fixed grid of offsets from the mean, then interpolates.
+The normal score of F is nearly linear in log env steps, so interpolating the score needs few grid points.
 """
 
 import os
@@ -20,16 +21,15 @@ from jaxtyping import Array, Float
 from bayescale.float64 import float64
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.posterior.extrapolation import at_thresholds
+from bayescale.posterior.prediction_table import LAW_QUANTILE_LEVELS, QUANTILE_LEVELS
 from bayescale.run_length_distribution import RunLengthDistribution, normal_score
 
-CHUNK = 256  # configurations at a time: what is computed of them stays in the cache
-REFINEMENTS = (
-    4  # of a quantile within a bracket of offsets; it is then off by 0.03% of the spread, 0.3% between two humps
-)
-TINY = 1e-12
-LAW_LEVELS = np.array([0.05, 0.5, 0.95])
-# In spreads of the mixture: at most 5% of any distribution lies beyond 4.4 of them on one side (Cantelli), and more
-# are needed only where the chance to get there is small.
+CHUNK = 256  # configurations per compiled call; their intermediate arrays fit into the processor's cache
+# Steps of false position per quantile. With 4, a quantile is off by 0.03% of the spread, 0.3% between two modes.
+REFINEMENTS = 4
+TINY = 1e-12  # smallest probability whose normal score is computed
+# Grid of offsets from the mean, in standard deviations of the mixture. By Cantelli's inequality at most 5% of any
+# distribution lies beyond 4.4 standard deviations on one side; larger offsets matter only where p_reach is small.
 OFFSETS = np.concatenate([[-7, -6, -5, -4], np.arange(-3.5, 3.51, 0.25), [4, 5, 6, 7]])
 
 AnyArray = np.ndarray | Array
@@ -37,43 +37,50 @@ AnyArray = np.ndarray | Array
 
 @compiled_code_kept()
 @float64()
-def runs(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunLengthDistribution:
-    """A new run at each configuration under each draw."""
-    return RunLengthDistribution(*(np.asarray(part) for part in _runs(model, draws, model.points(configs))))
+def run_lengths(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunLengthDistribution:
+    """Return the distribution of a new run's length at each configuration under each draw.
+
+    Args:
+        model: the fitted model, `Posterior.model`.
+        draws: values by parameter name, draw axis first, as `Posterior.flat_draws` returns them.
+        configs: one row per configuration, with the task names of the fit as env_id.
+
+    Returns:
+        NumPy arrays with the axes draw, configuration and fitted threshold.
+    """
+    return RunLengthDistribution(*(np.asarray(part) for part in _run_lengths(model, draws, model.points(configs))))
 
 
 @partial(jax.jit, static_argnums=0)
-def _runs(model: Any, draws: Mapping[str, Any], points: Any) -> Any:
-    """`model.runs` at the points under every draw; compiled once for equal models and as many draws and points."""
-    return jax.vmap(model.runs, in_axes=(0, None))(draws, points)
+def _run_lengths(model: Any, draws: Mapping[str, Any], points: Any) -> Any:
+    """Apply `model.run_lengths` under every draw; JAX compiles once per model (by value) and array shape."""
+    return jax.vmap(model.run_lengths, in_axes=(0, None))(draws, points)
 
 
 class Prediction(NamedTuple):
-    """A new run at each configuration, over all draws.
+    """The posterior predictive of a new run at each configuration and threshold.
 
     Attributes:
-        quantiles: of env steps until it gets there; inf where the quantile falls on runs that never do.
-        law: of the median run's env steps, at `LAW_LEVELS`: parameter uncertainty alone.
-        p_reach: the chance to get there at all.
+        quantiles: env steps of a new run at `QUANTILE_LEVELS`; inf where the quantile falls on runs that never reach
+            the threshold.
+        law: env steps of the median run at `LAW_QUANTILE_LEVELS`: parameter uncertainty alone.
+        p_reach: probability that a new run reaches the threshold.
     """
 
-    quantiles: Float[np.ndarray, "config threshold level"]
-    law: Float[np.ndarray, "config threshold law"]
+    quantiles: Float[np.ndarray, "config threshold quantile"]
+    law: Float[np.ndarray, "config threshold law_quantile"]
     p_reach: Float[np.ndarray, "config threshold"]
 
 
 @compiled_code_kept()
 @float64()
-def predict(
-    model: Any, draws: Mapping[str, Any], configs: pd.DataFrame, levels: Float[np.ndarray, " level"]
-) -> Prediction:
-    """New runs at each configuration; its cost grows with configurations, thresholds and draws alone.
+def predict(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> Prediction:
+    """Predict a new run at each configuration and fitted threshold.
 
     Args:
         model: the fitted model.
-        draws: its sites, draw axis first.
+        draws: values by parameter name, draw axis first.
         configs: one row per configuration.
-        levels: of the quantiles.
     """
     points = jax.tree.map(np.asarray, model.points(configs))
     draws = jax.device_put(dict(draws))
@@ -81,17 +88,17 @@ def predict(
 
     @float64()
     def chunk(first: int) -> Prediction:
-        """Those of one chunk; the last one is filled up with its last point, so that one compiled function does."""
+        """Predict one chunk; the last chunk repeats its last point, so that all chunks share one compiled function."""
         at = np.minimum(np.arange(first, first + size), len(configs) - 1)
         here = jax.tree.map(lambda values: values[at], points)
-        location, steps, p_reach = map(np.asarray, _predicted(model, draws, here, levels))
-        law = np.exp(np.moveaxis(np.quantile(location, LAW_LEVELS, axis=0), 0, -1))
+        location, steps, p_reach = map(np.asarray, _predicted(model, draws, here, QUANTILE_LEVELS))
+        law = np.exp(np.moveaxis(np.quantile(location, LAW_QUANTILE_LEVELS, axis=0), 0, -1))
         kept = slice(min(size, len(configs) - first))
         return Prediction(steps[kept], law[kept], p_reach[kept])
 
-    compiled = chunk(0)  # on this thread, so that the others only run it
+    first_chunk = chunk(0)  # compiles here, before the threads share the compiled function
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        chunks = [compiled, *pool.map(chunk, range(size, len(configs), size))]
+        chunks = [first_chunk, *pool.map(chunk, range(size, len(configs), size))]
     return Prediction(*map(np.concatenate, zip(*chunks, strict=True)))
 
 
@@ -99,67 +106,88 @@ def predict_at(
     model: Any,
     draws: Mapping[str, Any],
     configs: pd.DataFrame,
-    levels: Float[np.ndarray, " level"],
+    *,
     fitted: Float[np.ndarray, " threshold"],
     wanted: Float[np.ndarray, " wanted"],
     ceiling: Float[np.ndarray, " config"],
 ) -> Prediction:
-    """As `predict`, at other returns than the thresholds `fitted`, below a ceiling; see `bayescale.posterior.extrapolation`."""
+    """Predict a new run at each configuration and wanted return, by the law of `bayescale.posterior.extrapolation`.
+
+    Args:
+        model: the fitted model.
+        draws: values by parameter name, draw axis first.
+        configs: one row per configuration.
+        fitted: the fitted thresholds, increasing.
+        wanted: increasing returns, none below the lowest fitted threshold.
+        ceiling: the highest return of each configuration's task; inf where there is none.
+    """
     chunks = []
     for first in range(0, len(configs), CHUNK):
         here = slice(first, first + CHUNK)
-        times = at_thresholds(runs(model, draws, configs.iloc[here]), fitted, wanted, ceiling[here])
-        law = np.where(times.p_reach > 0, times.location, np.inf)
-        law = np.exp(np.moveaxis(np.quantile(law, LAW_LEVELS, axis=0, method="nearest"), 0, -1))
-        chunks.append(Prediction(quantiles(times, levels), law, times.p_reach.mean(axis=0)))
+        distribution = at_thresholds(run_lengths(model, draws, configs.iloc[here]), fitted, wanted, ceiling[here])
+        law = np.where(distribution.p_reach > 0, distribution.location, np.inf)
+        law = np.exp(np.moveaxis(np.quantile(law, LAW_QUANTILE_LEVELS, axis=0, method="nearest"), 0, -1))
+        chunks.append(Prediction(quantiles(distribution, QUANTILE_LEVELS), law, distribution.p_reach.mean(axis=0)))
     return Prediction(*map(np.concatenate, zip(*chunks, strict=True)))
 
 
 @partial(jax.jit, static_argnums=0)
 def _predicted(model: Any, draws: Mapping[str, Any], points: Any, levels: Array) -> Any:
-    times = jax.vmap(model.runs, in_axes=(0, None))(draws, points)
-    return times.location, mixture_quantiles(times, levels), times.p_reach.mean(axis=0)
+    """Return the median run's log env steps by draw, the quantiles of a new run and its probability to reach."""
+    distribution = jax.vmap(model.run_lengths, in_axes=(0, None))(draws, points)
+    return distribution.location, mixture_quantiles(distribution, levels), distribution.p_reach.mean(axis=0)
 
 
 @compiled_code_kept()
 @float64()
 def quantiles(
-    times: RunLengthDistribution, levels: Float[np.ndarray, " level"]
+    distribution: RunLengthDistribution, levels: Float[np.ndarray, " level"]
 ) -> Float[np.ndarray, "point threshold level"]:
-    """As `mixture_quantiles`, of NumPy arrays."""
-    return np.asarray(_quantiles(RunLengthDistribution(*map(jnp.asarray, times)), levels))
+    """Return `mixture_quantiles` of NumPy arrays as a NumPy array."""
+    return np.asarray(_quantiles(RunLengthDistribution(*map(jnp.asarray, distribution)), levels))
 
 
 @jax.jit
-def _quantiles(times: RunLengthDistribution, levels: Array) -> Array:
-    return mixture_quantiles(times, levels)
+def _quantiles(distribution: RunLengthDistribution, levels: Array) -> Array:
+    return mixture_quantiles(distribution, levels)
 
 
 def mixture_quantiles(
-    times: RunLengthDistribution, levels: Float[AnyArray, " level"]
+    distribution: RunLengthDistribution, levels: Float[AnyArray, " level"]
 ) -> Float[Array, "point threshold level"]:
-    """Quantiles of env steps of the mixture over draws; inf beyond the chance to get there, monotone in threshold."""
-    centre = jnp.mean(times.location, axis=0)
-    spread = jnp.sqrt(times.location.var(axis=0) + (times.scale**2).mean(axis=0))
-    reached = jnp.mean(times.p_reach, axis=0)
-    # Single precision moves a probability by less than 1e-6, and takes a quarter of the time.
-    shift, stretch, skew, weight = (
+    """Return quantiles of env steps of the mixture over draws.
+
+    Args:
+        distribution: run-length distributions, draw axis first.
+        levels: quantile levels in (0, 1).
+
+    Returns:
+        Env steps, not decreasing in the threshold; inf where the level exceeds the probability to reach the threshold.
+    """
+    centre = jnp.mean(distribution.location, axis=0)
+    spread = jnp.sqrt(distribution.location.var(axis=0) + (distribution.scale**2).mean(axis=0))
+    reached = jnp.mean(distribution.p_reach, axis=0)
+    # Single precision changes a probability by less than 1e-6 and takes a quarter of the time.
+    shift, stretch, skewness, weight = (
         jnp.asarray(part, jnp.float32)
         for part in (
-            (centre - times.location) / times.scale, spread / times.scale, times.skewness, times.p_reach / reached
+            (centre - distribution.location) / distribution.scale,
+            spread / distribution.scale,
+            distribution.skewness,
+            distribution.p_reach / reached,
         )
-    )  # fmt: skip
+    )
 
     def score(offset: Array) -> Array:
-        """Normal score of the share, of the runs that get there, that does so before centre + offset * spread."""
-        share = (weight * ndtr(normal_score(shift + offset.astype(jnp.float32) * stretch, skew))).mean(axis=0)
-        return ndtri(jnp.clip(share.astype(float), TINY, 1 - TINY))
+        """Return the normal score of P(log T < centre + offset * spread), given that the run reaches the threshold."""
+        probability = (weight * ndtr(normal_score(shift + offset.astype(jnp.float32) * stretch, skewness))).mean(axis=0)
+        return ndtri(jnp.clip(probability.astype(float), TINY, 1 - TINY))
 
     grid = jnp.asarray(OFFSETS)
     scores = jax.lax.map(lambda offset: score(jnp.full_like(centre, offset)), grid)
 
     def solve(level: Array) -> Array:
-        """By false position from the two offsets that bracket the level."""
+        """Find one quantile by false position, starting from the two grid points around it."""
         wanted = ndtri(jnp.clip(level / reached, TINY, 1 - TINY))
         above = jnp.clip((scores < wanted).sum(axis=0), 1, len(OFFSETS) - 1)
         ends = grid[above - 1], grid[above], *(jnp.take_along_axis(scores, i[None], 0)[0] for i in (above - 1, above))

@@ -1,4 +1,4 @@
-"""Allocations against numbers worked by hand, on a model of two settings and four draws."""
+"""Test allocations against numbers worked by hand, on a model of two settings and four draws."""
 
 import json
 from dataclasses import dataclass, replace
@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayescale.decisions.allocation import allocate, allocations, at_edge, budget_path
+from bayescale.decisions.allocation import allocate, allocations, at_edge
+from bayescale.decisions.budget_path import budget_path
 from bayescale.decisions.utility import Prices
 from bayescale.errors import InputError
-from bayescale.inference.sampling import Status
+from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import TASKS, THRESHOLDS, prior_posterior
@@ -22,22 +23,22 @@ def posterior():
     return prior_posterior()
 
 
-def test_choices_for_several_thresholds_are_those_of_each_alone(posterior):
+def test_choices_for_several_thresholds_equal_the_choices_for_each_alone(posterior):
     prices = Prices(flop=2.0, env_step=3e9)
-    together = allocations(posterior, TASKS[0], THRESHOLDS, prices, model_size=1000)
+    together = allocations(posterior, env_id=TASKS[0], thresholds=THRESHOLDS, prices=prices, model_size=1000)
     assert together == {
-        J: allocate(posterior, TASKS[0], threshold=J, prices=prices, model_size=1000) for J in THRESHOLDS
+        J: allocate(posterior, env_id=TASKS[0], threshold=J, prices=prices, model_size=1000) for J in THRESHOLDS
     }
-    assert together != allocations(posterior, TASKS[0], THRESHOLDS, prices, model_size=10**7)
+    assert together != allocations(posterior, env_id=TASKS[0], thresholds=THRESHOLDS, prices=prices, model_size=10**7)
 
 
 def test_a_threshold_that_was_not_fitted_is_refused_among_several_too(posterior):
     with pytest.raises(InputError, match=r"threshold 500 was not fitted; choose one of 321, 654"):
-        allocations(posterior, TASKS[0], (321.0, 500.0))
+        allocations(posterior, env_id=TASKS[0], thresholds=(321.0, 500.0))
 
 
 def test_the_axes_at_whose_ends_a_choice_lies_are_named(posterior):
-    choice = allocate(posterior, TASKS[0], threshold=THRESHOLDS[0], model_size=1000)
+    choice = allocate(posterior, env_id=TASKS[0], threshold=THRESHOLDS[0], model_size=1000)
     inside = replace(choice, utd=2.0, batch_size=200, learning_rate=2e-4)
     assert at_edge(posterior, inside) == ()  # all runs have one model size
     assert at_edge(posterior, replace(inside, utd=4 * (1 - 1e-9))) == ("UTD",)
@@ -50,18 +51,18 @@ SHAKY, SURE = 64, 65  # the batch sizes of the two settings
 
 @dataclass(frozen=True)
 class TwoSettings:
-    """To the lower threshold one setting needs 10, 10, 10 or 30 env steps, the other always 16; twice to the upper."""
+    """A model in which SHAKY needs 10, 30, 10 or 10 env steps by draw and SURE 16; twice as many to the upper."""
 
     env_ids: tuple[str, ...] = ("Known-v0",)
     thresholds: tuple[float, ...] = (1.0, 2.0)
 
-    def with_new_task(self, draws, _):
+    def add_task(self, draws, _):
         return {name: jnp.asarray(values) for name, values in draws.items()}
 
     def points(self, configs):
         return jnp.asarray(configs["batch_size"].to_numpy(float))
 
-    def runs(self, sites, points):
+    def run_lengths(self, sites, points):
         lower = jnp.where(points == SHAKY, sites["shaky"], 16.0)
         location = jnp.log(lower[:, None] * jnp.array([1.0, 2.0]))
         return location, jnp.full_like(location, 1e-6), jnp.zeros_like(location), jnp.full_like(location, 0.8)
@@ -75,136 +76,147 @@ def two_settings(shaky=(10.0, 30.0, 10.0, 10.0)):
 @pytest.mark.parametrize(
     ("risk", "batch_size", "mean", "regret"),
     [
-        ("mean", SHAKY, 15.0, [0, 14 / 16, 0, 0]),  # 15 on average against 16
+        ("mean", SHAKY, 15.0, [0, 14 / 16, 0, 0]),  # mean 15 against 16
         ("cvar:0.75", SURE, 16.0, [0.6, 0, 0.6, 0.6]),  # 30 in the worst quarter against 16
         ("cvar:0.1", SHAKY, 15.0, [0, 14 / 16, 0, 0]),  # (30 + 10 + 10 + 0.6 x 10) / 3.6 = 15.6
         ("prob:0.75", SHAKY, 15.0, [0, 14 / 16, 0, 0]),  # 10 suffices in three draws of four
-        ("prob:0.9", SURE, 16.0, [0.6, 0, 0.6, 0.6]),  # it takes all four: 30 against 16
+        ("prob:0.9", SURE, 16.0, [0.6, 0, 0.6, 0.6]),  # 90% of four draws means all four: 30 against 16
     ],
 )
-def test_the_choice_for_a_threshold_is_that_of_least_risk(risk, batch_size, mean, regret):
-    choice = allocate(two_settings(), "Known-v0", threshold=1.0, prices=COUNT, risk=risk, model_size=1)
+def test_the_choice_for_a_threshold_has_the_least_risk(risk, batch_size, mean, regret):
+    choice = allocate(two_settings(), env_id="Known-v0", threshold=1.0, prices=COUNT, risk=risk, model_size=1)
     assert choice.batch_size == batch_size
     assert choice.feasible
     assert choice.budget["mean"] == pytest.approx(mean)
     assert choice.env_steps == pytest.approx(choice.budget)
-    assert choice.regret["mean"] == pytest.approx(np.mean(regret))  # of the ratios draw by draw, not of the means
+    assert choice.regret["mean"] == pytest.approx(np.mean(regret))  # a mean of ratios by draw, not a ratio of means
     assert choice.regret["q05"] == pytest.approx(np.quantile(regret, 0.05))
     assert choice.regret["q50"] == pytest.approx(np.median(regret))
     assert choice.regret["q95"] == pytest.approx(np.quantile(regret, 0.95))
     assert choice.risk == pytest.approx({"cvar:0.1": 56 / 3.6, "prob:0.75": 10.0}.get(risk, mean))
-    assert choice.p_success == pytest.approx(0.8)  # nothing but failing for good stops a run without a budget
+    assert choice.p_success == pytest.approx(0.8)  # only a run that never learns fails, as there is no budget
 
 
 @pytest.mark.parametrize(
     ("budget", "risk", "threshold", "batch_size", "feasible", "p_success"),
     [
-        (30.1, "mean", 2.0, SHAKY, True, 0.6),  # 30 on average; one draw of four needs 60 and does not get there
+        (30.1, "mean", 2.0, SHAKY, True, 0.6),  # mean 30; one draw of four needs 60, more than the budget
         (29.9, "mean", 1.0, SHAKY, True, 0.6),
         (32.1, "cvar:0.75", 2.0, SURE, True, 0.8),
         (31.9, "cvar:0.75", 1.0, SURE, True, 0.8),
         (20.1, "prob:0.75", 2.0, SHAKY, True, 0.6),
-        (15.9, "prob:0.9", 1.0, SURE, False, 0.0),  # the cheapest is shown, and no draw of it is within
+        (15.9, "prob:0.9", 1.0, SURE, False, 0.0),  # shows the cheapest setting; none of its draws is within the budget
         (9.0, "prob:0.75", 1.0, SHAKY, False, 0.0),
     ],
 )
 def test_a_budget_reaches_the_highest_threshold_whose_risk_it_holds(
     budget, risk, threshold, batch_size, feasible, p_success
 ):
-    choice = allocate(two_settings(), "Known-v0", budget, prices=COUNT, risk=risk, model_size=1)
+    choice = allocate(two_settings(), env_id="Known-v0", budget=budget, prices=COUNT, risk=risk, model_size=1)
     assert (choice.threshold, choice.batch_size, choice.feasible) == (threshold, batch_size, feasible)
     assert choice.p_success == pytest.approx(p_success)
 
 
 def test_a_threshold_beyond_the_budget_is_infeasible_and_keeps_its_cheapest_choice():
     options = {"prices": COUNT, "model_size": 1}
-    choice = allocate(two_settings(), "Known-v0", 29.9, 2.0, **options)
+    choice = allocate(two_settings(), env_id="Known-v0", budget=29.9, threshold=2.0, **options)
     assert (choice.threshold, choice.batch_size, choice.feasible) == (2.0, SHAKY, False)
-    assert allocate(two_settings(), "Known-v0", 30.1, 2.0, **options).feasible
-    sure = allocate(two_settings(), "Known-v0", threshold=2.0, risk="prob:0.9", **options)
-    exact = sure.budget["q50"]  # that of every draw
-    assert allocate(two_settings(), "Known-v0", exact, 2.0, risk="prob:0.9", **options).feasible
+    assert allocate(two_settings(), env_id="Known-v0", budget=30.1, threshold=2.0, **options).feasible
+    sure = allocate(two_settings(), env_id="Known-v0", threshold=2.0, risk="prob:0.9", **options)
+    exact = sure.budget["q50"]  # every draw needs these env steps
+    assert allocate(two_settings(), env_id="Known-v0", budget=exact, threshold=2.0, risk="prob:0.9", **options).feasible
 
 
 @dataclass(frozen=True)
-class LuckyRuns(TwoSettings):
-    """One setting's median run needs 10 env steps and its luck is large, the other's needs 16, and it always does."""
+class NoisyRuns(TwoSettings):
+    """A model in which the median run of SHAKY needs 10 env steps with much seed noise, and SURE 16 with hardly any."""
 
     p_reach: tuple[float, float] = (1.0, 1.0)
 
-    def runs(self, sites, points):
-        lucky = (points == SHAKY)[:, None] & jnp.ones(2, bool)
-        location = jnp.log(jnp.where(lucky, 10.0, 16.0) * jnp.array([1.0, 2.0])) + 0 * sites["shaky"]
-        scale = jnp.where(lucky, 0.5, 1e-3)
-        return RunLengthDistribution(location, scale, jnp.zeros_like(location), jnp.where(lucky, *self.p_reach))
+    def run_lengths(self, sites, points):
+        noisy = (points == SHAKY)[:, None] & jnp.ones(2, bool)
+        location = jnp.log(jnp.where(noisy, 10.0, 16.0) * jnp.array([1.0, 2.0])) + 0 * sites["shaky"]
+        scale = jnp.where(noisy, 0.5, 1e-3)
+        return RunLengthDistribution(location, scale, jnp.zeros_like(location), jnp.where(noisy, *self.p_reach))
 
 
-def lucky_runs(*p_reach):
-    return replace(two_settings(), model=LuckyRuns(p_reach=p_reach))
+def noisy_runs(*p_reach):
+    return replace(two_settings(), model=NoisyRuns(p_reach=p_reach))
 
 
 @pytest.mark.parametrize(
     ("risk", "batch_size", "cost"),
     [
-        ("prob:0.9", SHAKY, 10.0),  # the median run is known, so that its cost has no risk
-        ("run:0.6", SHAKY, 10 * np.exp(0.5 * 0.2533471)),  # 11.4; the standard normal has 60% below 0.2533
+        ("prob:0.9", SHAKY, 10.0),  # all draws agree on the median run, so its cost is certain
+        (
+            "run:0.6",
+            SHAKY,
+            10 * np.exp(0.5 * 0.2533471),
+        ),  # 11.4; a standard normal lies below 0.2533 with probability 60%
         ("run:0.9", SURE, 16.0),  # 10 e^(0.5 x 1.2816) = 19
     ],
 )
-def test_a_risk_of_one_run_counts_the_luck_of_its_seed(risk, batch_size, cost):
-    choice = allocate(lucky_runs(1.0, 1.0), "Known-v0", threshold=1.0, prices=COUNT, risk=risk, model_size=1)
+def test_a_risk_of_one_run_counts_its_seed_noise(risk, batch_size, cost):
+    choice = allocate(noisy_runs(1.0, 1.0), env_id="Known-v0", threshold=1.0, prices=COUNT, risk=risk, model_size=1)
     assert (choice.batch_size, choice.feasible) == (batch_size, True)
     assert choice.risk == pytest.approx(cost, rel=2e-3)
 
 
-def test_a_budget_for_one_run_holds_it_with_the_chance_that_was_asked_for():
+def test_a_budget_for_one_run_suffices_with_the_requested_probability():
     options = {"prices": COUNT, "risk": "run:0.6", "model_size": 1}
-    choice = allocate(lucky_runs(1.0, 1.0), "Known-v0", 11.36, **options)
+    choice = allocate(noisy_runs(1.0, 1.0), env_id="Known-v0", budget=11.36, **options)
     assert (choice.threshold, choice.feasible) == (1.0, True)
     assert choice.p_success == pytest.approx(0.6, abs=0.01)
-    assert not allocate(lucky_runs(1.0, 1.0), "Known-v0", 11.33, **options).feasible
+    assert not allocate(noisy_runs(1.0, 1.0), env_id="Known-v0", budget=11.33, **options).feasible
 
 
 def test_runs_that_may_never_get_there_count_in_the_risk_of_one_run():
-    """Of the lucky ones 60% ever do, of the others 40%: no budget holds either in 0.7 of all cases."""
+    """One setting reaches the threshold in 60% of runs, the other in 40%: no budget suffices with probability 0.7."""
     options = {"threshold": 1.0, "prices": COUNT, "model_size": 1}
-    choice = allocate(lucky_runs(0.6, 0.4), "Known-v0", risk="run:0.3", **options)
-    assert choice.risk == pytest.approx(10.0, rel=2e-3)  # half of those that get there
-    never = allocate(lucky_runs(0.6, 0.4), "Known-v0", risk="run:0.7", **options)
+    choice = allocate(noisy_runs(0.6, 0.4), env_id="Known-v0", risk="run:0.3", **options)
+    assert choice.risk == pytest.approx(10.0, rel=2e-3)  # half of the 60% that reach the threshold
+    never = allocate(noisy_runs(0.6, 0.4), env_id="Known-v0", risk="run:0.7", **options)
     assert (never.batch_size, never.feasible, never.risk) == (SHAKY, False, np.inf)
     assert json.loads(never.to_json())["risk"] is None
-    assert allocate(lucky_runs(0.4, 0.6), "Known-v0", risk="run:0.7", **options).batch_size == SURE
-    assert allocate(lucky_runs(0.6, 0.4), "Known-v0", risk="prob:0.7", **options).feasible  # of the median run's cost
+    assert allocate(noisy_runs(0.4, 0.6), env_id="Known-v0", risk="run:0.7", **options).batch_size == SURE
+    assert allocate(
+        noisy_runs(0.6, 0.4), env_id="Known-v0", risk="prob:0.7", **options
+    ).feasible  # the risk of the median run's cost is finite
 
 
 def test_swapping_good_and_bad_draws_swaps_the_choice():
-    """The shaky setting mostly dear and once cheap: the mean turns from it, and only the lower tail would want it."""
+    """SHAKY is expensive in three draws and cheap in one: the upper tail avoids it, the lower tail prefers it."""
     options = {"threshold": 1.0, "prices": COUNT, "model_size": 1}
     for risk in ("mean", "cvar:0.75", "prob:0.75"):
-        assert allocate(two_settings((30.0, 10.0, 30.0, 30.0)), "Known-v0", risk=risk, **options).batch_size == SURE
-    assert allocate(two_settings((30.0, 10.0, 30.0, 30.0)), "Known-v0", risk="prob:0.25", **options).batch_size == SHAKY
+        assert (
+            allocate(two_settings((30.0, 10.0, 30.0, 30.0)), env_id="Known-v0", risk=risk, **options).batch_size == SURE
+        )
+    assert (
+        allocate(two_settings((30.0, 10.0, 30.0, 30.0)), env_id="Known-v0", risk="prob:0.25", **options).batch_size
+        == SHAKY
+    )
 
 
 def test_prices_of_compute_count_the_flops_of_the_setting():
     prices = Prices(flop=2.0, env_step=3.0)
-    choice = allocate(two_settings(), "Known-v0", threshold=1.0, prices=prices, risk="prob:0.9", model_size=7)
-    flops = 10 * 7 * SURE * 1.0 * 16  # per parameter and sample, at UTD 1
+    choice = allocate(two_settings(), env_id="Known-v0", threshold=1.0, prices=prices, risk="prob:0.9", model_size=7)
+    flops = 10 * 7 * SURE * 1.0 * 16  # 10 N B sigma D
     assert choice.flops["q50"] == pytest.approx(flops)
     assert choice.budget["q50"] == pytest.approx(2 * flops + 3 * 16)
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, np.inf, np.nan])
-def test_a_budget_that_is_none_is_refused(budget):
+def test_an_unusable_budget_is_refused(budget):
     with pytest.raises(InputError, match=f"budget must be a finite number > 0; got {budget}"):
-        allocate(two_settings(), "Known-v0", budget, model_size=1)
+        allocate(two_settings(), env_id="Known-v0", budget=budget, model_size=1)
 
 
 def test_a_budget_or_a_threshold_is_needed():
     with pytest.raises(InputError, match="allocate needs a budget or a threshold"):
-        allocate(two_settings(), "Known-v0", model_size=1)
+        allocate(two_settings(), env_id="Known-v0", model_size=1)
 
 
-BEST = {  # env steps of three draws at the best settings of UTD 1 and 2, by model size
+BEST = {  # env steps by model size; rows are draws, columns are UTD 1 and 2
     100: [[10.0, 20.0], [10.0, 20.0], [90.0, 20.0]],
     200: [[8.0, 30.0], [30.0, 30.0], [30.0, 30.0]],
 }
@@ -212,25 +224,25 @@ BEST = {  # env steps of three draws at the best settings of UTD 1 and 2, by mod
 
 @pytest.fixture
 def two_utds_and_sizes(monkeypatch):
-    """Of a batch size of 5; twice as many env steps to the upper threshold."""
+    """Replace the optima by `BEST`, with batch size 5 and twice as many env steps to the upper threshold."""
 
     def optima(_posterior, _env_id, _utds, size):
         steps = np.array(BEST[size])[..., None] * [1.0, 2.0]
         return np.full_like(steps, 5.0), np.ones_like(steps), steps, np.ones_like(steps)
 
-    monkeypatch.setattr("bayescale.decisions.allocation.optima", optima)
-    monkeypatch.setattr("bayescale.decisions.allocation.swept_utds", lambda *_: np.array([1.0, 2.0]))
-    monkeypatch.setattr("bayescale.decisions.allocation.swept_sizes", lambda *_: np.array([100.0, 200.0]))
+    monkeypatch.setattr("bayescale.decisions.budget_path.optima", optima)
+    monkeypatch.setattr("bayescale.decisions.budget_path.swept_utds", lambda *_: np.array([1.0, 2.0]))
+    monkeypatch.setattr("bayescale.decisions.budget_path.swept_sizes", lambda *_: np.array([100.0, 200.0]))
 
 
 @pytest.mark.usefixtures("two_utds_and_sizes")
 def test_the_budget_path_by_hand():
-    path = budget_path(two_settings(), "Known-v0", COUNT)
+    path = budget_path(two_settings(), env_id="Known-v0", prices=COUNT)
     assert path.thresholds.tolist() == [1.0, 2.0]
     assert path.utd.tolist() == [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]
     assert path.model_size.tolist() == [[200, 200], [100, 100], [100, 100]]
     assert path.budget.tolist() == [[8.0, 16.0], [10.0, 20.0], [20.0, 40.0]]
-    # The means are 36.7, 20, 22.7 and 30: neither each draw's own optimum nor that of the median, UTD 1 at size 100.
+    # The mean costs are 36.7, 20, 22.7 and 30. Medians would choose UTD 1 at size 100.
     assert (path.utd_chosen.tolist(), path.model_size_chosen.tolist()) == ([2.0, 2.0], [100, 100])
     row = path.table().iloc[0]
     assert row[["budget_q05", "budget_q50", "budget_q95"]].tolist() == pytest.approx([8.2, 10.0, 19.0])
@@ -240,7 +252,7 @@ def test_the_budget_path_by_hand():
 
 @pytest.mark.usefixtures("two_utds_and_sizes")
 def test_the_budget_path_pays_for_flops_of_each_utd_batch_and_size():
-    path = budget_path(two_settings(), "Known-v0", Prices(flop=1.0, env_step=3.0))
-    # 10 x size x batch x UTD flops a step: 5,003 in all at UTD 1 and size 100, and 10,003 at UTD 2
+    path = budget_path(two_settings(), env_id="Known-v0", prices=Prices(flop=1.0, env_step=3.0))
+    # An env step costs 10 N B sigma + 3: 5,003 at UTD 1 and model size 100, and 10,003 at UTD 2.
     assert path.budget[:, 0].tolist() == [10 * 5_003, 10 * 5_003, 20 * 10_003]
-    assert path.utd_chosen.tolist() == [1.0, 1.0]  # 183,443 on average against 200,060
+    assert path.utd_chosen.tolist() == [1.0, 1.0]  # mean 183,443 against 200,060

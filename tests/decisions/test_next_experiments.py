@@ -1,4 +1,4 @@
-"""The value of candidate runs against closed forms, on a stand-in model of two settings, and what it must not see."""
+"""Test the value of candidate runs against closed forms, on a stand-in model of two settings."""
 
 from dataclasses import dataclass, replace
 
@@ -12,35 +12,37 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
 import bayescale as bs
-from bayescale.decisions import next_experiments as design
-from bayescale.inference.sampling import Status
+from bayescale.decisions.next_experiments import EVSI_DRAWS
+from bayescale.decisions.sample_information import CandidateRuns, expected_loss, log_likelihood
+from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
 
-SD, NOISE = 0.4, 0.5  # of the unknown log env steps, and of a run around them
-SURE = 1000.0  # env steps that the setting with UTD 1 is known to need
+SD = 0.4  # standard deviation of the unknown log env steps over draws
+NOISE = 0.5  # seed noise of one run, in log env steps
+SURE = 1000.0  # env steps that UTD 1 needs under every draw
 FOREVER = 10**12
 COUNT = bs.Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps
 
 
 @dataclass(frozen=True)
 class TwoSettings:
-    """UTD 1 needs SURE env steps, UTD 2 an unknown number; batch size 1 shows an unknown that no decision needs.
+    """A model in which UTD 1 needs SURE env steps and UTD 2 an unknown number, both multiplied by the threshold.
 
-    Times are those times the threshold.
+    Runs with batch size 1 depend on another unknown, which no decision needs.
     """
 
     env_ids: tuple[str, ...] = ("Known-v0",)
     thresholds: tuple[float, ...] = (1.0,)
     p_reach: float = 1.0
 
-    def with_new_task(self, draws, _):
+    def add_task(self, draws, _):
         return {name: jnp.asarray(values) for name, values in draws.items()}
 
     def points(self, configs):
         return jnp.asarray(configs[["utd", "batch_size"]].to_numpy(float))
 
-    def runs(self, sites, points):
+    def run_lengths(self, sites, points):
         utd, batch_size = points.T
         decisive = jnp.where(utd > 1.5, sites["unknown"], jnp.log(SURE))
         location = jnp.where(batch_size > 1, decisive, sites["idle"])[:, None] + jnp.log(jnp.asarray(self.thresholds))
@@ -49,8 +51,8 @@ class TwoSettings:
         )
 
 
-def stand_in(centre: float, draws: int = design.DESIGN_DRAWS, model: TwoSettings | None = None) -> Posterior:
-    """Draws at the quantiles of the unknowns' normal distributions, shuffled."""
+def stand_in(centre: float, draws: int = EVSI_DRAWS, model: TwoSettings | None = None) -> Posterior:
+    """Return a posterior whose unknowns are normal: its draws are shuffled quantiles."""
     rng = np.random.default_rng(0)
     normal = ndtri((np.arange(draws) + 0.5) / draws)
     sites = {name: (centre + SD * rng.permutation(normal))[None] for name in ("unknown", "idle")}
@@ -70,7 +72,7 @@ def following(posterior: Posterior, table: pd.DataFrame, **options: object) -> p
 
 
 def exact_value(centre: float, runs: int) -> float:
-    """min(K, F) - E min(K, X), X lognormal with mean F: an option on the unknown setting, struck at the known one."""
+    """Return min(K, F) - E min(K, X), the value of an option: X is lognormal with mean F and the strike K is SURE."""
     mean = np.exp(centre + SD**2 / 2)
     spread = SD**2 / np.sqrt(SD**2 + NOISE**2 / runs)
     d1 = np.log(mean / SURE) / spread + spread / 2
@@ -86,41 +88,43 @@ def test_the_value_of_runs_is_that_of_an_option(offset: float) -> None:
     exact = [exact_value(np.log(SURE) + offset, runs) for runs in (1, 4)]
     assert values[0] == pytest.approx(exact[0], rel=0.15)
     assert values.sum() == pytest.approx(exact[1], rel=0.15)
-    assert 4 * values[0] != pytest.approx(exact[1], rel=0.15)  # the control that must fail: runs that forget the others
+    assert 4 * values[0] != pytest.approx(exact[1], rel=0.15)  # this control must fail: values that ignore earlier runs
 
 
-def test_what_no_draw_disputes_is_worth_nothing_and_costs_the_least() -> None:
+def test_a_run_that_cannot_change_the_choice_is_worth_nothing_and_the_cheapest_is_chosen() -> None:
     table = candidates(utd=[1.0, 1.0], env_steps=[9000, 8000])
     chosen = following(stand_in(np.log(SURE)), table, n=3)
     assert (chosen["score"] == 0).all()
     assert (chosen["cost"] == 8000).all()
 
 
-def test_a_run_about_something_else_is_not_chosen_before_one_that_matters() -> None:
+def test_an_irrelevant_run_is_not_chosen_before_a_relevant_one() -> None:
     table = candidates(batch_size=[1, 64], env_steps=[FOREVER // 2, FOREVER])
     chosen = following(stand_in(np.log(SURE)), table)
     assert chosen["batch_size"].tolist() == [64]
-    assert following(stand_in(np.log(SURE)), table.assign(utd=1.0))["batch_size"].tolist() == [1]  # nothing matters
+    assert following(stand_in(np.log(SURE)), table.assign(utd=1.0))["batch_size"].tolist() == [
+        1
+    ]  # no run changes the decision
 
 
-def test_an_irrelevant_run_gains_nothing_where_the_plain_minimum_thinks_so() -> None:
-    """Forty fits of 120 draws, six actions that are equally good on average, and a run about none of them."""
+def test_an_irrelevant_run_has_no_value_although_the_plain_minimum_finds_one() -> None:
+    """Six actions are equally good on average over forty posteriors of 120 draws; the run depends on none of them."""
     ours, plain = [], []
     for seed in range(40):
         rng = np.random.default_rng(seed)
         loss, idle = rng.standard_normal((120, 6)), rng.standard_normal(120)
         logs = norm.logpdf((idle + 0.3 * rng.standard_normal(120))[:, None], idle, 0.3)
-        ours.append(design.expected_loss(np.zeros((120, 120)), [loss]) - design.expected_loss(logs, [loss]))
+        ours.append(expected_loss(np.zeros((120, 120)), [loss]) - expected_loss(logs, [loss]))
         weights = np.exp(logs) / np.exp(logs).sum(axis=1, keepdims=True)
         plain.append(loss.mean(axis=0).min() - (weights @ loss).min(axis=1).mean())
     z_ours, z_plain = (np.mean(gain) / (np.std(gain) / np.sqrt(40)) for gain in (ours, plain))
-    assert z_ours < 2.33  # false alarm: 1%
-    assert z_plain > 2.33  # the control that must fail: the same draws choose and judge
+    assert z_ours < 2.33  # false-alarm rate 1%
+    assert z_plain > 2.33  # this control must fail: the same draws choose and evaluate
 
 
 @pytest.mark.parametrize(("length", "decisive"), [(600, 600), (1000, 882), (10**6, 882)])
 def test_a_run_is_worth_what_its_length_can_change(length: int, decisive: int) -> None:
-    """A time below 882 env steps argues for the unknown setting; a run that ends there shows all that matters."""
+    """A run length below 882 env steps favours the unknown setting, so a run of that length shows everything needed."""
     plans = [following(stand_in(np.log(SURE)), candidates(env_steps=[length]), seed=seed) for seed in range(4)]
     value = np.mean([(plan["score"] * plan["cost"]).iloc[0] for plan in plans])
     shown = np.hypot(SD, NOISE)
@@ -137,25 +141,25 @@ def test_the_likelihood_equals_its_slow_twin() -> None:
     rng = np.random.default_rng(5)
     location, scale = rng.normal(7.0, 1.0, (6, 1, 2)), rng.uniform(0.2, 0.6, (6, 1, 2))
     p_reach, end = rng.uniform(0.5, 1.0, (6, 1, 2)), 7.5
-    runs = design.CandidateRuns(location, scale, p_reach, np.array([end]), np.ones(1))
-    luck, chance = rng.standard_normal(6), rng.random(6)
+    runs = CandidateRuns(location, scale, p_reach, np.array([end]), np.ones(1))
+    seed_noise, uniform = rng.standard_normal(6), rng.random(6)
     slow = np.zeros((6, 6))
     for i, j, k in np.ndindex(6, 6, 2):
-        time = location[i, 0, k] + scale[i, 0, k] * luck[i]
+        time = location[i, 0, k] + scale[i, 0, k] * seed_noise[i]
         law = norm(location[j, 0, k], scale[j, 0, k])
-        if chance[i] < p_reach[i, 0, k] and time <= end:
+        if uniform[i] < p_reach[i, 0, k] and time <= end:
             slow[i, j] += np.log(p_reach[j, 0, k]) + law.logpdf(time) + 0.5 * np.log(2 * np.pi)
         else:
             slow[i, j] += np.log(1 - p_reach[j, 0, k] * law.cdf(end))
-    np.testing.assert_allclose(design._log_likelihood(runs, 0, luck, chance), slow / 2, rtol=1e-9)
+    np.testing.assert_allclose(log_likelihood(runs, 0, seed_noise, uniform), slow / 2, rtol=1e-9)
 
 
 def test_the_cost_of_a_run_without_a_length_is_its_expected_time_up_to_the_longest() -> None:
-    """A coin at one half: half the runs stop at 1000 env steps, the longest time known; the rest is worked by draws."""
+    """Half of the runs never reach the threshold and stop after 1000 env steps, the longest run length in the fit."""
     model = TwoSettings(p_reach=0.5)
     chosen = following(stand_in(np.log(SURE), model=model), candidates(utd=1.0).drop(columns="env_steps"))
-    times = np.minimum(SURE * np.exp(NOISE * np.random.default_rng(0).standard_normal(1_000_000)), 1000.0)
-    assert chosen["cost"].iloc[0] == pytest.approx(0.5 * times.mean() + 0.5 * 1000, rel=2e-3)
+    env_steps = np.minimum(SURE * np.exp(NOISE * np.random.default_rng(0).standard_normal(1_000_000)), 1000.0)
+    assert chosen["cost"].iloc[0] == pytest.approx(0.5 * env_steps.mean() + 0.5 * 1000, rel=2e-3)
 
 
 @pytest.mark.parametrize(("p_reach", "decided"), [(0.4, 1.0), (0.6, 2.0)])
@@ -164,13 +168,15 @@ def test_the_return_to_decide_about_is_the_highest_that_is_likely(p_reach: float
     lower, upper = (following(posterior, candidates(), threshold=threshold) for threshold in (1.0, 2.0))
     expected = lower if decided == 1.0 else upper
     pd.testing.assert_frame_equal(following(posterior, candidates()), expected, check_exact=True)
-    assert upper["score"].item() == pytest.approx(2 * lower["score"].item())  # there all times are twice as long
+    assert upper["score"].item() == pytest.approx(2 * lower["score"].item())  # all run lengths are doubled there
 
 
 def test_the_return_to_decide_about_may_lie_between_two_thresholds_and_not_beyond() -> None:
     posterior = stand_in(np.log(SURE), model=TwoSettings(thresholds=(1.0, 2.0)))
     lower, between = (following(posterior, candidates(), threshold=threshold) for threshold in (1.0, 1.25))
-    assert between["score"].item() == pytest.approx(2**0.25 * lower["score"].item())  # log times a quarter of the way
+    assert between["score"].item() == pytest.approx(
+        2**0.25 * lower["score"].item()
+    )  # log env steps at a quarter of the way
     for beyond in (0.5, 3.0):
         with pytest.raises(bs.InputError, match=f"fitted ones, 1 to 2, as none .* got {beyond:g}. Choose one within"):
             following(posterior, candidates(), threshold=beyond)
@@ -216,11 +222,11 @@ def test_values_add_over_tasks() -> None:
     posterior = replace(stand_in(np.log(SURE), model=two), crossings=both_tasks())
     table = candidates(env_id=["Known-v0", "Other-v0"])
     one, both = following(posterior, table, env_id="Known-v0"), following(posterior, table)
-    np.testing.assert_allclose(both["score"], 2 * one["score"])  # the stand-in's tasks are one and the same
+    np.testing.assert_allclose(both["score"], 2 * one["score"])  # both tasks of the stand-in are equal
 
 
 def test_costs_that_add_up_to_the_budget_are_within_it() -> None:
-    """Three runs of a tenth make three tenths, not a bit more."""
+    """Three costs of 0.1 fit into a budget of 0.3, although their floating-point sum exceeds it."""
     tenth = {"prices": bs.Prices(flop=0.0, env_step=0.1), "n": 5}
     assert len(following(FEW, candidates(env_steps=1), budget=0.3, **tenth)) == 3
     assert len(following(FEW, candidates(env_steps=1), budget=0.299, **tenth)) == 2
@@ -253,6 +259,6 @@ def test_one_task_without_runs_can_be_planned_for_and_two_cannot() -> None:
         (candidates(), {"model_size": 0}, "model_size must be a finite number > 0; got 0"),
     ],
 )
-def test_what_cannot_be_used_is_named(table: pd.DataFrame, options: dict[str, object], said: str) -> None:
+def test_an_unusable_argument_is_named(table: pd.DataFrame, options: dict[str, object], said: str) -> None:
     with pytest.raises(bs.InputError, match=said):
         following(FEW, table, **options)

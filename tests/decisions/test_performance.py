@@ -1,4 +1,4 @@
-"""Returns beyond the fitted thresholds and within a length: against laws that are known, with controls that fail."""
+"""Test returns beyond the fitted thresholds and returns within a run length against known laws."""
 
 import importlib
 
@@ -8,23 +8,23 @@ import pytest
 
 import bayescale as bs
 from bayescale.cli import app as cli
-from bayescale.decisions.performance import _reached, _returns, _where_falls
+from bayescale.decisions.performance import _crossing, _median_return, _return_grid
 from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import prior_posterior
 
-LEVELS = np.linspace(300.0, 600.0, 7)
+THRESHOLDS = np.linspace(300.0, 600.0, 7)
 BEYOND = np.array([660.0, 720.0, 780.0])
-TOP = 900.0  # no run exceeds it
+ASYMPTOTE = 900.0  # no run exceeds this return
 CONFIG = pd.DataFrame(
     {"env_id": "Known-v0", "utd": [2.0], "batch_size": 256, "learning_rate": 5e-4, "model_size": 10**5}
 )
 
 
 def log_steps(returns: np.ndarray) -> np.ndarray:
-    """The distance to the best return falls as a power of env steps."""
-    return np.log(2e4) + 1.2 * np.log((TOP - LEVELS[0]) / (TOP - returns))
+    """Return log env steps of the median run: the distance to the asymptote falls as a power of env steps."""
+    return np.log(2e4) + 1.2 * np.log((ASYMPTOTE - THRESHOLDS[0]) / (ASYMPTOTE - returns))
 
 
 def simulated(seed: int, levels: np.ndarray) -> pd.DataFrame:
@@ -44,31 +44,35 @@ def simulated(seed: int, levels: np.ndarray) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def posterior() -> Posterior:
-    return bs.fit(simulated(0, LEVELS), chains=2, draws=300, warmup=300, require_convergence=False)
+    return bs.fit(simulated(0, THRESHOLDS), chains=2, draws=300, warmup=300, require_convergence=False)
 
 
-def test_returns_beyond_the_highest_threshold_are_predicted_and_stopping_there_is_not_enough(
+def test_returns_beyond_the_highest_threshold_are_predicted(
     posterior: Posterior,
 ) -> None:
-    predicted = posterior.predict(CONFIG, [*LEVELS, *BEYOND])
+    predicted = posterior.predict(CONFIG, thresholds=[*THRESHOLDS, *BEYOND])
     table = predicted.set_index("threshold")
-    assert not table.loc[LEVELS, "extrapolated"].any()
+    assert not table.loc[THRESHOLDS, "extrapolated"].any()
     assert table.loc[BEYOND, "extrapolated"].all()
     true = np.exp(log_steps(BEYOND))
     assert ((table.loc[BEYOND, "law_q05"] < true) & (true < table.loc[BEYOND, "law_q95"])).all()
-    assert (table.loc[LEVELS[-1], "law_q95"] < true).all()  # the control: the last threshold's time is too short
+    assert (
+        table.loc[THRESHOLDS[-1], "law_q95"] < true
+    ).all()  # the control: the last threshold's env steps are too few
     width = np.log(table["law_q95"] / table["law_q05"])
-    assert (np.diff(width.loc[[LEVELS[-1], *BEYOND]]) > 0).all()
-    fresh = simulated(1, np.array([*LEVELS, *BEYOND]))
-    fresh = fresh[(fresh["utd"] == 2.0) & (fresh["threshold"] > LEVELS[-1])]
+    assert (np.diff(width.loc[[THRESHOLDS[-1], *BEYOND]]) > 0).all()
+    fresh = simulated(1, np.array([*THRESHOLDS, *BEYOND]))
+    fresh = fresh[(fresh["utd"] == 2.0) & (fresh["threshold"] > THRESHOLDS[-1])]
     assert bs.score(predicted, crossings=fresh).coverage90 > 0.8
 
 
 def test_fitted_thresholds_and_those_between_agree_with_plain_predictions(posterior: Posterior) -> None:
-    plain, again = posterior.predict(CONFIG), posterior.predict(CONFIG, list(LEVELS))
+    plain, again = posterior.predict(CONFIG), posterior.predict(CONFIG, thresholds=list(THRESHOLDS))
     quantiles = ["q05", "q50", "q95", "law_q05", "law_q50", "law_q95", "p_reach"]
     np.testing.assert_allclose(again[quantiles], plain[quantiles], rtol=0.01)
-    between = posterior.predict(CONFIG, [LEVELS[2], (LEVELS[2] + LEVELS[3]) / 2, LEVELS[3]])["law_q50"]
+    between = posterior.predict(CONFIG, thresholds=[THRESHOLDS[2], (THRESHOLDS[2] + THRESHOLDS[3]) / 2, THRESHOLDS[3]])[
+        "law_q50"
+    ]
     assert between.is_monotonic_increasing
     assert between[1] == pytest.approx(np.sqrt(between[0] * between[2]), rel=0.03)
 
@@ -79,60 +83,66 @@ def test_the_return_within_a_length_inverts_the_time_to_a_return(posterior: Post
         assert reached["q05"].item() < level < reached["q95"].item()
         assert reached["law_q05"].item() <= level * 1.02
         assert reached["law_q95"].item() >= level * 0.98
-        assert reached["extrapolated"].item() == (reached["q50"].item() > LEVELS[-1])
+        assert reached["extrapolated"].item() == (reached["q50"].item() > THRESHOLDS[-1])
     twice = bs.performance(posterior, CONFIG, env_steps=2 * float(np.exp(log_steps(np.array([450.0]))[0])))
     assert twice["q05"].item() > 450.0  # the control: twice the steps reach more
     short = bs.performance(posterior, CONFIG, env_steps=500.0)
     assert (short[["q05", "q50", "q95"]] == -np.inf).all(axis=None)
 
 
-def test_configurations_have_their_own_lengths_and_ceilings_however_many_are_worked_out_at_once(
+def test_configurations_have_their_own_lengths_and_ceilings_for_any_chunk_size(
     posterior: Posterior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configs = pd.concat([CONFIG] * 5, ignore_index=True)
     configs = configs.assign(utd=[1.0, 2.0, 4.0, 2.0, 1.0], env_steps=[5e4, 5e4, 1e5, 2e5, 1e9])
     names, best = ["a", "b", "c", "d", "e"], [900.0, 620.0, 630.0, 640.0, 650.0]
-    configs["env_id"] = names  # tasks without runs, all alike
-    # The module: in the package the function has its name.
-    monkeypatch.setattr(importlib.import_module("bayescale.decisions.performance"), "AT_ONCE", 2)
+    configs["env_id"] = names  # tasks without runs get equal predictions
+    # The package exports a function of the same name, so import_module is needed to get the module.
+    monkeypatch.setattr(importlib.import_module("bayescale.decisions.performance"), "CHUNK", 2)
     together = bs.performance(posterior, configs, ceiling=dict(zip(names, best, strict=True)))
     returns = [500.0, 635.0]
     monkeypatch.setattr("bayescale.posterior.predictive.CHUNK", 2)
-    chances = posterior.predict(configs.drop(columns="env_steps"), returns, dict(zip(names, best, strict=True)))
+    predicted = posterior.predict(
+        configs.drop(columns="env_steps"), thresholds=returns, ceiling=dict(zip(names, best, strict=True))
+    )
     for i, ceiling in enumerate(best):
         one = configs.iloc[[i]].reset_index(drop=True)
         alone = bs.performance(posterior, one, ceiling=ceiling)
         pd.testing.assert_frame_equal(together.iloc[[i]].reset_index(drop=True), alone)
-        alone = posterior.predict(one.drop(columns="env_steps"), returns, ceiling)
-        pd.testing.assert_frame_equal(chances.iloc[2 * i : 2 * i + 2].reset_index(drop=True), alone)
+        alone = posterior.predict(one.drop(columns="env_steps"), thresholds=returns, ceiling=ceiling)
+        pd.testing.assert_frame_equal(predicted.iloc[2 * i : 2 * i + 2].reset_index(drop=True), alone)
     assert (together["q95"] <= best).all()
     assert together["extrapolated"].all()
-    assert (together["q50"] < LEVELS[-1]).any()
-    assert chances["p_reach"][1::2].gt(0.0).tolist() == [True, False, False, True, True]
+    assert (together["q50"] < THRESHOLDS[-1]).any()
+    assert predicted["p_reach"][1::2].gt(0.0).tolist() == [True, False, False, True, True]
 
 
-def test_the_return_at_which_a_chance_falls_by_hand() -> None:
-    chance = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.8], [0.6, 0.5, 0.1], [0.9, 0.8, 0.7]])
-    falls = _where_falls(chance, np.array([0.0, 10.0, 30.0]), 0.6)
-    assert falls.tolist() == pytest.approx([7.5, 7.5, -np.inf, np.inf])  # three quarters of the way from 0.9 to 0.5
+def test_the_return_at_which_a_probability_crosses_a_level_by_hand() -> None:
+    probability = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.8], [0.6, 0.5, 0.1], [0.9, 0.8, 0.7]])
+    falls = _crossing(probability, np.array([0.0, 10.0, 30.0]), 0.6)
+    assert falls.tolist() == pytest.approx(
+        [7.5, 7.5, -np.inf, np.inf]
+    )  # 0.6 lies three quarters of the way from 0.9 to 0.5
 
 
 def test_the_return_that_a_median_run_reaches_by_hand() -> None:
     location = np.tile([1.0, 2.0, 4.0], (1, 6, 1))
     p_reach = np.full((1, 6, 3), 0.9)
     p_reach[0, 4, 1], p_reach[0, 5, 2] = 0.4, 0.5
-    times = RunLengthDistribution(location, np.ones_like(location), np.zeros_like(location), p_reach)
-    reached = _reached(times, np.array([[0.5], [1.0], [3.0], [5.0], [5.0], [5.0]]), np.array([0.0, 10.0, 30.0]))
-    # Not the lowest; that one just so; half the way between two; all; no further than what half of the runs reach.
+    distribution = RunLengthDistribution(location, np.ones_like(location), np.zeros_like(location), p_reach)
+    reached = _median_return(
+        distribution, np.array([[0.5], [1.0], [3.0], [5.0], [5.0], [5.0]]), np.array([0.0, 10.0, 30.0])
+    )
+    # The runs end below the lowest return, at it, half-way between two, above all, and where p_reach falls to 0.5.
     assert reached.tolist() == [[-np.inf, 0.0, 20.0, np.inf, 10.0, 30.0]]
 
 
-def test_chances_are_worked_out_at_all_thresholds_and_far_beyond(posterior: Posterior) -> None:
-    grid = _returns(posterior, np.inf)
-    assert set(LEVELS) <= set(grid)
+def test_the_grid_of_returns_holds_all_thresholds_and_reaches_far_beyond(posterior: Posterior) -> None:
+    grid = _return_grid(posterior, np.inf)
+    assert set(THRESHOLDS) <= set(grid)
     assert (grid[0], grid[-1]) == (300.0, 600.0 + 20.0 * 300.0)
-    assert set(_returns(posterior, TOP)) > {*grid, TOP}
-    assert (_returns(posterior, 100.0) == grid).all()
+    assert set(_return_grid(posterior, ASYMPTOTE)) > {*grid, ASYMPTOTE}
+    assert (_return_grid(posterior, 100.0) == grid).all()
     assert (np.diff(grid) > 0).all()
 
 
@@ -145,7 +155,7 @@ def test_a_budget_buys_its_length(posterior: Posterior) -> None:
     assert of_the_fit["env_steps"].item() == pytest.approx(40_000)
 
 
-def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
+def test_unusable_arguments_are_refused(posterior: Posterior) -> None:
     with pytest.raises(bs.InputError, match="give one of them"):
         bs.performance(posterior, CONFIG)
     with pytest.raises(bs.InputError, match="give one of them"):
@@ -160,64 +170,65 @@ def test_what_cannot_be_answered_is_refused(posterior: Posterior) -> None:
     with pytest.raises(bs.InputError, match=r"need at least 3 fitted thresholds; got 2\. Fit more"):
         bs.performance(prior_posterior(), CONFIG, env_steps=1e5)
     with pytest.raises(bs.InputError, match="at least the lowest fitted, 300"):
-        posterior.predict(CONFIG, [200.0, 400.0])
-    times = RunLengthDistribution(*(np.ones((5, 1, 2)) for _ in range(4)))
+        posterior.predict(CONFIG, thresholds=[200.0, 400.0])
+    distribution = RunLengthDistribution(*(np.ones((5, 1, 2)) for _ in range(4)))
     with pytest.raises(bs.InputError, match="beyond 2 need 3 fitted thresholds; got 2"):
-        at_thresholds(times, np.array([1.0, 2.0]), [1.0, 3.0])
+        at_thresholds(distribution, np.array([1.0, 2.0]), [1.0, 3.0])
 
 
 def test_no_return_above_every_ceiling_is_reached() -> None:
     location = np.tile(np.linspace(9.0, 10.0, 5), (200, 1, 1))
     shape = location.shape
-    times = RunLengthDistribution(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
-    far = at_thresholds(times, np.arange(5.0), [4.0, 8.0, 1e6])
+    distribution = RunLengthDistribution(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
+    far = at_thresholds(distribution, np.arange(5.0), [4.0, 8.0, 1e6])
     assert far.p_reach[..., 2].max() == 0.0
     assert 0.0 < (far.p_reach[..., 1] > 0).mean() <= 1.0
-    again = at_thresholds(times, np.arange(5.0), [4.0, 8.0, 1e6])
+    again = at_thresholds(distribution, np.arange(5.0), [4.0, 8.0, 1e6])
     np.testing.assert_array_equal(far.location, again.location)
 
 
-def test_no_run_gets_beyond_a_ceiling_and_without_one_runs_do(posterior: Posterior) -> None:
+def test_runs_exceed_a_return_only_if_it_is_no_ceiling(posterior: Posterior) -> None:
     quantiles = ["q05", "q50", "q95", "law_q05", "law_q50", "law_q95"]
-    free, bounded = (bs.performance(posterior, CONFIG, env_steps=1e9, ceiling=ceiling) for ceiling in (None, TOP))
-    assert free["q95"].item() > free["q50"].item() > TOP  # the control
-    assert (bounded[quantiles] <= TOP).all(axis=None)
-    assert bounded["q50"].item() > 0.99 * TOP
-    returns = [*LEVELS, *BEYOND, TOP, 950.0]
+    free, bounded = (bs.performance(posterior, CONFIG, env_steps=1e9, ceiling=ceiling) for ceiling in (None, ASYMPTOTE))
+    assert free["q95"].item() > free["q50"].item() > ASYMPTOTE  # the control: without a ceiling
+    assert (bounded[quantiles] <= ASYMPTOTE).all(axis=None)
+    assert bounded["q50"].item() > 0.99 * ASYMPTOTE
+    returns = [*THRESHOLDS, *BEYOND, ASYMPTOTE, 950.0]
     free, bounded = (
-        posterior.predict(CONFIG, returns, ceiling).set_index("threshold") for ceiling in (None, {"Known-v0": TOP})
+        posterior.predict(CONFIG, thresholds=returns, ceiling=ceiling).set_index("threshold")
+        for ceiling in (None, {"Known-v0": ASYMPTOTE})
     )
-    assert free.loc[950.0, "p_reach"] > 0.2  # the control
+    assert free.loc[950.0, "p_reach"] > 0.2  # the control: without a ceiling
     assert bounded.loc[950.0, "p_reach"] == 0.0
     assert np.isinf(bounded.loc[950.0, quantiles].to_numpy(float)).all()
-    pd.testing.assert_frame_equal(bounded.loc[LEVELS], free.loc[LEVELS])
+    pd.testing.assert_frame_equal(bounded.loc[THRESHOLDS], free.loc[THRESHOLDS])
 
 
 def test_just_below_a_ceiling_single_runs_and_the_median_run_agree(posterior: Posterior) -> None:
-    said = bs.performance(posterior, CONFIG, env_steps=1e12, ceiling=TOP).iloc[0]
-    assert TOP - 0.1 < said["law_q50"] <= said["law_q95"] <= TOP
-    assert TOP - 0.1 < said["q50"] < TOP
+    said = bs.performance(posterior, CONFIG, env_steps=1e12, ceiling=ASYMPTOTE).iloc[0]
+    assert ASYMPTOTE - 0.1 < said["law_q50"] <= said["law_q95"] <= ASYMPTOTE
+    assert ASYMPTOTE - 0.1 < said["q50"] < ASYMPTOTE
 
 
-def test_a_ceiling_that_is_known_sharpens_what_is_predicted_below_it(posterior: Posterior) -> None:
-    free, bounded = (posterior.predict(CONFIG, BEYOND, ceiling) for ceiling in (None, TOP))
+def test_a_known_ceiling_narrows_the_predictions_below_it(posterior: Posterior) -> None:
+    free, bounded = (posterior.predict(CONFIG, thresholds=BEYOND, ceiling=ceiling) for ceiling in (None, ASYMPTOTE))
     true = np.exp(log_steps(BEYOND))
     assert ((bounded["law_q05"] < true) & (true < bounded["law_q95"])).all()
     near, _, far = np.log(bounded["q75"] / bounded["q25"]) / np.log(free["q75"] / free["q25"])
-    assert far < 0.9  # of eight fits 0.51 to 0.82
-    assert near > 0.9  # the control: next to the fitted thresholds it tells nothing
+    assert far < 0.9  # eight fits gave 0.51 to 0.82
+    assert near > 0.9  # the control: near the fitted thresholds a ceiling hardly matters
 
 
-def test_each_point_has_its_own_ceiling_and_one_that_the_highest_threshold_reaches_leaves_nothing_above() -> None:
+def test_each_point_has_its_ceiling_and_no_run_exceeds_a_ceiling_at_the_highest_threshold() -> None:
     rng = np.random.default_rng(0)
     location = np.linspace(9.0, 10.0, 5) + 0.02 * rng.standard_normal((50, 3, 5))
     shape = location.shape
-    times = RunLengthDistribution(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
+    distribution = RunLengthDistribution(location, np.full(shape, 0.1), np.zeros(shape), np.full(shape, 0.99))
     fitted, wanted, best = np.arange(5.0), [2.0, 3.5, 4.0, 4.5, 6.0, 9.0], np.array([4.0, 5.0, np.inf])
-    together = at_thresholds(times, fitted, wanted, best)
+    together = at_thresholds(distribution, fitted, wanted, best)
     for i in range(3):
         alone = at_thresholds(
-            RunLengthDistribution(*(part[:, i : i + 1] for part in times)), fitted, wanted, best[i : i + 1]
+            RunLengthDistribution(*(part[:, i : i + 1] for part in distribution)), fitted, wanted, best[i : i + 1]
         )
         np.testing.assert_array_equal(together.location[:, i], alone.location[:, 0])
         np.testing.assert_array_equal(together.p_reach[:, i], alone.p_reach[:, 0])
@@ -246,20 +257,20 @@ def test_the_command_writes_returns(posterior: Posterior, tmp_path, capsys) -> N
     ceilings.write_text("env_id,ceiling\nKnown-v0,650\n")
     for ceiling in ("650", ceilings):
         assert cli.main([*predict, "--thresholds", "600,700", "--ceiling", str(ceiling)]) == 0
-        chances = pd.read_csv(out)["p_reach"]
-        assert chances[0] > chances[1] == 0.0
+        predicted = pd.read_csv(out)["p_reach"]
+        assert predicted[0] > predicted[1] == 0.0
         assert cli.main([*arguments, "--env-steps", "1e9", "--ceiling", str(ceiling)]) == 0
         assert pd.read_csv(out)["q95"].item() <= 650.0
     assert cli.main([*predict, "--ceiling", "590"]) == 2
 
 
-def test_the_upper_half_of_the_thresholds_tells_what_comes_beyond() -> None:
+def test_the_upper_half_of_the_thresholds_determines_the_extrapolation() -> None:
     steps = np.log([10.0, 20.0, 40.0, 90.0, 230.0])
     none, fitted = np.zeros((3, 1, 5)), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
 
     def beyond(location: np.ndarray) -> np.ndarray:
-        times = RunLengthDistribution(np.broadcast_to(location, none.shape), none + 0.2, none, none + 0.99)
-        return at_thresholds(times, fitted, [5.5, 6.0]).location
+        distribution = RunLengthDistribution(np.broadcast_to(location, none.shape), none + 0.2, none, none + 0.99)
+        return at_thresholds(distribution, fitted, [5.5, 6.0]).location
 
     np.testing.assert_array_equal(beyond(steps - [0.5, 0.3, 0, 0, 0]), beyond(steps))
     assert (abs(beyond(steps - [0, 0, 0.3, 0, 0]) - beyond(steps)) > 1e-3).all()

@@ -1,4 +1,4 @@
-"""Budgets split over tasks: against every possible split, and by hand."""
+"""Test budgets split over tasks against every possible split, and against numbers worked by hand."""
 
 import json
 from dataclasses import dataclass
@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from bayescale.cli import app as cli
+from bayescale.cli.terminal import number
 from bayescale.decisions.allocation import allocate
-from bayescale.decisions.portfolio import _greatest, portfolio
+from bayescale.decisions.portfolio import _greatest_sum, portfolio
 from bayescale.decisions.utility import Prices
 from bayescale.errors import InputError
-from bayescale.inference.sampling import Status
+from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from tests.scaffolding.prior_posterior import TASKS, prior_posterior
 
@@ -27,7 +28,7 @@ def test_no_other_split_within_the_budget_has_a_greater_sum_or_the_same_for_less
     thresholds = np.cumsum(rng.uniform(0.2, 3.0, 4)) - 5
     cost = rng.uniform(0.05, 0.3, (4, 4)) * np.cumsum(rng.uniform(0.1, 1.0, (4, 4)), axis=1)
     cost /= rng.uniform(cost[:, 0].sum(), cost[:, -1].sum())
-    chosen = _greatest(thresholds, cost)
+    chosen = _greatest_sum(thresholds, cost)
     tasks = np.arange(4)
     splits = np.array([split for split in product(range(4), repeat=4) if cost[tasks, split].sum() <= 1])
     sums = thresholds[splits].sum(axis=1)
@@ -39,25 +40,25 @@ def test_no_other_split_within_the_budget_has_a_greater_sum_or_the_same_for_less
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_of_equal_sums_the_cheapest_is_taken(order):
-    """Two rises are affordable: both in one of the tasks, or one in each of two."""
+    """The budget affords two steps up, both on one task or one on each of two tasks."""
     cost = np.array([[0.1, 0.2, 0.31], [0.1, 0.21, 0.30], [0.1, 0.25, 0.35]])[list(order)] / 0.52
-    assert _greatest(np.array([0.0, 1.0, 2.0]), cost)[np.argsort(order)].tolist() == [0, 2, 0]
+    assert _greatest_sum(np.array([0.0, 1.0, 2.0]), cost)[np.argsort(order)].tolist() == [0, 2, 0]
 
 
 @dataclass(frozen=True)
 class TwoTasks:
-    """One setting; env steps to returns 1, 2 and 4, by task: 10, 20, 40 in every draw, and 10, 55, 70 or 30, 75, 90."""
+    """A model in which Easy needs 10, 20, 40 env steps to returns 1, 2, 4; Hard 10, 55, 70 or 30, 75, 90 by draw."""
 
     env_ids: tuple[str, ...] = ("Easy-v0", "Hard-v0")
     thresholds: tuple[float, ...] = (1.0, 2.0, 4.0)
 
-    def with_new_task(self, draws, _):
+    def add_task(self, draws, _):
         return {name: jnp.asarray(values) for name, values in draws.items()}
 
     def points(self, configs):
         return jnp.asarray((configs["env_id"] == "Hard-v0").to_numpy())
 
-    def runs(self, sites, points):
+    def run_lengths(self, sites, points):
         hard = jnp.array([10.0, 55.0, 70.0]) + sites["later"]
         location = jnp.log(jnp.where(points[:, None], hard, jnp.array([10.0, 20.0, 40.0])))
         return location, jnp.full_like(location, 1e-6), jnp.zeros_like(location), jnp.full_like(location, 0.9)
@@ -71,37 +72,39 @@ def two_tasks():
 @pytest.mark.parametrize(
     ("budget", "returns", "cost", "p_within"),
     [
-        (30.1, (1.0, 1.0), 30.0, 0.5),  # 20 or 40: the hard task takes 10 or 30
+        (30.1, (1.0, 1.0), 30.0, 0.5),  # 20 or 40 by draw: the hard task needs 10 or 30
         (59.9, (2.0, 1.0), 40.0, 1.0),
         (60.1, (4.0, 1.0), 60.0, 0.5),
-        (119.9, (2.0, 4.0), 100.0, 1.0),  # 4 and 2 would cost 105
+        (119.9, (2.0, 4.0), 100.0, 1.0),  # returns 4 and 2 would cost 105
         (120.1, (4.0, 4.0), 120.0, 0.5),
         (1e9, (4.0, 4.0), 120.0, 1.0),
     ],
 )
 def test_a_budget_split_by_hand(budget, returns, cost, p_within):
-    split = portfolio(two_tasks(), budget, prices=COUNT, model_size=1)
+    split = portfolio(two_tasks(), budget=budget, prices=COUNT, model_size=1)
     assert tuple(choice.env_id for choice in split.choices) == ("Easy-v0", "Hard-v0")
     assert tuple(choice.threshold for choice in split.choices) == returns
     assert split.feasible
     assert split.budget["mean"] == pytest.approx(cost)
-    assert (split.budget["q05"], split.budget["q95"]) == pytest.approx((cost - 9, cost + 9))  # of two draws, 20 apart
+    assert (split.budget["q05"], split.budget["q95"]) == pytest.approx((cost - 9, cost + 9))  # two draws, 20 apart
     assert split.p_within == p_within
-    swapped = portfolio(two_tasks(), budget, ["Hard-v0", "Easy-v0"], COUNT, model_size=1)
+    swapped = portfolio(two_tasks(), budget=budget, env_ids=["Hard-v0", "Easy-v0"], prices=COUNT, model_size=1)
     assert swapped.choices == split.choices[::-1]
 
 
-def test_choices_are_those_of_allocate():
-    split = portfolio(two_tasks(), 119.9, prices=COUNT, model_size=1)
+def test_choices_equal_those_of_allocate():
+    split = portfolio(two_tasks(), budget=119.9, prices=COUNT, model_size=1)
     for choice in split.choices:
-        assert choice == allocate(two_tasks(), choice.env_id, threshold=choice.threshold, prices=COUNT, model_size=1)
+        assert choice == allocate(
+            two_tasks(), env_id=choice.env_id, threshold=choice.threshold, prices=COUNT, model_size=1
+        )
 
 
-def test_a_budget_below_the_lowest_returns_is_infeasible_and_shows_these():
-    split = portfolio(two_tasks(), 29.9, prices=COUNT, model_size=1)
+def test_a_budget_below_the_cost_of_the_lowest_returns_is_infeasible_and_shows_their_choices():
+    split = portfolio(two_tasks(), budget=29.9, prices=COUNT, model_size=1)
     assert (split.feasible, split.budget["mean"], split.p_within) == (False, pytest.approx(30), 0.5)
     assert [choice.threshold for choice in split.choices] == [1.0, 1.0]
-    assert portfolio(two_tasks(), 19.9, ["Easy-v0"], COUNT, model_size=1).feasible
+    assert portfolio(two_tasks(), budget=19.9, env_ids=["Easy-v0"], prices=COUNT, model_size=1).feasible
 
 
 @pytest.mark.parametrize(
@@ -113,9 +116,9 @@ def test_a_budget_below_the_lowest_returns_is_infeasible_and_shows_these():
         (1.0, ["Easy-v0", "Easy-v0"], "each once; got Easy-v0, Easy-v0"),
     ],
 )
-def test_budgets_and_tasks_that_mean_nothing_are_refused(budget, env_ids, message):
+def test_unusable_budgets_and_tasks_are_refused(budget, env_ids, message):
     with pytest.raises(InputError, match=message):
-        portfolio(two_tasks(), budget, env_ids, model_size=1)
+        portfolio(two_tasks(), budget=budget, env_ids=env_ids, model_size=1)
 
 
 def test_the_command_prints_and_writes_the_split(tmp_path, capsys):
@@ -124,12 +127,12 @@ def test_the_command_prints_and_writes_the_split(tmp_path, capsys):
     posterior.save(fit)
     assert cli.main(["portfolio", str(fit), "--budget", "1e30", "--out", str(out)]) == 0
     told, said = json.loads(out.read_text()), capsys.readouterr().out
-    split = portfolio(posterior, 1e30)
+    split = portfolio(posterior, budget=1e30)
     assert told == json.loads(split.to_json())
     assert [choice["env_id"] for choice in told["choices"]] == list(TASKS)
     for choice in split.choices:
         assert f"{choice.env_id}  " in said
-        assert f"{choice.env_steps['q50']:.3g}" in said
+        assert number(choice.env_steps["q50"]) in said
     assert f"together {split.budget['mean']:.3g}" in said
     one = ["portfolio", str(fit), "--env", TASKS[1], "--budget"]
     assert cli.main([*one, "1e30"]) == 0
@@ -142,7 +145,7 @@ def test_the_command_prints_and_writes_the_split(tmp_path, capsys):
 
 def test_a_task_without_runs_is_split_for_too():
     posterior = prior_posterior()
-    split = portfolio(posterior, 1e30, ["Unseen-v0", TASKS[0]], model_size=1000)
+    split = portfolio(posterior, budget=1e30, env_ids=["Unseen-v0", TASKS[0]], model_size=1000)
     assert [choice.env_id for choice in split.choices] == ["Unseen-v0", TASKS[0]]
     known = split.choices[1]
-    assert known == allocate(posterior, TASKS[0], threshold=known.threshold, model_size=1000)
+    assert known == allocate(posterior, env_id=TASKS[0], threshold=known.threshold, model_size=1000)

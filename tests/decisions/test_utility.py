@@ -1,4 +1,4 @@
-"""Prices and risk measures against numbers worked by hand, and negated."""
+"""Test prices and risk measures against numbers worked by hand, and risk measures on negated costs too."""
 
 import numpy as np
 import pytest
@@ -6,17 +6,17 @@ import pytest
 from bayescale import InputError, Prices
 from bayescale.decisions.utility import parse_risk
 
-COST = np.arange(1.0, 11.0)[:, None] * np.array([1.0, 10.0])  # draws 1 to 10 of two settings
+COST = np.arange(1.0, 11.0)[:, None] * np.array([1.0, 10.0])  # ten draws of two settings
 
 
 @pytest.mark.parametrize(
     ("risk", "by_hand", "of_the_negated"),
     [
         ("mean", 5.5, -5.5),
-        ("cvar:0.8", 9.5, -1.5),  # the worst two of ten: 9 and 10; negated, the worst are -1 and -2
+        ("cvar:0.8", 9.5, -1.5),  # the two most expensive of ten draws: 9 and 10; negated, -1 and -2
         ("cvar:0.9", 10.0, -1.0),
-        ("cvar:0.85", (10 + 9 / 2) / 1.5, -(1 + 2 / 2) / 1.5),  # the worst one and a half
-        ("cvar:0.95", 10.0, -1.0),  # half a draw is the worst one
+        ("cvar:0.85", (10 + 9 / 2) / 1.5, -(1 + 2 / 2) / 1.5),  # the most expensive one and a half draws
+        ("cvar:0.95", 10.0, -1.0),  # half a draw is the most expensive one
         ("prob:0.9", 9.0, -2.0),  # nine of ten draws are at most 9
         ("prob:0.85", 9.0, -2.0),
         ("prob:0.5", 5.0, -6.0),
@@ -51,7 +51,7 @@ def test_a_bad_risk_names_the_choices(text: str) -> None:
 )
 def test_bad_prices_are_refused(flop: float, env_step: float) -> None:
     with pytest.raises(InputError, match="prices must be finite numbers >= 0 and not both 0; got flop="):
-        Prices(flop, env_step)
+        Prices(flop=flop, env_step=env_step)
 
 
 def test_either_price_may_be_zero() -> None:

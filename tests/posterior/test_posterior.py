@@ -1,3 +1,5 @@
+"""Test the `Posterior` class: convergence, compiled predictions, priors and saving."""
+
 import dataclasses
 import re
 
@@ -6,7 +8,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.errors import InputError, NotConverged
-from bayescale.inference.sampling import Status
+from bayescale.inference.convergence import Status
 from bayescale.models import JointModel, Prior
 from tests.scaffolding.prior_posterior import TASKS, prior_posterior, sweep
 
@@ -18,7 +20,7 @@ def posterior():
 
 @pytest.fixture(scope="module")
 def apart(posterior):
-    """The chains of `misfit` ten standard deviations apart, and draws of `failure` that hardly move."""
+    """Return a posterior whose chains disagree on one parameter and hardly move in another."""
     draws = dict(posterior.draws)
     draws["misfit"] = draws["misfit"] + 10 * draws["misfit"].std() * np.array([[0.0], [1.0]])
     draws["failure"] = np.cumsum(draws["failure"], axis=1)
@@ -51,7 +53,7 @@ def test_any_other_status_raises_one_sentence_that_names_the_worst_parameters_fi
 
 
 def test_divergences_alone_name_no_parameter(posterior, monkeypatch):
-    """The divergences of a sampler whose chains agree are nobody's: the message ends with its remedy."""
+    """Divergences of chains that agree belong to no parameter, so the message ends with its remedy."""
     diverged = dataclasses.replace(posterior, status=Status.DIVERGED)
     monkeypatch.setattr("bayescale.posterior.posterior.unconverged", lambda *_: ())
     with pytest.raises(NotConverged, match=r"give more runs\.$") as caught:
@@ -60,7 +62,7 @@ def test_divergences_alone_name_no_parameter(posterior, monkeypatch):
 
 
 def test_equal_models_are_compiled_once(posterior, monkeypatch):
-    """JAX calls the model's Python only to compile it; a model that differs in one value is compiled anew."""
+    """JAX calls the Python code of the model only to compile it, once for equal models and once for a changed value."""
     compiled = []
     original = JointModel.runs
     monkeypatch.setattr(JointModel, "runs", lambda *given: compiled.append(given[0]) or original(*given))

@@ -1,4 +1,4 @@
-"""Quantiles of new runs against a slow twin that solves for each by itself."""
+"""Test quantiles of new runs against a slow twin that finds each quantile by root finding."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ POINTS, DRAWS = 6, 150
 
 
 def mixture(kind):
-    """Locations, scales and chances to get there, for each draw, of points with two thresholds."""
+    """Return run-length distributions by draw, point and threshold, of a named shape."""
     rng = np.random.default_rng(0)
     shape = DRAWS, POINTS, 2
     location = np.array([10.0, 11.0]) + rng.standard_normal(shape) * np.geomspace(0.02, 2.0, POINTS)[:, None]
@@ -30,11 +30,11 @@ def mixture(kind):
     return RunLengthDistribution(location, scale, skew, p_reach)
 
 
-def solved(times):
-    """Log env steps at each level by root finding, the running maximum over thresholds; inf where there is no root."""
+def by_root_finding(distribution):
+    """Return log env steps at each quantile level by root finding, not decreasing in threshold; inf without a root."""
     out = np.full((POINTS, 2, len(QUANTILE_LEVELS)), np.inf)
     for point, threshold, at in np.ndindex(out.shape):
-        here = RunLengthDistribution(*(part[:, point, threshold] for part in times))
+        here = RunLengthDistribution(*(part[:, point, threshold] for part in distribution))
 
         def excess(x, here=here, at=at):
             return float(here.reached_by(x).mean() - QUANTILE_LEVELS[at])
@@ -47,24 +47,24 @@ def solved(times):
 @pytest.mark.usefixtures("jax_float64")
 @pytest.mark.parametrize("kind", ["plain", "skewed", "two humps", "failing"])
 def test_quantiles_of_a_mixture_equal_their_slow_twin(kind):
-    times = mixture(kind)
+    distribution = mixture(kind)
     slow, fast = (
-        solved(times),
-        np.log(np.asarray(mixture_quantiles(times, QUANTILE_LEVELS))),
+        by_root_finding(distribution),
+        np.log(np.asarray(mixture_quantiles(distribution, QUANTILE_LEVELS))),
     )
-    spread = np.sqrt(times.location.var(axis=0) + (times.scale**2).mean(axis=0))[..., None]
+    spread = np.sqrt(distribution.location.var(axis=0) + (distribution.scale**2).mean(axis=0))[..., None]
     assert (np.isinf(fast) == np.isinf(slow)).all()
     assert np.isinf(slow).any() == (kind == "failing")
     reached = np.isfinite(slow)
     error = abs(np.where(reached, fast, 0.0) - np.where(reached, slow, 0.0)) / spread
     assert error.max() < 0.005
     normal = (
-        times.location.mean(axis=0)[..., None] - 1.645 * spread
-    )  # the control that must fail: one normal for the mixture
+        distribution.location.mean(axis=0)[..., None] - 1.645 * spread
+    )  # this control must fail: one normal distribution in place of the mixture
     assert kind == "plain" or (abs(normal[..., 0] - slow[..., 0]) / spread[..., 0]).max() > 0.05
 
 
-def test_a_chunk_of_configurations_predicts_as_each_by_itself(monkeypatch):
+def test_predictions_do_not_depend_on_the_chunk_size(monkeypatch):
     posterior = prior_posterior()
     configs = posterior.crossings[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates().head(11)
     monkeypatch.setattr(predictive, "CHUNK", 4)
@@ -74,7 +74,7 @@ def test_a_chunk_of_configurations_predicts_as_each_by_itself(monkeypatch):
     assert len(together) == 22
     assert (together.drop(columns=together.columns[5:]) == alone.drop(columns=alone.columns[5:])).all(axis=None)
     np.testing.assert_allclose(together.iloc[:, 5:15].to_numpy(float), alone.iloc[:, 5:15].to_numpy(float), rtol=1e-5)
-    times = predictive.runs(posterior.model, posterior.flat_draws(), configs)
-    law = np.exp(np.quantile(times.location, [0.05, 0.5, 0.95], axis=0)).reshape(3, -1).T
+    distribution = predictive.run_lengths(posterior.model, posterior.flat_draws(), configs)
+    law = np.exp(np.quantile(distribution.location, [0.05, 0.5, 0.95], axis=0)).reshape(3, -1).T
     np.testing.assert_allclose(together[["law_q05", "law_q50", "law_q95"]], law)
-    np.testing.assert_allclose(together["p_reach"], times.p_reach.mean(axis=0).ravel())
+    np.testing.assert_allclose(together["p_reach"], distribution.p_reach.mean(axis=0).ravel())

@@ -35,7 +35,7 @@ def test_a_fit_in_another_format_is_refused_with_the_version_that_reads_it(monke
 
 
 def test_a_fit_of_crossings_with_further_columns_is_read_back(tmp_path):
-    """Whatever their types: what has none in the file is kept as text."""
+    """Columns of any type are saved; types that the file cannot hold become text."""
     posterior = bs.load(FILE)
     rows = len(posterior.crossings)
     further = posterior.crossings.assign(
@@ -54,7 +54,7 @@ def test_a_fit_of_crossings_with_further_columns_is_read_back(tmp_path):
 
 
 def test_a_damaged_fit_is_refused(tmp_path):
-    """Whatever eight bytes are overwritten: it loads as it was, or not at all."""
+    """A file with eight overwritten bytes loads unchanged values or is refused."""
     whole = FILE.read_bytes()
     expected = bs.load(FILE)
     said = set()

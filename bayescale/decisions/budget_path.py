@@ -1,0 +1,76 @@
+"""The budget-optimal UTD and model size as a function of the return, for the best batch size and learning rate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from bayescale.decisions.candidates import swept_sizes, swept_utds
+from bayescale.decisions.frontier import optima
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
+from bayescale.laws import flops
+from bayescale.posterior.posterior import Posterior
+
+
+@dataclass(frozen=True)
+class BudgetPath:
+    """The budget-optimal UTD and model size at each fitted threshold, at the best batch size and learning rate.
+
+    Attributes:
+        env_id: task.
+        thresholds: the fitted thresholds.
+        utd, model_size: each draw's optimum, the pair of least cost.
+        budget: the cost at this optimum, in the unit of the prices.
+        utd_chosen, model_size_chosen: the one pair of least expected cost over all draws.
+    """
+
+    env_id: str
+    thresholds: Float[np.ndarray, " threshold"]
+    utd: Float[np.ndarray, "draw threshold"]
+    model_size: Float[np.ndarray, "draw threshold"]
+    budget: Float[np.ndarray, "draw threshold"]
+    utd_chosen: Float[np.ndarray, " threshold"]
+    model_size_chosen: Float[np.ndarray, " threshold"]
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per threshold: 5%, 50% and 95% quantiles over draws, and the chosen pair."""
+        table = pd.DataFrame({"threshold": self.thresholds})
+        for name in ("utd", "model_size", "budget"):
+            for percent in (5, 50, 95):
+                table[f"{name}_q{percent:02d}"] = np.quantile(getattr(self, name), percent / 100, axis=0)
+        return table.assign(utd_chosen=self.utd_chosen, model_size_chosen=self.model_size_chosen)
+
+
+def budget_path(
+    posterior: Posterior, *, env_id: str, prices: Prices = DEFAULT_PRICES, model_size: int | None = None
+) -> BudgetPath:
+    """Return the budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges.
+
+    The cost that they minimise is prices.flop * 10 N B* sigma D + prices.env_step * D.
+
+    Args:
+        posterior: a fit.
+        env_id: task.
+        prices: of a training flop and of an env step.
+        model_size: N, critic parameters; default: that of the fitted runs, or chosen where it varies.
+
+    Raises:
+        InputError: `prices` is not a `Prices`, or the model size is neither given nor in the data.
+    """
+    require_prices(prices)
+    utds, sizes = swept_utds(posterior, env_id), swept_sizes(posterior, env_id, model_size)
+    utd, size = np.tile(utds, len(sizes)), np.repeat(sizes, len(utds))
+    by_size = (optima(posterior, env_id, utds, n) for n in sizes)
+    batch, _, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*by_size, strict=True))
+    cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], steps)), steps)
+    best, chosen = cost.argmin(axis=1), cost.mean(axis=0).argmin(axis=0)
+    return BudgetPath(
+        env_id=env_id,
+        thresholds=posterior.thresholds,
+        utd=utd[best],
+        model_size=size[best],
+        budget=cost.min(axis=1),
+        utd_chosen=utd[chosen],
+        model_size_chosen=size[chosen],
+    )
