@@ -29,10 +29,10 @@ lint: $(VENV)/installed-dev ## check format, lint, wording, types and the direct
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/installed-dev ## measure speed against peers, one JSON object per line
+bench: $(VENV)/installed-dev ## measure speed against peers, one JSON object per line; ONLY=NAME,... picks benchmarks
 	-@test -e $(PEERS)/installed || { $(BIN)/python -m venv $(PEERS) && $(PEERS)/bin/python -m pip \
 	  --disable-pip-version-check install --quiet --constraint constraints.txt $(PEER_PACKAGES) && touch $(PEERS)/installed; }
-	@BAYESCALE_CACHE=off BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python tests/benchmarks/bench.py
+	@BAYESCALE_CACHE=off BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
 
 clean: ## remove the files that the other targets made
 	rm -rf $(VENV) $(PEERS) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

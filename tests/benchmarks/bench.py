@@ -1,15 +1,17 @@
-"""Speed of the package beside its peers on the same work in turn: one JSON object per line (see `make bench`).
+"""Compare the speed of the package with its peers on the same work, in turn; see `make bench`.
 
-Peers of the runners live in an environment of their own, whose Python is BENCH_PEERS, by default in .venv-bench.
+Each benchmark prints one JSON object on a line. BENCH_PEERS is the Python of the environment in which the peers of the
+runners are installed, by default the one in .venv-bench.
 """
 
+import argparse
 import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import bayescale as bs
 from bayescale.runners import make_plan, run_sweep
 
 REPEATS = 5
-CORES = 2  # processes of each side, one thread each
+CORES = 2  # processes per side, each with one thread
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -31,22 +33,35 @@ ONE_THREAD = {
 RUN = ["algorithm", "env_id", "utd", "batch_size", "learning_rate", "seed"]
 THRESHOLDS = np.linspace(100.0, 900.0, 10)
 
+Bench = Callable[[str], dict[str, object]]  # from the name of the benchmark to its line
+
 
 def main() -> None:
-    """Prints the line of every benchmark."""
-    print(json.dumps(crossings(runs=400, evaluations=1000)), flush=True)
-    for line in fits():
-        print(json.dumps(line), flush=True)
-    for width in (64, 256):
-        for line in training(width):
-            print(json.dumps(line), flush=True)
-    print(json.dumps(bro(width=256)), flush=True)
-    print(json.dumps(pql(width=64)), flush=True)
-    print(json.dumps(sweep_scaling()), flush=True)
+    """Print one JSON line per benchmark, for all benchmarks or those that --only names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", type=chosen, default=list(BENCHES), metavar="NAME[,NAME...]")
+    for name in parser.parse_args().only:
+        print(json.dumps(BENCHES[name](name)), flush=True)
 
 
-def crossings(runs: int, evaluations: int) -> dict[str, object]:
-    """Rows per second from a table to the env steps at each threshold, beside a loop over runs around scipy."""
+def chosen(text: str) -> list[str]:
+    """Return the names in a list separated by commas.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no benchmark of one of these names.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown or not names:
+        got = f"'{unknown[0]}'" if unknown else "no name"
+        raise argparse.ArgumentTypeError(
+            f"benchmarks are {', '.join(BENCHES)}; got {got}. Name one or several of them."
+        )
+    return names
+
+
+def crossings(name: str, runs: int = 400, evaluations: int = 1000) -> dict[str, object]:
+    """Compare rows per second, from a table to the env steps at each threshold, with a loop over runs around scipy."""
     rng = np.random.default_rng(0)
     env_steps = 1000 * np.arange(1, evaluations + 1)
     pace = rng.uniform(0.1, 1.0, (runs, 1)) * env_steps[-1]
@@ -68,7 +83,7 @@ def crossings(runs: int, evaluations: int) -> dict[str, object]:
     seconds, peer_seconds = _in_turn(
         lambda: bs.time_to_threshold(curves, thresholds=THRESHOLDS), lambda: _scipy_run_by_run(curves)
     )
-    return result("crossings", len(curves) / seconds, len(curves) / peer_seconds, "rows/s", "scipy run by run")
+    return result(name, len(curves) / seconds, len(curves) / peer_seconds, "rows/s", "scipy run by run")
 
 
 def _scipy_run_by_run(curves: pd.DataFrame) -> np.ndarray:
@@ -80,66 +95,41 @@ def _scipy_run_by_run(curves: pd.DataFrame) -> np.ndarray:
     return np.concatenate(upper)
 
 
-def fits() -> Iterator[dict[str, object]]:
-    """Each measured once: a fit takes long enough to be its own median. For fit-seeds lower is better."""
-    yield result("fit-gym", *bench_fits.fit_gym(), "effective draws/s", "numpyro, one term a run, trees of 256 steps")
-    yield result("fit-seeds", *bench_fits.fit_seeds(), "s", "an eighth of the seeds")
-    yield result("fit-pipeline", *bench_fits.fit_pipeline(), "fits/s", "published pipeline")
-    yield result("predict", *bench_fits.predict(), "configurations/s", "scipy, quantile by quantile")
+def fit(measure: Callable[[], tuple[float, float]], unit: str, peer: str) -> Bench:
+    """Return the benchmark of one measurement; a fit takes so long that one is enough."""
+    return lambda name: result(name, *measure(), unit, peer)
 
 
-def training(width: int) -> Iterator[dict[str, object]]:
-    """Agent updates per second of SAC beside each peer; at width 256 also flops per second beside the limit."""
-    name = f"runner-sac-h{width}"
-    benches = {"stable-baselines3": name, "sbx": f"{name}-sbx", "rejax": f"{name}-rejax"}
-    with ExitStack() as stack:
-        ours = stack.enter_context(_side(sys.executable, "bayescale", width))
-        for peer, bench in benches.items():
+def runner(ours: str, peer: str, width: int, peer_name: str | None = None) -> Bench:
+    """Return the benchmark of agent updates per second of one side of bench_training.py and a peer's."""
+    python = sys.executable if peer.startswith("plain-torch") else PEERS_PYTHON
+
+    def bench(name: str) -> dict[str, object]:
+        with _side(sys.executable, ours, width) as our_side:
             try:
-                theirs = stack.enter_context(_side(PEERS_PYTHON, peer, width))
+                with _side(python, peer, width) as peer_side:
+                    rates = _rates_in_turn(our_side, peer_side)
             except (OSError, RuntimeError) as error:
-                yield {"bench": bench, "peer": peer, "error": f"the peer does not run: {error}"}
-                continue
-            yield result(bench, *_rates_in_turn(ours, theirs), "agent-updates/s", peer)
-        if width == 256:
-            limit = stack.enter_context(_side(sys.executable, "products", width))
-            rate, flops_per_second = _rates_in_turn(ours, limit)
-            achieved = rate * flops_per_update(width)
-            yield result("runner-limit-h256", achieved, flops_per_second, "flop/s", "products of 512 x 512")
+                return {"bench": name, "peer": peer, "error": f"the peer does not run: {error}"}
+        return result(name, *rates, "agent-updates/s", peer_name or peer)
+
+    return bench
 
 
-def bro(width: int) -> dict[str, object]:
-    """Agent updates per second of BRO beside one agent written plainly with torch.nn and autograd (bench_bro.py).
-
-    Pendulum, batch size 128, 100 quantiles, the optimistic actor; environment and replay buffer included.
-    """
-    with (
-        _side(sys.executable, "bayescale-bro", width) as ours,
-        _side(sys.executable, "plain-torch-bro", width) as plain,
-    ):
-        return result("runner-bro", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
-
-
-def pql(width: int) -> dict[str, object]:
-    """Critic updates per second of PQL beside one agent written plainly with torch.nn and autograd (bench_pql.py).
-
-    64 environments of Pendulum, batch size 512, two hidden layers, returns over 3 steps, 8 critic updates per step of
-    them all and an actor update after every other; environments and replay buffer included.
-    """
-    with (
-        _side(sys.executable, "bayescale-pql", width) as ours,
-        _side(sys.executable, "plain-torch-pql", width) as plain,
-    ):
-        return result("runner-pql", *_rates_in_turn(ours, plain), "agent-updates/s", "plain torch, one agent")
+def limit(name: str, width: int = 256) -> dict[str, object]:
+    """Compare flops per second of SAC with the limit of this machine."""
+    with _side(sys.executable, "bayescale", width) as ours, _side(sys.executable, "products", width) as products:
+        rate, flops_per_second = _rates_in_turn(ours, products)
+    return result(name, rate * flops_per_update(width), flops_per_second, "flop/s", "products of 512 x 512")
 
 
 def flops_per_update(width: int, batch_size: int = 256) -> float:
-    """Flops of the matrix products of one update on Pendulum, two hidden layers: all that SAC must multiply."""
+    """Return the flops of the matrix products that one SAC update on Pendulum with two hidden layers must do."""
     actor_first, actor = 3 * width, 3 * width + width**2 + 2 * width
     critics_first, critics = 2 * 4 * width, 2 * (4 * width + width**2 + width)
     actor_passes = 2 * actor + actor + (actor - actor_first)  # forward in s and s', both gradients in s
-    critic_passes = 3 * critics + critics + 2 * (critics - critics_first)  # targets, critics twice; their gradients
-    return 2.0 * batch_size * (actor_passes + critic_passes + 2 * width)  # last: the gradient by the action
+    critic_passes = 3 * critics + critics + 2 * (critics - critics_first)  # targets, critics twice, gradients
+    return 2.0 * batch_size * (actor_passes + critic_passes + 2 * width)  # the last term is the gradient by the action
 
 
 def _side(python: str, name: str, width: int) -> AbstractContextManager[Side]:
@@ -147,7 +137,7 @@ def _side(python: str, name: str, width: int) -> AbstractContextManager[Side]:
 
 
 def _rate(processes: Side) -> float:
-    """Work per second of all processes together."""
+    """Return the work per second of all processes together."""
     done = ask(processes)
     return done.amount / done.seconds
 
@@ -157,8 +147,8 @@ def _rates_in_turn(ours: Side, theirs: Side) -> tuple[float, float]:
     return statistics.median(rate for rate, _ in rates), statistics.median(rate for _, rate in rates)
 
 
-def sweep_scaling() -> dict[str, object]:
-    """Agent updates per second of a sweep by two workers, beside the same sweep by one."""
+def sweep_scaling(name: str) -> dict[str, object]:
+    """Compare agent updates per second of a sweep with two workers and with one."""
     content: dict[str, Any] = {
         "env_id": "Pendulum-v1",
         "utd": [1],
@@ -178,7 +168,7 @@ def sweep_scaling() -> dict[str, object]:
 
     updates = sum(run.gradient_updates for run in plan.runs)
     seconds, one_worker_seconds = _in_turn(lambda: sweep(2), lambda: sweep(1))
-    return result("sweep-scaling", updates / seconds, updates / one_worker_seconds, "agent-updates/s", "one worker")
+    return result(name, updates / seconds, updates / one_worker_seconds, "agent-updates/s", "one worker")
 
 
 def _in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
@@ -189,6 +179,25 @@ def _in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[
             work()
             times.append(time.perf_counter() - start)
     return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+BENCHES: dict[str, Bench] = {
+    "crossings": crossings,
+    "fit-gym": fit(bench_fits.fit_gym, "effective draws/s", "numpyro, one term per run, short trees"),
+    "fit-seeds": fit(bench_fits.fit_seeds, "s", "an eighth of the seeds"),  # lower is better
+    "fit-pipeline": fit(bench_fits.fit_pipeline, "fits/s", "published pipeline"),
+    "predict": fit(bench_fits.predict, "configurations/s", "scipy, quantile by quantile"),
+    "runner-sac-h64": runner("bayescale", "stable-baselines3", 64),
+    "runner-sac-h64-sbx": runner("bayescale", "sbx", 64),
+    "runner-sac-h64-rejax": runner("bayescale", "rejax", 64),
+    "runner-sac-h256": runner("bayescale", "stable-baselines3", 256),
+    "runner-sac-h256-sbx": runner("bayescale", "sbx", 256),
+    "runner-sac-h256-rejax": runner("bayescale", "rejax", 256),
+    "runner-limit-h256": limit,
+    "runner-bro": runner("bayescale-bro", "plain-torch-bro", 256, "plain torch, one agent"),
+    "runner-pql": runner("bayescale-pql", "plain-torch-pql", 64, "plain torch, one agent"),
+    "sweep-scaling": sweep_scaling,
+}
 
 
 if __name__ == "__main__":
