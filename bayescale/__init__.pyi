@@ -28,14 +28,10 @@ from .decisions.allocation import (
     Allocation as Allocation,
 )
 from .decisions.allocation import (
-    BudgetPath as BudgetPath,
-)
-from .decisions.allocation import (
     allocate as allocate,
 )
-from .decisions.allocation import (
-    budget_path as budget_path,
-)
+from .decisions.budget_path import BudgetPath as BudgetPath
+from .decisions.budget_path import budget_path as budget_path
 from .decisions.frontier import Frontier as Frontier
 from .decisions.frontier import frontier as frontier
 from .decisions.next_experiments import next_experiments as next_experiments
