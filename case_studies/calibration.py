@@ -37,11 +37,12 @@ class Config:
     utds: tuple[tuple[float, ...], ...] = ((1, 2, 4, 8), (0.25, 1, 4, 16), (0.25, 0.5, 1, 2, 4, 8, 16))
 
 
-FOLLOWED = ("log_alpha", "min_share", "batch_size_mean", "batch_size_slope", "log_noise_mean")
+# Parameters whose ranks and intervals are checked; row 1 of log_noise is the population of tasks.
+FOLLOWED = ("log_alpha", "utd_share", "log_batch_optimum", "batch_utd_exponent", "log_noise[1,0]")
 NARROW = {
     **PRIORS,
-    "level_mean": Prior("normal", log(1e5), 0.5),  # log env steps
-    "level_sd": Prior("fixed", 0.1, 0.0),
+    "log_env_steps_at_centre": Prior("normal", log(1e5), 0.5),  # log env steps
+    "log_env_steps_at_centre.spread": Prior("fixed", 0.1, 0.0),  # log env steps, between tasks
 }
 
 
