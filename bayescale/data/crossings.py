@@ -109,7 +109,7 @@ def validate_crossings(frame: pd.DataFrame) -> pd.DataFrame:
         came = counted(len(thresholds), "threshold"), counted(len(frame[runs].drop_duplicates()), "run")
         raise InputError(
             f"crossings must have one row for every run and threshold; got {counted(len(frame), 'row')} for "
-            f"{' and '.join(came)}. Give them as time_to_threshold makes them."
+            f"{' and '.join(came)}. Make them with time_to_threshold."
         )
     return again
 

@@ -62,7 +62,7 @@ def read_curves(*sources: Source | Iterable[Source]) -> pd.DataFrame:
 
 
 def validate_curves(frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
-    """Return the frame as a valid learning-curve table, sorted by run, then env_steps, one row for each such pair.
+    """Return the frame as a valid learning-curve table: one row per run and env_steps, sorted by run, then env_steps.
 
     Text columns are str, counts int64, other numbers float64. The known columns come first; further columns follow
     unchanged.

@@ -1,4 +1,4 @@
-"""Observation kinds: how each row of a crossings table bounds the log run length.
+"""Give the bounds that each row of a crossings table sets on the log run length, and the observation kind of the row.
 
 The run length T is the number of env steps until a run reaches the threshold. A row bounds it by
 log_lower < log T <= log_upper; a bound that the row does not give is infinite.

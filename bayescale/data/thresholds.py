@@ -33,7 +33,7 @@ def increasing_thresholds(thresholds: object) -> Float[np.ndarray, " threshold"]
     if array.ndim != 1:
         raise InputError(f"thresholds must be a list of returns; got an array of shape {array.shape}. Flatten it.")
     if not np.isfinite(array).all():
-        raise InputError(f"thresholds must be finite; got {came}. Remove the others.")
+        raise InputError(f"thresholds must be finite; got {came}. Remove infinite and missing ones.")
     if (np.diff(array) <= 0).any():
         remedy = "Sort them" if np.unique(array).size == array.size else "Sort them and keep each once"
         raise InputError(f"thresholds must increase; got {came}. {remedy}.")

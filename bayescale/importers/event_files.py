@@ -41,7 +41,11 @@ def read_events(file: Path) -> "Iterator[Event]":
             length = CHECKSUM + (0 if broken else int.from_bytes(head[:LENGTH], "little"))
             record = stream.read(length)
             if not broken and len(record) < length:
-                warnings.warn(f"{file} ends within a record, as after a kill or in a part of a copy.", stacklevel=2)
+                warnings.warn(
+                    f"{file} ends within a record: its writer was killed, or the copy is incomplete. The events "
+                    "before that record are read.",
+                    stacklevel=2,
+                )
                 return
             if broken or damaged(record):
                 raise InputError(

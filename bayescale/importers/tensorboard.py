@@ -82,7 +82,7 @@ def _series(folder: Path, tag: str) -> pd.DataFrame:
     files = [file for file in sorted(folder.iterdir()) if IsSummaryEventsFile(str(file))]
     logs = [log for file in files if (log := _log(file, tag)) is not None]
     if not any(log.points for log in logs):
-        found = ", ".join(sorted(_tags(files))) or "no series at all"
+        found = ", ".join(sorted(_tags(files))) or "no series"
         raise InputError(f"{folder} has no series '{tag}'; it has {found}. Give one of them as tag.")
     points = _joined(sorted(logs, key=lambda log: log.began))
     return pd.DataFrame(points, columns=["env_steps", "episode_return"])

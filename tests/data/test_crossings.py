@@ -170,7 +170,7 @@ def test_a_task_without_a_scale_is_named():
     [
         ((0.9, 0.5), "thresholds must increase; got (0.9, 0.5). Sort them."),
         ([1, 1], "thresholds must increase; got (1, 1). Sort them and keep each once."),
-        ([1, np.nan], "thresholds must be finite; got (1, nan). Remove the others."),
+        ([1, np.nan], "thresholds must be finite; got (1, nan). Remove infinite and missing ones."),
         ([1, np.inf], "thresholds must be finite; got (1, inf)."),
         ([], "thresholds must be one or more returns; got none."),
         ([[1], [2]], "thresholds must be a list of returns; got an array of shape (2, 1)."),

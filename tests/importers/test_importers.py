@@ -92,7 +92,7 @@ def test_tensorboard_without_the_series(tmp_path):
     ):
         read_tensorboard({tmp_path: SETTINGS})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="it has no series at all"):
+    with pytest.raises(InputError, match=r"it has no series\. Give one"):
         read_tensorboard({tmp_path / "empty": SETTINGS})
     with pytest.raises(InputError, match=r"none is not a folder. Give the folder that holds"):
         read_tensorboard({tmp_path / "none": SETTINGS})
