@@ -1,4 +1,4 @@
-"""Pictures of calibration: each function draws the numbers of a finished summary on an `Axes` and returns it."""
+"""Plot calibration checks. A plot function draws a finished summary on an `Axes` and returns it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_ranks(histogram: RankHistogram, quantity: str, ax: Axes | None = None) -> Axes:
-    """Axes with the histogram of the ranks of one quantity's true values; exact fits stay within the grey band.
+def plot_ranks(histogram: RankHistogram, quantity: str, *, ax: Axes | None = None) -> Axes:
+    """Plot the histogram of the ranks of one quantity's true values; exact fits stay within the grey band.
 
     Args:
-        histogram: what `rank_histogram` made.
-        quantity: a column of its counts.
-        ax: where to draw; None makes a figure.
+        histogram: the result of `rank_histogram`.
+        quantity: a column of `histogram.counts`.
+        ax: axes to draw on; None makes a figure.
 
     Raises:
-        InputError: no such quantity.
+        InputError: `histogram` has no such quantity.
     """
     if quantity not in histogram.counts:
         known = ", ".join(map(str, histogram.counts))
-        raise InputError(f"quantity must be among {known}; got '{quantity}'. Choose of these.")
+        raise InputError(f"quantity must be among {known}; got '{quantity}'. Choose one of them.")
     ax = own_axes(ax)
     edges = np.linspace(0, 100, len(histogram.counts) + 1)
     band = f"all bins within: {histogram.probability:.0%} for exact fits"

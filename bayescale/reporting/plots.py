@@ -1,9 +1,11 @@
-"""Pictures of finished summaries: each function draws the numbers of a table on an `Axes` and returns it.
+"""Plot the frontier, the response surface and the learning curves of a task.
 
-Nothing is computed here and no pyplot state is touched. Without an `ax` a new figure is made; save it with
-`plot_frontier(front).figure.savefig("frontier.png")`. In every picture a solid line and a darker band lie within the
-range of the data; a dashed line and a lighter band are extrapolated. Of names in letters that matplotlib's font lacks
-it warns; `matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK JP"]` adds a font that has them.
+A plot function draws a finished table on an `Axes` and returns it; it computes no estimate and leaves pyplot alone.
+Without `ax` it makes a figure, which `plot_frontier(front).figure.savefig("frontier.png")` saves. Solid lines and
+darker bands lie within the range of the data; dashed lines and lighter bands extrapolate.
+
+matplotlib warns about names in letters that its font lacks. This setting adds a font that has them:
+`matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK JP"]`.
 """
 
 from __future__ import annotations
@@ -13,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, Num
+from jaxtyping import Num
 
 from bayescale.data.curves import run_columns
 from bayescale.errors import InputError
-from bayescale.inference.convergence import MAX_R_HAT, MIN_ESS_PER_CHAIN
 from bayescale.reporting.style import (
     BLUE,
     ORANGE,
@@ -38,23 +39,22 @@ if TYPE_CHECKING:
 
 HOLLOW: dict[str, Any] = {"markersize": 5, "fillstyle": "none", "markeredgewidth": 0.9}
 UTD_LABEL = "UTD (gradient updates per env step)"
-NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 8.0  # of a digit beside a mark, in points
-MIN_ESS = 4 * MIN_ESS_PER_CHAIN  # of the usual four chains
+NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 8.0  # size in points of a digit beside a mark
 
 
 def plot_learning_curves(
-    crossings: pd.DataFrame, env_id: str, curves: pd.DataFrame | None = None, ax: Axes | None = None
+    crossings: pd.DataFrame, env_id: str, *, curves: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Axes with each run's climb through the thresholds: a dot per crossing, a triangle where the run ended below one.
+    """Plot each run's climb through the thresholds: a dot per crossing, a triangle where the run ended below one.
 
     Args:
-        crossings: rows of `time_to_threshold`; those of `env_id` are drawn.
+        crossings: the result of `time_to_threshold`; the rows of `env_id` are drawn.
         env_id: the task.
-        curves: learning curves in the units of the thresholds; those of the runs drawn lie faintly behind. None: none.
-        ax: where to draw; None makes a figure.
+        curves: learning curves in the units of the thresholds, drawn faintly behind their runs; or None.
+        ax: axes to draw on; None makes a figure.
 
     Raises:
-        InputError: no crossing belongs to `env_id`.
+        InputError: `crossings` has no row of `env_id`.
     """
     rows = crossings[crossings["env_id"] == env_id]
     if rows.empty:
@@ -78,14 +78,14 @@ def plot_learning_curves(
     return finish(ax, env_id)
 
 
-def plot_rule(table: pd.DataFrame, name: str, observed: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Axes with the best batch size or learning rate against UTD: posterior median, 90% band and the swept values.
+def plot_rule(table: pd.DataFrame, name: str, observed: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Plot the best batch size or learning rate against UTD: posterior median, 90% band and the swept values.
 
     Args:
         table: `Frontier.table()`.
         name: "batch_size" or "learning_rate".
         observed: a frame with columns `utd` and `name`, such as the crossings of the task; repeats are drawn once.
-        ax: where to draw; None makes a figure.
+        ax: axes to draw on; None makes a figure.
 
     Raises:
         InputError: `name` is neither of the two.
@@ -104,15 +104,15 @@ def plot_rule(table: pd.DataFrame, name: str, observed: pd.DataFrame, ax: Axes |
     return finish(_shade_outside(ax, table))
 
 
-def plot_data(table: pd.DataFrame, observed: pd.DataFrame, threshold: float, ax: Axes | None = None) -> Axes:
-    """Axes with the data D_J(UTD) needed at B*, eta*: median and 90% band, and the runs that were observed.
+def plot_data(table: pd.DataFrame, observed: pd.DataFrame, threshold: float, *, ax: Axes | None = None) -> Axes:
+    """Plot the data D_J(UTD) needed at B*, eta* with its median and 90% band, and the observed runs.
 
     Args:
         table: `Frontier.table()` of one task at `threshold`.
-        observed: crossings of the task; the rows at `threshold` are drawn, each as its interval (lower, upper]. Runs
-            whose boolean column `near_optimum` is false are drawn in grey; without the column none is.
+        observed: crossings of the task; a row at `threshold` is drawn as its interval (lower, upper]. Rows whose
+            boolean column `near_optimum` is false are drawn in grey; the column is optional.
         threshold: J, one of the observed thresholds.
-        ax: where to draw; None makes a figure.
+        ax: axes to draw on; None makes a figure.
     """
     ax = own_axes(ax)
     _band(ax, table, "env_steps")
@@ -127,19 +127,19 @@ def plot_data(table: pd.DataFrame, observed: pd.DataFrame, threshold: float, ax:
     return finish(_shade_outside(ax, table))
 
 
-def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) -> Axes:
-    """Axes with the data-compute frontier of one or several thresholds, both axes logarithmic.
+def plot_frontier(front: Frontier | Sequence[Frontier], *, ax: Axes | None = None) -> Axes:
+    """Plot data against compute at the best configurations, one curve per threshold, on logarithmic axes.
 
-    UTD varies along a curve; its octaves are marked, with numbers on the last curve and on those whose numbers do not
-    meet others. The band joins, UTD by UTD, the 5% quantiles of data and compute on one side and their 95% quantiles on
-    the other: at a given UTD compute grows with data, so both err alike.
+    UTD varies along a curve. Dots mark its powers of two; the last curve numbers them, and so do other curves where
+    there is room. One side of the band joins the 5% quantiles of data and compute at each UTD, the other side their 95%
+    quantiles: at a given UTD compute is proportional to data, so both err in the same direction.
 
     Args:
-        front: one Frontier or several, as `frontier` gives them.
-        ax: where to draw; None makes a figure.
+        front: one result of `frontier`, or several.
+        ax: axes to draw on; None makes a figure.
 
     Raises:
-        InputError: `front` is empty, or something else.
+        InputError: `front` is empty or holds something other than a Frontier.
     """
     fronts = list(front) if isinstance(front, Sequence) else [front]
     if not fronts or not all(hasattr(each, "table") for each in fronts):
@@ -156,7 +156,7 @@ def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) 
             edge_env_steps = np.concatenate([rows["env_steps_q05"], rows["env_steps_q95"][::-1]])
             alpha, line = (0.09, "--") if extrapolated else (0.25, "-")
             ax.fill(edge_flops, edge_env_steps, color=colour, alpha=alpha, linewidth=0)
-            for side in ("q05", "q95"):  # thin outlines tell bands apart where they overlap
+            for side in ("q05", "q95"):  # thin outlines separate bands that overlap
                 edge = rows[f"flops_{side}"], rows[f"env_steps_{side}"]
                 ax.plot(*edge, color=colour, linestyle=line, linewidth=0.6, alpha=0.7)
             ax.plot(rows["flops_q50"], rows["env_steps_q50"], color=colour, linestyle=line)
@@ -173,10 +173,10 @@ def plot_frontier(front: Frontier | Sequence[Frontier], ax: Axes | None = None) 
 
 
 def _number_curves(ax: Axes, marked: Sequence[Num[np.ndarray, "octave 3"]]) -> None:
-    """UTDs beside marked points (UTD, x, y): of the last curve, and of those before it whose numbers meet no others."""
+    """Write UTDs beside the marked points (UTD, x, y) of the last curve, and of others where the numbers have room."""
     taken: list[tuple[float, float, float]] = []
     for points in reversed(marked):
-        places = ax.transData.transform(points[:, 1:]) * 72 / ax.figure.dpi  # in points, as are sizes of letters
+        places = ax.transData.transform(points[:, 1:]) * 72 / ax.figure.dpi  # points, the unit of font sizes
         own = [(x, y, NUMBER_WIDTH * len(plain(utd))) for utd, (x, y) in zip(points[:, 0], places, strict=True)]
         if any(
             -width < x - x_taken < width_taken and abs(y - y_taken) < NUMBER_HEIGHT
@@ -189,13 +189,13 @@ def _number_curves(ax: Axes, marked: Sequence[Num[np.ndarray, "octave 3"]]) -> N
             ax.annotate(plain(utd), (x, y), (4, 3), textcoords="offset points", fontsize=8, color="0.2")
 
 
-def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Axes with the budget-optimal UTD against the budget, a point per threshold, and the UTD to choose.
+def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Plot the budget-optimal UTD against the budget, a point per threshold, and the UTD to choose.
 
     Args:
         table: `BudgetPath.table()`.
         observed: a frame with column `utd`, such as the crossings of the task; UTD beyond its range is extrapolated.
-        ax: where to draw; None makes a figure.
+        ax: axes to draw on; None makes a figure.
     """
     ax = own_axes(ax)
     low, high = observed["utd"].min(), observed["utd"].max()
@@ -214,57 +214,14 @@ def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, ax: Axes | Non
     log_axis(ax, "x", "budget (price of compute + price of data)", scientific)
     log_axis(ax, "y", UTD_LABEL, plain)
     bottom, top = ax.get_ylim()
-    limits = min(bottom, low / 1.3), max(top, high * 1.3)  # the whole sweep, for a best UTD that is always at its edge
+    limits = (
+        min(bottom, low / 1.3),
+        max(top, high * 1.3),
+    )  # show the whole sweep even if every best UTD lies at its edge
     for start, stop in ((limits[0], low), (high, limits[1])):
         ax.axhspan(start, max(start, stop), color="0.95", zorder=-1)
     ax.set_ylim(limits)
     return finish(ax)
-
-
-def plot_diagnostics(
-    diagnostics: pd.DataFrame, ax: Axes | None = None, min_ess: float = MIN_ESS, max_r_hat: float = MAX_R_HAT
-) -> Axes:
-    """Axes with a point per parameter: its smaller effective sample size against its R-hat; the worst are named.
-
-    Args:
-        diagnostics: `Posterior.diagnostics()`: indexed by parameter; columns r_hat, ess_bulk, ess_tail.
-        ax: where to draw; None makes a figure.
-        min_ess: the least effective sample size that will do, in draws.
-        max_r_hat: the largest R-hat that will do.
-    """
-    ax = own_axes(ax)
-    ess, r_hat = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1), diagnostics["r_hat"]
-    outside = (r_hat > max_r_hat) | (ess < min_ess)
-    for group, colour, label in ((~outside, BLUE, "within the limits"), (outside, ORANGE, "outside the limits")):
-        if group.any():
-            ax.plot(ess[group], r_hat[group], "o", color=colour, markersize=4, alpha=0.6, label=label)
-    ax.axhline(max_r_hat, color="0.4", linestyle=":", label=f"limits: R-hat {max_r_hat}, ESS {min_ess}")
-    ax.axvline(min_ess, color="0.4", linestyle=":")
-    for worst in {int(r_hat.argmax()), int(ess.argmin())}:
-        point = (ess.iloc[worst], r_hat.iloc[worst])
-        ax.annotate(str(diagnostics.index[worst]), point, (5, 4), textcoords="offset points", fontsize=8)
-    log_axis(ax, "x", "effective sample size: the smaller of bulk and tail (draws)", si)
-    ax.set_ylabel("R-hat")
-    return finish(ax)
-
-
-def plot_chain_ranks(counts: Int[np.ndarray, "chain bin"], name: str, ax: Axes | None = None) -> Axes:
-    """Axes with the rank histogram of one parameter: chains that agree are all flat, near the dotted line.
-
-    Args:
-        counts: how many of a chain's draws have their rank, among the draws of all chains, in this bin.
-        name: the parameter.
-        ax: where to draw; None makes a figure.
-    """
-    ax = own_axes(ax)
-    edges = np.linspace(0, 100, counts.shape[1] + 1)
-    for chain, (row, colour) in enumerate(zip(counts, ordered_colours(len(counts)), strict=True), start=1):
-        ax.stairs(row, edges, baseline=None, color=colour, linewidth=1.5, label=f"chain {chain}")
-    ax.axhline(counts.mean(), color="0.4", linestyle=":")
-    ax.set_ylim(bottom=0)
-    ax.set_xlabel("rank among the draws of all chains (percent)")
-    ax.set_ylabel("draws")
-    return finish(ax, name)
 
 
 def _band(ax: Axes, table: pd.DataFrame, name: str) -> None:
@@ -287,7 +244,7 @@ def _shade_outside(ax: Axes, table: pd.DataFrame) -> Axes:
 
 
 def _draw_runs(ax: Axes, rows: pd.DataFrame, colour: str, width: float, label: str) -> None:
-    """Runs of one UTD side by side over `width`, in units of log UTD."""
+    """Draw the runs of one UTD side by side over `width`, in units of log UTD."""
     same_utd = rows.groupby("utd")["utd"]
     x = rows["utd"] * np.exp(width * ((same_utd.cumcount() + 0.5) / same_utd.transform("size") - 0.5))
     done, ended = ~rows["censored"], rows["censored"]
@@ -301,8 +258,8 @@ def _draw_curves(ax: Axes, curves: pd.DataFrame, colours: dict[float, tuple[floa
     from matplotlib.collections import LineCollection
 
     runs = [run for _, run in curves.groupby(run_columns(curves))]
-    opacity = min(0.6, max(0.08, 10 / max(len(runs), 1)))  # hundreds of runs make a haze, a few are lines
-    # Rasterised: hundreds of runs of a thousand points would make a page of many megabytes.
+    opacity = min(0.6, max(0.08, 10 / max(len(runs), 1)))  # hundreds of curves become a haze, a few stay lines
+    # Hundreds of curves of a thousand points would make a vector drawing of many megabytes, so they become pixels.
     faint = LineCollection(
         [run[["env_steps", "episode_return"]].to_numpy(float) for run in runs],
         colors=[colours[run["utd"].iloc[0]] for run in runs],
@@ -311,5 +268,5 @@ def _draw_curves(ax: Axes, curves: pd.DataFrame, colours: dict[float, tuple[floa
         zorder=0.7,
         rasterized=True,
     )
-    ax.add_collection(faint, autolim=False)  # the crossings set the limits: early returns lie far below
+    ax.add_collection(faint, autolim=False)  # the crossings set the limits; early returns may lie far below them
     ax.plot([], [], color="0.3", alpha=0.6, linewidth=0.7, label="learning curve")

@@ -1,4 +1,4 @@
-"""One self-contained page about a posterior: what was fitted, what to run, the pictures, and how far to trust them."""
+"""Write one HTML page about a posterior: what was fitted, what to run, the plots, and how far to trust them."""
 
 import base64
 import io
@@ -21,13 +21,14 @@ from bayescale.data.output_files import written
 from bayescale.data.return_scale import ReturnScale, normalised_returns, read_return_scale
 from bayescale.data.tables import require_frame
 from bayescale.data.tasks import several_names
-from bayescale.decisions.allocation import Allocation, allocations, at_edge, budget_path
+from bayescale.decisions.allocation import Allocation, allocations, at_edge
+from bayescale.decisions.budget_path import budget_path
 from bayescale.decisions.frontier import critic_parameters, frontier
-from bayescale.decisions.utility import Prices, require_prices
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
 from bayescale.errors import InputError, MissingExtra
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.posterior.posterior import Posterior
-from bayescale.reporting import plots
+from bayescale.reporting import diagnostic_plots, plots
 from bayescale.reporting.style import plain, scientific, si
 from bayescale.validation.calibration import coverage
 from bayescale.validation.predictive_checks import OVERALL, posterior_predictive_checks
@@ -37,20 +38,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RULES = ("batch_size", "learning_rate")
-BEYOND = 2.0  # the pictures go this factor beyond the swept UTD, on both sides
-LEVELS_SHOWN = 4  # thresholds in the picture of the frontier and in the table of choices
-RANK_BINS = 20
-PRIOR_DRIVEN = 0.7  # an exponent that keeps more of its prior sd than this has learned little from the data
-FALSE_ALARM = 0.01  # of the table of tasks that do not follow the law
+BEYOND = 2.0  # factor by which the plots go beyond the swept UTDs, on both sides
+THRESHOLDS_SHOWN = 4  # number of thresholds in the frontier plot and in the table of choices
+RANK_BINS = 20  # bins of a rank plot
+PRIOR_DRIVEN = 0.7  # posterior sd over prior sd; above it the data say little about an exponent
+FALSE_ALARM = 0.01  # probability that any task is flagged although all follow the law
 STATISTICS = {
     "utd": "curves over UTD",
     "batch_size": "curves over batch size",
     "learning_rate": "curves over learning rate",
     "model_size": "curves over model size",
-    "scatter": "settings scatter more than in other tasks",
-    "surface": "settings lie off the law",
-    "spread": "seeds spread otherwise at high UTD than at low",
-    "censored": "censored otherwise than predicted",
+    "scatter": "configurations scatter more than in other tasks",
+    "surface": "configurations depart from the law",
+    "spread": "seed noise changes with UTD",
+    "censored": "share of censored runs differs from the prediction",
 }
 EXPONENTS = {
     "log_alpha": "log α: how fast the data needed falls with UTD",
@@ -61,39 +62,40 @@ EXPONENTS = {
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says about one task."""
+    """One task's part of the page."""
 
     env_id: str
     rows: pd.DataFrame  # the task's crossings
-    levels: pd.DataFrame  # one row per threshold: J, share of the runs that reached it, share of them in the intervals
-    choices: dict[float, Allocation]  # by threshold: some, and the headline
-    headline: float  # the threshold of the recommendation and of the pictures
-    pictures: dict[str, str]  # addresses of drawings, by what they show
+    by_threshold: pd.DataFrame  # one row per threshold: shares `reached`, `inside50` and `inside90` of its runs
+    choices: dict[float, Allocation]  # the best configuration by threshold, for some thresholds and the headline
+    headline: float  # the threshold of the recommendation and of the plots
+    pictures: dict[str, str]  # data addresses of the plots, by kind
 
 
 def report(
     posterior: Posterior,
     path: str | Path,
+    *,
     curves: pd.DataFrame | None = None,
     prices: Prices = DEFAULT_PRICES,
     env_ids: Sequence[str] | None = None,
     return_scale: ReturnScale | None = None,
     model_size: int | None = None,
 ) -> Path:
-    """The path of the page, one HTML file without references to others, complete or not there.
+    """Write one HTML page about a posterior and return its path. The file refers to no other file.
 
     Args:
-        posterior: what `fit` returns.
+        posterior: the result of `fit`.
         path: the file to write, in a folder that exists.
-        curves: the learning curves, drawn behind the crossings, or None.
-        prices: of compute and data, for the recommendation.
-        env_ids: the tasks to report, in this order; None: all of the posterior.
-        return_scale: what the crossings were made with, so that the curves get the units of the thresholds.
-        model_size: critic parameters, to count flops with; None: those of each task's fitted runs.
+        curves: the learning curves that were fitted, to draw them behind the crossings; or None.
+        prices: prices of compute and data, for the recommendation.
+        env_ids: the tasks to report, in this order; None reports all.
+        return_scale: the scale that the crossings were made with, which gives the curves the units of the thresholds.
+        model_size: number of critic parameters, to count flops; None takes it from each task's fitted runs.
 
     Raises:
-        InputError: no such folder, a task that was not fitted, no model size, curves of other runs, or a file that
-            cannot be written.
+        InputError: the folder does not exist or cannot be written to, a task was not fitted, the model size is
+            unknown, or `curves` holds none of the fitted runs.
         MissingExtra: matplotlib or jinja2 is not installed.
     """
     try:
@@ -107,7 +109,7 @@ def report(
     unknown = [env_id for env_id in tasks if env_id not in posterior.tasks]
     if unknown or not tasks:
         raise InputError(
-            f"env_ids must be among {', '.join(posterior.tasks)}; got {unknown or tasks}. Choose of these."
+            f"env_ids must be among {', '.join(posterior.tasks)}; got {unknown or tasks}. Choose among them."
         )
     require_prices(prices)
     scaled = None if curves is None else _fitted_curves(posterior, curves, return_scale)
@@ -162,40 +164,47 @@ def _section(
     checked: pd.DataFrame,
 ) -> Section:
     rows = checked[checked["env_id"] == env_id]
-    levels = rows.groupby("threshold")[["reached", "inside50", "inside90"]].mean()
-    thresholds = [float(threshold) for threshold in levels.index]
-    often = levels.index[levels["reached"] >= 0.5]
+    by_threshold = rows.groupby("threshold")[["reached", "inside50", "inside90"]].mean()
+    thresholds = [float(threshold) for threshold in by_threshold.index]
+    often = by_threshold.index[by_threshold["reached"] >= 0.5]
     headline = float(often.max()) if len(often) else thresholds[0]
     utd = _utd_grid(rows["utd"])
-    shown = sorted({thresholds[i] for i in np.linspace(0, len(thresholds) - 1, LEVELS_SHOWN).round().astype(int)})
-    table = frontier(posterior, env_id, headline, utd, model_size).table()
+    shown = sorted({thresholds[i] for i in np.linspace(0, len(thresholds) - 1, THRESHOLDS_SHOWN).round().astype(int)})
+    table = frontier(posterior, env_id=env_id, threshold=headline, utd=utd, model_size=model_size).table()
     rows = rows.assign(near_optimum=_near_optimum(rows, table))
     drawn = rows
-    if "model_size" in posterior.model.varying:  # the pictures are of one size
+    if "model_size" in posterior.model.varying:  # the plots show one model size
         distance = abs(np.log(rows["model_size"] / critic_parameters(posterior, env_id, model_size)))
         drawn = rows[distance == distance.min()]
-    pictures = {"learning_curves": _svg(plots.plot_learning_curves(drawn[drawn["near_optimum"]], env_id, curves))}
-    if "utd" in posterior.model.varying:  # a fit of one UTD tells nothing of others
-        fronts = [frontier(posterior, env_id, threshold, utd, model_size) for threshold in shown]
-        path = budget_path(posterior, env_id, prices, model_size).table()
+    pictures = {
+        "learning_curves": _svg(plots.plot_learning_curves(drawn[drawn["near_optimum"]], env_id, curves=curves))
+    }
+    if "utd" in posterior.model.varying:  # one UTD says nothing about others
+        fronts = [
+            frontier(posterior, env_id=env_id, threshold=threshold, utd=utd, model_size=model_size)
+            for threshold in shown
+        ]
+        path = budget_path(posterior, env_id=env_id, prices=prices, model_size=model_size).table()
         pictures |= {
             "data": _svg(plots.plot_data(table, drawn, headline)),
             **{name: _svg(plots.plot_rule(table, name, drawn)) for name in RULES if drawn[name].nunique() > 1},
             "frontier": _svg(plots.plot_frontier(fronts)),
             "budget_path": _svg(plots.plot_budget_path(path, drawn)),
         }
-    choices = allocations(posterior, env_id, sorted({*shown, headline}), prices, model_size)
-    return Section(env_id, rows, levels, choices, headline, pictures)
+    choices = allocations(
+        posterior, env_id=env_id, thresholds=sorted({*shown, headline}), prices=prices, model_size=model_size
+    )
+    return Section(env_id, rows, by_threshold, choices, headline, pictures)
 
 
 def _utd_grid(swept: pd.Series) -> Float[np.ndarray, " utd"]:
-    """Quarter octaves over the swept range and a bit beyond, and the swept values themselves."""
+    """Return the UTDs of the plots: quarter octaves over the swept range and a bit beyond, and the swept UTDs."""
     low, high = np.ceil(4 * np.log2(swept.min() / BEYOND)), np.floor(4 * np.log2(swept.max() * BEYOND))
     return np.unique(np.concatenate([2.0 ** (np.arange(low, high + 1) / 4), swept.unique()]))
 
 
 def _near_optimum(rows: pd.DataFrame, table: pd.DataFrame) -> Bool[np.ndarray, " row"]:
-    """Whether a run has the swept setting that is nearest, in logs, to B*, eta* at its UTD."""
+    """Mark the runs whose batch size and learning rate are, of the swept ones, nearest to B*, eta* in logs."""
     distance = np.zeros(len(rows))
     for name in RULES:
         best = np.interp(np.log(rows["utd"]), np.log(table["utd"]), np.log(table[f"{name}_q50"]))
@@ -204,7 +213,7 @@ def _near_optimum(rows: pd.DataFrame, table: pd.DataFrame) -> Bool[np.ndarray, "
 
 
 def _predictive_check(posterior: Posterior) -> pd.DataFrame:
-    """The crossings, and whether each agrees with the central 50% and 90% of its own prediction (`inside50`, ...)."""
+    """Return the crossings with `inside50` and `inside90`: True if its own central interval holds the crossing."""
     crossings = posterior.crossings
     keys = setting_columns(crossings)
     predicted = posterior.predict(crossings[keys].drop_duplicates().reset_index(drop=True))
@@ -217,37 +226,37 @@ def _predictive_check(posterior: Posterior) -> pd.DataFrame:
 
 
 def _law_checks(posterior: Posterior, tasks: Sequence[str]) -> pd.DataFrame:
-    """The posterior predictive checks of these tasks, made among all, and of all together."""
+    """Return the posterior predictive checks of these tasks and of all tasks together."""
     checks = posterior_predictive_checks(posterior, rng=np.random.default_rng(0), false_alarm=FALSE_ALARM)
     return checks[checks["env_id"].isin([*tasks, OVERALL])]
 
 
 def _last_env_steps(crossings: pd.DataFrame) -> pd.Series:
-    """By task, the last env step that the crossings tell of."""
+    """Return, by task, the latest env step at which a crossing was observed or censored."""
     last = crossings["env_steps_upper"].where(~crossings["censored"], crossings["env_steps_lower"])
     return last.groupby(crossings["env_id"]).max()
 
 
 def _exponents(diagnostics: pd.DataFrame, priors: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """By exponent: its posterior mean and sd, its prior sd, and the share of the prior's width that is left."""
+    """Return a table by exponent: posterior mean and sd, prior sd, and `left`, posterior sd over prior sd."""
     rows = diagnostics.loc[[name for name in EXPONENTS if name in diagnostics.index], ["mean", "sd"]]
     prior = pd.Series({name: priors[name]["scale"] for name in rows.index}, dtype=float)
     return rows.assign(meaning=rows.index.map(EXPONENTS), prior_sd=prior, left=rows["sd"] / prior)
 
 
 def _diagnostic_pictures(posterior: Posterior, diagnostics: pd.DataFrame) -> dict[str, str]:
-    """Convergence of all parameters, then rank plots of those with the largest R-hat and the fewest draws."""
+    """Return a plot of all parameters, and rank plots of the largest R-hat and the smallest effective sample size."""
     fewest = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1).idxmin()
     max_r_hat, per_chain = posterior.status.limits
     min_ess = per_chain * len(next(iter(posterior.draws.values())))
     worst = dict.fromkeys((str(diagnostics["r_hat"].idxmax()), str(fewest)))
-    ranks = {name: _svg(plots.plot_chain_ranks(_rank_counts(posterior, name), name)) for name in worst}
-    convergence = plots.plot_diagnostics(diagnostics, min_ess=min_ess, max_r_hat=max_r_hat)
+    ranks = {name: _svg(diagnostic_plots.plot_chain_ranks(_rank_counts(posterior, name), name)) for name in worst}
+    convergence = diagnostic_plots.plot_diagnostics(diagnostics, min_ess=min_ess, max_r_hat=max_r_hat)
     return {"convergence": _svg(convergence), **ranks}
 
 
 def _rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"]:
-    """How many draws of each chain fall into each twentieth of the ranks over all chains."""
+    """Count how many draws of each chain fall into each twentieth of the ranks over all chains."""
     site, _, index = name.removesuffix("]").partition("[")
     position = tuple(int(i) for i in index.split(",")) if index else ()
     draws = posterior.to_arviz()["posterior"][site].to_numpy()[(..., *position)]
@@ -256,7 +265,7 @@ def _rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"
 
 
 def _fitted_curves(posterior: Posterior, curves: pd.DataFrame, return_scale: ReturnScale | None) -> pd.DataFrame:
-    """The learning curves in the units of the thresholds."""
+    """Return the learning curves in the units of the thresholds."""
     runs = run_columns(posterior.crossings)
     named = posterior.named(require_frame("curves", curves))
     if not set(runs) <= set(named) or not len(named.merge(posterior.crossings[runs].drop_duplicates())):
@@ -269,7 +278,7 @@ def _fitted_curves(posterior: Posterior, curves: pd.DataFrame, return_scale: Ret
 
 
 def _svg(ax: "Axes") -> str:
-    """The figure as a data address: as an image, identifiers inside one drawing cannot meet those of another."""
+    """Return the figure as a data address. Inside an image, identifiers of two drawings cannot clash."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -1,6 +1,6 @@
-"""How every picture looks: a figure of its own, logarithmic axes with plain numbers, colours, and a legend above.
+"""Give all plots one look: figure size, logarithmic axes with plain numbers, colours, and a legend above the axes.
 
-matplotlib's `Figure` is used directly, so that pyplot, its windows and its settings stay as they were.
+The plots use matplotlib's `Figure` directly, so they leave pyplot, its windows and its settings unchanged.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-# Okabe and Ito's palette, told apart under the common kinds of colour blindness.
+# Two colours of Okabe and Ito's palette, which readers with colour blindness can distinguish
 BLUE, ORANGE = "#0072B2", "#D55E00"
-LINE = 64  # letters of a title that fit the width of a figure
+TITLE_WIDTH = 64  # characters that fit the width of a figure
 
 
 def own_axes(ax: Axes | None) -> Axes:
-    """The axes given, or those of a new figure of 6 by 4.2 inches.
+    """Return `ax`, or the axes of a new figure of 6 by 4.2 inches if it is None.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -38,15 +38,18 @@ def own_axes(ax: Axes | None) -> Axes:
 
 
 def finish(ax: Axes, title: str | None = None) -> Axes:
-    """The axes with their legend above them, where it covers no data, under `title`."""
+    """Put the title and the legend above the axes, where they cover no data, and return the axes."""
     ax.spines[["top", "right"]].set_visible(False)
     marks, labels = ax.get_legend_handles_labels()
     widest = max(map(len, labels))
     columns = 1 if widest > 40 else 2 if widest > 20 else 3 if widest > 10 else 5
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0.0}
     title, *labels = (
-        fill(text, width).replace("$", r"\$")  # which would start a formula
-        for text, width in ((title or "", LINE), *((label, LINE - 10) for label in labels))  # beside their marks
+        fill(text, width).replace("$", r"\$")  # a bare $ would start a formula
+        for text, width in (
+            (title or "", TITLE_WIDTH),
+            *((label, TITLE_WIDTH - 10) for label in labels),
+        )  # marks take 10
     )
     ax.legend(
         marks,
@@ -63,7 +66,10 @@ def finish(ax: Axes, title: str | None = None) -> Axes:
 
 
 def pieces(extrapolated: pd.Series) -> Iterator[tuple[slice, bool]]:
-    """Slices of points that one line joins, and whether it is extrapolated: a stretch is if either of its ends is."""
+    """Yield the slices of points that one line joins, each with True if the line extrapolates.
+
+    A segment between two points extrapolates if one of the points does.
+    """
     flags = extrapolated.to_numpy(bool)
     stretches = flags[:-1] | flags[1:]
     for flag, positions in groupby(range(len(stretches)), key=stretches.__getitem__):
@@ -72,14 +78,17 @@ def pieces(extrapolated: pd.Series) -> Iterator[tuple[slice, bool]]:
 
 
 def ordered_colours(count: int) -> list[tuple[float, ...]]:
-    """Colours for ordered things: dark to bright, which all readers can tell apart."""
+    """Return colours from dark to bright for ordered things; readers with colour blindness can distinguish them."""
     from matplotlib import colormaps
 
     return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.85, count))]
 
 
 def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[float], str]) -> None:
-    """A logarithmic axis with plain numbers at octaves (`plain`) or at few steps within powers of ten (others)."""
+    """Make one axis logarithmic, with its label and few tick labels.
+
+    Ticks lie at powers of two if `text` is `plain`, otherwise at round numbers within powers of ten.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     ax.set(**{f"{side}scale": "log"})
@@ -94,7 +103,7 @@ def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[floa
 
 
 def plain(value: float) -> str:
-    """0.25, 1, 16384: four digits, from 1000 on all of the whole number, never an exponent."""
+    """Return the number without exponent: 0.25, 1, 16384. Four digits below 1000, whole numbers above."""
     return (
         f"{value:.0f}"
         if 1000 <= abs(value) < np.inf
@@ -103,13 +112,13 @@ def plain(value: float) -> str:
 
 
 def si(value: float) -> str:
-    """50k, 1.25M; three digits at most."""
+    """Return the number with a unit prefix and at most three digits: 50k, 1.25M."""
     value = float(f"{value:.3g}")
     factor, unit = next(((f, u) for f, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= f), (1.0, ""))
     return f"{value / factor:g}{unit}"
 
 
 def scientific(value: float) -> str:
-    """5e-5, 1.2e15; two digits at most."""
+    """Return the number with an exponent and at most two digits: 5e-5, 1.2e15."""
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if value else "0"

@@ -12,14 +12,14 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from bayescale.errors import InputError, MissingExtra
-from bayescale.reporting import plots
+from bayescale.reporting import diagnostic_plots, plots
 from bayescale.reporting.style import pieces, plain, scientific, si
 
 SWEPT = (1.0, 2.0, 4.0)
 
 
 class Front:
-    """A frontier that is its table."""
+    """A stand-in for a frontier, made of its table."""
 
     def __init__(self, table, threshold=800.0, env_id="Ant-v4"):
         self.env_id, self.threshold, self._table = env_id, threshold, table
@@ -64,7 +64,7 @@ def crossings():
 
 
 def lines(ax, style):
-    """The drawn (x, y) of every line in this style that holds points."""
+    """Return the (x, y) points of every line drawn in this style, for lines with two points or more."""
     return [line.get_xydata() for line in ax.lines if line.get_linestyle() == style and len(line.get_xdata()) > 1]
 
 
@@ -73,7 +73,7 @@ def marks(ax, label):
 
 
 def corners(patches):
-    """All corners of the polygons, without repeats, as sorted rows."""
+    """Return all corners of the polygons, without repeats, as sorted rows."""
     return np.unique(np.concatenate([path.vertices for patch in patches for path in patch.get_paths()]), axis=0)
 
 
@@ -150,7 +150,7 @@ def test_curves_lie_behind_for_the_runs_drawn_and_leave_the_limits(crossings):
     runs = crossings[keys].drop_duplicates()
     curves = runs.merge(pd.DataFrame({"env_steps": [1, 2000], "episode_return": [-1e4, 10.0]}), how="cross")
     without = plots.plot_learning_curves(crossings[crossings["seed"] == 0], "Ant-v4")
-    ax = plots.plot_learning_curves(crossings[crossings["seed"] == 0], "Ant-v4", curves)
+    ax = plots.plot_learning_curves(crossings[crossings["seed"] == 0], "Ant-v4", curves=curves)
     behind = next(each for each in ax.collections if each.get_rasterized())
     assert [segment.tolist() for segment in behind.get_segments()] == [[[1, -1e4], [2000, 10]]] * 3
     assert ax.get_xlim() == without.get_xlim()
@@ -221,18 +221,21 @@ def test_budget_path_shows_both_intervals_the_choice_and_the_sweep(crossings):
 def test_diagnostics_split_at_the_limits_and_name_the_worst():
     table = pd.DataFrame(
         {"r_hat": [1.0, 1.02, 1.001], "ess_bulk": [900.0, 800, 500], "ess_tail": [1000.0, 850, 390]},
-        index=["level", "slope", "misfit"],
+        index=["level", "slope", "curvature"],
     )
-    ax = plots.plot_diagnostics(table)
+    ax = diagnostic_plots.plot_diagnostics(table)
     assert marks(ax, "within the limits").tolist() == [[900, 1.0]]
     assert marks(ax, "outside the limits").tolist() == [[800, 1.02], [390, 1.001]]
-    assert {text.get_text() for text in ax.texts} == {"slope", "misfit"}
-    assert marks(plots.plot_diagnostics(table, min_ess=200), "within the limits").tolist() == [[900, 1.0], [390, 1.001]]
+    assert {text.get_text() for text in ax.texts} == {"slope", "curvature"}
+    assert marks(diagnostic_plots.plot_diagnostics(table, min_ess=200), "within the limits").tolist() == [
+        [900, 1.0],
+        [390, 1.001],
+    ]
 
 
 def test_ranks_are_the_counts_of_each_chain():
     counts = np.array([[3, 5, 4], [5, 3, 4]])
-    ax = plots.plot_chain_ranks(counts, "level[0]")
+    ax = diagnostic_plots.plot_chain_ranks(counts, "level[0]")
     assert [patch.get_data().values.tolist() for patch in ax.patches] == counts.tolist()
     assert labels(ax) == ["chain 1", "chain 2"]
 
@@ -247,8 +250,8 @@ def test_draws_on_the_axes_given_and_leaves_global_state_alone(table):
 
 def test_importing_the_module_loads_no_matplotlib_and_drawing_no_pyplot():
     code = (
-        "import sys; from bayescale.reporting import plots; assert 'matplotlib' not in sys.modules\n"
-        "import numpy as np; plots.plot_chain_ranks(np.ones((2, 3)), 'x')\n"
+        "import sys; from bayescale.reporting import diagnostic_plots, plots; assert 'matplotlib' not in sys.modules\n"
+        "import numpy as np; diagnostic_plots.plot_chain_ranks(np.ones((2, 3)), 'x')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
@@ -257,7 +260,7 @@ def test_importing_the_module_loads_no_matplotlib_and_drawing_no_pyplot():
 
 def test_a_name_with_dollar_signs_is_no_formula(table):
     odd = r"$\nonsense$"
-    ranks = plots.plot_chain_ranks(np.ones((2, 3), int), odd)
+    ranks = diagnostic_plots.plot_chain_ranks(np.ones((2, 3), int), odd)
     tasks = plots.plot_frontier([Front(table, env_id=odd), Front(table, env_id="Ant-v4")])
     for ax in (ranks, tasks):
         ax.get_figure().savefig("/dev/null", format="png")

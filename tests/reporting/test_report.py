@@ -42,13 +42,13 @@ def curves():
 def page(posterior, curves, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     scale = dict.fromkeys(TASKS, (-1.0, 9.0))
-    assert report(posterior, path, curves, PRICES, return_scale=scale) == path
+    assert report(posterior, path, curves=curves, prices=PRICES, return_scale=scale) == path
     assert [each.name for each in path.parent.iterdir()] == ["report.html"]
     return path.read_text(encoding="utf-8")
 
 
 class Elements(HTMLParser):
-    """Every tag with its attributes, and the text outside of style."""
+    """The tags of a page with their attributes, and its text outside of style elements."""
 
     def __init__(self, page):
         super().__init__()
@@ -124,11 +124,11 @@ def test_names_are_escaped_and_every_task_and_threshold_is_there(page, posterior
     assert "thresholds J321, 654" in text.replace("thresholds J ", "thresholds J")
     assert posterior.provenance["data_sha256"] in text
     assert "from 32 training runs." in text
-    assert "32 runs, 2 tasks; settings" in text
+    assert "32 runs, 2 tasks; configurations" in text
     assert "25% of the observations are censored" in text
 
 
-def test_the_recommendation_is_the_allocation_at_the_highest_level_that_half_the_runs_reached(page, posterior):
+def test_the_recommendation_is_the_allocation_at_the_highest_threshold_that_half_the_runs_reached(page, posterior):
     for env_id in TASKS:
         choice = allocate(posterior, env_id=env_id, threshold=654.0, prices=PRICES)
         low, high = (MODULE._steps(choice.env_steps[q]) for q in ("q05", "q95"))
@@ -140,7 +140,7 @@ def test_the_recommendation_is_the_allocation_at_the_highest_level_that_half_the
 
 
 def test_tasks_that_do_not_follow_the_law_are_named(page, posterior, tmp_path, monkeypatch):
-    """The flags are those of the checks; what is said of them depends on nothing else."""
+    """The warning depends on the flags of the checks alone."""
     checks = posterior_predictive_checks(posterior, rng=np.random.default_rng(0), false_alarm=0.01)
     assert {"surface", "spread", "censored"} <= set(checks["statistic"])
     for each in checks["p_value"]:
@@ -151,13 +151,13 @@ def test_tasks_that_do_not_follow_the_law_are_named(page, posterior, tmp_path, m
         return Elements(report(posterior, tmp_path / "page.html").read_text(encoding="utf-8")).text
 
     odd = (checks["env_id"] == TASKS[0]) & (checks["statistic"] == "surface")
-    assert f"{TASKS[0]} does not follow the law that was fitted: settings lie off the law." in said(odd)
+    assert f"{TASKS[0]} does not follow the law that was fitted: configurations depart from the law." in said(odd)
     assert "No task departs from the law" in said(False)
 
 
 @pytest.fixture(scope="module")
 def poor_page(posterior, tmp_path_factory):
-    """One task of a fit that did not converge, where all runs missed the upper threshold."""
+    """Report one task of a fit that did not converge, where all runs missed the upper threshold."""
     upper = posterior.crossings["threshold"] == 654
     missed = posterior.crossings.assign(censored=upper, env_steps_upper=np.where(upper, np.inf, 5e4))
     poor = dataclasses.replace(posterior, status=Status.NOT_MIXED, crossings=missed)
@@ -165,7 +165,7 @@ def poor_page(posterior, tmp_path_factory):
     return path.read_text(encoding="utf-8")
 
 
-def test_a_level_that_most_runs_miss_is_not_the_headline(poor_page):
+def test_a_threshold_that_most_runs_miss_is_not_the_headline(poor_page):
     text = Elements(poor_page).text
     assert "To reach J = 321" in text
     assert "Fewer than half of the runs reached J = 654" in text
@@ -181,13 +181,13 @@ def test_an_unconverged_posterior_is_marked(page, poor_page):
 def test_a_sweep_of_one_utd_gets_no_picture_and_no_exponent_over_utd(posterior, tmp_path, monkeypatch):
     one = prior_posterior(sweep().query("utd == 4").reset_index(drop=True))
     checks = MODULE._law_checks(posterior, TASKS)
-    monkeypatch.setattr(MODULE, "_law_checks", lambda *_: checks)  # those of draws of a prior divide by zero
+    monkeypatch.setattr(MODULE, "_law_checks", lambda *_: checks)  # checks of draws of a prior divide by zero
     page = Elements(report(one, tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "nan" not in page.text.split()
     assert "driven by" not in page.text
-    assert "It has one UTD, and tells nothing of others." in page.text
+    assert "The sweep has one UTD and says nothing about others." in page.text
     captions = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
-    assert [caption[:8] for caption in captions[:2]] == ["Runs who", "Runs who"]  # a picture for each task
+    assert [caption[:8] for caption in captions[:2]] == ["Runs at ", "Runs at "]  # a picture for each task
     assert not any("outside the sweep" in caption for caption in captions)
 
 
@@ -198,8 +198,8 @@ def test_a_fast_fit_is_held_to_its_own_limits_in_words_and_picture(tmp_path, mon
         held.update(limits)
         return plot(diagnostics, **limits)
 
-    plot = MODULE.plots.plot_diagnostics
-    monkeypatch.setattr(MODULE.plots, "plot_diagnostics", drawn)
+    plot = MODULE.diagnostic_plots.plot_diagnostics
+    monkeypatch.setattr(MODULE.diagnostic_plots, "plot_diagnostics", drawn)
     fast = prior_posterior(status=Status.APPROXIMATE)
     page = Elements(report(fast, tmp_path / "page.html", env_ids=TASKS[:1]).read_text(encoding="utf-8"))
     assert "The draws are approximate, by short chains: R-hat at most 1.05" in page.text
@@ -207,7 +207,7 @@ def test_a_fast_fit_is_held_to_its_own_limits_in_words_and_picture(tmp_path, mon
 
 
 def test_equal_numbers_give_equal_drawings(page, poor_page):
-    """The two fits differ in what runs reached: not in the draws, so not in the frontier nor in the diagnostics."""
+    """The two fits differ in the crossings, not in the draws, so frontier and diagnostics are drawn alike."""
     drawings, poor = (re.findall(r'<img src="(.*?)"', text) for text in (page, poor_page))
     assert len(poor) in (8, 9)
     assert set(poor[6:]) <= set(drawings)
@@ -231,7 +231,7 @@ def test_errors_name_the_argument_and_the_remedy(posterior, curves, tmp_path, mo
         report(posterior, tmp_path / "page.html", env_ids=["Pong"])
     for wrong in (curves.assign(seed=7), curves.drop(columns="seed")):
         with pytest.raises(InputError, match="curves hold no run of the fit; give the learning curves"):
-            report(posterior, tmp_path / "page.html", wrong)
+            report(posterior, tmp_path / "page.html", curves=wrong)
     bare = dataclasses.replace(posterior, crossings=posterior.crossings.drop(columns="model_size"))
     with pytest.raises(InputError, match="give the critic parameters as model_size"):
         report(bare, tmp_path / "page.html")
@@ -273,7 +273,7 @@ def test_a_crossing_agrees_with_the_intervals_that_hold_its_time(lower, upper, a
 
 
 def test_the_page_says_both_ways_to_count_what_lies_in_its_intervals(page, posterior):
-    """Each time lies between two evaluations, at four settings in one cell: to count it in full or by its share."""
+    """A time lies between two evaluations; it counts in full, or by the share of its interval that is inside."""
     exact = coverage(posterior, crossings=posterior.crossings, rng=np.random.default_rng(0), levels=(0.5, 0.9))[
         "coverage"
     ]
