@@ -120,7 +120,7 @@ def demo(out: Path, curves: Path | None = None) -> str:
     posterior.save(out / "demo.nc")
     env_id, threshold = posterior.tasks[0], float(posterior.thresholds[-1])
     choice = allocate(posterior, env_id=env_id, threshold=threshold)
-    page = report(posterior, out / "report.html", table)
+    page = report(posterior, out / "report.html", curves=table)
 
     return (
         f"{env_id}, average return {threshold:g}: run UTD {choice.utd:.2g}, batch size {choice.batch_size}, learning "

@@ -142,7 +142,7 @@ def test_the_picture_shows_the_counts_and_the_band(histogram):
     legend = ax.get_legend()
     assert legend.get_texts()[0].get_text() == "all bins within: 95% for exact fits"
     assert legend.get_title().get_text() == "high"
-    assert bs.plot_ranks(histogram, "exact", ax) is ax
+    assert bs.plot_ranks(histogram, "exact", ax=ax) is ax
 
 
 def test_bad_arguments_are_refused(histogram, test_of_ranks):
