@@ -91,7 +91,7 @@ def draw(posterior: bs.Posterior, crossings: pd.DataFrame, threshold: float) -> 
         table = posterior.predict(setting.merge(unrounded, how="cross"))
         table = table[np.isclose(table["threshold"], threshold)].reset_index(drop=True)
         table = table.rename(columns={level: f"env_steps_{level}" for level in ("q05", "q50", "q95")})
-        ax = plot_data(table, runs, threshold, figure.add_subplot(rows, columns, i + 1))
+        ax = plot_data(table, runs, threshold, ax=figure.add_subplot(rows, columns, i + 1))
         # The band has no upper end where more than 5% of the runs never reach the threshold.
         ax.set_ylim(top=4.0 * runs["env_steps_lower"].max())
         env_id, batch_size, learning_rate, model_size = setting.iloc[0]
