@@ -31,7 +31,7 @@ def table(runs=2, evaluations=3, **columns) -> pd.DataFrame:
 
 
 def fails(text, *sources):
-    """Check that the sources raise an InputError of one sentence or more, in one line, that holds the text."""
+    """Check that reading the sources raises an InputError in one line that ends with a full stop and holds the text."""
     with pytest.raises(InputError, match=re.escape(text)) as error:
         read_curves(*sources)
     assert "\n" not in str(error.value)
