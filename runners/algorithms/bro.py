@@ -68,7 +68,7 @@ class BRO:
         self._actor_pass = BroNets(self._actor_sizes, members, shared.batch_size)
         self._critic_pass = BroNets(self._critic_sizes, 2 * members, shared.batch_size)
         self._critic_inputs = self._critic_pass.inputs.view(members, 2, -1, shared.batch_size)
-        self._acting: dict[int, BroNets] = {}  # by number of observations
+        self._acting: dict[int, BroNets] = {}  # keys: numbers of observations
         # The actor's loss falls by the mean over critics, quantiles and samples.
         share = -1.0 / (2 * shared.quantiles * shared.batch_size)
         self._mean_gradients = torch.full((2 * members, shared.quantiles, shared.batch_size), share)
@@ -159,7 +159,7 @@ class BRO:
         actor, critic = self._actor_sizes, self._critic_sizes
         judged = forward_flops(critic, samples) + input_gradient_flops(critic, samples, action_size)
         flops = (
-            2 * forward_flops(actor, samples)  # in s' and in s
+            2 * forward_flops(actor, samples)  # passes in s' and in s
             + parameter_gradient_flops(actor, samples)
             + 2 * (2 * forward_flops(critic, samples) + parameter_gradient_flops(critic, samples) + judged)
         )

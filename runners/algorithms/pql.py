@@ -69,8 +69,8 @@ class PQL:
         self._acted = slice(observation_size, observation_size + action_size)
         self.model_size = 2 * parameter_count(self._critic_shapes)  # critic parameters of one member
         critic_flops = (
-            forward_flops(self._actor_sizes, batch_size)  # in s'
-            + 4 * forward_flops(self._critic_sizes, batch_size)  # targets and critics, two of each
+            forward_flops(self._actor_sizes, batch_size)  # one pass in s'
+            + 4 * forward_flops(self._critic_sizes, batch_size)  # two target critics, two critics
             + 2 * parameter_gradient_flops(self._critic_sizes, batch_size)
         )
         actor_flops = (
@@ -105,7 +105,7 @@ class PQL:
         self._actor_pass = Perceptrons(self._actor_sizes, members, batch_size)
         self._critic_pass = Perceptrons(self._critic_sizes, 2 * members, batch_size)
         self._critic_inputs = self._critic_pass.inputs.view(members, 2, -1, batch_size)
-        self._acting: dict[int, Perceptrons] = {}  # by number of observations
+        self._acting: dict[int, Perceptrons] = {}  # keys: numbers of observations
         self._exploration = torch.linspace(self._shared.noise_low, self._shared.noise_high, self._shared.num_envs)
         self._updates = 0
         self._actor_loss = torch.zeros(members)

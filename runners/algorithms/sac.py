@@ -62,7 +62,7 @@ class SAC:
         self._acted = slice(observation_size, observation_size + action_size)
         self.model_size = 2 * parameter_count(self._critic_shapes)  # critic parameters of one member
         self.matrix_product_flops = (
-            forward_flops(self._actor_sizes, 2 * batch_size)  # in s and in s'
+            forward_flops(self._actor_sizes, 2 * batch_size)  # passes in s and in s'
             + 6 * forward_flops(self._critic_sizes, batch_size)  # targets, critics, critics in the actor loss; two each
             + 2 * parameter_gradient_flops(self._critic_sizes, batch_size)
             + 2 * input_gradient_flops(self._critic_sizes, batch_size, action_size)
@@ -92,7 +92,7 @@ class SAC:
         self._now_pass, self._then_pass = (Perceptrons(self._actor_sizes, members, batch_size) for _ in range(2))
         self._critic_pass = Perceptrons(self._critic_sizes, 2 * members, batch_size)
         self._critic_inputs = self._critic_pass.inputs.view(members, 2, -1, batch_size)
-        self._acting: dict[int, Perceptrons] = {}  # by number of observations
+        self._acting: dict[int, Perceptrons] = {}  # keys: numbers of observations
         self._update = recorded(self._updated, torch.device(configs[0].device))
 
     def update(self, batch: Batch, streams: Sequence[torch.Generator]) -> Losses:

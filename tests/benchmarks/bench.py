@@ -33,7 +33,7 @@ ONE_THREAD = {
 RUN = ["algorithm", "env_id", "utd", "batch_size", "learning_rate", "seed"]
 THRESHOLDS = np.linspace(100.0, 900.0, 10)
 
-Bench = Callable[[str], dict[str, object]]  # from the name of the benchmark to its line
+Bench = Callable[[str], dict[str, object]]  # takes the name of the benchmark and returns its line
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""The peer of `runner-bro`: BRO for one agent as one would first write it, with torch.nn, autograd and torch.optim.
+"""The peer of `runner-bro`: a plain BRO for one agent, written with torch.nn, autograd and torch.optim.
 
-Same losses, networks, batch and optimisers as `bayescale.runners.algorithms.bro`; environment and replay buffer included.
+Losses, networks, batch and optimisers equal those in `bayescale.runners.algorithms.bro`. The agent also steps its
+environment and fills its replay buffer.
 """
 
 import copy
@@ -15,12 +16,12 @@ TAU, GAMMA = 0.005, 0.99
 
 
 def dense(inputs: int, outputs: int) -> nn.Sequential:
-    """Dense and LayerNorm."""
+    """Return a dense layer followed by LayerNorm."""
     return nn.Sequential(nn.Linear(inputs, outputs), nn.LayerNorm(outputs, eps=1e-6))
 
 
 class BroNet(nn.Module):
-    """Stem, residual blocks, head."""
+    """A stem, residual blocks and a linear head."""
 
     def __init__(self, inputs: int, width: int, blocks: int, outputs: int) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class BroNet(nn.Module):
 
 
 class PlainBRO:
-    """One agent on Pendulum-v1 and what it needs to train."""
+    """One agent on Pendulum-v1 with its environment, replay buffer and optimisers."""
 
     def __init__(self, width: int, batch_size: int, warmup_steps: int, device: str = "cpu") -> None:
         self.env, self.batch_size, self.device = gymnasium.make("Pendulum-v1"), batch_size, device
@@ -52,7 +53,7 @@ class PlainBRO:
             for learned in (self.critics, self.actor, self.explorer)
         )
         self.of_temperature = torch.optim.Adam([self.log_temperature], lr=3e-4, betas=(0.5, 0.999))
-        self.levels = ((torch.arange(QUANTILES, device=device) + 0.5) / QUANTILES)[:, None]
+        self.quantile_levels = ((torch.arange(QUANTILES, device=device) + 0.5) / QUANTILES)[:, None]
         self.table = np.zeros((100_000, 9), np.float32)
         self.rows, self.rng = 0, np.random.default_rng(0)
         self.observation, _ = self.env.reset(seed=0)
@@ -60,7 +61,7 @@ class PlainBRO:
             self.step(self.env.action_space.sample())
 
     def work(self, updates: int) -> float:
-        """So many environment steps and updates."""
+        """Do `updates` env steps, each with an update, and return their number."""
         for _ in range(updates):
             with torch.no_grad():
                 observation = torch.as_tensor(self.observation, device=self.device)[None]
@@ -96,7 +97,7 @@ class PlainBRO:
     def quantile_huber(self, q: Tensor, y: Tensor) -> Tensor:
         u = y[:, None, :] - q[..., None]
         huber = torch.where(u.abs() <= 1.0, 0.5 * u.square(), u.abs() - 0.5)
-        return ((self.levels - (u.detach() < 0).float()).abs() * huber).sum(-2).mean((-1, -2)).sum()
+        return ((self.quantile_levels - (u.detach() < 0).float()).abs() * huber).sum(-2).mean((-1, -2)).sum()
 
     def update(self) -> None:
         chosen = self.rng.integers(min(self.rows, len(self.table)), size=self.batch_size)

@@ -1,6 +1,6 @@
-"""Speed of fits and predictions on a simulated sweep as large as the published one: four tasks, 144 configurations.
+"""Measure fits and predictions on a simulated sweep as large as the published one: four tasks, 144 configurations.
 
-What is timed is what a user waits for, compilation included; compiled code of an earlier process is not used.
+The times include compilation, as a user sees it; compiled code of an earlier process is not used.
 """
 
 import itertools
@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 
 import bayescale as bs
 from bayescale.comparators.published import fit_published
-from bayescale.inference.log_density import density_of
 from bayescale.inference.convergence import diagnose
+from bayescale.inference.log_density import density_of
 from bayescale.posterior.posterior import PREDICTION_DRAWS
 from bayescale.posterior.prediction_table import QUANTILE_LEVELS
 from bayescale.posterior.predictive import run_lengths
@@ -28,7 +28,7 @@ LAW = bs.KnownLaw(env_steps=tuple(np.geomspace(8e4, 4e5, 10)), utd_ref=2.8, min_
 
 
 def simulated(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
-    """True env steps of a sweep over tasks, UTDs, batch sizes and learning rates."""
+    """Simulate the true run lengths of a sweep over tasks, UTDs, batch sizes and learning rates."""
     grid = itertools.product(
         [f"Task-v{i}" for i in range(tasks)],
         [1.0, 2.0, 4.0, 8.0],
@@ -50,12 +50,12 @@ def simulated(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
 
 
 def observed(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
-    """What evaluations every 1,000 env steps up to 1,000,000 tell of that sweep."""
+    """Return the crossings of that sweep with an evaluation every 1,000 env steps up to 1,000,000."""
     return bs.crossings_of(simulated(seeds, tasks, levels), every=1000, horizon=1e6)
 
 
 def effective(sites: dict[str, np.ndarray]) -> float:
-    """The smallest bulk effective number of draws of any parameter."""
+    """Return the smallest bulk effective number of draws over all parameters."""
     return float(diagnose(sites)["ess_bulk"].min())
 
 
@@ -94,7 +94,7 @@ def fit_gym(
 
 
 def fit_seeds(tasks: int = 4, levels: int = 10) -> tuple[float, float]:
-    """Seconds of a fit to eight seeds of every configuration, and to one."""
+    """Return the seconds of a fit to eight seeds per configuration and of a fit to one."""
     seconds = []
     for seeds in (8, 1):
         crossings = observed(seeds, tasks, levels)
@@ -119,7 +119,7 @@ def fit_pipeline(seeds: int = 8, tasks: int = 4, levels: int = 10) -> tuple[floa
 
 
 def predict(configurations: int = 1_000_000, peer_configurations: int = 50) -> tuple[float, float]:
-    """Configurations predicted per second, and with a root found for each quantile by itself."""
+    """Return predicted configurations per second, and the rate of a root search for every single quantile."""
     crossings = observed(2, tasks=1, levels=1)
     posterior = bs.fit(crossings, chains=2, draws=300, warmup=200, require_convergence=False)
     rng = np.random.default_rng(0)

@@ -1,11 +1,13 @@
-"""Speed of the runners beside their peers on one GPU: one JSON object per line, all or those that --only names.
+"""Compare the speed of the runners with their peers on one GPU; --only names single benchmarks.
 
-Rates are between a short line and a long one (bench_training.py): set-up, first steps and evaluations, which a line of
-ours holds and one of a peer need not, cancel. Sides are measured one after another. Each is so many processes that
-share the GPU, which updates the networks of some while the cores step the environments of others: of ours an ensemble
-each, of a peer an agent each. rejax, whose environments are on the GPU too, is one process with its best number of
+Each benchmark prints one JSON object on a line. A rate is the difference between a long and a short line of
+bench_training.py. Set-up, first steps and evaluations cancel in it; a line of ours includes them, and a peer's need
+not. Sides are measured one after another. Each side is several processes that share the GPU: it updates the networks
+of some processes while the cores step the environments of others. Each of our processes trains an ensemble, each
+process of a peer one agent. rejax keeps its environments on the GPU too; it is one process with its best number of
 seeds.
-BENCH_PEERS is the Python of the peers, whose torch and JAX must see the GPU.
+
+BENCH_PEERS is the Python of the peers; its torch and JAX must see the GPU.
 """
 
 import argparse
@@ -19,19 +21,19 @@ from typing import NamedTuple
 from bench_sides import PEERS_PYTHON, Side, ask, result, side
 
 REPEATS = 3
-LINE_SECONDS = 2.0  # between a short line and a long one
-SHORT = 64  # updates of each agent
-SEEDS = (64, 256)  # of rejax
+LINE_SECONDS = 2.0  # difference between a long and a short line
+SHORT = 64  # updates of each agent in a short line
+SEEDS = (64, 256)  # numbers of seeds that rejax is tried with
 SETTINGS = {"BENCH_DEVICE": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 class Bench(NamedTuple):
-    """Which sides of bench_training.py, and at which width."""
+    """Two sides of bench_training.py and the width of their networks."""
 
     ours: str
     peer: str
     width: int
-    members: int  # of each process of ours
+    members: int  # members per ensemble of ours
 
 
 BENCHES = {
@@ -45,14 +47,14 @@ BENCHES = {
 
 
 class Rate(NamedTuple):
-    """Agent updates per second, of so many agents together."""
+    """Agent updates per second, and the number of agents that do them together."""
 
     updates: float
     agents: int
 
 
 def main() -> None:
-    """Prints the lines as they are known."""
+    """Print the line of each benchmark once it is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=BENCHES, default=list(BENCHES), metavar="NAME")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2), metavar="N")
@@ -62,7 +64,7 @@ def main() -> None:
 
 
 def compare(name: str, bench: Bench, processes: int) -> dict[str, object]:
-    """The line of a benchmark, with how many agents of ours trained at once."""
+    """Return the line of a benchmark, including the number of our agents that trained at once."""
     ours = rate(sys.executable, bench.ours, bench.width, processes, bench.members)
     try:
         theirs, peer = peer_rate(bench.peer, bench.width, processes)
@@ -72,7 +74,7 @@ def compare(name: str, bench: Bench, processes: int) -> dict[str, object]:
 
 
 def peer_rate(peer: str, width: int, processes: int) -> tuple[Rate, str]:
-    """A peer's rate, and its name."""
+    """Return a peer's rate and its name."""
     if peer == "rejax":
         best = max(rate(PEERS_PYTHON, peer, width, 1, seeds) for seeds in SEEDS)
         return best, f"rejax, {best.agents} seeds"
@@ -82,7 +84,7 @@ def peer_rate(peer: str, width: int, processes: int) -> tuple[Rate, str]:
 
 @cache
 def rate(python: str, name: str, width: int, count: int, agents: int = 1) -> Rate:
-    """The rate of so many processes of a side, with so many agents each; the median of several long lines."""
+    """Return the rate of `count` processes with `agents` agents each, the median over several long lines."""
     settings = SETTINGS | os.environ | {"BENCH_SEEDS": str(agents), "BENCH_MEMBERS": str(agents)}
     with side(python, name, width, settings, count) as processes:
         ask(processes, str(SHORT))
@@ -95,7 +97,7 @@ def rate(python: str, name: str, width: int, count: int, agents: int = 1) -> Rat
 
 
 def long_line(processes: Side, short_seconds: float) -> int:
-    """Updates of each agent that take LINE_SECONDS more than a short line."""
+    """Return the updates of each agent that take LINE_SECONDS longer than a short line."""
     updates, seconds = SHORT, 0.0
     while seconds < LINE_SECONDS / 4:
         updates *= 4

@@ -1,7 +1,7 @@
-"""The peer of `runner-pql`: PQL for one agent as one would first write it, with torch.nn, autograd and torch.optim.
+"""The peer of `runner-pql`: a plain PQL for one agent, written with torch.nn, autograd and torch.optim.
 
-Same losses, networks, batch, optimisers and ratios as `bayescale.runners.algorithms.pql`, on Gymnasium's own vector environment;
-environments and replay buffer included.
+Losses, networks, batch, optimisers and ratios equal those in `bayescale.runners.algorithms.pql`. The agent also steps
+Gymnasium's vector environment and fills its replay buffer.
 """
 
 import copy
@@ -23,7 +23,7 @@ def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 
 class PlainPQL:
-    """One agent on 64 environments of Pendulum-v1 and what it needs to train."""
+    """One agent on 64 environments of Pendulum-v1 with its replay buffer and optimisers."""
 
     def __init__(self, width: int, batch_size: int, device: str = "cpu") -> None:
         mode = gymnasium.vector.AutoresetMode.SAME_STEP
@@ -45,7 +45,7 @@ class PlainPQL:
             self.step(np.random.default_rng(0).uniform(-1.0, 1.0, (ENVS, 1)))
 
     def work(self, updates: int) -> float:
-        """So many critic updates, and the steps and actor updates that go with them."""
+        """Do `updates` critic updates with their env steps and actor updates, and return the number done."""
         for _ in range(updates // RATIO):
             self.see(self.observation)
             with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The sides of a training benchmark as processes that have warmed up and wait, see bench_training.py."""
+"""Start the sides of a training benchmark as processes, warm them up, and time their work; see bench_training.py."""
 
 import os
 import subprocess
@@ -13,13 +13,13 @@ PEERS_PYTHON = os.environ.get("BENCH_PEERS", ".venv-bench/bin/python")
 
 
 class Process(NamedTuple):
-    """One process and where it writes its errors."""
+    """One process of a side and the file of its error output."""
 
     popen: subprocess.Popen[str]
     errors: IO[str]
 
     def answer(self) -> str:
-        """Its next line; RuntimeError with its last words where it ended instead."""
+        """Return the next line of output; raise RuntimeError with the last line of errors if the process ended."""
         assert self.popen.stdout is not None
         line = self.popen.stdout.readline()
         if not line:
@@ -33,7 +33,7 @@ Side = list[Process]
 
 @contextmanager
 def side(python: str, name: str, width: int, settings: Mapping[str, str], count: int = 1) -> Iterator[Side]:
-    """So many processes of a side, with these environment variables."""
+    """Yield `count` warmed-up processes of a side, started with the environment variables `settings`."""
     script = str(Path(__file__).with_name("bench_training.py"))
     with ExitStack() as stack:
         processes = []
@@ -51,20 +51,20 @@ def side(python: str, name: str, width: int, settings: Mapping[str, str], count:
             stack.callback(popen.kill)
             processes.append(Process(popen, errors))
         for process in processes:
-            while process.answer() != "ready":  # libraries may print before
+            while process.answer() != "ready":  # libraries may print lines first
                 pass
         yield processes
 
 
 class Done(NamedTuple):
-    """What all processes of a side did together for one line."""
+    """The work that all processes of a side did together for one line, and its duration."""
 
     amount: float
     seconds: float
 
 
 def ask(processes: Side, line: str = "") -> Done:
-    """One line to each process."""
+    """Send one line to each process and wait for all answers."""
     start = time.perf_counter()
     for process in processes:
         assert process.popen.stdin is not None
@@ -75,6 +75,6 @@ def ask(processes: Side, line: str = "") -> Done:
 
 
 def result(bench: str, ours: float, theirs: float, unit: str, peer: str) -> dict[str, object]:
-    """The line of a benchmark."""
+    """Return the line of a benchmark."""
     values = {"bench": bench, "ours": float(f"{ours:.4g}"), "peer": peer, "theirs": float(f"{theirs:.4g}")}
     return {**values, "unit": unit, "ratio": float(f"{ours / theirs:.3g}")}

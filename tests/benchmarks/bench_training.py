@@ -1,12 +1,13 @@
-"""One side of a training benchmark, in a process of its own and, for a peer, with the peer's own Python.
+"""Run one side of a training benchmark as a separate process, a peer with the Python of its own environment.
 
-`python tests/bench_training.py NAME WIDTH`: warms up and prints a line; then, for every line on standard input, works
-for some seconds and prints how much it did: agent updates, or flops for `products`. All on one thread, on Pendulum-v1,
-batch size 256, one update per environment step, environment and replay buffer included, evaluation left out.
+`python tests/benchmarks/bench_training.py NAME WIDTH` warms up and prints "ready". Then it reads lines from standard
+input. For every line it works some seconds and prints the amount of work: agent updates, or flops for `products`. Each
+side uses one thread, Pendulum-v1, batch size 256 and one update per env step. Stepping the environment and filling the
+replay buffer count; evaluations are left out.
 
-BENCH_DEVICE names the device, as torch does; JAX takes the one it prefers. There a line may name the updates of each
-agent. BENCH_MEMBERS is the size of our ensembles, by default what a sweep would take, and BENCH_SEEDS the number of
-seeds that rejax trains at once.
+BENCH_DEVICE is torch's name of the device; JAX picks its own. On a GPU a line may hold the number of updates of each
+agent. BENCH_MEMBERS is the size of our ensembles, by default the size in a sweep. BENCH_SEEDS is the number of seeds
+that rejax trains at once.
 """
 
 import os
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from bayescale.runners import RunConfig
 
 BATCH_SIZE, WARMUP = 256, 256
-UPDATES = {64: 8_000, 256: 800}  # of one process for one line; slower peers do a part of it
-GPU_UPDATES = 1_000  # of each agent for one line, whatever the width: there many agents take about as long as one
+UPDATES = {64: 8_000, 256: 800}  # updates of one process per line, by width; slower peers do a part of them
+GPU_UPDATES = 1_000  # updates of each agent per line at any width: on a GPU many agents take as long as one
 DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
 Work = Callable[..., float]  # takes the updates of each agent, or none
 
 
 def each(updates: int, agents: int = 1) -> int:
-    """Updates of each agent for one line, of so many that a processor's core does for all."""
+    """Return the updates of each agent per line; on a CPU the agents of a process share `updates`."""
     return updates // agents if DEVICE == "cpu" else GPU_UPDATES
 
 
@@ -44,7 +45,7 @@ def bayescale(width: int) -> Work:
             env_steps=WARMUP + updates,
             hidden_width=width,
             warmup_steps=WARMUP,
-            evaluation_interval=10**9,  # before the first step and after the last
+            evaluation_interval=10**9,  # only at the first and the last step
             evaluation_episodes=1,
             device=DEVICE,
         )
@@ -53,7 +54,7 @@ def bayescale(width: int) -> Work:
 
 
 def _ensembles(config: "Callable[[int, int], RunConfig]", updates: int, shortest: int) -> Work:
-    """Trains an ensemble of `config(seed, updates)` for every line."""
+    """Return work that trains an ensemble of `config(seed, updates)` per line."""
     from bayescale.runners import run_ensemble
     from bayescale.runners.training.ensembles import members_at_most
 
@@ -67,7 +68,7 @@ def _ensembles(config: "Callable[[int, int], RunConfig]", updates: int, shortest
     return work
 
 
-BRO_BATCH_SIZE, BRO_UPDATES = 128, 192  # one process, one line; the peer does a sixteenth of it
+BRO_BATCH_SIZE, BRO_UPDATES = 128, 192  # updates of one process per line; the peer does a sixteenth of them
 
 
 def bayescale_bro(width: int) -> Work:
@@ -102,7 +103,7 @@ def plain_torch_bro(width: int) -> Work:
     return lambda updates=updates: agent.work(updates)
 
 
-PQL_BATCH_SIZE, PQL_UPDATES = 512, 3_200  # one process, one line; the peer does a fifth of it
+PQL_BATCH_SIZE, PQL_UPDATES = 512, 3_200  # updates of one process per line; the peer does a fifth of them
 
 
 def bayescale_pql(width: int) -> Work:
@@ -203,11 +204,11 @@ def rejax(width: int) -> Work:
     return work
 
 
-REJAX_STEPS = 64  # of each seed in one compiled piece of a training that goes on
+REJAX_STEPS = 64  # steps of each seed in one compiled piece of a continued training
 
 
 def _continued(agent: Any, seeds: int) -> Work:
-    """Goes on with the same agents for every line, in compiled pieces: on a GPU nobody knows how many a line takes."""
+    """Return work that continues the same agents in compiled pieces, because a line on a GPU may have any length."""
     import jax
 
     train = jax.jit(jax.vmap(lambda state: agent.train(train_state=state)[0]), donate_argnums=0)
@@ -226,7 +227,7 @@ def _continued(agent: Any, seeds: int) -> Work:
 
 
 def products(_width: int) -> Work:
-    """The machine's limit: square products that fit the cache, by the fastest of the libraries for them."""
+    """Measure the machine's limit: square products that fit the cache, with the fastest library for them."""
     import numpy as np
     import torch
     from threadpoolctl import threadpool_limits
@@ -251,7 +252,7 @@ def products(_width: int) -> Work:
 
 
 def main() -> None:
-    """Announces itself, then answers every line."""
+    """Print "ready", then answer every line."""
     sides = {
         "bayescale": bayescale,
         "bayescale-bro": bayescale_bro,

@@ -1,4 +1,4 @@
-"""What the tests of BRO share: small runs, ensembles after some updates, and slow twins of its networks and losses."""
+"""Small runs of BRO, ensembles after some updates, and slow twins of its networks and losses."""
 
 import dataclasses
 
@@ -40,7 +40,7 @@ def new_bro(configs: list[BROConfig]) -> BRO:
 
 
 def updated(configs: list[BROConfig], updates: int) -> BRO:
-    """The ensemble after some updates on fixed batches, new ones for every update."""
+    """Return the ensemble after some updates on fixed batches, with a new batch for every update."""
     return after_updates(new_bro(configs), configs, updates)
 
 
@@ -80,7 +80,7 @@ def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
 
 
 def slow_quantile_huber(quantiles: Tensor, targets: Tensor) -> Tensor:
-    """Losses (...,) of quantiles (..., batch, i) with targets (..., batch, j), by torch's own Huber loss."""
+    """Return losses (...,) of quantiles (..., batch, i) with targets (..., batch, j), by torch's own Huber loss."""
     q, y = torch.broadcast_tensors(quantiles[..., :, None], targets[..., None, :])
     weights = (midpoints(q.shape[-2])[:, None] - (y < q).to(q.dtype)).abs()
     return (weights * huber_loss(q, y, reduction="none")).sum(-2).mean((-1, -2))

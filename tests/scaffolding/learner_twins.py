@@ -1,4 +1,4 @@
-"""What the learners' twins share: random streams, batches and updates on them, first parameters, plain torch."""
+"""Random streams, batches, updates and plain torch networks for the slow twins of learners."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from bayescale.runners.config import RunConfig
 from bayescale.runners.networks.dense import Layers, layers_of, stored_count
 from bayescale.runners.networks.perceptrons import init_perceptrons, perceptron_shapes
 
-OBSERVATION, ACTION = 3, 2  # sizes
+OBSERVATION, ACTION = 3, 2  # widths of an observation and an action
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -19,7 +19,7 @@ def stream(seed: int = 0) -> torch.Generator:
 
 
 def batch_of(seeds: list[int], size: int = 16, reward_scale: float = 1.0) -> Batch:
-    """Each member's batch depends on its own seed only."""
+    """Return batches that depend, for each member, on its own seed only."""
 
     def one(seed: int) -> Batch:
         generator = stream(100 + seed)
@@ -35,7 +35,7 @@ def batch_of(seeds: list[int], size: int = 16, reward_scale: float = 1.0) -> Bat
 
 
 def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
-    """(network, batch, out) from (network, batch, in), with the bias added as such."""
+    """Return outputs, (network, batch, out), from inputs, (network, batch, in), with an explicit bias."""
     for layer in layers:
         inputs = inputs @ layer[..., :-1].mT + layer[..., -1:].mT
         if layer is not layers[-1]:
@@ -44,7 +44,7 @@ def slow_forward(layers: Layers, inputs: Tensor) -> Tensor:
 
 
 def after_updates(learner: Any, configs: Sequence[RunConfig], updates: int) -> Any:
-    """The learner after some updates of its members on fixed batches, new ones for every update."""
+    """Return the learner after some updates on fixed batches, with a new batch for every update."""
     streams = [stream(10 + config.seed) for config in configs]
     for i in range(updates):
         learner.update(batch_of([config.seed + 1000 * i for config in configs]), streams)
@@ -52,7 +52,7 @@ def after_updates(learner: Any, configs: Sequence[RunConfig], updates: int) -> A
 
 
 def assert_members_are_apart(new: Callable[[], Any], tensors: Callable[[Any, int], list[Tensor]]) -> None:
-    """All that two of three members read of the one between them is set to NaN, which would spread."""
+    """Check that NaN in one of three members does not reach the other two."""
     sound, streams = new(), [stream(i) for i in range(3)]
     spoilt, spoilt_streams = new(), [stream(i) for i in range(3)]
     for layer in spoilt.actor:
@@ -73,7 +73,7 @@ def assert_members_are_apart(new: Callable[[], Any], tensors: Callable[[Any, int
 
 
 def entropy(mean: Tensor, std: Tensor) -> float:
-    """Of a normal action squashed by tanh, from its density at 4,096 samples."""
+    """Return the entropy of a normal action squashed by tanh, from its density at 4,096 samples."""
     u = mean + std * torch.randn(4096, generator=stream())
     log_density = torch.distributions.Normal(mean, std).log_prob(u) - torch.log(1 - torch.tanh(u) ** 2)
     return -log_density.mean().item()

@@ -1,4 +1,4 @@
-"""A small run of PQL that its tests share."""
+"""The small PQL run of several tests."""
 
 from bayescale.runners import PQLConfig
 

@@ -1,4 +1,4 @@
-"""Tasks so small that their values are known in closed form; importing this module registers them with Gymnasium."""
+"""Small tasks with values known in closed form; importing this module registers them with Gymnasium."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
 
 class Probe(gymnasium.Env[Observation, NDArray[np.float32]]):
-    """Observes its position; a subclass says where an episode starts and what a step does."""
+    """A task that observes its position; a subclass defines `start`, the first position, and `outcome`, one step."""
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -53,14 +53,14 @@ class Probe(gymnasium.Env[Observation, NDArray[np.float32]]):
 
 
 class ConstantReward(Probe):
-    """Reward 1, then termination: Q = 1."""
+    """A task of one step with reward 1, then termination: Q = 1."""
 
     def outcome(self) -> Outcome:
         return Outcome(1.0, True, False)
 
 
 class ObservedReward(Probe):
-    """The observation is -1 or 1 and so is the reward, then termination: Q(s) = s."""
+    """A task of one step that observes -1 or 1, pays the same reward and terminates: Q(s) = s."""
 
     def start(self) -> float:
         return float(self.np_random.choice((-1.0, 1.0)))
@@ -70,7 +70,7 @@ class ObservedReward(Probe):
 
 
 class DelayedReward(Probe):
-    """From 0 to 1 without reward, then reward 1 and termination: Q(1) = 1, Q(0) = gamma (1 + T H(1)), H the entropy."""
+    """A task of two steps, rewards 0 and 1, then termination: Q(1) = 1, Q(0) = gamma (1 + T H(1)) with entropy H."""
 
     def outcome(self) -> Outcome:
         at_end, self.position = self.position == 1.0, 1.0
@@ -78,7 +78,7 @@ class DelayedReward(Probe):
 
 
 class ActionReward(Probe):
-    """Reward -((a - 7)/5)^2, then termination: of the actions in [0, 10] 7 is best, which is 0.4 on [-1, 1]."""
+    """A task of one step with reward -((a - 7)/5)^2: the optimum in [0, 10] is 7, which is 0.4 on [-1, 1]."""
 
     action_space = gymnasium.spaces.Box(0.0, 10.0, (1,), np.float32)
 
@@ -87,14 +87,17 @@ class ActionReward(Probe):
 
 
 class Truncated(Probe):
-    """Reward 1 and truncation after every step: the value goes on, Q = (1 + gamma T H)/(1 - gamma), H the entropy."""
+    """A task with reward 1 and truncation after every step: Q = (1 + gamma T H)/(1 - gamma) with entropy H."""
 
     def outcome(self) -> Outcome:
         return Outcome(1.0, False, True)
 
 
 class Clock(Probe):
-    """Observes steps / 10 since the start and gets them as reward; terminates after 3 unless an action is above 0.5."""
+    """A task that observes a tenth of its step count and pays the step count as reward.
+
+    An episode terminates from the third step on, after the first action of 0.5 or less.
+    """
 
     steps = 0
 
@@ -113,7 +116,7 @@ def clocks_at_once(num_envs: int, mode: AutoresetMode = AutoresetMode.SAME_STEP)
 
 
 class Failing(Probe):
-    """Reward 1, then termination; its tenth step raises while the environment variable PROBE_FAILS is set."""
+    """A task of one step with reward 1; its tenth step raises while the environment variable PROBE_FAILS is set."""
 
     steps = 0
 
@@ -125,7 +128,7 @@ class Failing(Probe):
 
 
 class Killed(Failing):
-    """Kills its process where the other raises."""
+    """A task that kills its process at the step where `Failing` raises."""
 
     def outcome(self) -> Outcome:
         try:
@@ -136,7 +139,7 @@ class Killed(Failing):
 
 
 class Unseen(ConstantReward):
-    """Observes NaN."""
+    """A task that observes NaN."""
 
     def start(self) -> float:
         return math.nan
@@ -148,7 +151,7 @@ for _probe in (ConstantReward, ObservedReward, DelayedReward, ActionReward, Trun
 
 
 def trained_on(env_id: str, config: RunConfig, **changes: Any) -> list[tuple[Any, pd.DataFrame]]:
-    """The agents after runs of two seeds on a probe, and their curves."""
+    """Return the agents of two seeds trained on a probe, each with its curve."""
     first = dataclasses.replace(config, env_id=env_id, **changes)
     results = run_ensemble([first, dataclasses.replace(first, seed=1)])
     assert [result.status for result in results] == [RunStatus.FINISHED] * 2

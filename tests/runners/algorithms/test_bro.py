@@ -28,7 +28,7 @@ torch.set_num_threads(1)
 
 
 def slow_updates(config: BROConfig, updates: int) -> list[Tensor]:
-    """Nauman et al. line by line for one agent: autograd, densities by torch.distributions, AdamW of torch.optim."""
+    """Train one agent as in Nauman et al., line by line, with autograd, torch.distributions and torch's AdamW."""
     bro = new_bro([config])
     start = bro.agent(0)
     actor, critics, optimist = (
@@ -111,7 +111,7 @@ def test_updates_equal_their_slow_twin() -> None:
             torch.testing.assert_close(fast, slow.detach(), atol=1e-9, rtol=1e-7)
     assert bro.optimist is not None
     optimism, weight = bro.optimist.adjustments()[0]
-    assert optimism < 1.0  # the policies differ more than they should as yet
+    assert optimism < 1.0  # the divergence still lies above its target
     assert weight > 0.25
 
 
@@ -151,7 +151,7 @@ def test_no_member_sees_another_ones_data_or_parameters() -> None:
 
 
 def test_a_reset_starts_afresh_and_only_then() -> None:
-    """After two updates the third is the first of a new agent, drawn from where the stream stands."""
+    """The third update, after a reset, equals the first of a new agent drawn from the same stream."""
     config = dataclasses.replace(CONFIG, reset_interval=2)
     bro, streams = new_bro([config]), [stream(5)]
     for i in range(2):

@@ -50,7 +50,7 @@ def test_log_density_stays_finite_where_tanh_rounds_to_one() -> None:
 @pytest.mark.usefixtures("doubles")
 def test_policy_gradient_equals_autograd() -> None:
     outputs = 3 * torch.randn(2, 2 * ACTION, 50, generator=stream())
-    outputs[0, ACTION] = LOG_STD_MAX + 1.0  # clamped: no gradient through the log std
+    outputs[0, ACTION] = LOG_STD_MAX + 1.0  # clamped, so no gradient passes through the log std
     outputs[1, ACTION] = LOG_STD_MIN - 1.0
     noise = torch.randn(2, ACTION, 50, generator=stream(1))
     weights = torch.randn(2, ACTION, 50, generator=stream(2))

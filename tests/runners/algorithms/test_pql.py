@@ -24,7 +24,9 @@ MEMBERS = [
 ]
 
 
-batch_of = functools.partial(learner_twins.batch_of, reward_scale=10.0)  # so that some gradients are cut
+batch_of = functools.partial(
+    learner_twins.batch_of, reward_scale=10.0
+)  # large rewards, which make some gradients exceed the norm
 
 
 def new_pql(configs: list[PQLConfig]) -> PQL:
@@ -39,7 +41,7 @@ def tensors(pql: PQL, member: int) -> list[Tensor]:
 def slow_updates(
     agent: Agent, config: PQLConfig, updates: int
 ) -> tuple[Layers, Layers, Layers, list[float], dict[int, float]]:
-    """Actor, critics, targets, gradient norms and last losses of one agent by autograd and torch's own optimiser."""
+    """Return actor, critics, targets, gradient norms and last losses of one agent, by autograd and AdamW."""
     generator = stream(config.seed + 10)
     actor, critics = ([layer.clone().requires_grad_() for layer in part] for part in (agent.actor, agent.critics))
     targets = [layer.clone() for layer in agent.target_critics]
@@ -88,7 +90,7 @@ def test_updates_against_autograd(ratio: int) -> None:
     noise = [stream(config.seed + 10) for config in members]
     for i in range(7):
         losses = pql.update(batch_of([config.seed + 1000 * i for config in members]), noise)
-    cut = []
+    clipped = []
     for i, config in enumerate(members):
         with torch.enable_grad():
             *expected, norms, slow_losses = slow_updates(before[i], config, 7)
@@ -97,9 +99,9 @@ def test_updates_against_autograd(ratio: int) -> None:
             for layer, twin in zip(part, layers, strict=True):
                 torch.testing.assert_close(layer, twin.detach(), rtol=1e-6, atol=1e-9)
         assert (losses.critic[i].item(), losses.actor[i].item()) == pytest.approx((slow_losses[0], slow_losses[1]))
-        cut += [norm > config.gradient_norm for norm in norms]
-    assert any(cut)
-    assert not all(cut)
+        clipped += [norm > config.gradient_norm for norm in norms]
+    assert any(clipped)
+    assert not all(clipped)
 
 
 def test_no_member_sees_another() -> None:
@@ -139,7 +141,7 @@ def test_exploration_grows_from_environment_to_environment() -> None:
     observations = torch.zeros(2, 5, OBSERVATION)
     noise = torch.stack([pql.explore(observations, [stream(i), stream(i + 500)]) for i in range(400)])
     free = noise - pql.greedy(observations)
-    inside = noise.abs() < 1.0  # the others were cut
+    inside = noise.abs() < 1.0  # the others were clipped
     assert noise.abs().max() == 1.0
     spread = torch.stack([free[:, 0, j][inside[:, 0, j]].std() for j in range(5)])
     assert spread[0] == pytest.approx(0.05, rel=0.1)

@@ -1,4 +1,4 @@
-"""The quantile Huber loss against autograd, and that its descent finds quantiles."""
+"""The quantile Huber loss against autograd; its descent finds quantiles."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_quantile_gradients_equal_autograd(chunk: int, monkeypatch: pytest.Monke
 
 @given(count=st.integers(2, 40))
 def test_descent_on_the_quantile_loss_finds_the_quantiles(count: int) -> None:
-    """Far beyond kappa = 1 the loss is that of quantile regression: 0 gradient between the right order statistics."""
+    """Far beyond kappa = 1 the loss equals that of quantile regression, with gradient 0 between order statistics."""
     targets = 1e4 * torch.randperm(count, generator=stream(count)).to(torch.float64)[None, None]
     right = (1e4 * torch.arange(count, dtype=torch.float64)).expand(1, 2, 1, count)
     gradients = huber_gradients(right.mT, targets.mT)

@@ -1,4 +1,7 @@
-"""Updates of SAC against the algorithm line by line, and members of an ensemble against agents alone."""
+"""Updates of SAC against the algorithm line by line, and members of an ensemble against agents alone.
+
+`slow_updates` is the readable twin of `bayescale.runners.algorithms.sac`.
+"""
 
 import dataclasses
 
@@ -44,7 +47,7 @@ def new_sac(configs: list[SACConfig]) -> SAC:
 
 
 def updated(configs: list[SACConfig], updates: int) -> SAC:
-    """The ensemble after some updates on fixed batches, new ones for every update."""
+    """Return the ensemble after some updates on fixed batches, with a new batch for every update."""
     return after_updates(new_sac(configs), configs, updates)
 
 
@@ -54,7 +57,11 @@ def tensors(sac: SAC, member: int) -> list[Tensor]:
 
 
 def slow_updates(config: SACConfig, updates: int) -> list[Tensor]:
-    """Haarnoja et al. line by line for one agent: autograd, densities by torch.distributions, Adam of torch.optim."""
+    """Train one agent as in Haarnoja et al., line by line, with autograd, torch.distributions and torch's Adam.
+
+    Returns:
+        Layers of the actor, of both critics and of both target critics, and the log temperature.
+    """
     start = new_sac([config]).agent(0)
     actor, critics = ([layer.requires_grad_() for layer in layers] for layers in (start.actor, start.critics))
     targets = start.target_critics
@@ -103,7 +110,7 @@ def test_updates_equal_their_slow_twin() -> None:
     for i, config in enumerate(MEMBERS):
         for fast, slow in zip(tensors(sac, i), slow_updates(config, updates=10), strict=True):
             torch.testing.assert_close(fast, slow.detach(), atol=1e-9, rtol=1e-7)
-    # entropy above its target: less temperature
+    # The entropy lies above its target, so the temperature falls.
     assert sac.agent(0).log_temperature == pytest.approx(-0.01, rel=0.05)
 
 
@@ -112,7 +119,7 @@ def test_a_member_equals_the_same_agent_alone_over_a_hundred_updates(batch_size:
     configs = [dataclasses.replace(config, batch_size=batch_size, warmup_steps=40) for config in MEMBERS]
 
     def after(members: list[SACConfig], updates: int) -> list[Tensor]:
-        """Of the last of the members."""
+        """Return the tensors of the last member after some updates."""
         sac, streams = new_sac(members), [stream(10 + config.seed) for config in members]
         for i in range(updates):
             sac.update(batch_of([config.seed + 1000 * i for config in members], batch_size), streams)

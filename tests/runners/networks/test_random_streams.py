@@ -1,4 +1,4 @@
-"""Random numbers for all members at once, as a GPU draws them; here on the CPU, on which they are the same."""
+"""Random numbers drawn for all members at once, as on a GPU; the CPU of these tests draws the same numbers."""
 
 import itertools
 
@@ -20,11 +20,11 @@ from bayescale.runners.networks.random_streams import (
 
 CPU = torch.device("cpu")
 SEEDS = [5, 6, 2**32 - 1]
-LEAST_P = 1e-4  # of each test; the draws are fixed
+LEAST_P = 1e-4  # false-alarm rate of each test; the draws are fixed
 
 
 def draws(seeds: list[int], updates: int, shape: tuple[int, ...], normal: bool) -> torch.Tensor:
-    """(update, member, *shape)."""
+    """Return the draws of several updates, (update, member, *shape)."""
     streams, drawn = BlockStreams(seeds, CPU), []
     for _ in range(updates):
         streams.advance()
@@ -33,7 +33,7 @@ def draws(seeds: list[int], updates: int, shape: tuple[int, ...], normal: bool) 
 
 
 def mixed(word: int) -> int:
-    """SplitMix64's mixing function in Python's whole numbers."""
+    """Apply the mixing function of SplitMix64 in Python integers."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         word = (word ^ (word >> shift)) * factor % 2**64
     return word ^ (word >> 31)
@@ -77,7 +77,7 @@ def test_streams_go_on_where_a_checkpoint_was_written(normal: bool) -> None:
         assert torch.equal(streams.draw((4,), normal), whole[done])
 
 
-@pytest.mark.parametrize("words", [20, 200])  # those of one update, of six
+@pytest.mark.parametrize("words", [20, 200])  # the words of one update, of six updates
 def test_a_large_block_is_drawn_in_parts_that_do_not_show(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = draws(SEEDS, 2 * BLOCK, (3, 7), normal=True)
     monkeypatch.setattr("bayescale.runners.networks.random_streams._AT_ONCE", words)
@@ -100,14 +100,14 @@ def test_every_word_makes_finite_normal_numbers() -> None:
 
 
 def test_normal_numbers_are_normal_and_independent() -> None:
-    numbers = draws(SEEDS, 100, (2, 501), normal=True).double().numpy()  # an odd count: half a pair is left over
+    numbers = draws(SEEDS, 100, (2, 501), normal=True).double().numpy()  # an odd count leaves half a pair over
     for member in range(len(SEEDS)):
         assert stats.kstest(numbers[:, member].ravel(), "norm").pvalue > LEAST_P
         assert stats.kstest((numbers[:, member] ** 2).ravel(), stats.chi2(1).cdf).pvalue > LEAST_P
     flat = numbers.transpose(1, 0, 2, 3).reshape(len(SEEDS), -1)
     pairs = [(flat[i], flat[j]) for i, j in itertools.combinations(range(len(SEEDS)), 2)]
     pairs += [(flat[0][:-lag], flat[0][lag:]) for lag in (1, 250, 251, 501, 1002)]
-    pairs += [(numbers[:, 0, :, :250] ** 2, numbers[:, 0, :, 251:501] ** 2)]  # the two of a word
+    pairs += [(numbers[:, 0, :, :250] ** 2, numbers[:, 0, :, 251:501] ** 2)]  # both numbers of one word
     assert min(stats.pearsonr(np.ravel(a), np.ravel(b)).pvalue for a, b in pairs) > LEAST_P
 
 

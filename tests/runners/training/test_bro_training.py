@@ -42,14 +42,14 @@ probe = functools.partial(trained_on, config=PROBE)
 
 
 def values(agent: Agent, position: float) -> np.ndarray:
-    """Mean Q of both critics at an observation, for actions across the range: (critic, action)."""
+    """Return the mean Q of both critics at an observation, for actions across the range, (critic, action)."""
     actions = torch.linspace(-0.9, 0.9, 7)[:, None]
     inputs = torch.cat((torch.full_like(actions, position), actions), -1).expand(2, -1, -1)
     return slow_forward(agent.critics, inputs).mean(-1).numpy()
 
 
 def entropy_bonus(agent: Agent, position: float) -> float:
-    """T H, temperature times entropy of the policy at an observation."""
+    """Return T H, temperature times entropy of the policy at an observation."""
     mean, raw = slow_forward(agent.actor, torch.tensor([[[position]]]))[0, 0]
     return math.exp(agent.log_temperature) * entropy(mean, (6.0 * torch.tanh(raw) - 4.0).exp())
 
@@ -82,7 +82,7 @@ def test_probe_reward_for_an_action_in_the_tasks_own_bounds() -> None:
 def test_probe_truncation_is_not_termination() -> None:
     for agent, _ in probe("ProbeTruncated-v0", env_steps=1_100):
         expected = (1.0 + 0.9 * entropy_bonus(agent, 0.0)) / (1.0 - 0.9)
-        assert expected > 9.0  # far from 1, the value if truncation ended the return
+        assert expected > 9.0  # the value is 1 if truncation counts as termination
         np.testing.assert_allclose(values(agent, 0.0), expected, rtol=0.05)
 
 
@@ -90,7 +90,7 @@ def test_curves_name_the_algorithm_and_are_equal_for_equal_seeds() -> None:
     first = train(CONFIG)
     pd.testing.assert_frame_equal(train(CONFIG), first, check_exact=True)
     assert set(first["algorithm"]) == {"BRO"}
-    # two critics of 4 inputs, a stem, two blocks of width 12 and a head of 6 quantiles
+    # Both critics have 4 inputs, a stem, two blocks of width 12 and a head of 6 quantiles.
     assert set(first["model_size"]) == {2 * ((4 + 3) * 12 + 4 * (12 + 3) * 12 + 13 * 6)}
     other = train(dataclasses.replace(CONFIG, seed=1))
     assert not (other["episode_return"] == first["episode_return"]).any()

@@ -21,7 +21,7 @@ class Stepped(SACConfig):
     n_step: int = 3
 
 
-SAC = SACConfig("InvertedPendulum-v5", **SMALL)  # whose first episodes are short
+SAC = SACConfig("InvertedPendulum-v5", **SMALL)  # a task with short first episodes
 PQL = PQLConfig("InvertedPendulum-v5", **SMALL, num_envs=2)
 BRO = BROConfig("InvertedPendulum-v5", **SMALL, actor_width=16, quantiles=10, reset_interval=25)
 
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_does_not_fit_is_passed_over(spoil: Callable[[Path], N
 
 
 class Moody(Probe):
-    """Does not depend on its seed and actions alone."""
+    """A probe that does not depend on its seed and actions alone."""
 
     episodes = 0
 

@@ -37,7 +37,7 @@ probe = functools.partial(trained_on, config=PROBE)
 
 
 def values(agent: Agent, position: float) -> np.ndarray:
-    """Q of both critics at an observation, for actions across the range: (critic, action)."""
+    """Return Q of both critics at an observation, for actions across the range, (critic, action)."""
     actions = torch.linspace(-0.9, 0.9, 7)[:, None]
     observations = (torch.full_like(actions, position) - agent.mean) / agent.std
     return slow_forward(agent.critics, torch.cat((observations, actions), -1).expand(2, -1, -1))[..., 0].numpy()
@@ -65,7 +65,7 @@ def test_probe_reward_for_an_action_in_the_tasks_own_bounds() -> None:
 
 
 def test_probe_truncation_is_not_termination() -> None:
-    """Every step is cut off, so all transitions are shorter than n_step, and the value is 1 + 0.9 + 0.81 + ... ."""
+    """Every step is truncated, so all transitions are shorter than n_step; the value is 1 + 0.9 + 0.81 + ... ."""
     for agent, _ in probe("ProbeTruncated-v0"):
         np.testing.assert_allclose(values(agent, 0.0), 10.0, rtol=0.05)
 
@@ -76,12 +76,12 @@ def test_steps_and_updates_are_counted_over_all_environments() -> None:
     assert result.curve["gradient_updates"].tolist() == [0, 0, 20, 40]
     assert (result.env_steps, result.gradient_updates) == (120, CONFIG.gradient_updates)
     assert set(result.curve["algorithm"]) == {"PQL"}
-    # both critics of 3 + 1 inputs, 16, 16, 1: 2 (4*16 + 16 + 16*16 + 16 + 16 + 1)
+    # Both critics have widths 4, 16, 16, 1, so 2 (4*16 + 16 + 16*16 + 16 + 16 + 1) parameters.
     assert set(result.curve["model_size"]) == {738}
 
 
 def test_members_follow_the_runs_trained_alone() -> None:
-    """Over the first hundred updates to rounding; equal seeds give equal curves."""
+    """Curves agree to rounding over the first hundred updates; equal seeds give equal curves."""
     config = dataclasses.replace(CONFIG, env_steps=240)
     members = [
         dataclasses.replace(config, seed=seed, learning_rate=rate) for seed, rate in ((0, 1e-3), (1, 1e-3), (0, 3e-3))
@@ -100,7 +100,7 @@ def test_members_follow_the_runs_trained_alone() -> None:
 
 @pytest.mark.parametrize("ratio", [1, 2])
 def test_flops_of_an_update_are_those_that_torch_counts(ratio: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "BY_NUMPY", False)  # whose products torch does not count
+    monkeypatch.setattr(products, "BY_NUMPY", False)  # torch does not count the products of NumPy
     config, counted = dataclasses.replace(CONFIG, env_id="ProbeConstantReward-v0", critic_actor_ratio=ratio), []
     for utd in (0.5, 1.0):
         with FlopCounterMode(display=False) as counter:
@@ -126,4 +126,4 @@ def test_pendulum_is_learned_at_a_low_utd() -> None:
     for result in run_ensemble([config, dataclasses.replace(config, seed=1)]):
         start, end = result.curve["episode_return"]
         assert start < -900
-        assert end > -250  # about -150 is the best there is
+        assert end > -250  # the optimum is about -150
