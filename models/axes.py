@@ -106,6 +106,10 @@ class Declared:
         """Return every parameter, in order of declaration."""
         return tuple(_parameters(self))
 
+    def law_parameters(self) -> tuple[Parameter, ...]:
+        """Return the parameters of the response surface along the axes: all but those of noise and failure."""
+        return tuple(one for axis in self.axes for one in _parameters(axis) if one is not axis.noise_slope)
+
     def for_axes(self, varying: Sequence[str]) -> "Declared":
         """Return the declarations of a sweep in which only these axes vary."""
 

@@ -47,7 +47,7 @@ from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.models.axes import Axis, Declared, Tuned
 from bayescale.models.parameters import AXES, DECLARED, PRIORS
-from bayescale.models.pooling import Shared
+from bayescale.models.pooling import ByTask, Shared
 from bayescale.models.priors import Prior
 from bayescale.models.sampler_coordinates import sample_log_exponent, sample_optimum_offsets
 from bayescale.models.sufficient_statistics import SufficientStatistics, collapse, padded
@@ -187,6 +187,20 @@ class JointModel:
         """Return every parameter's unit and meaning."""
         return {one.name: (one.unit, one.meaning) for one in self.declared.parameters()}
 
+    def population(self, draws: Mapping[str, ArrayLike]) -> dict[str, Float[np.ndarray, "*draw"]]:
+        """Return the population mean of parameters that are lines over the thresholds, by name, at x = 0.
+
+        That is the value whose prior has the parameter's name: halfway between the lowest and the highest threshold.
+        """
+        found = {}
+        for parameter in self.declared.parameters():
+            if isinstance(parameter, Shared | ByTask):
+                values = np.asarray(draws[parameter.name])
+                if "threshold" in parameter.dimensions():
+                    values = (values[..., 0] + values[..., -1]) / 2
+                found[parameter.name] = values[..., -1] if "task" in parameter.dimensions() else values
+        return found
+
     @float64()
     def add_task(self, draws: Mapping[str, ArrayLike], key: Array) -> dict[str, Array]:
         """Return draws in which a task without runs, drawn from each draw's population, takes the population's row.
@@ -265,7 +279,7 @@ class JointModel:
         total: Array = observed.weight * (known.sum() + censored.sum())
         return total
 
-    def runs(self, p: Parameters, at: Points) -> RunLengthDistribution:
+    def run_lengths(self, p: Parameters, at: Points) -> RunLengthDistribution:
         """Return the distribution of a new run's length at each point, under one draw of the parameters."""
         extra = log_penalty(self.frame, p, at)
         location = log_law(self.frame, p, at) + extra
@@ -274,10 +288,10 @@ class JointModel:
         skew = value(self.declared.skewness, p, at)
         return RunLengthDistribution(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
 
-    def runs_at_best(self, p: Parameters, at: Points) -> RunLengthDistribution:
-        """Return as `runs` at the optimum of the highest threshold in place of the points' own tuned settings."""
+    def run_lengths_at_optimum(self, p: Parameters, at: Points) -> RunLengthDistribution:
+        """Return the same at the optimum of the highest threshold in place of the points' own tuned settings."""
         best = {axis.name: log_optimum(self.frame, axis, p, at)[:, -1] for axis in self.declared.tuned}
-        return self.runs(p, at._replace(log_settings=at.log_settings | best))
+        return self.run_lengths(p, at._replace(log_settings=at.log_settings | best))
 
     def optimum(self, p: Parameters, at: Points) -> Optimum:
         """Return B*, eta* of each threshold at the points' task, UTD and model size, and the median run there.
@@ -300,7 +314,7 @@ class JointModel:
             jax.lax.cummin(jax.nn.sigmoid(-fails), axis=1),
         )
 
-    def shared_variance(self, p: Parameters) -> Float[Array, "*draw"]:
+    def shared_variance(self, p: Mapping[str, ArrayLike]) -> Float[Array, "*draw"]:
         """Return the share of a new run's variance that the seeds of a configuration have in common."""
         effect2 = jnp.asarray(p[self.declared.configuration_effect.name]) ** 2
         return effect2 / (1 + effect2)

@@ -13,7 +13,7 @@ x = (0,), and samples neither drifts nor random walks.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from numpyro.handlers import scope
 from bayescale.models.priors import Prior
 
 Scaled = Float[np.ndarray, " threshold"]
+AnyDeclaration = TypeVar("AnyDeclaration", bound="Declaration")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Declaration:
             if isinstance(value, Prior)
         }
 
-    def with_priors(self, priors: Mapping[str, Prior]) -> Self:
+    def with_priors(self: AnyDeclaration, priors: Mapping[str, Prior]) -> AnyDeclaration:
         """Return the declaration with its priors replaced by those of the same name."""
         return replace(self, **{name.partition(".")[2] or "prior": priors[name] for name in self.priors()})
 
@@ -70,11 +71,10 @@ class Shared(Declaration):
         """Return the names of the value's dimensions."""
         return () if self.drift is None else ("threshold",)
 
-    def sample(self, tasks: int, x: Scaled, mean: Array | None = None) -> Float[Array, "*threshold"]:
-        """Declare the sample sites and return the value.
+    def sample(self, _: int, x: Scaled, mean: Array | None = None) -> Float[Array, "*threshold"]:
+        """Declare the sample sites and return the value, whatever the number of tasks.
 
         Args:
-            tasks: number of tasks; the value does not depend on it.
             x: scaled thresholds.
             mean: the value at x = 0 where other coordinates sample it; None: sample it here.
         """

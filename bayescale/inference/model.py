@@ -75,7 +75,7 @@ class Model(Protocol):
     def optimum(self, p: Parameters, at: Any) -> tuple[Array, Array, Array, Array]:
         """Return log B*, log eta*, log env steps of the median run there and its chance to reach each threshold."""
 
-    def shared_variance(self, p: Parameters) -> Float[Array, "*draw"]:
+    def shared_variance(self, p: Mapping[str, ArrayLike]) -> Float[Array, "*draw"]:
         """Return the share of a new run's variance that the seeds of a configuration have in common."""
 
     def add_task(self, draws: Mapping[str, ArrayLike], key: Array) -> dict[str, Array]:

@@ -88,7 +88,8 @@ def replicate(
         horizon: env steps of every run.
         rng: source of randomness.
         datasets: number of data sets.
-        parameters: names of parameters to follow, or of single elements such as `log_alpha[0]`; None: all.
+        parameters: what to follow; None: everything. A name such as `log_alpha` is the population mean, where one
+            number describes the population, else every element; `log_noise[0,1]` is one element.
         at: configurations at which to follow the log env steps of the median run; None: nowhere.
         correlation: correlation of a run's deviations between thresholds, in [0, 1]. The joint model's likelihood of
             several thresholds is composite and exact for no correlation; see `rank_test`. If thresholds lie close
@@ -112,7 +113,9 @@ def replicate(
     true_draws = prior_draws(model, key_true, datasets)
     simulated = _simulated(model, true_draws, design, correlation, rng)
     tables = [crossings_of(table, every=every, horizon=horizon) for table in simulated]
-    fits = sample_each(model, model.observe_each(tables), int(rng.integers(2**31)), draws, warmup)
+    fits = sample_each(
+        model, model.observe_each(tables), seed=int(rng.integers(2**31)), draws=draws, warmup=warmup
+    )
     merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in fits.parameters.items()}
     posterior = _quantities(model, merged, parameters, at).to_numpy().reshape(datasets, draws, -1)
     return Replications(
@@ -264,12 +267,15 @@ def _quantities(
     for name, values in draws.items():
         for index in np.ndindex(np.shape(values)[1:]):
             label = name + (f"[{','.join(map(str, index))}]" if index else "")
-            if parameters is None or name in parameters or label in parameters:
-                columns[label] = np.asarray(values)[(slice(None), *index)]
-    found = {*columns, *(label.partition("[")[0] for label in columns)}
-    unknown = [name for name in parameters or () if name not in found]
-    if unknown:
-        raise InputError(f"parameters has '{unknown[0]}'; the model's are {', '.join(draws)}.")
+            columns[label] = np.asarray(values)[(slice(None), *index)]
+    columns |= model.population(draws)
+    if parameters is not None:
+        unknown = [name for name in parameters if name not in draws and name not in columns]
+        if unknown:
+            raise InputError(f"parameters has '{unknown[0]}'; the model's are {', '.join(draws)}.")
+        single = {*parameters} & {*columns}
+        whole = {*parameters} - single
+        columns = {k: v for k, v in columns.items() if k in single or k.partition("[")[0] in whole}
     if at is not None:
         location = run_lengths(model, draws, at).location
         for index in np.ndindex(location.shape[1:]):

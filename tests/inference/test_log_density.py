@@ -10,11 +10,12 @@ from jax import Array
 from scipy.stats import halfnorm, norm
 
 from bayescale.inference.log_density import density_of
+from tests.scaffolding.bare_model import BareModel
 
 SEEN = np.array([1.0, 2.5])
 
 
-class ThreeSites:
+class ThreeSites(BareModel):
     """Normal observations, and shares that the observations do not inform."""
 
     def observe(self, crossings: pd.DataFrame) -> Array:

@@ -6,12 +6,14 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import pandas as pd
 import pytest
 from scipy.stats import norm
 
 import bayescale as bs
-from bayescale.models import JointModel
+from bayescale.inference.model import prior_draws
+from bayescale.models import PRIORS, JointModel
 from bayescale.models.sufficient_statistics import collapse
 from bayescale.posterior.posterior import Posterior
 
@@ -101,13 +103,13 @@ def test_a_saved_posterior_predicts_the_same(posterior: Posterior, tmp_path) -> 
 
 def test_the_cheapest_setting_has_no_regret_without_uncertainty_and_budgets_hold(posterior: Posterior) -> None:
     size = 10_000
-    choice = bs.allocate(posterior, "Known-v0", threshold=300.0, model_size=size)
+    choice = bs.allocate(posterior, env_id="Known-v0", threshold=300.0, model_size=size)
     assert choice.feasible
     assert choice.regret["q05"] >= 0
-    within = bs.allocate(posterior, "Known-v0", budget=choice.budget["mean"] * 1.01, model_size=size)
+    within = bs.allocate(posterior, env_id="Known-v0", budget=choice.budget["mean"] * 1.01, model_size=size)
     assert within.feasible
     assert within.budget["mean"] <= choice.budget["mean"] * 1.01
-    broke = bs.allocate(posterior, "Known-v0", budget=choice.budget["q05"] / 100, model_size=size)
+    broke = bs.allocate(posterior, env_id="Known-v0", budget=choice.budget["q05"] / 100, model_size=size)
     assert not broke.feasible
     assert broke.threshold == 300.0
 
@@ -131,27 +133,25 @@ def test_spreads_that_grow_with_the_learning_rate_and_the_utd_and_late_straggler
     )
 
     def interval(of: Posterior, axis: str) -> np.ndarray:
-        sites = of.draws
-        slope = sites[f"{axis}_noise"] + of.model.priors[f"{axis}_noise_sd"].location * sites[f"{axis}_noise_z"][..., 0]
-        return np.quantile(slope, [0.01, 0.99])
+        return np.quantile(of.draws[f"{axis}_noise_slope"][..., 0], [0.01, 0.99])
 
-    for axis, least in (("learning_rate", 0.05), ("utd", 0.0)):  # three UTDs, a factor of 4: they tell less
+    for axis, least in (("rate", 0.05), ("utd", 0.0)):  # three UTDs, a factor of 4: they tell less
         low, high = interval(uneven, axis)
         assert least < low < 0.3 < high
-    even = [interval(uneven, "batch_size"), interval(posterior, "learning_rate"), interval(posterior, "utd")]
+    even = [interval(uneven, "batch"), interval(posterior, "rate"), interval(posterior, "utd")]
     assert (np.prod(even, axis=1) < 0).all()
-    skew = [of.draws["skew_mean"][..., 0] + 0.1 * of.draws["skew_z"][..., 0, 0] for of in (uneven, posterior)]
+    skew = [of.draws["skewness"][..., 0, 0] for of in (uneven, posterior)]
     assert np.quantile(skew[0], 0.01) > 0.03
     assert np.quantile(skew[1], 0.01) < 0 < np.quantile(skew[1], 0.99)  # the control: normal runs
 
 
 def test_the_trend_of_the_spread_ends_with_the_swept_utds(posterior: Posterior) -> None:
     configs = pd.DataFrame({"env_id": ["Known-v0", "New-v0"], "batch_size": 200, "learning_rate": 5e-4})
-    some = posterior.model.with_new_task({n: v[0, :1] for n, v in posterior.draws.items()}, jax.random.PRNGKey(0))
+    some = posterior.model.add_task({n: v[0, :1] for n, v in posterior.draws.items()}, jax.random.PRNGKey(0))
     draw = {name: values[0] for name, values in some.items()}
 
     def spread(utd: float) -> np.ndarray:
-        return np.asarray(posterior.model.runs(draw, posterior.model.points(configs.assign(utd=utd))).scale)
+        return np.asarray(posterior.model.run_lengths(draw, posterior.model.points(configs.assign(utd=utd))).scale)
 
     np.testing.assert_array_equal(spread(8.0), spread(4.0))
     np.testing.assert_array_equal(spread(0.5), spread(1.0))
@@ -159,43 +159,39 @@ def test_the_trend_of_the_spread_ends_with_the_swept_utds(posterior: Posterior) 
 
 
 def test_the_likelihood_of_seeds_equals_its_slow_twin() -> None:
-    """One threshold, no misfit shared by seeds to speak of: the cells' sum is that of one normal density a run."""
+    """Without a configuration effect, one threshold: the likelihood is a sum of one normal log density per run."""
     crossings = simulated(2).query("threshold == 300.0").reset_index(drop=True)
     model = JointModel.for_crossings(crossings)
     cells = collapse(crossings, model.env_ids)
     assert cells.weight == 1.0
     assert cells.count.sum() + len(cells.log_bound) == len(crossings)
-    from numpyro import handlers
-
-    with handlers.seed(rng_seed=3), handlers.trace() as trace:
-        model.sites()
-    sites = {name: site["value"] for name, site in trace.items()}
-    sites |= {"misfit": jnp.asarray(1e-6), "failure": jnp.asarray(-60.0), "failure_penalty": jnp.asarray(0.0)}
-    sites |= {name: jnp.zeros_like(sites[name]) for name in ("skew_mean", "skew_z")}
-    cells = dataclasses.replace(cells, lean_precision=0 * cells.lean_precision)
-    runs = model.runs(sites, model.points(crossings))
+    with numpyro.handlers.seed(rng_seed=3):
+        p = model.sample_parameters()
+    p |= {"configuration_effect": jnp.asarray(1e-6), "failure": jnp.full(2, -60.0), "failure_penalty": jnp.asarray(0.0)}
+    p |= {"skewness": jnp.zeros_like(p["skewness"])}
+    cells = dataclasses.replace(cells, skewness_precision=0 * cells.skewness_precision)
+    runs = model.run_lengths(p, model.points(crossings))
     middle = (np.log(crossings["env_steps_lower"]) + np.log(crossings["env_steps_upper"])) / 2
     width2 = np.log(crossings["env_steps_upper"] / crossings["env_steps_lower"]) ** 2 / 12
     grid = width2.groupby([crossings["utd"], crossings["batch_size"], crossings["learning_rate"]]).transform("mean")
     scale = np.sqrt(np.asarray(runs.scale)[:, 0] ** 2 + grid)
     slow = norm.logpdf(middle, np.asarray(runs.location)[:, 0], scale).sum() + 0.5 * np.log(2 * np.pi) * len(middle)
     assert not crossings["censored"].any()
-    assert float(model.log_likelihood(sites, cells)) == pytest.approx(slow, rel=1e-6)
+    assert float(model.log_likelihood(p, cells)) == pytest.approx(slow, rel=1e-6)
 
 
 def test_a_run_above_the_threshold_before_training_says_nothing_of_learning() -> None:
     crossings = simulated(2).query("threshold == 300.0").reset_index(drop=True)
     model = JointModel.for_crossings(crossings)
-    from numpyro import handlers
-
-    with handlers.seed(rng_seed=3), handlers.trace() as trace:
-        model.sites()
-    sites = {name: site["value"] for name, site in trace.items()} | {"failure": jnp.asarray(-60.0)}
+    with numpyro.handlers.seed(rng_seed=3):
+        p = model.sample_parameters()
+    p |= {"failure": jnp.full(2, -60.0)}
 
     def slope(table: pd.DataFrame) -> float:
         cells = collapse(table, model.env_ids)
-        likelihood = jax.grad(lambda level: model.log_likelihood(sites | {"level_mean": level}, cells))
-        return float(likelihood(sites["level_mean"]))
+        name = "log_env_steps_at_centre"
+        likelihood = jax.grad(lambda shift: model.log_likelihood(p | {name: p[name] + shift}, cells))
+        return float(likelihood(0.0))
 
     everywhere = crossings.assign(env_steps_lower=0.0, env_steps_upper=0.0)
     assert slope(everywhere) == 0.0
@@ -207,38 +203,46 @@ def test_axes_that_do_not_vary_have_no_parameters() -> None:
     crossings = simulated(0).query("batch_size == 256 and learning_rate == 5e-4").reset_index(drop=True)
     model = JointModel.for_crossings(crossings)
     assert model.varying == ("utd",)
-    from numpyro import handlers
-
-    with handlers.seed(rng_seed=0), handlers.trace() as trace:
-        model.sites()
-    assert not any(name.startswith(("batch_size", "learning_rate", "interaction")) for name in trace)
+    with numpyro.handlers.seed(rng_seed=0):
+        p = model.sample_parameters()
+    assert not any(axis in name for name in p for axis in ("batch", "rate", "interaction"))
 
 
 def test_a_sweep_of_one_hyperparameter_can_be_fitted() -> None:
     crossings = simulated(0, seeds=1).query("learning_rate == 5e-4").reset_index(drop=True)
     model = JointModel.for_crossings(crossings)
     assert model.varying == ("utd", "batch_size")
-    from numpyro import handlers
-
-    with handlers.seed(rng_seed=0), handlers.trace() as trace:
-        model.sites()
-    sites = {name: site["value"] for name, site in trace.items()}
+    with numpyro.handlers.seed(rng_seed=0):
+        p = model.sample_parameters()
     cells = model.observe(crossings)
-    slopes = jax.jit(jax.grad(lambda s: model.log_likelihood(s, cells)))(sites)
+    slopes = jax.jit(jax.grad(lambda at: model.log_likelihood(at, cells)))(p)
     assert all(np.isfinite(slope).all() for slope in slopes.values())
 
 
 def test_pulls_leave_the_departures_of_tasks_standard_normal() -> None:
-    model = JointModel.for_crossings(simulated(0))
-    from numpyro.infer import Predictive
+    """Parameters keep their priors whatever coordinates are sampled: one task, one threshold, departures in spreads."""
+    model = JointModel.for_crossings(simulated(0).query("threshold == 300.0"))
 
-    draws = Predictive(model.sites, num_samples=4000)(jax.random.PRNGKey(1))
-    names = ["batch_size_z", "learning_rate_z", "batch_size_mean", "batch_size_curvature_z", "interaction"]
-    table = pd.DataFrame({name: np.asarray(draws[name]).ravel() for name in names})
+    def draw(key: jax.Array) -> dict[str, jax.Array]:
+        with numpyro.handlers.seed(rng_seed=key), numpyro.handlers.trace() as trace:
+            p = model.sample_parameters()
+        return p | {"optimum_pull": trace["optimum_pull"]["value"]}
+
+    draws = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.PRNGKey(1), 4000))
+    task, population = 0, 1
+    names = ["log_batch_optimum", "log_rate_optimum", "log_batch_curvature"]
+    values = {name: np.asarray(draws[name])[:, :, 0] for name in names}
+    departures = {
+        name: (values[name][:, task] - values[name][:, population]) / PRIORS[f"{name}.spread"].location
+        for name in names
+    }
+    table = pd.DataFrame(departures).assign(
+        mean=values["log_batch_optimum"][:, population], interaction=draws["interaction"]
+    )
     for name in names[:2]:
         assert abs(table[name].mean()) < 4 / np.sqrt(4000)
         assert abs(table[name].var() - 1) < 4 * np.sqrt(2 / 4000)
-    correlations = table.corr().to_numpy()[np.triu_indices(len(names), 1)]
+    correlations = table.corr().to_numpy()[np.triu_indices(table.shape[1], 1)]
     assert abs(correlations).max() < 4 / np.sqrt(4000)
     pulls = pd.DataFrame(np.asarray(draws["optimum_pull"])[:, 0]).assign(interaction=table["interaction"])
     assert abs(pulls.var() - 1).max() > 1  # the control: the coordinates that are sampled are neither
@@ -248,22 +252,20 @@ def test_every_prior_predicts_times_that_runs_can_have() -> None:
     """Prior predictive: the middle 90% of times to the lowest threshold lie between 100 and 1e9 env steps."""
     crossings = simulated(0)
     model = JointModel.for_crossings(crossings)
-    from numpyro.infer import Predictive
-
-    draws = Predictive(model.sites, num_samples=500)(jax.random.PRNGKey(0))
-    runs = jax.vmap(model.runs, in_axes=(0, None))(draws, model.points(crossings.iloc[:2]))
+    draws = prior_draws(model, jax.random.PRNGKey(0), 500)
+    runs = jax.vmap(model.run_lengths, in_axes=(0, None))(draws, model.points(crossings.iloc[:2]))
     low, high = np.quantile(np.asarray(runs.location)[:, :, 0], [0.05, 0.95])
     assert np.log(100) < low < high < np.log(1e9)
 
 
 def test_errors_name_the_remedy(posterior: Posterior) -> None:
     with pytest.raises(bs.InputError, match=r"returns beyond 600 need 3 fitted thresholds; got 2\. Fit more"):
-        bs.frontier(posterior, "Known-v0", 777.0, model_size=1)
+        bs.frontier(posterior, env_id="Known-v0", threshold=777.0, model_size=1)
     with pytest.raises(bs.InputError, match="no model_size"):
-        bs.frontier(posterior, "Known-v0", 300.0)
+        bs.frontier(posterior, env_id="Known-v0", threshold=300.0)
     for utd in ("fast", [1.0, "two"], [1.0, 0.0], np.array([np.nan]), []):
         with pytest.raises(bs.InputError, match="utd must be one or more numbers, finite and > 0; correct the grid"):
-            bs.frontier(posterior, "Known-v0", 300.0, utd, model_size=1)
+            bs.frontier(posterior, env_id="Known-v0", threshold=300.0, utd=utd, model_size=1)
     with pytest.raises(bs.InputError, match="no run reaches any threshold"):
         bs.fit(simulated(0, horizon=1000.0))
     there = simulated(0).assign(env_steps_lower=0.0, env_steps_upper=0.0, censored=False)

@@ -62,13 +62,15 @@ def test_a_size_is_needed_and_chosen(posterior: Posterior) -> None:
         posterior.predict(FRESH.drop(columns="model_size"))
     assert posterior.predict(FRESH)["extrapolated"].all()
     prices = bs.Prices(flop=1.0, env_step=1e9)
-    free = bs.allocate(posterior, "Known-v0", threshold=600.0, prices=prices)
-    held = [bs.allocate(posterior, "Known-v0", threshold=600.0, prices=prices, model_size=n) for n in SIZES]
+    free = bs.allocate(posterior, env_id="Known-v0", threshold=600.0, prices=prices)
+    held = [bs.allocate(posterior, env_id="Known-v0", threshold=600.0, prices=prices, model_size=n) for n in SIZES]
     assert SIZES[0] <= free.model_size <= SIZES[-1]
     assert [choice.model_size for choice in held] == list(SIZES)
     assert free.budget["mean"] <= 1.01 * min(choice.budget["mean"] for choice in held)
     assert max(choice.budget["mean"] for choice in held) > 1.05 * free.budget["mean"]  # the size is worth choosing
-    front = {n: bs.frontier(posterior, "Known-v0", 600.0, np.array([2.0]), n) for n in SIZES}
+    front = {
+        n: bs.frontier(posterior, env_id="Known-v0", threshold=600.0, utd=np.array([2.0]), model_size=n) for n in SIZES
+    }
     assert np.median(front[SIZES[0]].env_steps) > 1.2 * np.median(front[SIZES[-1]].env_steps)
 
 

@@ -27,8 +27,8 @@ def table() -> pd.DataFrame:
 def test_cells_by_hand() -> None:
     cells = collapse(table(), ("B", "A"))
     assert cells.task.tolist() == [1, 1, 0]
-    np.testing.assert_allclose(np.exp(cells.log_utd), [1, 2, 1])
-    np.testing.assert_array_equal(cells.log_model_size, 0.0)
+    np.testing.assert_allclose(np.exp(cells.log_settings["utd"]), [1, 2, 1])
+    assert "model_size" not in cells.log_settings
     np.testing.assert_array_equal(cells.count, [[0, 1], [2, 1], [0, 1]])
     middle = np.array([[1, 10 * 20], [np.sqrt(10 * 20 * 40 * 80), 80 * 160], [1, 20 * 40]])
     np.testing.assert_allclose(cells.mean, np.log(middle) / 2)
@@ -38,7 +38,7 @@ def test_cells_by_hand() -> None:
     expected = [(0, 0, -1.0, np.log(10)), (1, 1, 1.0, np.log(100)), (2, 0, -1.0, AFTER_ALL_STEPS)]
     np.testing.assert_allclose(sorted(entries), expected)
     sized = collapse(table().assign(model_size=1000), ("A", "B"))
-    np.testing.assert_allclose(sized.log_model_size, np.log(1000))
+    np.testing.assert_allclose(sized.log_settings["model_size"], np.log(1000))
     assert sized.task.tolist() == [0, 0, 1]
 
 

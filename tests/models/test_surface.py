@@ -1,4 +1,4 @@
-"""The joint model of two tasks, a new one and all axes against its formulas written out for one point at a time."""
+"""Check the joint model against its formulas, written out for one point at a time: two tasks, a new one, all axes."""
 
 from dataclasses import replace
 
@@ -10,9 +10,10 @@ import pytest
 from scipy.special import expit
 from scipy.stats import multivariate_normal
 
+from bayescale.float64 import float64
 from bayescale.inference.log_density import density_of
-from bayescale.models import PRIORS, JointModel
-from bayescale.run_length_distribution import RunTimes
+from bayescale.models import JointModel
+from bayescale.run_length_distribution import RunLengthDistribution
 
 THRESHOLDS = np.array([100.0, 200.0, 500.0])
 X = np.array([-1.0, -0.5, 1.0])  # the thresholds, scaled
@@ -37,11 +38,10 @@ POINTS = pd.DataFrame(
     ],
     columns=CONFIGS.columns,
 )
-SD = {name: prior.location for name, prior in PRIORS.items()}
 
 
 def crossings() -> pd.DataFrame:
-    """Three seeds of each configuration; one never reaches the highest threshold, one is early at the lowest."""
+    """Return three runs of each configuration: one never reaches the highest threshold, one is early at the lowest."""
     rng = np.random.default_rng(1)
     table = RUNS.loc[RUNS.index.repeat(3)].assign(threshold=np.tile(THRESHOLDS, len(RUNS))).reset_index(drop=True)
     upper = np.exp(11 + 1.2 * np.tile(X, len(RUNS)) + 0.3 * rng.standard_normal(len(table)))
@@ -54,22 +54,23 @@ def crossings() -> pd.DataFrame:
 MODEL = JointModel.for_crossings(crossings())
 
 
+@float64()
 def one_draw() -> dict[str, jax.Array]:
-    """Of every parameter, with a new task's after those of the others."""
+    """Return one draw of every parameter, whose last task is a new one."""
     density = density_of(MODEL)
     vector = np.random.default_rng(3).standard_normal(density.dimension)
-    sites = jax.jit(density.constrain)(MODEL.observe(crossings()), jnp.asarray(vector))
-    draws = {name: value[None] for name, value in sites.items()}
-    return {name: values[0] for name, values in MODEL.with_new_task(draws, jax.random.PRNGKey(4)).items()}
+    parameters = jax.jit(density.constrain)(jnp.asarray(vector))
+    draws = {name: value[None] for name, value in parameters.items()}
+    return {name: values[0] for name, values in MODEL.add_task(draws, jax.random.PRNGKey(4)).items()}
 
 
-SITES = one_draw()
+DRAW = one_draw()
 LOG_LIKELIHOOD = jax.jit(MODEL.log_likelihood)
-P = {name: np.asarray(value) for name, value in SITES.items()}
+P = {name: np.asarray(value) for name, value in DRAW.items()}
 
 
 def centre(env_id: str) -> np.ndarray:
-    """Mean logs of batch size, learning rate and model size; of the mean task for a new one."""
+    """Return the mean logs of batch size, learning rate and model size; a new task has the mean of the tasks."""
     logs = np.log(CONFIGS[["batch_size", "learning_rate", "model_size"]]).groupby(CONFIGS["env_id"]).mean()
     return np.asarray(logs.loc[env_id] if env_id in logs.index else logs.mean())
 
@@ -78,86 +79,68 @@ def s_of(utd: float) -> float:
     return float(np.log(utd) - np.log([1.0, 2.0, 8.0]).mean())
 
 
-def by_task(name: str, mean: str, e: int, k: int) -> float:
-    line = P[mean] + SD[f"{name}_sd"] * P[f"{name}_z"][e]
-    line += (P[f"{name}_drift"] + SD["drift_sd"] * P[f"{name}_drift_z"][e]) * X[k]
-    return float(line + sum(SD["walk_sd"] * np.sqrt(X[i + 1] - X[i]) * P[f"{name}_walk_z"][e, i] for i in range(k)))
-
-
-def shared_line(name: str, k: int) -> float:
-    return float(P[name] + P[f"{name}_drift"] * X[k])
-
-
-def rule(axis: str, e: int, k: int, s: float, n: float) -> float:
-    slope = shared_line(f"{axis}_slope", k) + SD["slope_sd"] * P[f"{axis}_slope_z"][e]
-    best = by_task(axis, f"{axis}_mean", e, k) - slope * s
+def log_optimum(axis: str, e: int, k: int, s: float, n: float) -> float:
+    name = {"batch_size": "batch", "learning_rate": "rate"}[axis]
+    best = P[f"log_{name}_optimum"][e, k] - P[f"{name}_utd_exponent"][e, k] * s
     if axis == "learning_rate":
-        return float(best + P["learning_rate_size"] * n)
-    room, gamma = P["batch_size_room"], P["batch_size_gamma"]
-    return float(best + np.log((1 + room) / (1 + room * np.exp(-gamma * n))))
+        return float(best - P["rate_size_exponent"] * n)
+    room, exponent = P["batch_size_room"], P["batch_size_exponent"]
+    return float(best + np.log((1 + room) / (1 + room * np.exp(-exponent * n))))
 
 
 def penalty(e: int, k: int, s: float, n: float, log_batch: float, log_rate: float) -> float:
-    z = np.array([log_batch - rule("batch_size", e, k, s, n), log_rate - rule("learning_rate", e, k, s, n)])
-    curvature = [
-        np.exp(shared_line(f"{axis}_curvature", k) + SD["curvature_sd"] * P[f"{axis}_curvature_z"][e])
-        for axis in ("batch_size", "learning_rate")
-    ]
+    z = np.array(
+        [log_batch - log_optimum("batch_size", e, k, s, n), log_rate - log_optimum("learning_rate", e, k, s, n)]
+    )
+    curvature = [np.exp(P["log_batch_curvature"][e, k]), np.exp(P["log_rate_curvature"][e, k])]
     cross = np.tanh(P["interaction"]) * np.sqrt(np.prod(curvature))
     return float(z @ np.array([[curvature[0], cross], [cross, curvature[1]]]) @ z / 2)
 
 
 def law(env_id: str, e: int, k: int, s: float, n: float) -> float:
-    rises = sum(P["gap_mean"][i] + SD["gap_sd"] * P["gap_z"][e, i] for i in range(k)) / 2
-    level = P["level_mean"] + SD["level_sd"] * P["level_z"][e] + rises - penalty(e, k, 0.0, 0.0, *centre(env_id)[:2])
-    w, q = (expit(by_task(name, name, e, k)) for name in ("min_share", "size_share"))
-    alpha = np.exp(shared_line("log_alpha", k))
-    gamma = np.exp(shared_line("log_gamma", k) + SD["log_gamma_sd"] * P["log_gamma_z"][e])
-    return float(level + np.log((1 - q) * (w + (1 - w) * np.exp(-alpha * s)) + q * np.exp(-gamma * n)))
+    at_optimum = P["log_env_steps_at_centre"][e, k] - penalty(e, k, 0.0, 0.0, *centre(env_id)[:2])
+    w, q = expit(P["utd_share"][e, k]), expit(P["size_share"][e, k])
+    alpha, gamma = np.exp(P["log_alpha"][k]), np.exp(P["log_gamma"][e, k])
+    return float(at_optimum + np.log((1 - q) * (1 - w + w * np.exp(-alpha * s)) + q * np.exp(-gamma * n)))
 
 
 def p_reach(e: int, k: int, extra: float) -> float:
-    failing = P["failure"] + SD["failure_sd"] * P["failure_z"][e] + P["failure_rise"] * X[k]
+    failing = P["failure"][e] + P["failure_rise"] * X[k]
     return float(expit(-failing - P["failure_penalty"] * extra))
 
 
-def spread(point: pd.Series, e: int, k: int) -> float:
-    """Of a seed; over UTD it changes within those of the task's runs alone, for a new task those of any."""
+def seed_noise(point: pd.Series, e: int, k: int) -> float:
+    """Return the seed noise; along UTD it changes within the task's swept range, for a new task within any task's."""
     ends = {"A": (1.0, 2.0), "B": (2.0, 8.0)}.get(point["env_id"], (1.0, 8.0))
     logs = np.log(point[["batch_size", "learning_rate", "model_size"]].to_numpy(float)) - centre(point["env_id"])
-    distances = {"utd": s_of(np.clip(point["utd"], *ends))} | dict(
-        zip(("batch_size", "learning_rate", "model_size"), logs, strict=True)
-    )
-    log = P["log_noise_mean"][k] + SD["log_noise_sd"] * P["log_noise_z"][e, k]
-    for axis, distance in distances.items():
-        log += (P[f"{axis}_noise"] + SD[f"{axis}_noise_sd"] * P[f"{axis}_noise_z"][e]) * distance
-    return float(np.exp(log))
+    slopes = [P[f"{name}_noise_slope"][e] for name in ("utd", "batch", "rate", "size")]
+    return float(np.exp(P["log_noise"][e, k] + np.dot(slopes, [s_of(np.clip(point["utd"], *ends)), *logs])))
 
 
-def skew(e: int, k: int) -> float:
-    return float(P["skew_mean"][k] + SD["skew_sd"] * P["skew_z"][e, k])
+def skewness(e: int, k: int) -> float:
+    return float(P["skewness"][e, k])
 
 
 def test_new_runs_and_optima_follow_the_formulas() -> None:
-    runs = jax.jit(MODEL.runs)(SITES, MODEL.points(POINTS))
-    optimum = jax.jit(MODEL.optimum)(SITES, MODEL.points(POINTS.assign(batch_size=1, learning_rate=1.0)))
+    runs = jax.jit(MODEL.run_lengths)(DRAW, MODEL.points(POINTS))
+    optimum = jax.jit(MODEL.optimum)(DRAW, MODEL.points(POINTS.assign(batch_size=1, learning_rate=1.0)))
     for i, point in POINTS.iterrows():
         e = {"A": 0, "B": 1, "new": 2}[point["env_id"]]
         s, n = s_of(point["utd"]), np.log(point["model_size"]) - centre(point["env_id"])[2]
         best = [law(point["env_id"], e, k, s, n) for k in range(3)]
         extra = [penalty(e, k, s, n, *np.log([point["batch_size"], point["learning_rate"]])) for k in range(3)]
-        width = np.sqrt(1 + P["misfit"] ** 2)
+        width = np.sqrt(1 + P["configuration_effect"] ** 2)
         expected = {
             "location": np.maximum.accumulate(np.add(best, extra)),
-            "scale": [width * spread(point, e, k) for k in range(3)],
-            "skew": [skew(e, k) for k in range(3)],
+            "scale": [width * seed_noise(point, e, k) for k in range(3)],
+            "skew": [skewness(e, k) for k in range(3)],
             "p_reach": np.minimum.accumulate([p_reach(e, k, extra[k]) for k in range(3)]),
         }
         for name, values in expected.items():
             np.testing.assert_allclose(getattr(runs, name)[i], values, rtol=1e-9, err_msg=name)
         at_best = {
-            "log_batch_size": [rule("batch_size", e, k, s, n) for k in range(3)],
-            "log_learning_rate": [rule("learning_rate", e, k, s, n) for k in range(3)],
+            "log_batch_size": [log_optimum("batch_size", e, k, s, n) for k in range(3)],
+            "log_learning_rate": [log_optimum("learning_rate", e, k, s, n) for k in range(3)],
             "log_env_steps": np.maximum.accumulate(best),
             "p_reach": np.minimum.accumulate([p_reach(e, k, 0.0) for k in range(3)]),
         }
@@ -165,10 +148,10 @@ def test_new_runs_and_optima_follow_the_formulas() -> None:
             np.testing.assert_allclose(getattr(optimum, name)[i], values, rtol=1e-9, err_msg=name)
 
 
-def slow_log_likelihood(cells, lean: float) -> float:
-    """Seeds of a configuration share its misfit: they are normal together; times that are not known, given those."""
+def slow_log_likelihood(cells, precision: float) -> float:
+    """Return the log likelihood of seeds that are jointly normal; censored times are conditional on the others."""
     table, total = crossings(), 0.0
-    misfit2 = float(P["misfit"]) ** 2
+    effect2 = float(P["configuration_effect"]) ** 2
     for c, config in CONFIGS.sort_values(list(CONFIGS)).reset_index(drop=True).iterrows():
         e, (s, n) = int(config["env_id"] == "B"), (s_of(config["utd"]), 0.0)
         n = np.log(config["model_size"]) - centre(config["env_id"])[2]
@@ -176,22 +159,22 @@ def slow_log_likelihood(cells, lean: float) -> float:
         mine = table.merge(config.to_frame().T.astype(CONFIGS.dtypes))
         for k in range(3):
             extra = penalty(e, k, s, n, *at)
-            noise, reach = spread(config, e, k), p_reach(e, k, extra)
-            width = noise * np.sqrt(1 + misfit2)
-            middle = law(config["env_id"], e, k, s, n) + extra + skew(e, k) * width
-            seed2 = noise**2 * (1 + 2 * skew(e, k) ** 2)
+            noise, reach = seed_noise(config, e, k), p_reach(e, k, extra)
+            width = noise * np.sqrt(1 + effect2)
+            middle = law(config["env_id"], e, k, s, n) + extra + skewness(e, k) * width
+            seed2 = noise**2 * (1 + 2 * skewness(e, k) ** 2)
             times = mine[mine["threshold"] == THRESHOLDS[k]]
             seen = times[~times["censored"] & (times["env_steps_lower"] > 0)]
             ends = np.log(seen[["env_steps_lower", "env_steps_upper"]].to_numpy(float))
             ends, grid = ends.mean(axis=1), np.mean((ends[:, 1] - ends[:, 0]) ** 2) / 12
-            together = (seed2 + grid) * np.eye(len(seen)) + misfit2 * seed2
+            together = (seed2 + grid) * np.eye(len(seen)) + effect2 * seed2
             total += multivariate_normal(np.full(len(seen), middle), together).logpdf(ends)
             total += len(seen) * (np.log(reach) + 0.5 * np.log(2 * np.pi))
-            total -= 0.5 * lean * (cells.lean[c, k] - skew(e, k) / np.sqrt(1 + misfit2)) ** 2
-            share = np.linalg.solve(together, np.full(len(seen), misfit2 * seed2))
+            total -= 0.5 * precision * (cells.skewness[c, k] - skewness(e, k) / np.sqrt(1 + effect2)) ** 2
+            share = np.linalg.solve(together, np.full(len(seen), effect2 * seed2))
             mean = middle + share @ (ends - middle)
-            scale = noise * np.sqrt(1 + misfit2 * (1 - share.sum()))
-            new = RunTimes(mean - skew(e, k) * scale, scale, skew(e, k), 1.0)
+            scale = noise * np.sqrt(1 + effect2 * (1 - share.sum()))
+            new = RunLengthDistribution(mean - skewness(e, k) * scale, scale, skewness(e, k), 1.0)
             for _, run in times[times["censored"]].iterrows():
                 total += np.log(1 - reach * new.reached_by(np.log(run["env_steps_lower"])))
             for _, run in times[times["env_steps_lower"] == 0].iterrows():
@@ -199,9 +182,14 @@ def slow_log_likelihood(cells, lean: float) -> float:
     return float(total)
 
 
-@pytest.mark.parametrize("lean", [0.0, 3.0])
-def test_the_likelihood_equals_that_of_seeds_that_share_their_configurations_misfit(lean: float) -> None:
+@pytest.mark.parametrize("precision", [0.0, 3.0])
+def test_the_likelihood_equals_that_of_seeds_that_share_a_configuration_effect(precision: float) -> None:
     cells = MODEL.observe(crossings())
-    cells = replace(cells, lean=cells.lean + 0.1, lean_precision=np.full_like(cells.lean, lean), weight=0.7)
-    fast = float(LOG_LIKELIHOOD(SITES, cells))
-    assert fast == pytest.approx(0.7 * slow_log_likelihood(cells, lean), rel=1e-9)
+    cells = replace(
+        cells,
+        skewness=cells.skewness + 0.1,
+        skewness_precision=np.full_like(cells.skewness, precision),
+        weight=0.7,
+    )
+    fast = float(LOG_LIKELIHOOD(DRAW, cells))
+    assert fast == pytest.approx(0.7 * slow_log_likelihood(cells, precision), rel=1e-9)

@@ -13,13 +13,21 @@ import pytest
 from scipy.stats import chi2, kstest, norm
 
 import bayescale as bs
-from bayescale.inference.sampling import Status, sample, sample_each
+from bayescale.inference.convergence import Status
+from bayescale.inference.sampling import SamplerOptions, sample, sample_each
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.validation.sbc import _bias_and_width
 
 FALSE_ALARM = 0.01  # of each statistical test here
 EVERY, HORIZON = 2000, 4e5
-FOLLOWED = ("level_mean", "log_noise_mean", "misfit", "log_alpha", "min_share", "failure_rise")
+FOLLOWED = (
+    "log_env_steps_at_centre[1,0]",
+    "log_noise[1,0]",
+    "configuration_effect",
+    "log_alpha",
+    "utd_share",
+    "failure_rise",
+)
 
 utds = itertools.product(["A-v0"], [0.5, 1.0, 2.0, 4.0, 8.0], [256], [5e-4])
 DESIGN = pd.DataFrame(utds, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=2)
@@ -28,8 +36,8 @@ AT = DESIGN.iloc[[2, 4]].drop(columns="seeds").assign(utd=[2.0, 32.0])
 # Narrow enough that most times lie between a few evaluations and the horizon; the checks hold for any priors.
 NARROW = {
     **PRIORS,
-    "level_mean": Prior("normal", np.log(1e5), 0.5),
-    "level_sd": Prior("fixed", 0.1, 0.0),
+    "log_env_steps_at_centre": Prior("normal", np.log(1e5), 0.5),
+    "log_env_steps_at_centre.spread": Prior("fixed", 0.1, 0.0),
     "failure": Prior("normal", -3.0, 1.0),
     "log_alpha": Prior("normal", np.log(0.75), 0.2),
 }
@@ -84,7 +92,7 @@ def test_ranks_are_uniform_for_the_right_model_alone(right: bs.Replications, wro
     passed = bs.rank_test(right, rng=np.random.default_rng(1), false_alarm=FALSE_ALARM)
     assert passed.uniform, passed.p_values
     assert list(passed.ranks) == list(right.true)
-    assert {"log_alpha", "log_noise_mean[0]", "log_env_steps[1,0]"} < set(right.true)
+    assert {"log_alpha", "log_noise[1,0]", "log_env_steps[1,0]"} < set(right.true)
     assert not bs.rank_test(
         wrong, rng=np.random.default_rng(1), false_alarm=FALSE_ALARM
     ).uniform  # the control that must fail
@@ -118,9 +126,11 @@ class MeanAndSpread:
     def observe(self, table):
         return table["x"].to_numpy()
 
-    def sites(self):
-        numpyro.sample("mean", dist.Normal(0.0, 3.0))
-        numpyro.sample("log_sd", dist.Normal(0.0, 1.0))
+    def sample_parameters(self):
+        return {
+            "mean": numpyro.sample("mean", dist.Normal(0.0, 3.0)),
+            "log_sd": numpyro.sample("log_sd", dist.Normal(0.0, 1.0)),
+        }
 
     def log_likelihood(self, sites, x):
         return dist.Normal(sites["mean"], jnp.exp(sites["log_sd"])).log_prob(x).sum()
@@ -131,15 +141,16 @@ def test_many_small_fits_equal_one_by_one_fits() -> None:
     tables = [pd.DataFrame({"x": rng.normal(mean, 0.7, 12)}) for mean in (1.0, -2.0, 4.0)]
     model = MeanAndSpread()
     each = sample_each(model, [model.observe(table) for table in tables], draws=1000)
-    alone = sample(model, tables[1], chains=1, draws=1000, warmup=300)
+    alone = sample(model, tables[1], SamplerOptions(chains=1, draws=1000, warmup=300))
     for name in ("mean", "log_sd"):
-        one, other = each.sites[name][1], alone.sites[name][0]
+        one, other = each.parameters[name][1], alone.parameters[name][0]
         assert one.mean() == pytest.approx(other.mean(), abs=0.25 * other.std())  # 5 errors of 400 effective draws
         assert one.std() == pytest.approx(other.std(), rel=0.25)
-    for draws, table in zip(each.sites["mean"], tables, strict=True):
+    for draws, table in zip(each.parameters["mean"], tables, strict=True):
         assert draws.mean() == pytest.approx(table["x"].mean(), abs=0.2)  # the prior draws it by 1% of 4 at most
 
 
+@pytest.mark.usefixtures("jax_float64")
 def test_padding_to_equal_shapes_changes_no_likelihood() -> None:
     truth = bs.KnownLaw(env_steps=(1e5,), utd_ref=2.0).location(DESIGN)
     tables = [
@@ -152,9 +163,8 @@ def test_padding_to_equal_shapes_changes_no_likelihood() -> None:
     ]
     alone, together = [MODEL.observe(table) for table in tables], MODEL.observe_each(tables)
     assert len(alone[0].log_bound) < len(together[0].log_bound) == len(together[1].log_bound)
-    with numpyro.handlers.seed(rng_seed=3), numpyro.handlers.trace() as trace:
-        MODEL.sites()
-    sites = {name: site["value"] for name, site in trace.items()}
+    with numpyro.handlers.seed(rng_seed=3):
+        sites = MODEL.sample_parameters()
     for plain, padded in zip(alone, together, strict=True):
         assert float(MODEL.log_likelihood(sites, padded)) == pytest.approx(float(MODEL.log_likelihood(sites, plain)))
     other = float(MODEL.log_likelihood(sites, alone[1]))
@@ -178,7 +188,7 @@ def test_too_few_draws_and_unknown_names_are_refused(right: bs.Replications) -> 
     rng = np.random.default_rng(0)
     with pytest.raises(bs.InputError, match="design has the task B-v0"):
         bs.replicate(MODEL, design=DESIGN.assign(env_id="B-v0"), every=EVERY, horizon=HORIZON, rng=rng)
-    with pytest.raises(bs.InputError, match="parameters has 'beta'; the model's are failure, "):
+    with pytest.raises(bs.InputError, match="parameters has 'beta'; the model's are configuration_effect, "):
         bs.replicate(MODEL, design=DESIGN, every=EVERY, horizon=HORIZON, rng=rng, parameters=["beta"])
     for count in ("datasets", "draws", "warmup"):
         with pytest.raises(bs.InputError, match=f"{count} must be at least 1; got 0"):
@@ -219,13 +229,13 @@ class KnowingModel:
     env_ids: tuple[str, ...] = ("A-v0",)
     thresholds: tuple[float, ...] = (300.0, 600.0)
 
-    def with_new_task(self, draws, _key):
+    def add_task(self, draws, _key):
         return {name: jnp.asarray(values) for name, values in draws.items()}
 
     def points(self, configs):
         return jnp.asarray(LAW.location(configs))
 
-    def runs(self, sites, points):
+    def run_lengths(self, sites, points):
         reach = jnp.broadcast_to(jnp.asarray(REACH), points.shape)
         return points + 0 * sites["none"], jnp.full_like(points, self.spread), jnp.zeros_like(points), reach
 
@@ -272,7 +282,7 @@ def test_runs_that_are_there_before_training_leave_the_probabilities_uniform() -
 class Shifted(KnowingModel):
     """Later by what a draw says."""
 
-    def runs(self, sites, points):
+    def run_lengths(self, sites, points):
         location, *others = super().runs(sites, points)
         return location + sites["none"], *others
 

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 import bayescale as bs
 from bayescale.inference.arviz_compat import smoothed_weights
-from bayescale.inference.sampling import Status
+from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.validation.leave_one_out import RELIABLE, _log_likelihoods, _log_score, _separated, leave_one_out
@@ -42,7 +42,7 @@ class OneLevel:
     def observe_each(self, tables):
         return [replace(self.observe(table), weight=0.1) for table in tables]
 
-    def sites(self):
+    def sample_parameters(self):
         raise AssertionError
 
     def log_likelihood(self, sites, observed):

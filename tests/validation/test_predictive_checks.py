@@ -12,7 +12,8 @@ from scipy.stats import multivariate_normal
 import bayescale as bs
 from bayescale.data.observations import observations
 from bayescale.errors import InputError
-from bayescale.inference.sampling import Status, sample_each
+from bayescale.inference.convergence import Status
+from bayescale.inference.sampling import sample_each
 from bayescale.models import JointModel
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
@@ -58,7 +59,7 @@ def posteriors():
     rng = np.random.default_rng(0)
     tables = [crossings(departure, rng) for departure in DEPARTURES.values()]
     model = JointModel.for_crossings(tables[0])
-    sites = sample_each(model, model.observe_each(tables), seed=0, draws=100, warmup=100).sites
+    sites = sample_each(model, model.observe_each(tables), seed=0, draws=100, warmup=100).parameters
     fits = [
         Posterior(model, {name: draws[i][None] for name, draws in sites.items()}, {}, table, Status.CONVERGED, {})
         for i, table in enumerate(tables)
