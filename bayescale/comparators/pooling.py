@@ -1,4 +1,4 @@
-"""The joint model with the pooling between tasks taken away: all tasks as one, or each by itself."""
+"""Fit the joint model with complete pooling (all tasks are one) or without pooling (each task separately)."""
 
 from dataclasses import dataclass
 
@@ -17,15 +17,19 @@ from bayescale.workflow import fit_with_options
 
 @dataclass(frozen=True)
 class NoPooling:
-    """Posteriors by task, which know nothing of each other."""
+    """Posteriors of separately fitted tasks.
+
+    Attributes:
+        posteriors: the posterior of each task.
+    """
 
     posteriors: dict[str, Posterior]
 
     def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
-        """As `Posterior.predict`, each task from its own posterior; rows in the order of `configs`.
+        """Predict each task from its own posterior; see `Posterior.predict`. Rows are in the order of `configs`.
 
         Raises:
-            InputError: a task without runs, of which no pooling can say nothing, or as `Posterior.predict`.
+            InputError: a task has no fitted runs, or for the reasons of `Posterior.predict`.
         """
         configs = checked_configs(configs).reset_index(drop=True)
         new = sorted(set(configs["env_id"]) - set(self.posteriors))
@@ -49,9 +53,9 @@ def fit_complete_pooling(
     method: str = "nuts",
     most_draws: int | None = None,
 ) -> Posterior:
-    """The joint model with every spread between tasks at zero: one law, optimum and noise for all of them.
+    """Fit the joint model with one law, optimum and noise for all tasks: every spread between tasks is 0.
 
-    Args and Raises: as `bayescale.fit`.
+    Args and Raises: see `bayescale.fit`.
     """
     options = SamplerOptions(seed=seed, chains=chains, draws=draws, warmup=warmup, method=method, most_draws=most_draws)
     return fit_with_options(crossings, options, priors=ONE_TASK_FOR_ALL, require_convergence=require_convergence)
@@ -68,9 +72,9 @@ def fit_no_pooling(
     method: str = "nuts",
     most_draws: int | None = None,
 ) -> NoPooling:
-    """The joint model fitted to each task by itself.
+    """Fit the joint model to each task separately.
 
-    Args and Raises: as `bayescale.fit`; InputError too for several suites or algorithms.
+    Args and Raises: see `bayescale.fit`. InputError is also raised for several suites or algorithms.
     """
     crossings = validate_crossings(crossings)
     require_one_suite_and_algorithm(crossings)
