@@ -1,3 +1,5 @@
+"""The code, commands, links and figures of the README and of the pages in case_studies."""
+
 import re
 import shlex
 from functools import partial
@@ -12,6 +14,7 @@ from bayescale.cli.app import app
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "case_studies").glob("*.md"))
 COMMANDS = [
     line.strip().removeprefix("$ ")
     for language, block in BLOCKS
@@ -49,6 +52,16 @@ def test_the_make_targets_of_the_readme_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_files_that_the_readme_links_to_exist() -> None:
-    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_the_files_that_a_page_links_to_exist(page: str) -> None:
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_figures_of_the_table_of_proof_stand_in_the_pages_too() -> None:
+    known = " ".join((ROOT / page).read_text() for page in PAGES)
+    rows = README.split("## Does it hold?")[1].split("##")[0].strip().splitlines()[2:]
+    figures = [figure for row in rows for cell in row.split("|")[2:] for figure in re.findall(r"\d[\d.,]*%?", cell)]
+    assert len(figures) > len(rows)
+    for figure in figures:
+        assert re.search(rf"(?<![\d.]){re.escape(figure.removesuffix(','))}", known), figure
