@@ -76,13 +76,13 @@ class Outcome:
     """The result of one method over all folds.
 
     Attributes:
-        observations: the held-out observations with their scores; None if the method failed in a fold.
+        observations: the held-out observations with their scores; empty if the method failed in a fold.
         left_out: leave-one-out tables of the method's posteriors, with the column fold.
         seconds: time of the fits and predictions.
         notes: why the method failed, or which fits did not converge.
     """
 
-    observations: pd.DataFrame | None
+    observations: pd.DataFrame
     left_out: pd.DataFrame
     seconds: float
     notes: tuple[str, ...]
@@ -173,13 +173,12 @@ def compare(
     whole = Training(curves, crossings, np.unique(crossings["threshold"].to_numpy(float)), scale, options)
     folds = _folds(whole.runs, leave_out, give_back, np.random.default_rng(seed))
     outcomes = [(method, _evaluate(method, whole, folds, report)) for method in methods]
-    complete = {name: outcome for name, outcome in outcomes if name in BAYESIAN and outcome.observations is not None}
+    complete = {name: outcome for name, outcome in outcomes if name in BAYESIAN and len(outcome.observations)}
     weights = _weights({name: outcome.observations for name, outcome in complete.items()})
     loo, loo_note = _loo({name: outcome.left_out for name, outcome in complete.items()})
     rows = []
     for method, outcome in outcomes:
-        observations = outcome.observations
-        scores = Scores(0, *[np.nan] * 6) if observations is None else summarise(observations)
+        scores = summarise(outcome.observations) if len(outcome.observations) else Scores(0, *[np.nan] * 6)
         row: dict[str, Any] = {"method": method, "leave_out": leave_out, **scores._asdict()}
         row["seconds"] = outcome.seconds
         row["note"] = "; ".join(filter(None, (*outcome.notes, loo_note if method in loo else "")))
@@ -206,7 +205,7 @@ def _evaluate(
             configs = unseen[setting_columns(unseen)].drop_duplicates()
             scored.append(score_each(forecaster.predict(configs), crossings=unseen))
         except BayeScaleError as error:
-            return Outcome(None, pd.DataFrame(), seconds, tuple(dict.fromkeys([*notes, str(error)])))
+            return Outcome(pd.DataFrame(), pd.DataFrame(), seconds, tuple(dict.fromkeys([*notes, str(error)])))
         seconds += time.perf_counter() - began
         for posterior in _posteriors(forecaster):
             if not posterior.status.usable:
