@@ -76,7 +76,7 @@ class BroNets:
     def forward(self, layers: Layers) -> Tensor:
         """Return the outputs of the networks, (network, out, sample); the next call overwrites them."""
         for i, normal in enumerate(self._normal):
-            gain, shift = layers[2 * i + 1].split(1, -1)
+            gain, shift = layers[2 * i + 1].chunk(2, -1)
             after = self._dense[i + 1].inputs
             self._dense[i].forward(layers[2 * i], normal)
             self._normalise(i)

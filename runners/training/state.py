@@ -96,6 +96,6 @@ def _fits(saved: object, own: object) -> bool:
     if isinstance(own, Mapping):
         return isinstance(saved, Mapping) and all(key in saved and _fits(saved[key], own[key]) for key in own)
     if isinstance(own, list | tuple):
-        same = type(saved) is type(own) and len(saved) == len(own)  # type: ignore[arg-type]
+        same = type(saved) is type(own) and len(saved) == len(own)
         return same and all(_fits(one, other) for one, other in zip(saved, own, strict=True))  # type: ignore[call-overload]
     return type(saved) is type(own)

@@ -27,7 +27,7 @@ CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
 LAW = bs.KnownLaw(env_steps=tuple(np.geomspace(8e4, 4e5, 10)), utd_ref=2.8, min_share=0.5, batch_size_curvature=0.12)
 
 
-def simulated(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
+def simulated(seeds: int, tasks: int = 4, threshold_count: int = 10) -> pd.DataFrame:
     """Simulate the true run lengths of a sweep over tasks, UTDs, batch sizes and learning rates."""
     grid = itertools.product(
         [f"Task-v{i}" for i in range(tasks)],
@@ -38,10 +38,10 @@ def simulated(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
         ["SAC"],
     )
     design = pd.DataFrame(grid, columns=[*CONFIG, "seeds", "algorithm"])
-    location = LAW.location(design)[:, :levels]
+    location = LAW.location(design)[:, :threshold_count]
     return bs.simulate_runs(
         design,
-        thresholds=THRESHOLDS[:levels],
+        thresholds=THRESHOLDS[:threshold_count],
         location=location,
         scale=0.25,
         rng=np.random.default_rng(0),
@@ -49,9 +49,9 @@ def simulated(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
     )
 
 
-def observed(seeds: int, tasks: int = 4, levels: int = 10) -> pd.DataFrame:
+def observed(seeds: int, tasks: int = 4, threshold_count: int = 10) -> pd.DataFrame:
     """Return the crossings of that sweep with an evaluation every 1,000 env steps up to 1,000,000."""
-    return bs.crossings_of(simulated(seeds, tasks, levels), every=1000, horizon=1e6)
+    return bs.crossings_of(simulated(seeds, tasks, threshold_count), every=1000, horizon=1e6)
 
 
 def effective(sites: dict[str, np.ndarray]) -> float:
@@ -60,14 +60,15 @@ def effective(sites: dict[str, np.ndarray]) -> float:
 
 
 def fit_gym(
-    seeds: int = 8, tasks: int = 4, levels: int = 10, iterations: int = 500, depth: int = 8
+    seeds: int = 8, tasks: int = 4, threshold_count: int = 10, iterations: int = 150, depth: int = 8
 ) -> tuple[float, float]:
-    """Effective draws per second of a fit, and of NumPyro on the same model with one likelihood term for each run.
+    """Return the effective draws per second of a fit, and of NumPyro on the same model with one term per run.
 
-    The peer has two chains, side by side, whose trees end at 2 ** `depth` steps: with NumPyro's own limit of 2 ** 10
-    its first trees reach that too, and the chains had not ended after 21 minutes.
+    The peer's work is bounded to a few minutes: two chains side by side, each with `iterations` warm-up and as many
+    kept iterations, in trees of at most 2 ** `depth` steps. With NumPyro's own limit of 2 ** 10 steps and 1,000
+    iterations its chains had not ended after 21 minutes.
     """
-    crossings = observed(seeds, tasks, levels)
+    crossings = observed(seeds, tasks, threshold_count)
     start = time.perf_counter()
     posterior = bs.fit(crossings, require_convergence=False)
     rate = effective(posterior.draws) / (time.perf_counter() - start)
@@ -75,7 +76,7 @@ def fit_gym(
     apart = crossings.assign(learning_rate=crossings["learning_rate"] * (1 + 1e-9 * crossings["seed"]))
     start = time.perf_counter()
     density, cells = density_of(posterior.model), posterior.model.observe(apart)
-    assert len(cells.task) == len(crossings) // levels
+    assert len(cells.task) == len(crossings) // threshold_count
 
     def chain(key: jax.Array) -> np.ndarray:
         key_first, key_run = jax.random.split(key)
@@ -93,11 +94,11 @@ def fit_gym(
     return rate, effective({"z": draws}) / (time.perf_counter() - start)
 
 
-def fit_seeds(tasks: int = 4, levels: int = 10) -> tuple[float, float]:
+def fit_seeds(tasks: int = 4, threshold_count: int = 10) -> tuple[float, float]:
     """Return the seconds of a fit to eight seeds per configuration and of a fit to one."""
     seconds = []
     for seeds in (8, 1):
-        crossings = observed(seeds, tasks, levels)
+        crossings = observed(seeds, tasks, threshold_count)
         jax.clear_caches()
         start = time.perf_counter()
         bs.fit(crossings, require_convergence=False)
@@ -105,22 +106,22 @@ def fit_seeds(tasks: int = 4, levels: int = 10) -> tuple[float, float]:
     return seconds[0], seconds[1]
 
 
-def fit_pipeline(seeds: int = 8, tasks: int = 4, levels: int = 10) -> tuple[float, float]:
-    """Fits per second from curves to a posterior, and of the published pipeline from curves to its point estimates."""
+def fit_pipeline(seeds: int = 8, tasks: int = 4, threshold_count: int = 10) -> tuple[float, float]:
+    """Return fits per second from curves to a posterior, and of the published pipeline to its point estimates."""
     rng = np.random.default_rng(1)
     curves = bs.curves_of(
-        simulated(seeds, tasks, levels), every=1000, horizon=1e6, first_return=0.0, noise=20.0, rng=rng
+        simulated(seeds, tasks, threshold_count), every=1000, horizon=1e6, first_return=0.0, noise=20.0, rng=rng
     )
     start = time.perf_counter()
-    bs.fit(bs.time_to_threshold(curves, thresholds=THRESHOLDS[:levels]), require_convergence=False)
+    bs.fit(bs.time_to_threshold(curves, thresholds=THRESHOLDS[:threshold_count]), require_convergence=False)
     middle = time.perf_counter()
-    fit_published(curves, thresholds=THRESHOLDS[:levels])
+    fit_published(curves, thresholds=THRESHOLDS[:threshold_count])
     return 1 / (middle - start), 1 / (time.perf_counter() - middle)
 
 
 def predict(configurations: int = 1_000_000, peer_configurations: int = 50) -> tuple[float, float]:
     """Return predicted configurations per second, and the rate of a root search for every single quantile."""
-    crossings = observed(2, tasks=1, levels=1)
+    crossings = observed(2, tasks=1, threshold_count=1)
     posterior = bs.fit(crossings, chains=2, draws=300, warmup=200, require_convergence=False)
     rng = np.random.default_rng(0)
     configs = pd.DataFrame({"env_id": "Task-v0", "utd": np.exp(rng.uniform(0, 2, configurations))})
