@@ -7,6 +7,7 @@ parameters             every parameter and axis, declared once, with its priors
 surface                the response surface as functions of the parameters
 sampler_coordinates    coordinates that the sampler moves through
 sufficient_statistics  crossings collapsed to what the likelihood reads
+likelihood             the log likelihood of what was observed
 joint                  the joint model: its whole generative story, likelihood and predictions
 """
 

@@ -40,12 +40,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax.scipy.special import log_ndtr
 from jaxtyping import Array, ArrayLike, Float
 
 from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.models.axes import Axis, Declared, Tuned
+from bayescale.models.likelihood import log_likelihood
 from bayescale.models.parameters import AXES, DECLARED, PRIORS
 from bayescale.models.pooling import ByTask, Shared
 from bayescale.models.priors import Prior
@@ -63,7 +63,7 @@ from bayescale.models.surface import (
     log_penalty,
     value,
 )
-from bayescale.run_length_distribution import RunLengthDistribution, normal_score
+from bayescale.run_length_distribution import RunLengthDistribution
 
 
 class Optimum(NamedTuple):
@@ -245,39 +245,8 @@ class JointModel:
         return Points(task, logs)
 
     def log_likelihood(self, p: Parameters, observed: SufficientStatistics) -> Float[Array, ""]:
-        """Return the weighted log likelihood of the observations.
-
-        The configuration effect is integrated out. A censored run is predicted from the configuration's other runs,
-        which is exact for one censored run and treats several as independent given the others.
-        """
-        at = Points(jnp.asarray(observed.task), {k: jnp.asarray(v) for k, v in observed.log_settings.items()})
-        extra = log_penalty(self.frame, p, at)
-        noise = jnp.exp(log_noise(self.frame, p, at))
-        skew = value(self.declared.skewness, p, at)
-        effect2 = p[self.declared.configuration_effect.name] ** 2
-        mean = log_law(self.frame, p, at) + extra + skew * noise * jnp.sqrt(1 + effect2)
-        noise2 = noise**2 * (1 + 2 * skew**2)
-        effect_variance = effect2 * noise2
-        seed_variance = noise2 + observed.grid_variance
-        n, error = observed.count, jnp.where(observed.count > 0, observed.mean - mean, 0.0)
-        shrunk = n * effect_variance / (seed_variance + n * effect_variance)
-        log_determinant = n * jnp.log(seed_variance) + jnp.log1p(n * effect_variance / seed_variance)
-        known = -0.5 * (log_determinant + (observed.squares + n * error**2 * (1 - shrunk)) / seed_variance)
-        among_seeds = skew / jnp.sqrt(1 + effect2)  # skewness in units of the seed noise, which is less than the spread
-        known -= 0.5 * observed.skewness_precision * (observed.skewness - among_seeds) ** 2
-        fails = failure_logit(self.frame, p, at, extra)
-        known += n * jax.nn.log_sigmoid(-fails)
-
-        cell = observed.censored_config, observed.censored_threshold
-        left_over = seed_variance / (seed_variance + n * effect_variance)  # share of the effect's variance
-        scale = (noise * jnp.sqrt(1 + effect2 * left_over))[cell]
-        later = (observed.log_bound - (mean + shrunk * error)[cell]) / scale + skew[cell]
-        tail = log_ndtr(-observed.censored_side * normal_score(later, skew[cell]))
-        reached = jax.nn.log_sigmoid(-fails[cell]) + tail
-        never_or_later = jnp.logaddexp(jax.nn.log_sigmoid(fails[cell]), reached)
-        censored = jnp.where(observed.censored_side > 0, never_or_later, reached)
-        total: Array = observed.weight * (known.sum() + censored.sum())
-        return total
+        """Return the weighted log likelihood of the observations; see `bayescale.models.likelihood`."""
+        return log_likelihood(self.frame, p, observed)
 
     def run_lengths(self, p: Parameters, at: Points) -> RunLengthDistribution:
         """Return the distribution of a new run's length at each point, under one draw of the parameters."""

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescale.data.observations import observations
 from bayescale.models.parameters import AXES
 
 COMPROMISE = -2 / 3  # exponent of a run's redundancy in the weight of its times
@@ -73,13 +74,11 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientSta
     config = identity.groupby(list(identity), sort=True).ngroup().to_numpy()
     configs = identity.assign(config=config).drop_duplicates("config").sort_values("config")
 
-    lower_steps, upper_steps = (
-        crossings[f"env_steps_{end}"].to_numpy(float).reshape(-1, thresholds) for end in ("lower", "upper")
-    )
-    lower, upper = np.log(np.maximum(lower_steps, 1.0)), np.log(np.maximum(upper_steps, 1.0))
-    right = crossings["censored"].to_numpy(bool).reshape(-1, thresholds)
-    left = ~right & (lower_steps <= 0)
-    inside = ~right & ~left
+    observed = observations(crossings).by_run(thresholds)
+    lower, upper = (
+        np.maximum(bound, 0.0) for bound in (observed.log_lower, observed.log_upper)
+    )  # from one env step on
+    inside, right = observed.interval_censored, observed.right_censored
     middle = np.where(inside, (lower + np.where(inside, upper, 0.0)) / 2, 0.0)
     width2 = np.where(inside, (np.where(inside, upper, 0.0) - lower) ** 2 / 12, 0.0)
 
@@ -95,8 +94,7 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientSta
     squares = total(residual**2)
     skewness, skewness_precision = _skewness(residual, config, squares, count == runs[:, None])
     run, threshold = np.nonzero(~inside)
-    before_training = ~right & (upper_steps <= 0)
-    bound = np.where(right, lower, np.where(before_training, AFTER_ALL_STEPS, upper))
+    bound = np.where(right, lower, np.where(observed.before_training, AFTER_ALL_STEPS, upper))
     return SufficientStatistics(
         task=configs["env_id"].map({name: i for i, name in enumerate(env_ids)}).to_numpy(int),
         log_settings={axis.name: np.log(configs[axis.name].to_numpy(float)) for axis in AXES if axis.name in configs},
