@@ -19,6 +19,7 @@ from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import run_lengths
 from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import prior_posterior, sweep
+from tests.scaffolding.bare_model import BareModel
 
 THRESHOLDS = (300.0, 500.0, 800.0)
 TASK, UTDS = "<b>x", np.array([1.0, 4.0])
@@ -106,7 +107,7 @@ def test_returns_below_the_thresholds_are_refused(posterior: Posterior) -> None:
 
 
 @dataclass(frozen=True)
-class SlowAndFast:
+class SlowAndFast(BareModel):
     """A model in which batch size 8 needs 10, 20, 40 env steps to returns 1, 2, 3, and 9 needs 14, 21, 36 or fails."""
 
     env_ids: tuple[str, ...] = ("Known-v0",)

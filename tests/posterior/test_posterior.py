@@ -22,7 +22,9 @@ def posterior():
 def apart(posterior):
     """Return a posterior whose chains disagree on one parameter and hardly move in another."""
     draws = dict(posterior.draws)
-    draws["misfit"] = draws["misfit"] + 10 * draws["misfit"].std() * np.array([[0.0], [1.0]])
+    draws["configuration_effect"] = draws["configuration_effect"] + 10 * draws["configuration_effect"].std() * np.array(
+        [[0.0], [1.0]]
+    )
     draws["failure"] = np.cumsum(draws["failure"], axis=1)
     return dataclasses.replace(posterior, draws=draws, status=Status.NOT_MIXED)
 
@@ -48,7 +50,7 @@ def test_any_other_status_raises_one_sentence_that_names_the_worst_parameters_fi
     for name, *said in named:
         row = table.loc[name]
         assert said == [f"{row.r_hat:.3f}", f"{row.ess_bulk:.0f}", f"{row.ess_tail:.0f}"]
-    assert {"failure", "misfit"} <= set(caught.value.parameters)
+    assert {"failure[2]", "configuration_effect"} <= set(caught.value.parameters)
     assert caught.value.exit_code == 3
 
 
@@ -64,17 +66,22 @@ def test_divergences_alone_name_no_parameter(posterior, monkeypatch):
 def test_equal_models_are_compiled_once(posterior, monkeypatch):
     """JAX calls the Python code of the model only to compile it, once for equal models and once for a changed value."""
     compiled = []
-    original = JointModel.runs
-    monkeypatch.setattr(JointModel, "runs", lambda *given: compiled.append(given[0]) or original(*given))
+    original = JointModel.run_lengths
+    monkeypatch.setattr(JointModel, "run_lengths", lambda *given: compiled.append(given[0]) or original(*given))
+
+    def with_reference_utd(utd):
+        references = tuple((float(np.log(utd)), *others) for _, *others in posterior.model.references)
+        return dataclasses.replace(posterior, model=dataclasses.replace(posterior.model, references=references))
+
     configs = posterior.crossings[["env_id", "utd", "batch_size", "learning_rate"]].drop_duplicates().head(3)
-    other = dataclasses.replace(posterior, model=dataclasses.replace(posterior.model, utd_ref=1.75))
+    other = with_reference_utd(1.75)
     first = other.predict(configs)
     assert len(compiled) == 1
     again = dataclasses.replace(other, model=dataclasses.replace(other.model)).predict(configs[::-1])
     assert len(compiled) == 1
     keys = ["utd", "batch_size", "learning_rate", "threshold"]
     assert first.sort_values(keys).reset_index(drop=True).equals(again.sort_values(keys).reset_index(drop=True))
-    dataclasses.replace(posterior, model=dataclasses.replace(posterior.model, utd_ref=1.25)).predict(configs)
+    with_reference_utd(1.25).predict(configs)
     assert len(compiled) == 2
     assert set(first["env_id"]) == set(TASKS[:1])
 
@@ -95,7 +102,7 @@ def test_a_prior_of_an_unknown_family_is_refused() -> None:
             "the prior of log_alpha must have finite numbers and a scale >= 0",
         ),
         ("log_alpha", Prior("normal", 0.0, 0.0), "the prior of log_alpha has no spread"),
-        ("level_sd", Prior("normal", 1.0, 0.3), "the prior of level_sd is stated and not sampled"),
+        ("log_noise.spread", Prior("normal", 1.0, 0.3), "the prior of log_noise.spread is stated and not sampled"),
         ("log_alpha", Prior("fixed", -0.3, 0.0), "fit samples log_alpha, so that its prior cannot be fixed"),
     ],
 )

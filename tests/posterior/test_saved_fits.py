@@ -1,4 +1,4 @@
-"""A fit saved in format 2, of eight draws: it must go on meaning what it meant when it was written."""
+"""Test that a fit saved in the current format keeps its predictions, and that other and damaged files are refused."""
 
 import dataclasses
 import subprocess
@@ -11,13 +11,13 @@ import pytest
 
 import bayescale as bs
 
-FILE = Path(__file__).parent / "data" / "fit_format_2.nc"
+FILE = Path(__file__).parent / "data" / "fit_format_3.nc"
 CONFIGS = pd.DataFrame(
     {"env_id": "Pendulum-v1", "utd": [1.0, 16.0], "batch_size": [64, 64], "learning_rate": [1e-3, 3e-3]}
 )
 
 
-def test_a_fit_of_an_earlier_version_answers_as_it_did():
+def test_a_saved_fit_predicts_what_it_predicted_when_it_was_saved():
     posterior = bs.load(FILE)
     predicted = posterior.predict(CONFIGS)
     np.testing.assert_allclose(predicted["law_q50"], [3160.5212, 3946.265264, 593.749087, 697.032729], rtol=1e-6)
@@ -28,8 +28,8 @@ def test_a_fit_of_an_earlier_version_answers_as_it_did():
 
 
 def test_a_fit_in_another_format_is_refused_with_the_version_that_reads_it(monkeypatch):
-    monkeypatch.setattr("bayescale.posterior.posterior.FORMAT", 3)
-    said = r"fit_format_2\.nc was written by bayescale 0\.1\.0 in format 2, not 3; fit it again, or read it with that"
+    monkeypatch.setattr("bayescale.posterior.posterior.FORMAT", 4)
+    said = r"fit_format_3\.nc was written by bayescale 0\.1\.0 in format 3, not 4; fit it again, or read it with that"
     with pytest.raises(bs.InputError, match=said):
         bs.load(FILE)
 
