@@ -17,7 +17,7 @@ def float64() -> Iterator[None]:
         with jax.enable_x64(True):
             yield
     else:  # JAX before 0.8
-        from jax.experimental import enable_x64
+        from jax.experimental import enable_x64  # type: ignore[attr-defined]  # JAX after 0.8 lacks it
 
         with enable_x64():
             yield

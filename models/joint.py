@@ -32,9 +32,9 @@ Sources: Rybkin et al. (ICML 2025) for (1) and (3) in UTD, Fu et al. (NeurIPS 20
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +179,10 @@ class JointModel:
             p[axis.log_curvature.name] = axis.log_curvature.sample(tasks, x, curvatures[i], bends[i])
         return p
 
+    def fields(self) -> dict[str, Any]:
+        """Return what a saved fit needs to make the model again, as JSON takes it."""
+        return asdict(self)
+
     def dimensions(self) -> dict[str, tuple[str, ...]]:
         """Return the names of every parameter's dimensions; "task" has a last row for the population mean."""
         return {one.name: one.dimensions() for one in self.declared.parameters()}
@@ -260,7 +264,7 @@ class JointModel:
     def run_lengths_at_optimum(self, p: Parameters, at: Points) -> RunLengthDistribution:
         """Return the same at the optimum of the highest threshold in place of the points' own tuned settings."""
         best = {axis.name: log_optimum(self.frame, axis, p, at)[:, -1] for axis in self.declared.tuned}
-        return self.run_lengths(p, at._replace(log_settings=at.log_settings | best))
+        return self.run_lengths(p, at._replace(log_settings={**at.log_settings, **best}))
 
     def optimum(self, p: Parameters, at: Points) -> Optimum:
         """Return B*, eta* of each threshold at the points' task, UTD and model size, and the median run there.

@@ -12,8 +12,9 @@ x = (0,), and samples neither drifts nor random walks.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from dataclasses import fields as fields_of
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ class Declaration:
 
     def priors(self) -> dict[str, Prior]:
         """Return the parameter's priors: `prior` by the parameter's name, any other field as `name.field`."""
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        held = {field.name: getattr(self, field.name) for field in fields_of(self)}
         return {
             self.name if field == "prior" else f"{self.name}.{field}": value
             for field, value in held.items()
@@ -48,7 +49,8 @@ class Declaration:
 
     def with_priors(self: AnyDeclaration, priors: Mapping[str, Prior]) -> AnyDeclaration:
         """Return the declaration with its priors replaced by those of the same name."""
-        return replace(self, **{name.partition(".")[2] or "prior": priors[name] for name in self.priors()})
+        fields: dict[str, Any] = {name.partition(".")[2] or "prior": priors[name] for name in self.priors()}
+        return replace(self, **fields)
 
     def spreads(self) -> tuple[str, ...]:
         """Return the names of the priors that state how much tasks differ."""
@@ -251,4 +253,4 @@ def _drift(prior: Prior, x: Scaled) -> Array | float:
 
 
 def _standard_normal(name: str, shape: tuple[int, ...]) -> Array:
-    return numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
+    return jnp.asarray(numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape))))

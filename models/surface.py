@@ -18,6 +18,7 @@ from bayescale.models.axes import Declared, PowerShift, Resource, Tuned
 from bayescale.models.pooling import Parameter, Shared
 
 Parameters = Mapping[str, Array]
+AnyArray = np.ndarray | Array
 
 
 class Points(NamedTuple):
@@ -28,8 +29,8 @@ class Points(NamedTuple):
         log_settings: log of each setting, by the name of its axis.
     """
 
-    task: Int[Array, " point"]
-    log_settings: dict[str, Float[Array, " point"]]
+    task: Int[AnyArray, " point"]
+    log_settings: dict[str, Float[AnyArray, " point"]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Frame:
 
     def distance(self, name: str, at: Points) -> Float[Array, "point 1"]:
         """Return log(setting / reference) along an axis."""
-        return (at.log_settings[name] - jnp.asarray(self.references[name])[at.task])[:, None]
+        return jnp.asarray(at.log_settings[name] - jnp.asarray(self.references[name])[at.task])[:, None]
 
 
 def value(declared: Parameter, p: Parameters, at: Points) -> Float[Array, "*point_threshold"]:
@@ -86,7 +87,7 @@ def log_penalty(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point 
     curvatures = [jnp.exp(value(axis.log_curvature, p, at)) for axis in tuned]
     if not tuned:
         return jnp.zeros((len(at.task), len(frame.x)))
-    return penalty(distances, curvatures, correlations(frame.declared, p))
+    return jnp.asarray(penalty(distances, curvatures, correlations(frame.declared, p)))
 
 
 def correlations(declared: Declared, p: Parameters) -> Float[Array, "axis axis"]:
@@ -107,7 +108,7 @@ def log_law(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point thre
     for resource in frame.declared.resources:
         share = jax.nn.sigmoid(value(resource.log_saved_odds, p, at))
         exponent = jnp.exp(value(resource.log_exponent, p, at))
-        log_ratio = log_size_ratio(log_ratio, frame.distance(resource.name, at), share, exponent)
+        log_ratio = jnp.asarray(log_size_ratio(log_ratio, frame.distance(resource.name, at), share, exponent))
     return at_centre[at.task] + log_ratio
 
 

@@ -20,6 +20,7 @@ from bayescale.data.tasks import require_task_name
 from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.inference.compilation_cache import compiled_code_kept
+from bayescale.inference.model import Model, Points
 from bayescale.laws import flops
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds, between_thresholds
@@ -160,13 +161,13 @@ def quantile_over_draws(values: Float[np.ndarray, "draw *rest"], level: float) -
 
 
 @partial(jax.jit, static_argnums=0)
-def _optimum(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
+def _optimum(model: Model, draws: dict[str, jax.Array], points: Points) -> Any:
     """Apply `model.optimum` under every draw; JAX compiles once per model (by value) and array shape."""
     return jax.vmap(model.optimum, in_axes=(0, None))(draws, points)
 
 
 @partial(jax.jit, static_argnums=0)
-def _runs_at_best(model: Any, draws: dict[str, jax.Array], points: Any) -> Any:
+def _runs_at_best(model: Model, draws: dict[str, jax.Array], points: Points) -> Any:
     """Apply `model.run_lengths_at_optimum` under every draw."""
     return jax.vmap(model.run_lengths_at_optimum, in_axes=(0, None))(draws, points)
 

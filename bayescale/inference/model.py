@@ -13,14 +13,13 @@ from bayescale.float64 import float64
 from bayescale.run_length_distribution import RunLengthDistribution
 
 Parameters = Mapping[str, Array]  # values by parameter name, under one draw unless said
+Observed = Any  # a pytree of arrays that only the model looks into: the observations as its likelihood reads them
+Points = Any  # a pytree of arrays that only the model looks into: configurations
 
 
 @runtime_checkable
 class Model(Protocol):
-    """A model of env steps to thresholds; `bayescale.models.JointModel` is one.
-
-    Observations and points are pytrees of arrays that only the model looks into.
-    """
+    """A model of env steps to thresholds; `bayescale.models.JointModel` is one."""
 
     @property
     def name(self) -> str:
@@ -42,8 +41,11 @@ class Model(Protocol):
     def priors(self) -> Mapping[str, Any]:
         """Prior distributions by name, as dataclasses."""
 
+    def fields(self) -> dict[str, Any]:
+        """Return what a saved fit needs to make the model again, as JSON takes it."""
+
     def dimensions(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the names of the dimensions of every parameter: "task", with a last row for the population, "threshold"."""
+        """Return every parameter's dimensions; "task" has a last row for the population mean."""
 
     def descriptions(self) -> Mapping[str, tuple[str, str]]:
         """Return the unit and the meaning of every parameter."""
@@ -54,25 +56,25 @@ class Model(Protocol):
     def sample_parameters(self) -> dict[str, Array]:
         """Declare the NumPyro sample sites and return every parameter by name."""
 
-    def observe(self, crossings: pd.DataFrame) -> Any:
+    def observe(self, crossings: pd.DataFrame) -> Observed:
         """Return the observations as the likelihood reads them."""
 
-    def observe_each(self, tables: Sequence[pd.DataFrame]) -> Sequence[Any]:
+    def observe_each(self, tables: Sequence[pd.DataFrame]) -> Sequence[Observed]:
         """Return the observations of several tables in equal shapes."""
 
-    def log_likelihood(self, p: Parameters, observed: Any) -> Float[Array, ""]:
+    def log_likelihood(self, p: Parameters, observed: Observed) -> Float[Array, ""]:
         """Return the log likelihood of the observations."""
 
-    def points(self, configs: pd.DataFrame) -> Any:
+    def points(self, configs: pd.DataFrame) -> Points:
         """Return configurations as the functions below read them."""
 
-    def run_lengths(self, p: Parameters, at: Any) -> RunLengthDistribution:
+    def run_lengths(self, p: Parameters, at: Points) -> RunLengthDistribution:
         """Return the distribution of a new run's length at each point."""
 
-    def run_lengths_at_optimum(self, p: Parameters, at: Any) -> RunLengthDistribution:
+    def run_lengths_at_optimum(self, p: Parameters, at: Points) -> RunLengthDistribution:
         """Return the same at the optimum of the highest threshold in place of the points' own tuned settings."""
 
-    def optimum(self, p: Parameters, at: Any) -> tuple[Array, Array, Array, Array]:
+    def optimum(self, p: Parameters, at: Points) -> tuple[Array, Array, Array, Array]:
         """Return log B*, log eta*, log env steps of the median run there and its chance to reach each threshold."""
 
     def shared_variance(self, p: Mapping[str, ArrayLike]) -> Float[Array, "*draw"]:

@@ -5,7 +5,7 @@ The module imports no model: `Posterior` takes its model as an argument, and `lo
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import inference_data
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.convergence import Status, diagnose, unconverged
+from bayescale.inference.model import Model
 from bayescale.inference.sampling import Draws
 from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
@@ -50,7 +51,7 @@ class Posterior:
         provenance: data hash, package versions, seed, sampling method and priors.
     """
 
-    model: Any
+    model: Model
     draws: dict[str, Float[np.ndarray, "chain draw ..."]]
     statistics: dict[str, np.ndarray]
     crossings: pd.DataFrame
@@ -58,7 +59,7 @@ class Posterior:
     provenance: dict[str, str]
 
     @classmethod
-    def from_draws(cls, model: Any, draws: Draws, crossings: pd.DataFrame, seed: int) -> "Posterior":
+    def from_draws(cls, model: Model, draws: Draws, crossings: pd.DataFrame, seed: int) -> "Posterior":
         """Return the posterior of these draws and record its provenance."""
         provenance = {
             "data_sha256": netcdf.table_hash(crossings),
@@ -234,13 +235,13 @@ class Posterior:
                 self.draws,
                 self.model.dimensions(),
                 {name: {"units": u, "long_name": m} for name, (u, m) in self.model.descriptions().items()},
-                {"task": [*self.tasks, POPULATION], "threshold": self.thresholds},
+                {"task": [*self.tasks, POPULATION], "threshold": self.thresholds.tolist()},
             ),
             "sample_stats": netcdf.chains_dataset(self.statistics),
             "observed_data": netcdf.table_dataset(self.crossings),
         }
         groups["posterior"].attrs.update(
-            model=json.dumps({"name": self.model.name, **asdict(self.model)}),
+            model=json.dumps({"name": self.model.name, **self.model.fields()}),
             format=FORMAT,
             status=self.status.name,
             provenance=json.dumps(self.provenance),
@@ -261,7 +262,7 @@ class Posterior:
         netcdf.write_groups(self.groups(), path)
 
 
-def load(path: str | os.PathLike[str], models: Mapping[str, Any]) -> Posterior:
+def load(path: str | os.PathLike[str], models: Mapping[str, Callable[[dict[str, Any]], Model]]) -> Posterior:
     """Read a posterior that `Posterior.save` wrote; it predicts exactly as the saved one.
 
     Args:

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from bayescale.float64 import float64
 from bayescale.inference.compilation_cache import compiled_code_kept
+from bayescale.inference.model import Model, Points
 from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.posterior.prediction_table import LAW_QUANTILE_LEVELS, QUANTILE_LEVELS
 from bayescale.run_length_distribution import RunLengthDistribution, normal_score
@@ -37,7 +38,7 @@ AnyArray = np.ndarray | Array
 
 @compiled_code_kept()
 @float64()
-def run_lengths(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunLengthDistribution:
+def run_lengths(model: Model, draws: Mapping[str, Any], configs: pd.DataFrame) -> RunLengthDistribution:
     """Return the distribution of a new run's length at each configuration under each draw.
 
     Args:
@@ -52,7 +53,7 @@ def run_lengths(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> 
 
 
 @partial(jax.jit, static_argnums=0)
-def _run_lengths(model: Any, draws: Mapping[str, Any], points: Any) -> Any:
+def _run_lengths(model: Model, draws: Mapping[str, Any], points: Points) -> Any:
     """Apply `model.run_lengths` under every draw; JAX compiles once per model (by value) and array shape."""
     return jax.vmap(model.run_lengths, in_axes=(0, None))(draws, points)
 
@@ -74,7 +75,7 @@ class Prediction(NamedTuple):
 
 @compiled_code_kept()
 @float64()
-def predict(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> Prediction:
+def predict(model: Model, draws: Mapping[str, Any], configs: pd.DataFrame) -> Prediction:
     """Predict a new run at each configuration and fitted threshold.
 
     Args:
@@ -103,7 +104,7 @@ def predict(model: Any, draws: Mapping[str, Any], configs: pd.DataFrame) -> Pred
 
 
 def predict_at(
-    model: Any,
+    model: Model,
     draws: Mapping[str, Any],
     configs: pd.DataFrame,
     *,
@@ -132,7 +133,7 @@ def predict_at(
 
 
 @partial(jax.jit, static_argnums=0)
-def _predicted(model: Any, draws: Mapping[str, Any], points: Any, levels: Array) -> Any:
+def _predicted(model: Model, draws: Mapping[str, Any], points: Points, levels: Array) -> Any:
     """Return the median run's log env steps by draw, the quantiles of a new run and its probability to reach."""
     distribution = jax.vmap(model.run_lengths, in_axes=(0, None))(draws, points)
     return distribution.location, mixture_quantiles(distribution, levels), distribution.p_reach.mean(axis=0)

@@ -17,6 +17,7 @@ from bayescale.errors import InputError
 from bayescale.inference.convergence import Status
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.posterior.posterior import Posterior
+from tests.scaffolding.bare_model import BareModel
 
 FAST = ("published", "size-law")
 
@@ -204,7 +205,7 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
 
     def remember(crossings: pd.DataFrame, *_: Any, priors: dict[str, Prior], **__: Any) -> Stub:
         given.append(priors)
-        return Stub(None, {}, {}, crossings, Status.CONVERGED, {})
+        return Stub(BareModel(), {}, {}, crossings, Status.CONVERGED, {})
 
     monkeypatch.setattr(pooling, "fit_with_options", remember)
     crossings = bs.time_to_threshold(curves.assign(batch_size=128 * (1 + curves["seed"])), thresholds=[500.0])
@@ -224,7 +225,7 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
 
 
 def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling, "fit_with_options", lambda crossings, *_, **__: Stub(None, {}, {}, crossings, Status.CONVERGED, {}))
+    monkeypatch.setattr(pooling, "fit_with_options", lambda crossings, *_, **__: Stub(BareModel(), {}, {}, crossings, Status.CONVERGED, {}))
     separate = bs.fit_no_pooling(bs.time_to_threshold(curves, thresholds=[500.0, 900.0]))
     configs = pd.DataFrame(
         {"env_id": ["B", "A", "B"], "utd": [4.0, 2.0, 1.0], "batch_size": 256, "learning_rate": 1e-3}
@@ -264,7 +265,7 @@ def test_loo_is_of_the_configurations_that_all_methods_can_be_trusted_with(
         return table
 
     def fit(crossings: pd.DataFrame, *_: Any, **__: Any) -> Median:
-        return Median(None, {}, {}, crossings, Status.CONVERGED, {})
+        return Median(BareModel(), {}, {}, crossings, Status.CONVERGED, {})
 
     monkeypatch.setattr(pooling, "fit_with_options", fit)
     monkeypatch.setattr(import_module("bayescale.comparators.held_out"), "leave_one_out", alone)

@@ -14,6 +14,7 @@ from bayescale.inference.convergence import Status
 from bayescale.inference.sampling import SamplerOptions
 from bayescale.posterior.posterior import Posterior
 from tests.scaffolding.short_runs import run
+from tests.scaffolding.bare_model import BareModel
 
 SETTINGS = {"seed": 1, "chains": 2, "draws": 30, "warmup": 40, "require_convergence": False, "most_draws": 50}
 CROSSINGS = bs.time_to_threshold(pd.concat([run([1, 2, 3], env_id=env_id) for env_id in "AB"]), thresholds=[2.0, 3.0])
@@ -35,7 +36,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def remember(crossings: pd.DataFrame, options: SamplerOptions, **named: Any) -> Rows:
         heard.append({"crossings": crossings, "priors": None} | asdict(options) | named)
-        return Rows(None, {}, {}, crossings, Status.CONVERGED, {})
+        return Rows(BareModel(), {}, {}, crossings, Status.CONVERGED, {})
 
     monkeypatch.setattr(pooling, "fit_with_options", remember)
     return heard

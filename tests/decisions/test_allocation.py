@@ -16,6 +16,7 @@ from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import TASKS, THRESHOLDS, prior_posterior
+from tests.scaffolding.bare_model import BareModel
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ SHAKY, SURE = 64, 65  # the batch sizes of the two settings
 
 
 @dataclass(frozen=True)
-class TwoSettings:
+class TwoSettings(BareModel):
     """A model in which SHAKY needs 10, 30, 10 or 10 env steps by draw and SURE 16; twice as many to the upper."""
 
     env_ids: tuple[str, ...] = ("Known-v0",)

@@ -17,6 +17,7 @@ from bayescale.decisions.sample_information import CandidateRuns, expected_loss,
 from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
+from tests.scaffolding.bare_model import BareModel
 
 SD = 0.4  # standard deviation of the unknown log env steps over draws
 NOISE = 0.5  # seed noise of one run, in log env steps
@@ -26,7 +27,7 @@ COUNT = bs.Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps
 
 
 @dataclass(frozen=True)
-class TwoSettings:
+class TwoSettings(BareModel):
     """A model in which UTD 1 needs SURE env steps and UTD 2 an unknown number, both multiplied by the threshold.
 
     Runs with batch size 1 depend on another unknown, which no decision needs.

@@ -18,6 +18,7 @@ from bayescale.errors import InputError
 from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from tests.scaffolding.prior_posterior import TASKS, prior_posterior
+from tests.scaffolding.bare_model import BareModel
 
 COUNT = Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps
 
@@ -46,7 +47,7 @@ def test_of_equal_sums_the_cheapest_is_taken(order):
 
 
 @dataclass(frozen=True)
-class TwoTasks:
+class TwoTasks(BareModel):
     """A model in which Easy needs 10, 20, 40 env steps to returns 1, 2, 4; Hard 10, 55, 70 or 30, 75, 90 by draw."""
 
     env_ids: tuple[str, ...] = ("Easy-v0", "Hard-v0")

@@ -1,4 +1,4 @@
-"""The checks of intervals: a right model passes each, and a deliberately wrong one is caught by it."""
+"""Test the checks of intervals: a right model passes each, and a deliberately wrong one fails."""
 
 import itertools
 import re
@@ -17,8 +17,9 @@ from bayescale.inference.convergence import Status
 from bayescale.inference.sampling import SamplerOptions, sample, sample_each
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.validation.sbc import _bias_and_width
+from tests.scaffolding.bare_model import BareModel
 
-FALSE_ALARM = 0.01  # of each statistical test here
+FALSE_ALARM = 0.01  # false-alarm rate of each statistical test below
 EVERY, HORIZON = 2000, 4e5
 FOLLOWED = (
     "log_env_steps_at_centre[1,0]",
@@ -33,7 +34,7 @@ utds = itertools.product(["A-v0"], [0.5, 1.0, 2.0, 4.0, 8.0], [256], [5e-4])
 DESIGN = pd.DataFrame(utds, columns=["env_id", "utd", "batch_size", "learning_rate"]).assign(seeds=2)
 AT = DESIGN.iloc[[2, 4]].drop(columns="seeds").assign(utd=[2.0, 32.0])
 
-# Narrow enough that most times lie between a few evaluations and the horizon; the checks hold for any priors.
+# The priors are narrow enough that most run lengths lie between a few evaluations and the horizon.
 NARROW = {
     **PRIORS,
     "log_env_steps_at_centre": Prior("normal", np.log(1e5), 0.5),
@@ -47,7 +48,7 @@ DATASETS, WRONG = 100, 40
 
 
 class PartlyCountedFourTimes(JointModel):
-    """Wrong on purpose beyond DATASETS tables: every run counts as four, as if the spread were half of what it is."""
+    """A model that is wrong on purpose after the first DATASETS tables: there every run counts as four."""
 
     def observe_each(self, tables):
         cells = super().observe_each(tables)
@@ -56,7 +57,7 @@ class PartlyCountedFourTimes(JointModel):
 
 @pytest.fixture(scope="module")
 def both() -> bs.Replications:
-    """Fits of the right model, then of the wrong one: side by side, because compiling costs most."""
+    """Fit the right model, then the wrong one, in one call: compiling takes most of the time."""
     model = PartlyCountedFourTimes(**{field.name: getattr(MODEL, field.name) for field in fields(MODEL)})
     rng = np.random.default_rng(0)
     return bs.replicate(
@@ -95,7 +96,7 @@ def test_ranks_are_uniform_for_the_right_model_alone(right: bs.Replications, wro
     assert {"log_alpha", "log_noise[1,0]", "log_env_steps[1,0]"} < set(right.true)
     assert not bs.rank_test(
         wrong, rng=np.random.default_rng(1), false_alarm=FALSE_ALARM
-    ).uniform  # the control that must fail
+    ).uniform  # control: the wrong model must fail
 
 
 def test_simulated_data_are_censored_on_either_side_and_all_are_kept(right: bs.Replications) -> None:
@@ -113,15 +114,15 @@ def test_credible_intervals_hold_the_truth_as_often_as_they_say(right: bs.Replic
     assert too_few.loc["log_env_steps[0,0]", 0.9] < 0.9 - 3.6 * error[2] / np.sqrt(WRONG)  # the control that must fail
 
 
-def test_a_design_tells_the_level_and_not_what_it_never_varies(right: bs.Replications) -> None:
-    told = bs.contraction(right)["ratio"]
-    assert told["log_env_steps[0,0]"] < 0.4
-    assert told["failure_rise"] == pytest.approx(1.0, abs=0.05)  # one threshold has no rise
-    assert told["log_alpha"] > 0.8
+def test_a_design_identifies_the_level_and_nothing_that_it_does_not_vary(right: bs.Replications) -> None:
+    ratio = bs.contraction(right)["ratio"]
+    assert ratio["log_env_steps[0,0]"] < 0.4
+    assert ratio["failure_rise"] == pytest.approx(1.0, abs=0.05)  # one threshold has no rise
+    assert ratio["log_alpha"] > 0.8
 
 
-class MeanAndSpread:
-    """The mean and log sd of normal observations: a model that compiles at once."""
+class MeanAndSpread(BareModel):
+    """A model of the mean and log sd of normal observations, which compiles fast."""
 
     def observe(self, table):
         return table["x"].to_numpy()
@@ -147,7 +148,7 @@ def test_many_small_fits_equal_one_by_one_fits() -> None:
         assert one.mean() == pytest.approx(other.mean(), abs=0.25 * other.std())  # 5 errors of 400 effective draws
         assert one.std() == pytest.approx(other.std(), rel=0.25)
     for draws, table in zip(each.parameters["mean"], tables, strict=True):
-        assert draws.mean() == pytest.approx(table["x"].mean(), abs=0.2)  # the prior draws it by 1% of 4 at most
+        assert draws.mean() == pytest.approx(table["x"].mean(), abs=0.2)  # the prior moves it by 1% of 4 at most
 
 
 @pytest.mark.usefixtures("jax_float64")
@@ -212,7 +213,7 @@ def test_levels_that_are_no_probabilities_are_refused() -> None:
             bs.coverage(knowing(SPREAD), crossings=crossings().iloc[:2], rng=np.random.default_rng(0), levels=levels)
 
 
-# Predictive intervals: a posterior that knows the law, or all but the spread.
+# Predictive intervals of a posterior that knows the law, with the right spread or a wrong one.
 
 LAW = bs.KnownLaw(env_steps=(4e4, 1e5), utd_ref=2.0)
 SPREAD, REACH = 0.4, (0.95, 0.8)
@@ -222,8 +223,8 @@ WIDE["batch_size"] = WIDE["batch_size"].astype(int)
 
 
 @dataclass(frozen=True)
-class KnowingModel:
-    """Predicts from the known law, with a spread of its own."""
+class KnowingModel(BareModel):
+    """A model that predicts from the known law, with the given spread."""
 
     spread: float
     env_ids: tuple[str, ...] = ("A-v0",)
@@ -245,7 +246,7 @@ def knowing(spread: float) -> bs.Posterior:
 
 
 def crossings(correlation: float = 0.0) -> pd.DataFrame:
-    """Coarse evaluations, a short horizon and failures: every kind of censoring."""
+    """Simulate crossings of every observation kind: coarse evaluations, a short horizon and runs that fail."""
     rng = np.random.default_rng(2)
     runs = bs.simulate_runs(
         WIDE,
@@ -280,10 +281,10 @@ def test_runs_that_are_there_before_training_leave_the_probabilities_uniform() -
 
 
 class Shifted(KnowingModel):
-    """Later by what a draw says."""
+    """A model whose run lengths are later by the value of each draw."""
 
     def run_lengths(self, sites, points):
-        location, *others = super().runs(sites, points)
+        location, *others = super().run_lengths(sites, points)
         return location + sites["none"], *others
 
 

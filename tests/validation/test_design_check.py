@@ -1,4 +1,4 @@
-"""What priors and grids say before a run is paid for."""
+"""Test prior predictions and the check of a planned sweep."""
 
 import re
 
@@ -15,8 +15,8 @@ from bayescale.models.parameters import ONE_TASK_FOR_ALL
 CONFIGS = pd.DataFrame({"env_id": "A-v0", "utd": [0.25, 1.0, 4.0, 16.0], "batch_size": 256, "learning_rate": 5e-4})
 
 
-def test_a_wide_grid_of_utds_tells_the_law():
-    """The control is in test_calibration: five UTDs from 0.5 to 8 do not tell the exponent."""
+def test_a_wide_grid_of_utds_identifies_the_law():
+    """The control is in test_calibration: five UTDs from 0.5 to 8 do not identify the exponent."""
     design = CONFIGS.assign(utd=[1 / 64, 1 / 4, 4, 64], seeds=4)
     wide = bs.check_design(
         design, every=500, horizon=1e6, rng=np.random.default_rng(0), datasets=16, draws=80, warmup=100
@@ -25,13 +25,15 @@ def test_a_wide_grid_of_utds_tells_the_law():
     assert wide.table.loc["log_alpha", "ratio"] < 0.75
     assert wide.table.loc["log env steps, A-v0, UTD 0.0078125", "ratio"] < 0.75
     assert wide.table.loc["log_alpha", "prior_sd"] == pytest.approx(PRIORS["log_alpha"].scale, rel=0.1)
-    assert (wide.table["coverage90"] > 0.9 - 3.3 * wide.table["standard_error"]).all()  # of 4: false alarm below 1%
+    assert (
+        wide.table["coverage90"] > 0.9 - 3.3 * wide.table["standard_error"]
+    ).all()  # four comparisons: false alarm below 1%
     assert 0.5 < wide.reached <= 1
     assert wide.datasets == 16
 
 
 def test_prior_predictive_of_a_known_prior_by_hand():
-    """Priors that leave one number open: env steps are lognormal."""
+    """All parameters but one are fixed, so the env steps are lognormal."""
     exact = {name: Prior("fixed", prior.location, 0.0) for name, prior in PRIORS.items()}
     exact |= ONE_TASK_FOR_ALL
     exact |= {
@@ -44,7 +46,7 @@ def test_prior_predictive_of_a_known_prior_by_hand():
     ).squeeze()
     assert said["q50"] == pytest.approx(1e5, rel=0.03)
     assert said["magnitudes"] == pytest.approx(2 * 1.645 / np.log(10), rel=0.03)
-    outside = 0.01065  # of a standard normal, beyond log 10 on either side
+    outside = 0.01065  # probability of a standard normal beyond log 10, on each side
     assert said["earlier"] == pytest.approx(outside, abs=0.003)
     assert said["later"] == pytest.approx(outside, abs=0.003)
     assert said["p_reach"] == pytest.approx(1.0)
@@ -95,11 +97,11 @@ evaluation_interval = 500
 
 
 def test_the_command_reads_plans_and_prints_what_they_tell(tmp_path, capsys, monkeypatch):
-    """The check itself is the function's, and tried above."""
+    """The function is replaced here; the test above runs it."""
     asked = []
 
-    def check(design, *given, **options):
-        asked.append((design, *given, options))
+    def check(design, **options):
+        asked.append((design, options))
         columns = {"prior_sd": 1.0, "posterior_sd": [0.2, 0.6, 0.9], "ratio": [0.2, 0.6, 0.9], "coverage90": 0.875}
         names = pd.Index(["log_batch_optimum", "utd_share", "log_alpha"], name="quantity")
         return bs.DesignCheck(pd.DataFrame({**columns, "standard_error": 0.05}, names), 0.9, 2)
@@ -108,10 +110,11 @@ def test_the_command_reads_plans_and_prints_what_they_tell(tmp_path, capsys, mon
     (tmp_path / "plan.toml").write_text(PLAN)
     command = ["check-design", str(tmp_path / "plan.toml"), "--datasets", "2", "--thresholds", "3"]
     assert cli.main([*command, "--out", str(tmp_path / "check.csv")]) == 0
-    ((design, every, horizon, _, thresholds, env_steps, options),) = asked
+    ((design, options),) = asked
+    assert isinstance(options.pop("rng"), np.random.Generator)
     assert design["seeds"].tolist() == [3, 3]
     assert design["utd"].tolist() == [0.5, 2.0]
-    assert (every, horizon, thresholds, env_steps, options) == (500, 20_000, (1, 2, 3), None, {"datasets": 2})
+    assert options == {"every": 500, "horizon": 20_000, "thresholds": (1, 2, 3), "env_steps": None, "datasets": 2}
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[-1] for line in lines[1:4]] == ["identified", "partly identified", "not identified"]
     assert lines[4].startswith("2 data sets; 90% of their times")
@@ -119,7 +122,7 @@ def test_the_command_reads_plans_and_prints_what_they_tell(tmp_path, capsys, mon
     assert table["quantity"].tolist() == ["log_batch_optimum", "utd_share", "log_alpha"]
 
 
-def test_a_table_needs_to_be_told_how_long_runs_are(tmp_path, refused):
+def test_a_table_needs_the_length_of_the_runs(tmp_path, refused):
     CONFIGS.to_csv(tmp_path / "configs.csv", index=False)
     said = refused("check-design", tmp_path / "configs.csv", "--every", "1000")
     assert said == "error: a table of configurations needs --every and --horizon; give both, or a plan.\n"
@@ -131,12 +134,12 @@ def test_a_plan_of_several_widths_is_refused(tmp_path, refused):
 
 
 def test_model_sizes_of_a_design_are_an_axis_of_its_law(monkeypatch):
-    """The simulation is asked for the law's size parameters, at the middle of the sizes; nothing is fitted here."""
+    """The design check follows the law's size parameters, at the geometric mean of the sizes; nothing is fitted here."""
     asked = []
 
-    def replicate(model, design, every, horizon, rng, datasets, followed, at, *_):
-        asked.append((model, followed, at))
-        names = [*followed, "log_env_steps[0,0]", "log_env_steps[1,0]"]
+    def replicate(model, *, parameters, at, **_):
+        asked.append((model, parameters, at))
+        names = [*parameters, "log_env_steps[0,0]", "log_env_steps[1,0]"]
         true = pd.DataFrame(np.zeros((2, len(names))), columns=names)
         draws = np.ones((2, 3, len(names))) * np.array([-1.0, 0.0, 1.0])[:, None]
         return bs.Replications(true, draws, pd.Series(2.0, names), np.zeros(2), np.array([0.5, 1.0]))

@@ -1,4 +1,4 @@
-"""Leaving configurations out by weights: against the exact answer of a conjugate model, and a fit without one."""
+"""Test leave-one-configuration-out scores against a conjugate model, and against a fit without a configuration."""
 
 from dataclasses import dataclass, replace
 
@@ -14,11 +14,12 @@ from bayescale.inference.arviz_compat import smoothed_weights
 from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
-from bayescale.validation.leave_one_out import RELIABLE, _log_likelihoods, _log_score, _separated, leave_one_out
+from bayescale.validation.leave_one_out import RELIABLE, _log_likelihoods, _log_score, _observe_each, leave_one_out
+from tests.scaffolding.bare_model import BareModel
 from tests.scaffolding.prior_posterior import prior_posterior
 from tests.scaffolding.simulated_curves import simulated_curves
 
-SPREAD = 0.3  # of log env steps around the level, known
+SPREAD = 0.3  # known spread of log env steps around their mean
 STEP = 1e-3  # log env steps between evaluations
 
 
@@ -30,8 +31,8 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class OneLevel:
-    """All configurations have one level, whose prior is flat: its posterior is known."""
+class OneLevel(BareModel):
+    """A model with one mean of log env steps for all configurations and a flat prior, so that its posterior is known."""
 
     env_ids: tuple[str, ...] = ("A",)
     thresholds: tuple[float, ...] = (1.0,)
@@ -41,9 +42,6 @@ class OneLevel:
 
     def observe_each(self, tables):
         return [replace(self.observe(table), weight=0.1) for table in tables]
-
-    def sample_parameters(self):
-        raise AssertionError
 
     def log_likelihood(self, sites, observed):
         return -observed.weight * ((observed.log_steps - sites["level"]) ** 2).sum() / (2 * SPREAD**2)
@@ -62,7 +60,7 @@ class OneLevel:
 
 
 def one_level(times):
-    """The exact posterior of runs, one at each UTD, at these log env steps."""
+    """Return the exact posterior of runs with these log env steps, one at each UTD."""
     upper = np.exp(np.asarray(times) + STEP / 2)
     crossings = pd.DataFrame({"env_id": "A", "utd": np.arange(1.0, len(times) + 1), "batch_size": 8})
     crossings = crossings.assign(learning_rate=1e-3, seed=0, algorithm="SAC", threshold=1.0, censored=False)
@@ -73,7 +71,7 @@ def one_level(times):
 
 
 def exact(times, i, without):
-    """The log density of run i by the posterior of all runs, or of the others."""
+    """Return the log predictive density of run i, under the posterior of all runs or of the other runs."""
     known = np.delete(times, i) if without else times
     return norm.logpdf(times[i], np.mean(known), SPREAD * np.sqrt(1 + 1 / len(known)))
 
@@ -85,7 +83,7 @@ def test_the_weighted_draws_are_those_of_the_posterior_without_a_configuration()
     assert table["observations"].tolist() == [1] * 12
     without, within = (np.array([exact(times, i, way) for i in range(12)]) for way in (True, False))
     np.testing.assert_allclose(table["log_score"], without, atol=0.02)
-    assert abs(within - without).max() > 0.1  # what draws without weights would give
+    assert abs(within - without).max() > 0.1  # control: unweighted draws score differently
     assert table["pareto_k"].max() < RELIABLE
 
 
@@ -111,7 +109,7 @@ def test_censored_runs_and_those_before_the_first_evaluation_count_by_their_chan
 
 
 def replace_observed(model, times):
-    """The model with these log env steps as what it was fitted to, by UTD."""
+    """Return the model with these log env steps as its observations, by UTD."""
 
     @dataclass(frozen=True)
     class Given(type(model)):
@@ -128,7 +126,7 @@ def test_the_likelihoods_of_configurations_add_up_to_that_of_all():
     model, draws = posterior.model, posterior.flat_draws(2)
     keys = ["env_id", "utd", "batch_size", "learning_rate"]
     tables = [table for _, table in crossings.groupby(keys, sort=False)]
-    each = np.stack([_log_likelihoods(model, draws, one) for one in _separated(model, crossings, tables)])
+    each = np.stack([_log_likelihoods(model, draws, one) for one in _observe_each(model, crossings, tables)])
     assert each.shape == (16, 2)
     total = _log_likelihoods(model, draws, model.observe(crossings))
     np.testing.assert_allclose(each.sum(axis=0), total, rtol=1e-9)
@@ -160,7 +158,7 @@ def test_a_configuration_scores_as_by_a_fit_without_it_and_not_as_by_the_fit_wit
 
     trusted = table.index[table["pareto_k"] <= RELIABLE]
     seen = pd.Series({i: score(fitted, i) for i in trusted})
-    # where the runs say most of themselves: a factor of e^0.3 at least
+    # Take the configuration whose own runs raise its score most, by at least 0.3.
     i = (seen - table["log_score"][trusted]).idxmax()
     rest = crossings[(crossings[keys] != table.loc[i, keys]).any(axis=1)].reset_index(drop=True)
     unseen = score(bs.fit(rest, **options), i)

@@ -1,4 +1,4 @@
-"""Replications of a model whose runs, and of fits whose draws, are known: what is simulated, followed and counted."""
+"""Test what `replicate` simulates and follows, for a model with known runs and fits with known draws."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +15,15 @@ import bayescale as bs
 from bayescale.inference.sampling import DrawsByTable
 from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.validation import calibration
+from tests.scaffolding.bare_model import BareModel
 
 DESIGN = pd.DataFrame({"env_id": "A-v0", "utd": [1.0, 2.0], "batch_size": 256, "learning_rate": 5e-4, "seeds": 2})
 AT = DESIGN.drop(columns="seeds").assign(utd=[4.0, 8.0])
 MIDDLE = np.log([10.0, 1e5, 2e5])  # env steps at UTD 1: before the first evaluation, after it, and never
 
 
-class KnownRuns:
-    """A level that is the same for all configurations, and two numbers that nothing depends on."""
+class KnownRuns(BareModel):
+    """A model with one level for all configurations, and two numbers that have no effect."""
 
     env_ids = ("A-v0",)
     thresholds = (300.0, 500.0, 600.0)
@@ -115,5 +116,5 @@ def test_credible_intervals_are_central_by_hand() -> None:
 def test_a_contraction_is_of_root_mean_squares() -> None:
     true = pd.DataFrame({"beta": np.zeros(2)})
     draws = np.array([[-1.0, 1.0], [-7.0, 7.0]])[..., None]  # standard deviations of 1 and 7
-    told = bs.contraction(bs.Replications(true, draws, pd.Series({"beta": 10.0}), np.zeros(2), np.ones(2)))
-    assert told.loc["beta"].tolist() == pytest.approx([10.0, 5.0, 0.5])
+    narrowed = bs.contraction(bs.Replications(true, draws, pd.Series({"beta": 10.0}), np.zeros(2), np.ones(2)))
+    assert narrowed.loc["beta"].tolist() == pytest.approx([10.0, 5.0, 0.5])

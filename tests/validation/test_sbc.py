@@ -1,4 +1,4 @@
-"""Ranks by hand, and their histograms: exact fits stay within the band, biased and narrow ones leave it."""
+"""Test ranks worked by hand and their histograms: exact fits stay within the band, biased and narrow ones leave it."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ DATASETS, DRAWS = 300, 99
 
 @pytest.fixture(scope="module")
 def test_of_ranks():
-    """Ranks of exact draws of standard normals, of draws half a spread too high, and of draws half as wide."""
+    """Rank standard normals among exact draws, draws that are 0.5 too high, and draws that are half as wide."""
     rng = np.random.default_rng(0)
     true = pd.DataFrame(rng.standard_normal((DATASETS, 3)), columns=["exact", "high", "narrow"])
     draws = rng.standard_normal((DATASETS, DRAWS, 3)) * [1.0, 1.0, 0.5] + [0.0, 0.5, 0.0]
@@ -40,13 +40,16 @@ def test_counts_are_those_of_the_ranks(test_of_ranks, histogram):
 def test_exact_fits_stay_within_the_band_and_others_leave_it(histogram):
     inside = histogram.counts.ge(histogram.low, axis=0) & histogram.counts.le(histogram.high, axis=0)
     assert inside.all().to_dict() == {"exact": True, "high": False, "narrow": False}
-    assert histogram.counts["high"].iloc[0] > histogram.high[0]  # most true values among the low ranks
+    assert histogram.counts["high"].iloc[0] > histogram.high[0]  # draws that are too high give low ranks
     ends = histogram.counts["narrow"].iloc[[0, -1]]
     assert (ends > histogram.high[[0, -1]]).all()  # a valley
 
 
 def test_the_band_holds_all_bins_as_often_as_it_says():
-    """Of 1,000 uniform tests; Bonferroni's band is a little wide, and 3.3 standard errors are a false alarm of 0.1%."""
+    """The share of 1,000 uniform tests inside the band: Bonferroni's band is a little too wide.
+
+    The tolerance below is 3.3 standard errors, a false alarm of 0.1%.
+    """
     ranks = np.random.default_rng(0).integers(0, DRAWS + 1, (DATASETS, 1000))
     uniform = bs.RankTest(pd.DataFrame(ranks), DRAWS, pd.Series(dtype=float), 0.01)
     histogram = bs.rank_histogram(uniform, probability=0.9)
@@ -55,12 +58,15 @@ def test_the_band_holds_all_bins_as_often_as_it_says():
 
 
 def alternating(draws):
-    """0, the last, 1, the last but one, ...: all whole numbers below `draws`, more effective than independent draws."""
+    """Return 0, the last, 1, the last but one, ...: a permutation of the whole numbers below `draws`.
+
+    Successive numbers are negatively correlated, so their effective sample size exceeds their number.
+    """
     return np.stack([np.arange(draws), np.arange(draws)[::-1]], axis=1).ravel()[:draws]
 
 
 def ranked(draws, true):
-    """The test of data sets whose fits all have these draws of one quantity."""
+    """Return the rank test of data sets whose fits all have these draws of one quantity."""
     each = np.tile(np.asarray(draws, float)[:, None], (len(true), 1, 1))
     none = np.zeros(len(true))
     made = bs.Replications(pd.DataFrame({"a": true}), each, pd.Series({"a": 1.0}), none, none)
@@ -127,7 +133,7 @@ def test_few_data_sets_or_draws_have_few_bins(datasets, draws, counts, expected)
 
 
 def test_the_band_of_two_bins_by_hand():
-    """Of 25 tosses of a coin 6 or fewer are heads with probability 0.0073, and 7 or fewer with 0.0216."""
+    """A coin tossed 25 times shows at most 6 heads with probability 0.0073, and at most 7 with 0.0216."""
     few = bs.rank_histogram(bs.RankTest(pd.DataFrame({"a": np.arange(25) % 20}), 19, pd.Series(dtype=float), 0.01))
     assert (few.low.tolist(), few.high.tolist()) == ([7, 7], [18, 18])  # 0.0125 in each tail of each bin
 

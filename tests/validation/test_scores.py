@@ -16,7 +16,10 @@ def predictions(median: float, spread: float, utd: float = 1.0) -> pd.DataFrame:
 
 
 def observed(*times: float, last: float = 1e6, grid: float = 100.0, utd: float = 1.0) -> pd.DataFrame:
-    """Runs that reach the threshold at `times`, seen at evaluations every `grid` steps; inf: not before `last`."""
+    """Return the crossings of runs that reach the threshold at `times`, with evaluations every `grid` env steps.
+
+    A run with an infinite time is right-censored at `last`.
+    """
     upper = np.ceil(np.array(times) / grid) * grid
     row = {"env_id": "A", "utd": utd, "batch_size": 256, "learning_rate": 1e-3, "threshold": 0.5}
     frame = pd.DataFrame([row | {"seed": i} for i in range(len(times))])
@@ -39,7 +42,7 @@ def test_the_truth_covers_ninety_percent_and_wrong_medians_or_widths_do_not() ->
     assert truth.width90 == pytest.approx(0.3 * (norm.ppf(0.95) - norm.ppf(0.05)))
 
 
-def test_thresholds_closer_than_five_digits_are_told_apart_and_still_match_when_they_went_through_a_file() -> None:
+def test_thresholds_closer_than_five_digits_are_distinguished_and_match_after_they_went_through_a_file() -> None:
     close = [1_000_010.0, 1_000_020.0]
     runs = pd.concat([observed(1000.0 * (k + 1)).assign(threshold=J) for k, J in enumerate(close)], ignore_index=True)
     right = pd.concat([predictions(1000.0 * (k + 1), 0.1).assign(threshold=J) for k, J in enumerate(close)])
@@ -104,7 +107,7 @@ def test_a_prediction_of_one_number_has_tails() -> None:
 
 def test_the_normal_score_is_linear_between_the_quantiles_on_either_side_by_hand() -> None:
     quantiles = np.array([[1.0, 1.0, 1.0, 2.0, 4.0, 4.0, 5.0]])
-    halfway = log_density(quantiles, np.array([-np.inf]), np.array([3.0]))  # of the 0.5 and 0.75 quantiles
+    halfway = log_density(quantiles, np.array([-np.inf]), np.array([3.0]))  # between levels 0.5 and 0.75
     assert halfway[0] == pytest.approx(norm.logcdf(0.5 * norm.ppf(0.75)))
 
 

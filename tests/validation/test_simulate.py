@@ -1,4 +1,4 @@
-"""Simulated runs: what they leave behind can be read back, and their spread is the one asked for."""
+"""Test that simulated runs have the requested spread, and that their curves give back their crossings."""
 
 import itertools
 
@@ -28,7 +28,7 @@ def grid(seeds: int = 2) -> pd.DataFrame:
 )
 def test_curves_give_back_the_crossings_that_made_them(seed, every, horizon, correlation, p_reach) -> None:
     if every == 1:
-        horizon /= 100  # as many evaluations as else
+        horizon /= 100  # keeps the number of evaluations
     rng = np.random.default_rng(seed)
     design = grid(1).iloc[::3]
     runs = bs.simulate_runs(
