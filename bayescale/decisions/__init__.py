@@ -1,10 +1,13 @@
-"""Advice from a posterior: which setting to run, at which cost, and which experiment to buy next.
+"""Turn a posterior into advice: which setting to run, at which cost, and which experiment to buy next.
 
-candidates        grids of candidate settings within the swept ranges
-utility           prices, and cost under a risk measure
-frontier          data against compute over UTD, at the best batch size and learning rate
-performance       the return that a run reaches within given env steps or a budget
-allocation        the setting of least expected cost, or of the highest return within a budget
-portfolio         one budget shared by several tasks
-next_experiments  the runs whose results are worth most to the next decision, per cost
+default_prices      the price of an env step that commands and functions assume
+utility             prices, costs, and risk measures of a cost
+frontier            env steps and flops over UTD, at the best batch size and learning rate
+candidates          grids of candidate settings within the swept ranges
+performance         the return that a run reaches within a number of env steps or a budget
+allocation          the setting of least expected cost, or of the highest return within a budget
+budget_path         the budget-optimal UTD and model size as a function of the return
+portfolio           one budget split over several tasks
+sample_information  how much the results of candidate runs are worth to a decision
+next_experiments    the runs to buy next, by this worth per cost
 """
