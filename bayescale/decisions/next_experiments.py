@@ -1,7 +1,7 @@
 """Choose the next runs: the candidates whose results are worth the most to the next decision, per cost.
 
 The decision is the one of `allocate`: the setting of least expected cost for a return. The worth of a run is its
-expected value of sample information; see `bayescale.decisions.sample_information`.
+expected value of sample information, EVSI; see `bayescale.decisions.sample_information`.
 """
 
 from collections.abc import Callable, Sequence
