@@ -22,7 +22,7 @@ class MissingExtra(BayeScaleError, ImportError):
     exit_code = 2
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"the package '{package}' is missing; install it with: pip install 'bayescale[{extra}]'.")
+        super().__init__(f"this call needs the package '{package}'; install it with: pip install 'bayescale[{extra}]'.")
 
 
 class NotConverged(BayeScaleError):
