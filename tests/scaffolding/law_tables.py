@@ -1,4 +1,4 @@
-"""Curves, crossings and tables that follow the laws of the comparators."""
+"""Simulated curves, crossings and tables that follow the laws of the comparators."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ ALPHA, FLOOR, SLOPE_B, SLOPE_R = 0.8, 0.4, 0.5, 0.25
 
 
 def data_law(utd: np.ndarray) -> np.ndarray:
-    """Thousands of env steps to return 1000 of a task of difficulty 1, at the best batch size and learning rate."""
+    """Return the env steps to return 1000 at difficulty 1 and the best batch size and learning rate, in thousands."""
     return np.asarray(100 * (FLOOR + (1 - FLOOR) * utd**-ALPHA))
 
 
 def made_curves(noise: float = 0.0, seeds: int = 3, longest: float = 1e9) -> pd.DataFrame:
-    """Curves that rise linearly to return 1000; B* = 256 utd^-0.5, eta* = 1e-3 utd^-0.25 lie on the grid."""
+    """Make curves that rise linearly to return 1000; B* = 256 utd^-0.5, eta* = 1e-3 utd^-0.25 lie on the grid."""
     rng = np.random.default_rng(1)
     runs = []
     for env_id, difficulty in TASKS.items():
@@ -40,7 +40,7 @@ def made_curves(noise: float = 0.0, seeds: int = 3, longest: float = 1e9) -> pd.
 
 
 def made_crossings(noise: float = 0.0) -> pd.DataFrame:
-    """Crossings by D = 2e4 + 5e4 utd^-0.9 + 3e4 (N/1e6)^-0.6 and B* = 600/(utd^0.4 (1 + (N/1e6)^-0.5))."""
+    """Make crossings by D = 2e4 + 5e4 utd^-0.9 + 3e4 (N/1e6)^-0.6 and B* = 600/(utd^0.4 (1 + (N/1e6)^-0.5))."""
     rng = np.random.default_rng(2)
     rows = []
     for utd in (1.0, 2.0, 4.0, 8.0, 16.0):
@@ -57,7 +57,7 @@ def made_crossings(noise: float = 0.0) -> pd.DataFrame:
 
 
 def table_of(law: str, spread: float) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], np.ndarray]]:
-    """A simulated table of a law, and the truth it was made by."""
+    """Simulate a table of a law; return the table and the function of its true outputs."""
     rng = np.random.default_rng(3)
     x = np.geomspace(1e2, 1e6, 40)
     n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e10, 8), np.geomspace(1e9, 1e12, 8)))
