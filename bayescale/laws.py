@@ -20,7 +20,7 @@ FLOPS_PER_PARAMETER_AND_SAMPLE = 10.0  # 2 target forward, 2 critic forward, 4 b
 AnyArray = np.ndarray | Array
 
 
-def log_data_ratio(log_utd: ArrayLike, min_share: ArrayLike, alpha: ArrayLike) -> Float[AnyArray, "..."]:
+def log_data_ratio(log_utd: ArrayLike, min_share: ArrayLike, alpha: ArrayLike) -> Float[Any, "..."]:
     """Return log D(utd) / D(utd_ref) of the law D = D_min + (beta / utd)^alpha, written at a reference UTD.
 
         log(w + (1 - w) (utd / utd_ref)^-alpha),   w = D_min / D(utd_ref)
@@ -41,7 +41,7 @@ def log_data_ratio(log_utd: ArrayLike, min_share: ArrayLike, alpha: ArrayLike) -
 
 def log_size_ratio(
     log_ratio: ArrayLike, log_size: ArrayLike, size_share: ArrayLike, gamma: ArrayLike
-) -> Float[AnyArray, "..."]:
+) -> Float[Any, "..."]:
     """Return log D / D_ref of the law D = D_min + (a / utd)^alpha + (b / N)^gamma in UTD and model size N.
 
         log((1 - q) r + q (N / N_ref)^-gamma),   r = exp(log_ratio)
@@ -61,7 +61,7 @@ def log_size_ratio(
     return _array(xp.log((1.0 - q) * xp.exp(log_r) + q * xp.exp(-exponent * n)))
 
 
-def log_batch_room(log_size: ArrayLike, room: ArrayLike, gamma: ArrayLike) -> Float[AnyArray, "..."]:
+def log_batch_room(log_size: ArrayLike, room: ArrayLike, gamma: ArrayLike) -> Float[Any, "..."]:
     """Return log B*(N) / B*(N_ref) of the law B* ~ 1 / (1 + b N^-gamma): small critics overfit to large batches.
 
         log(1 + room) - log(1 + room (N / N_ref)^-gamma)
@@ -81,7 +81,7 @@ def log_batch_room(log_size: ArrayLike, room: ArrayLike, gamma: ArrayLike) -> Fl
     return _array(xp.log1p(at_reference) - xp.log1p(at_reference * xp.exp(-exponent * n)))
 
 
-def log_optimum(location: ArrayLike, slope: ArrayLike, log_utd: ArrayLike) -> Float[AnyArray, "..."]:
+def log_optimum(location: ArrayLike, slope: ArrayLike, log_utd: ArrayLike) -> Float[Any, "..."]:
     """Return the log of the optimal batch size or learning rate: location - slope log(utd / utd_ref).
 
     Law: Rybkin et al.
@@ -97,7 +97,7 @@ def log_optimum(location: ArrayLike, slope: ArrayLike, log_utd: ArrayLike) -> Fl
 
 def penalty(
     distances: Sequence[ArrayLike], curvatures: Sequence[ArrayLike], correlations: Float[AnyArray, "axis axis"]
-) -> Float[AnyArray, "..."]:
+) -> Float[Any, "..."]:
     """Return the extra log env steps away from the optimum, z' K z / 2.
 
     K_ij = correlation_ij sqrt(K_ii K_jj), so that K is positive definite where the correlations are.
@@ -116,7 +116,7 @@ def penalty(
     return _array(0.5 * sum(matrix[i, j] * scaled[i] * scaled[j] for i in axes for j in axes))
 
 
-def flops(model_size: ArrayLike, batch_size: ArrayLike, utd: ArrayLike, env_steps: ArrayLike) -> Float[AnyArray, "..."]:
+def flops(model_size: ArrayLike, batch_size: ArrayLike, utd: ArrayLike, env_steps: ArrayLike) -> Float[Any, "..."]:
     """Return the training flops C = 10 N B utd D.
 
     Args:
@@ -136,6 +136,6 @@ def _arrays(*arguments: ArrayLike) -> tuple[Any, ...]:
     return np, *(np.asarray(argument, float) for argument in arguments)
 
 
-def _array(values: Any) -> AnyArray:
+def _array(values: Any) -> Any:
     """Return a result as an array: NumPy turns arrays without axes into scalars."""
     return values if isinstance(values, jax.Array) else np.asarray(values)

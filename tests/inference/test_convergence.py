@@ -43,7 +43,7 @@ def test_chains_go_on_until_they_have_converged():
     with pytest.raises(bs.NotConverged, match="not converged"):
         bs.fit(table, draws=50, most_draws=50)
     posterior = bs.fit(table, draws=50, most_draws=2_000)
-    chains, draws = posterior.draws["level_mean"].shape
+    chains, draws = posterior.draws["configuration_effect"].shape
     assert (chains, draws % 50) == (4, 0)
     assert draws > 50
     assert posterior.statistics["diverging"].shape == (chains, draws)
