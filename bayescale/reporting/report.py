@@ -29,7 +29,7 @@ from bayescale.errors import InputError, MissingExtra
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.posterior.posterior import Posterior
 from bayescale.reporting import diagnostic_plots, plots
-from bayescale.reporting.style import plain, scientific, si
+from bayescale.reporting.style import percent, plain, scientific, steps
 from bayescale.validation.calibration import coverage
 from bayescale.validation.predictive_checks import OVERALL, posterior_predictive_checks
 from bayescale.validation.scores import interval_hits
@@ -55,8 +55,8 @@ STATISTICS = {
 }
 EXPONENTS = {
     "log_alpha": "log α: how fast the data needed falls with UTD",
-    "batch_size_slope": "how fast the best batch size falls with UTD",
-    "learning_rate_slope": "how fast the best learning rate falls with UTD",
+    "batch_utd_exponent": "how fast the best batch size falls with UTD",
+    "rate_utd_exponent": "how fast the best learning rate falls with UTD",
 }
 
 
@@ -114,14 +114,15 @@ def report(
     require_prices(prices)
     scaled = None if curves is None else _fitted_curves(posterior, curves, return_scale)
     checked = _predictive_check(posterior)
+    exact = coverage(posterior, crossings=posterior.crossings, rng=np.random.default_rng(0), levels=(0.5, 0.9))
     diagnostics, priors = posterior.diagnostics(), json.loads(posterior.provenance["priors"])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(number=plain, rate=scientific, steps=_steps, percent=_percent, counted=counted)
+    environment.filters.update(number=plain, rate=scientific, steps=steps, percent=percent, counted=counted)
     template = files("bayescale.reporting").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         sections=[_section(posterior, env_id, scaled, prices, model_size, checked) for env_id in tasks],
         edges=lambda choice: at_edge(posterior, choice),
-        steps=_steps,
+        steps=steps,
         rate=scientific,
         prices=prices,
         thresholds=list(posterior.thresholds),
@@ -137,14 +138,12 @@ def report(
         diagnostics=diagnostics,
         worst=diagnostics.sort_values("r_hat", ascending=False).head(8),
         diagnostic_pictures=_diagnostic_pictures(posterior, diagnostics),
-        exponents=_exponents(diagnostics, priors),
+        exponents=_exponents(posterior.draws, priors),
         priors=priors,
         sized="model_size" in posterior.model.varying,
         over_utd="utd" in posterior.model.varying,
         inside=checked[["inside50", "inside90"]].mean(),
-        exact=coverage(posterior, crossings=posterior.crossings, rng=np.random.default_rng(0), levels=(0.5, 0.9))[
-            "coverage"
-        ],
+        exact=exact["coverage"],
         checks=_law_checks(posterior, tasks),
         statistics=STATISTICS,
         overall=OVERALL,
@@ -237,11 +236,18 @@ def _last_env_steps(crossings: pd.DataFrame) -> pd.Series:
     return last.groupby(crossings["env_id"]).max()
 
 
-def _exponents(diagnostics: pd.DataFrame, priors: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """Return a table by exponent: posterior mean and sd, prior sd, and `left`, posterior sd over prior sd."""
-    rows = diagnostics.loc[[name for name in EXPONENTS if name in diagnostics.index], ["mean", "sd"]]
-    prior = pd.Series({name: priors[name]["scale"] for name in rows.index}, dtype=float)
-    return rows.assign(meaning=rows.index.map(EXPONENTS), prior_sd=prior, left=rows["sd"] / prior)
+def _exponents(draws: dict[str, np.ndarray], priors: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Return a table of the population's exponents midway between the thresholds; `left` is posterior sd over prior sd.
+
+    The population's exponents are linear in the threshold, and the last row of the task axis is the population.
+    """
+    rows = []
+    for name in (name for name in EXPONENTS if name in draws):
+        population = draws[name] if draws[name].ndim == 3 else draws[name][:, :, -1]  # chain, draw, threshold
+        midway = (population[..., 0] + population[..., -1]) / 2
+        rows.append((name, EXPONENTS[name], midway.mean(), midway.std(ddof=1), priors[name]["scale"]))
+    table = pd.DataFrame(rows, columns=["name", "meaning", "mean", "sd", "prior_sd"]).set_index("name")
+    return table.assign(left=table["sd"] / table["prior_sd"])
 
 
 def _diagnostic_pictures(posterior: Posterior, diagnostics: pd.DataFrame) -> dict[str, str]:
@@ -286,13 +292,3 @@ def _svg(ax: "Axes") -> str:
     with rc_context({"svg.hashsalt": "bayescale"}):  # equal numbers give equal files
         cast(Figure, ax.figure).savefig(drawn, format="svg", dpi=200, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode("ascii")
-
-
-def _steps(value: float) -> str:
-    return si(value) if np.isfinite(value) else "never"
-
-
-def _percent(share: float) -> str:
-    if 0 < share < 0.0005 or 0.9995 <= share < 1:
-        return "<0.1%" if share < 0.5 else ">99.9%"
-    return f"{100 * share:.1f}%" if 0 < min(share, 1 - share) < 0.01 else f"{100 * share:.0f}%"

@@ -122,3 +122,15 @@ def scientific(value: float) -> str:
     """Return the number with an exponent and at most two digits: 5e-5, 1.2e15."""
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if value else "0"
+
+
+def steps(value: float) -> str:
+    """Return env steps with a unit prefix, or "never" for inf."""
+    return si(value) if np.isfinite(value) else "never"
+
+
+def percent(share: float) -> str:
+    """Return the share in percent, with a decimal near 0% and 100%, where it matters: 93%, 99.6%, >99.9%."""
+    if 0 < share < 0.0005 or 0.9995 <= share < 1:
+        return "<0.1%" if share < 0.5 else ">99.9%"
+    return f"{100 * share:.1f}%" if 0 < min(share, 1 - share) < 0.01 else f"{100 * share:.0f}%"

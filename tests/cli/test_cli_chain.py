@@ -139,7 +139,7 @@ def test_frontier_says_where_the_best_setting_lies_outside_the_sweep(
     fit_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, curves = tmp_path / "frontier.csv", simulated_curves()
-    told = []
+    some_outside = []
     for grid in ("1:8:4", "1000:100000:3"):
         options = ["--env", "Ant-v4", "--threshold", "500", "--utd", grid, "--out", str(out)]
         assert cli.main(["frontier", str(fit_file), *options]) == 0
@@ -151,9 +151,9 @@ def test_frontier_says_where_the_best_setting_lies_outside_the_sweep(
                 f"the best {axis} lies outside the {low:g} to {high:g} of the sweep at {outside} of {len(table)} UTDs"
             )
             assert (note in said) == (outside > 0) == (f"best {axis}" in said)
-            told.append(outside > 0)
-    assert True in told
-    assert False in told
+            some_outside.append(outside > 0)
+    assert True in some_outside
+    assert False in some_outside
 
 
 def test_allocate_prints_the_choice_and_writes_it(
@@ -226,7 +226,7 @@ def test_report_writes_one_page(fit_file: Path, tmp_path: Path) -> None:
 def test_report_takes_curves_prices_and_a_model_size(
     fit_file: Path, curves_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The options reach `bayescale.report`, and the defaults are those of `allocate`."""
+    """The options reach `bayescale.report`, and the default prices equal the defaults of `allocate`."""
     asked = []
     monkeypatch.setattr("bayescale.report", lambda *given, **named: asked.append((*given[1:], named)))
     out = tmp_path / "report.html"

@@ -1,4 +1,4 @@
-"""What `--help` says of the files that commands read and write."""
+"""The help texts describe the files that commands read and write."""
 
 import json
 import re

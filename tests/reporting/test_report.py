@@ -131,7 +131,7 @@ def test_names_are_escaped_and_every_task_and_threshold_is_there(page, posterior
 def test_the_recommendation_is_the_allocation_at_the_highest_threshold_that_half_the_runs_reached(page, posterior):
     for env_id in TASKS:
         choice = allocate(posterior, env_id=env_id, threshold=654.0, prices=PRICES)
-        low, high = (MODULE._steps(choice.env_steps[q]) for q in ("q05", "q95"))
+        low, high = (MODULE.steps(choice.env_steps[q]) for q in ("q05", "q95"))
         said = Elements(page).text
         assert f"run UTD {choice.utd:.3g}, batch size {choice.batch_size}, learning rate" in said
         assert f"env steps and {MODULE.scientific(choice.flops['q50'])}" in said
@@ -202,7 +202,7 @@ def test_a_fast_fit_is_held_to_its_own_limits_in_words_and_picture(tmp_path, mon
     monkeypatch.setattr(MODULE.diagnostic_plots, "plot_diagnostics", drawn)
     fast = prior_posterior(status=Status.APPROXIMATE)
     page = Elements(report(fast, tmp_path / "page.html", env_ids=TASKS[:1]).read_text(encoding="utf-8"))
-    assert "The draws are approximate, by short chains: R-hat at most 1.05" in page.text
+    assert "Status of the draws: approximate, by short chains: R-hat at most 1.05" in page.text
     assert held == {"min_ess": 2 * 25, "max_r_hat": 1.05}
 
 
@@ -236,7 +236,7 @@ def test_errors_name_the_argument_and_the_remedy(posterior, curves, tmp_path, mo
     with pytest.raises(InputError, match="give the critic parameters as model_size"):
         report(bare, tmp_path / "page.html")
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingExtra, match=r"'jinja2'; install it with: pip install 'bayescale\[report\]'"):
+    with pytest.raises(MissingExtra, match=r"'jinja2' is missing; install it with: pip install 'bayescale\[report\]'"):
         report(posterior, tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
 
@@ -316,27 +316,32 @@ def pd_like(values):
 
 
 def test_exponents_are_compared_with_their_priors(posterior):
-    table = pd.DataFrame({"mean": [0.5, 0.4], "sd": [0.1, 0.27]}, index=["log_alpha", "batch_size_slope"])
-    priors = json.loads(posterior.provenance["priors"])
-    left = MODULE._exponents(table, priors)["left"]
-    np.testing.assert_allclose(left, [0.1 / 0.4, 0.27 / 0.3])
+    """The population's value midway between the thresholds counts; values by task and the drift do not."""
+    deviations = np.array([[-1.0, 0.0], [1.0, 0.0]]) / np.sqrt(2 / 3)  # mean 0, sd 1 over both chains
+    drift = np.array([-0.3, 0.3])  # over two thresholds
+    by_threshold = (0.5 + 0.1 * deviations)[..., None] + drift
+    population = (0.4 + 0.27 * deviations)[..., None] + drift
+    draws = {"log_alpha": by_threshold, "batch_utd_exponent": np.stack([population * 7, population], axis=2)}
+    table = MODULE._exponents(draws, json.loads(posterior.provenance["priors"]))
+    np.testing.assert_allclose(table["mean"], [0.5, 0.4])
+    np.testing.assert_allclose(table["left"], [0.1 / 0.4, 0.27 / 0.3])
 
 
 @pytest.mark.parametrize(
     ("show", "value", "text"),
     [
-        (MODULE._steps, 318_123.0, "318k"),
-        (MODULE._steps, 1_254_000.0, "1.25M"),
-        (MODULE._steps, np.inf, "never"),
+        (MODULE.steps, 318_123.0, "318k"),
+        (MODULE.steps, 1_254_000.0, "1.25M"),
+        (MODULE.steps, np.inf, "never"),
         (MODULE.scientific, 3e-4, "3e-4"),
         (MODULE.scientific, 1.25e15, "1.2e15"),
-        (MODULE._percent, 0.934, "93%"),
-        (MODULE._percent, 0.9964, "99.6%"),
-        (MODULE._percent, 0.9999, ">99.9%"),
-        (MODULE._percent, 1.0, "100%"),
-        (MODULE._percent, 0.0002, "<0.1%"),
-        (MODULE._percent, 0.0, "0%"),
-        (MODULE._percent, 1.3, "130%"),
+        (MODULE.percent, 0.934, "93%"),
+        (MODULE.percent, 0.9964, "99.6%"),
+        (MODULE.percent, 0.9999, ">99.9%"),
+        (MODULE.percent, 1.0, "100%"),
+        (MODULE.percent, 0.0002, "<0.1%"),
+        (MODULE.percent, 0.0, "0%"),
+        (MODULE.percent, 1.3, "130%"),
     ],
 )
 def test_numbers_are_short(show, value, text):
