@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import math
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import bayescale.runners
 from bayescale.data.curves import validate_curves
-from bayescale.errors import InputError, MissingExtra
+from bayescale.errors import InputError
 from bayescale.runners import SACConfig, run_ensemble, train
 from bayescale.runners.algorithms.sac import SAC, Agent
 from bayescale.runners.config import updates_due
@@ -290,19 +287,3 @@ def test_settings_that_are_refused(changes: dict[str, Any], said: str) -> None:
 def test_tasks_that_sac_cannot_do(env_id: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         make_environments("gym", env_id, 1)
-
-
-def test_torch_is_imported_only_when_training_starts() -> None:
-    code = "import sys, bayescale.runners; sys.exit('torch' in sys.modules or 'gymnasium' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("package", ["torch", "gymnasium", "threadpoolctl"])
-def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder, module in (("training", "loop"), ("suites", "environments"), ("algorithms", "sac")):
-        monkeypatch.delitem(sys.modules, f"bayescale.runners.{folder}.{module}")
-        monkeypatch.delattr(sys.modules[f"bayescale.runners.{folder}"], module)
-    monkeypatch.delitem(vars(bayescale.runners), "train", raising=False)  # an earlier use stores it there
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra, match=rf"'{package}'; install it with: pip install 'bayescale\[runners\]'"):
-        _ = bayescale.runners.train
