@@ -1,10 +1,11 @@
-"""Draws from the posterior of a model, which is an argument here.
+"""Draw from the posterior of a model, which is an argument here.
 
 model              the Protocol that a model fulfils
 log_density        the log density of a model over unconstrained vectors
 laplace            the posterior mode and the curvature there
 chains             advance NUTS and HMC chains block by block
-sampling           sample several chains and check their convergence
+convergence        judge draws by R-hat, effective sample size and divergences
+sampling           sample several chains until they converge
 compilation_cache  keep compiled code between processes
 arviz_compat       support ArviZ before and after version 1.0
 """
