@@ -25,7 +25,7 @@ def test_a_comparators_table_by_hand() -> None:
 
 
 def raised_curves() -> pd.DataFrame:
-    """Curves of three tasks, of which A is at 150 before training, B below 0 but for one lucky run, and C at 0."""
+    """Return curves of three tasks: before training, A is at 150, B at -50 but for one run at 120, and C at 0."""
     curves = made_curves(noise=0.2).query("batch_size >= 250 or utd > 1")
     curves = curves.assign(episode_return=curves["episode_return"] + curves["env_id"].map({"A": 150, "B": -50, "C": 0}))
     lucky = (curves["env_id"] == "B") & (curves["utd"] == 8.0) & (curves["seed"] == 0)
@@ -50,9 +50,9 @@ def test_a_threshold_reached_before_training_tells_nothing_of_the_others(
     low, others = table[table["threshold"] == 100.0], table[table["threshold"] > 100.0]
     alone = fit(curves, [300.0, 600.0]).predict(configs)
     pd.testing.assert_frame_equal(others.reset_index(drop=True), alone, rtol=1e-5)  # starts of a search differ
-    assert low["law_q50"].iloc[0] == 1.0  # of A, whose runs were there at 0 steps
+    assert low["law_q50"].iloc[0] == 1.0  # task A is above the threshold before training
     assert (low["p_reach"] == 1.0).all()
-    assert low["law_q50"].iloc[3] > 0.1 * alone["law_q50"].iloc[6]  # of the new task: A is left out
+    assert low["law_q50"].iloc[3] > 0.1 * alone["law_q50"].iloc[6]  # the new task: A is left out of the mean
     assert low["q50"].iloc[1:3].between(1e3, alone["q50"].iloc[2]).all()
     with pytest.raises(InputError, match="above it before their first env step; raise the thresholds"):
         fit(curves[curves["env_id"] == "A"], [50.0, 100.0])

@@ -9,12 +9,12 @@ EXPONENTS = np.geomspace(0.05, 5.0, 358)
 NEVER = np.nan
 
 
-def misfit(y: np.ndarray, exponent: float, coefficient: float, floor: float) -> float:
+def sum_of_squares(y: np.ndarray, exponent: float, coefficient: float, floor: float) -> float:
     return float(np.square(coefficient * UTD**-exponent + floor - y)[np.isfinite(y)].sum())
 
 
-def least_misfit(y: np.ndarray) -> float:
-    """Of every exponent in turn, with the floor at 0 where two UTDs or fewer are known."""
+def least_sum_of_squares(y: np.ndarray) -> float:
+    """Return the least sum of squares over exponents; the floor is 0 where two UTDs or fewer are known."""
     known = np.isfinite(y)
     shape = np.stack([UTD[known, None] ** -EXPONENTS, np.ones((known.sum(), len(EXPONENTS)))])[: 1 + (known.sum() > 2)]
     return min(nnls(shape[:, :, i].T, y[known])[1] ** 2 for i in range(len(EXPONENTS)))
@@ -45,7 +45,9 @@ def test_laws_are_the_least_squares_among_those_that_fall_to_a_floor() -> None:
                 continue
             assert 0.05 <= law[0] <= 5
             assert min(law[1:]) >= 0
-            assert misfit(target[draw, :, k], *law) <= least_misfit(target[draw, :, k]) + 1e-12, name
+            assert sum_of_squares(target[draw, :, k], *law) <= least_sum_of_squares(target[draw, :, k]) + 1e-12, name
     assert coefficient[0, 4] == 0, "of what rises the floor alone is left"
     assert (floor[:, [5, 7, 8]] == 0).all()
-    assert misfit(target[0, :, 0], 0.8, 0.6, 0.0) > least_misfit(target[0, :, 0]) + 0.1  # must fail: without its floor
+    assert (
+        sum_of_squares(target[0, :, 0], 0.8, 0.6, 0.0) > least_sum_of_squares(target[0, :, 0]) + 0.1
+    )  # must fail: without its floor

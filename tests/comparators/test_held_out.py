@@ -23,7 +23,7 @@ FAST = ("published", "size-law")
 
 
 def made_curves(floor: float = 0.4, noise: float = 0.1, seeds: int = 4) -> pd.DataFrame:
-    """Curves of two tasks at five UTDs whose times follow a law with a floor, at the best B and eta."""
+    """Return curves of two tasks at five UTDs whose run lengths follow a law with a floor."""
     rng = np.random.default_rng(4)
     runs = []
     for env_id, difficulty in (("A", 4e4), ("B", 8e4)):
@@ -82,7 +82,7 @@ CONFIG = ["env_id", "utd", "batch_size", "learning_rate"]
 
 
 def test_the_method_whose_law_is_true_wins(curves: pd.DataFrame) -> None:
-    """And loses where it is not: a law per task beats the shared one once the tasks differ in shape."""
+    """The control: a law per task beats the shared law once the tasks differ in shape."""
     alike = bs.compare(curves, leave_out="utd-min", thresholds=[500.0, 900.0], methods=FAST).set_index("method")
     assert alike.loc["published", "male"] < 0.2
     other = made_curves(floor=0.0)
@@ -123,7 +123,7 @@ def test_splits_that_leave_nothing_are_refused(curves: pd.DataFrame) -> None:
 
 
 def of_two_algorithms(curves: pd.DataFrame) -> pd.DataFrame:
-    """Both on task A; BRO is what was SAC on B."""
+    """Return the curves of task A as SAC on A and those of task B as BRO on A."""
     return curves.assign(env_id="A", algorithm=np.where(curves["env_id"] == "A", "SAC", "BRO"))
 
 
@@ -147,7 +147,7 @@ def test_tasks_of_several_algorithms_are_tasks_by_their_names(curves: pd.DataFra
         return_scale={"A": (0.0, 900.0)},
         methods=FAST,
     )
-    assert (mixed["wis"] > scores[0]["wis"]).all()  # the control: one task of both, whose times differ twofold
+    assert (mixed["wis"] > scores[0]["wis"]).all()  # control: as one task, whose run lengths differ twofold
 
 
 def test_every_method_sees_tasks_of_one_kind_and_by_itself_refuses_others(
@@ -192,7 +192,7 @@ def test_the_command_prints_and_writes_the_table(
 
 
 class Stub(Posterior):
-    """A posterior that answers with its tasks' names."""
+    """A posterior that predicts the names of its tasks."""
 
     def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
         twice = configs.loc[configs.index.repeat(2)].reset_index(drop=True)
@@ -219,13 +219,17 @@ def test_complete_pooling_leaves_no_spread_between_tasks(curves: pd.DataFrame, m
         return [np.asarray(part) for part in model.run_lengths(sites, model.points(configs))]
 
     pooled, partial = times(given[0]), times({})
-    for one, own in zip(pooled, partial, strict=True):  # location, spread, lean and the chance to get there
+    for one, own in zip(pooled, partial, strict=True):  # location, scale, skewness and p_reach
         assert one[0] == pytest.approx(one[1])
         assert own[0] != pytest.approx(own[1])
 
 
 def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling, "fit_with_options", lambda crossings, *_, **__: Stub(BareModel(), {}, {}, crossings, Status.CONVERGED, {}))
+    monkeypatch.setattr(
+        pooling,
+        "fit_with_options",
+        lambda crossings, *_, **__: Stub(BareModel(), {}, {}, crossings, Status.CONVERGED, {}),
+    )
     separate = bs.fit_no_pooling(bs.time_to_threshold(curves, thresholds=[500.0, 900.0]))
     configs = pd.DataFrame(
         {"env_id": ["B", "A", "B"], "utd": [4.0, 2.0, 1.0], "batch_size": 256, "learning_rate": 1e-3}
@@ -242,14 +246,18 @@ def test_no_pooling_fits_each_task_by_itself(curves: pd.DataFrame, monkeypatch: 
     ("unsure", "loo", "note"),
     [
         (0.69, (2 * 10 * 1.0 + 2 * 20 * 2.0 + 2 * 20 * 8.0) / 100, ""),
-        (0.71, (2 * 10 * 1.0 + 20 * 2.0 + 2 * 20 * 8.0) / 80, "loo averages 7 of 8 configurations; at the others Pareto k is"),
+        (
+            0.71,
+            (2 * 10 * 1.0 + 20 * 2.0 + 2 * 20 * 8.0) / 80,
+            "loo averages 7 of 8 configurations; at the others Pareto k is",
+        ),
         (np.nan, (2 * 10 * 1.0 + 20 * 2.0 + 2 * 20 * 8.0) / 80, "loo averages 7 of 8 configurations; at the others"),
     ],
 )
 def test_loo_is_of_the_configurations_that_all_methods_can_be_trusted_with(
     curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, unsure: float, loo: float, note: str
 ) -> None:
-    """UTD 1 to 8 of tasks A and B: no pooling, the tasks by themselves, may not say what task B needs at UTD 2."""
+    """The fits hold UTD 1 to 8 of tasks A and B; without pooling, task B at UTD 2 has an unreliable Pareto k."""
 
     class Median(Posterior):
         def predict(self, configs: pd.DataFrame) -> pd.DataFrame:

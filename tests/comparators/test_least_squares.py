@@ -21,7 +21,7 @@ def test_steps_are_damped_less_after_each_that_helps_and_no_longer_than_stated()
         return (p - np.array([10.0, 2.0])) * np.array([1.0, 100.0])  # damped in each parameter's own unit
 
     start = np.zeros((1, 2))
-    first = 1 / (1 + 1 / FIRST_DAMPING)  # of the way that is left
+    first = 1 / (1 + 1 / FIRST_DAMPING)  # share of the way that is left after one step
     second = 1 / (1 + 5 / FIRST_DAMPING)
     for steps, left in ((1, first), (2, first * second)):
         found, loss = minimise(away, start, iterations=steps)
@@ -33,7 +33,7 @@ def test_steps_are_damped_less_after_each_that_helps_and_no_longer_than_stated()
 
 
 def test_a_step_that_makes_it_worse_is_not_taken_but_damped() -> None:
-    """From p = 2 on the way to the zero of arctan, Gauss and Newton's step leads beyond -2."""
+    """The Gauss-Newton step from p = 2 towards the zero of arctan leads beyond -2."""
     start = np.array([[2.0], [0.5]])
     found, loss = minimise(np.arctan, start, iterations=1)
     assert (found[0, 0], loss[0]) == (2.0, np.arctan(2.0) ** 2)
@@ -43,7 +43,7 @@ def test_a_step_that_makes_it_worse_is_not_taken_but_damped() -> None:
 
 
 def test_a_curved_valley_is_followed_to_its_end() -> None:
-    """Rosenbrock's, where many steps help little and some not at all."""
+    """Many steps in Rosenbrock's valley help little, and some make it worse."""
     found, loss = minimise(lambda p: np.stack([10 * (p[:, 1] - p[:, 0] ** 2), 1 - p[:, 0]], axis=1), -np.ones((1, 2)))
     assert found[0] == pytest.approx([1.0, 1.0], rel=1e-4)
     assert loss[0] < 1e-8

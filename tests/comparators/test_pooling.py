@@ -1,4 +1,4 @@
-"""What the fits without pooling, and with all of it, are asked for, and tables of many configurations."""
+"""Test which fits complete pooling and no pooling make, and how no pooling predicts many configurations."""
 
 from dataclasses import asdict
 from typing import Any
@@ -13,15 +13,15 @@ from bayescale.errors import InputError
 from bayescale.inference.convergence import Status
 from bayescale.inference.sampling import SamplerOptions
 from bayescale.posterior.posterior import Posterior
-from tests.scaffolding.short_runs import run
 from tests.scaffolding.bare_model import BareModel
+from tests.scaffolding.short_runs import run
 
 SETTINGS = {"seed": 1, "chains": 2, "draws": 30, "warmup": 40, "require_convergence": False, "most_draws": 50}
 CROSSINGS = bs.time_to_threshold(pd.concat([run([1, 2, 3], env_id=env_id) for env_id in "AB"]), thresholds=[2.0, 3.0])
 
 
 class Rows(Posterior):
-    """A posterior that answers with the UTDs it was asked for, once for each threshold."""
+    """A posterior that predicts the sum of the requested UTDs, once for each threshold."""
 
     def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
         return configs.loc[configs.index.repeat(2)].assign(
@@ -31,7 +31,7 @@ class Rows(Posterior):
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The arguments of each fit, by name."""
+    """Record the arguments of each fit, by name."""
     heard: list[dict[str, Any]] = []
 
     def remember(crossings: pd.DataFrame, options: SamplerOptions, **named: Any) -> Rows:

@@ -31,14 +31,14 @@ def test_the_published_pipeline_recovers_the_laws_that_made_the_curves() -> None
 
 
 def test_the_rule_of_the_fastest_settings_by_hand() -> None:
-    """Of two bootstraps, at the highest threshold that is reached; task B reaches none."""
+    """Two bootstraps at the highest threshold that is reached; task B reaches none."""
     settings = [("A", 1.0, 128), ("A", 1.0, 256), ("A", 2.0, 64), ("A", 2.0, 256), ("B", 1.0, 64)]
     configs = pd.DataFrame(settings, columns=["env_id", "utd", "batch_size"])
     never = np.inf
     means = np.full((3, 5, 3), never)
-    means[:, :, 0] = [9, 8, 9, 8, never]  # a lower threshold, which has no say
+    means[:, :, 0] = [9, 8, 9, 8, never]  # a lower threshold is ignored
     means[:, :, 1] = [
-        [5, 6, 7, 8, never],  # of all seeds, which the estimate takes no winners from
+        [5, 6, 7, 8, never],  # all seeds: the estimate uses the bootstraps only
         [5, never, 7, 8, never],
         [6, 5, never, never, never],
     ]
@@ -52,13 +52,13 @@ def test_the_configurations_nearest_to_the_rules_by_hand() -> None:
     settings = [
         ("A", 1.0, 64, 4.0),
         ("A", 1.0, 256, 1.0),
-        ("A", 2.0, 512, 2.0),  # as rules that rose
-        ("A", 2.0, 256, 1.0),  # as flat ones
+        ("A", 2.0, 512, 2.0),  # nearest if the lines rose
+        ("A", 2.0, 256, 1.0),  # nearest if the lines were flat
         ("A", 2.0, 128, 0.5),
         ("B", 1.0, 8, 9.0),
     ]
     configs = pd.DataFrame(settings, columns=["env_id", "utd", "batch_size", "learning_rate"])
-    batch = Rule(np.array([1.0, 0.0]), np.log([[256.0, 1.0], [64.0, 1.0]]))  # draw 1 has no say
+    batch = Rule(np.array([1.0, 0.0]), np.log([[256.0, 1.0], [64.0, 1.0]]))  # draw 1 is ignored
     rate = Rule(np.array([1.0, 0.0]), np.log([[1.0, 1.0], [4.0, 1.0]]))
     assert nearest_configurations(configs, np.array([0, 0, 0, 0, 0, 1]), [batch, rate]).tolist() == [1, 4, 5]
 
@@ -81,7 +81,7 @@ def test_means_and_medians_are_of_what_is_known() -> None:
 
 
 def test_the_published_law_of_tasks_by_hand() -> None:
-    """Tasks A, B and C, of which no run of C reached the second threshold and all were above the third at once."""
+    """No run of task C reaches the second threshold; all runs are above the third before training."""
     one = np.ones((1, 3))
     median = np.array([[[10.0, 20.0, 0.0], [40.0, 80.0, 0.0], [20.0, np.inf, 0.0]]])
     rule, nothing = Rule(np.ones(1), np.ones((1, 3))), pd.DataFrame()

@@ -98,7 +98,7 @@ def test_the_size_law_of_a_task_that_reaches_nothing_is_unknown() -> None:
 def test_the_best_configuration_of_each_cell_by_hand() -> None:
     """The fastest to the highest threshold, then to the one below; one that is above it at once comes last."""
     times = {
-        (1.0, 32): [(1, 7), (3, 7), (2, np.inf)],  # its mean run never gets there
+        (1.0, 32): [(1, 7), (3, 7), (2, np.inf)],  # the mean of its runs never reaches the second threshold
         (1.0, 64): [(5, 8), (5, 8), (5, 8)],
         (2.0, 32): [(4, np.inf), (4, np.inf), (4, 7)],
         (2.0, 64): [(3, np.inf)] * 3,

@@ -134,7 +134,7 @@ def test_a_plan_of_several_widths_is_refused(tmp_path, refused):
 
 
 def test_model_sizes_of_a_design_are_an_axis_of_its_law(monkeypatch):
-    """The design check follows the law's size parameters, at the geometric mean of the sizes; nothing is fitted here."""
+    """The design check follows the law's size parameters at the geometric mean of the sizes; nothing is fitted."""
     asked = []
 
     def replicate(model, *, parameters, at, **_):

@@ -32,7 +32,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class OneLevel(BareModel):
-    """A model with one mean of log env steps for all configurations and a flat prior, so that its posterior is known."""
+    """A model with one mean for all configurations and a flat prior, so that its posterior is known."""
 
     env_ids: tuple[str, ...] = ("A",)
     thresholds: tuple[float, ...] = (1.0,)

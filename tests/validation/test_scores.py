@@ -107,7 +107,9 @@ def test_a_prediction_of_one_number_has_tails() -> None:
 
 def test_the_normal_score_is_linear_between_the_quantiles_on_either_side_by_hand() -> None:
     quantiles = np.array([[1.0, 1.0, 1.0, 2.0, 4.0, 4.0, 5.0]])
-    halfway = log_density(quantiles, np.array([-np.inf]), np.array([3.0]))  # between levels 0.5 and 0.75
+    halfway = log_density(
+        quantiles, np.array([-np.inf]), np.array([3.0])
+    )  # the middle of the quantiles at levels 0.5 and 0.75
     assert halfway[0] == pytest.approx(norm.logcdf(0.5 * norm.ppf(0.75)))
 
 
