@@ -1,6 +1,6 @@
 """The prediction table: the rows and columns that every method's predictions of new runs share.
 
-A row is one configuration and threshold. Its columns are those of the configuration, then
+A row is one configuration and threshold. It has the columns of the configuration, then
 
     threshold               the return
     q05 ... q95             quantiles of a new run's env steps (one seed); inf where runs never reach the threshold

@@ -15,8 +15,8 @@ from bayescale.errors import InputError
 from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
-from tests.scaffolding.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 from tests.scaffolding.bare_model import BareModel
+from tests.scaffolding.prior_posterior import TASKS, THRESHOLDS, prior_posterior
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from bayescale.decisions.utility import Prices
 from bayescale.errors import InputError
 from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
-from tests.scaffolding.prior_posterior import TASKS, prior_posterior
 from tests.scaffolding.bare_model import BareModel
+from tests.scaffolding.prior_posterior import TASKS, prior_posterior
 
 COUNT = Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps
 
@@ -127,10 +127,10 @@ def test_the_command_prints_and_writes_the_split(tmp_path, capsys):
     posterior = prior_posterior()
     posterior.save(fit)
     assert cli.main(["portfolio", str(fit), "--budget", "1e30", "--out", str(out)]) == 0
-    told, said = json.loads(out.read_text()), capsys.readouterr().out
+    written, said = json.loads(out.read_text()), capsys.readouterr().out
     split = portfolio(posterior, budget=1e30)
-    assert told == json.loads(split.to_json())
-    assert [choice["env_id"] for choice in told["choices"]] == list(TASKS)
+    assert written == json.loads(split.to_json())
+    assert [choice["env_id"] for choice in written["choices"]] == list(TASKS)
     for choice in split.choices:
         assert f"{choice.env_id}  " in said
         assert number(choice.env_steps["q50"]) in said

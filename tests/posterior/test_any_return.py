@@ -18,8 +18,8 @@ from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import run_lengths
 from bayescale.run_length_distribution import RunLengthDistribution
-from tests.scaffolding.prior_posterior import prior_posterior, sweep
 from tests.scaffolding.bare_model import BareModel
+from tests.scaffolding.prior_posterior import prior_posterior, sweep
 
 THRESHOLDS = (300.0, 500.0, 800.0)
 TASK, UTDS = "<b>x", np.array([1.0, 4.0])
