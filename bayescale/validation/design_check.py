@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 import pandas as pd
+from scipy.stats import gmean
 
 from bayescale.arguments import require_count
 from bayescale.data.configurations import checked_configs, setting_columns
@@ -193,7 +194,7 @@ def _extremes(configs: pd.DataFrame) -> pd.DataFrame:
     """
     rows, columns = [], setting_columns(configs)
     for env_id, task in configs.groupby("env_id"):
-        middle = [np.exp(np.log(task[axis].astype(float)).mean()) for axis in columns[2:]]
+        middle = [gmean(task[axis].astype(float)) for axis in columns[2:]]
         ends = task["utd"].min() / BEYOND, task["utd"].max() * BEYOND
         rows += [(env_id, utd, *middle) for utd in ends]
     return pd.DataFrame(rows, columns=columns)

@@ -6,7 +6,13 @@ from scipy.stats import norm
 import bayescale as bs
 from bayescale.errors import InputError
 from bayescale.posterior.prediction_table import QUANTILE_COLUMNS, QUANTILE_LEVELS
-from bayescale.validation.scores import _between_evaluations, log_density, score_each, stacking_weights
+from bayescale.validation.scores import (
+    _between_evaluations,
+    interval_hits,
+    log_density,
+    score_each,
+    stacking_weights,
+)
 
 
 def predictions(median: float, spread: float, utd: float = 1.0) -> pd.DataFrame:
@@ -97,6 +103,20 @@ def test_predictions_are_held_against_runs_of_their_own_kind_and_size(name: str,
 def test_an_observation_at_either_end_of_the_interval_is_inside() -> None:
     at_once = predictions(1000.0, 0.0)
     assert [bs.score(at_once, crossings=observed(at)).coverage90 for at in (900.0, 1000.0, 1100.0)] == [0.0, 1.0, 0.0]
+
+
+def test_interval_hits_of_every_observation_kind_by_hand() -> None:
+    seen = observed(900.0, 1000.0, 1100.0, np.inf, np.inf, last=1000.0).assign(seed=range(5))
+    seen.loc[4, ["env_steps_lower", "env_steps_upper", "censored"]] = 0.0, 0.0, False
+    low, high = pd.Series(1000.0, seen.index), pd.Series(1050.0, seen.index)
+    assert interval_hits(seen, low=low, high=high).tolist() == [False, True, False, True, True]
+    assert interval_hits(seen, low=low - 500, high=high - 100).tolist() == [True, False, False, False, True]
+
+
+def test_the_pinball_loss_by_hand() -> None:
+    late = np.array([False, False, True, True])
+    loss = bs.pinball_loss(np.array([1.0, 4.0, 1.0, 4.0]), observed=np.full(4, 3.0), censored=late, levels=0.9)
+    assert loss.tolist() == pytest.approx([0.9 * 2, 0.1 * 1, 0.9 * 2, 0.0])
 
 
 def test_a_prediction_of_one_number_has_tails() -> None:
