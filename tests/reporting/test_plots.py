@@ -289,9 +289,7 @@ def test_errors_name_the_argument_and_the_remedy(table, crossings, monkeypatch):
     with pytest.raises(InputError, match=r"front must be one Frontier or more; got none\. Make them"):
         plots.plot_frontier([])
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(
-        MissingExtra, match=r"'matplotlib' is missing; install it with: pip install 'bayescale\[report\]'"
-    ):
+    with pytest.raises(MissingExtra, match=r"'matplotlib'; install it with: pip install 'bayescale\[report\]'"):
         plots.plot_frontier(Front(table))
 
 

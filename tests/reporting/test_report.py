@@ -236,7 +236,7 @@ def test_errors_name_the_argument_and_the_remedy(posterior, curves, tmp_path, mo
     with pytest.raises(InputError, match="give the critic parameters as model_size"):
         report(bare, tmp_path / "page.html")
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingExtra, match=r"'jinja2' is missing; install it with: pip install 'bayescale\[report\]'"):
+    with pytest.raises(MissingExtra, match=r"'jinja2'; install it with: pip install 'bayescale\[report\]'"):
         report(posterior, tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
 
