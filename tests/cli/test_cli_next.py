@@ -33,7 +33,7 @@ def test_next_writes_the_runs_to_buy(
 ) -> None:
     out = tmp_path / "next.csv"
     assert run(fit_file, configs, out, "--n", "4") == 0
-    progress = [f"run {i} of at most 4: 3 candidates within the budget's rest" for i in (1, 2, 3, 4)]
+    progress = [f"run {i} of at most 4: 3 candidates within the rest of the budget" for i in (1, 2, 3, 4)]
     assert capsys.readouterr().err.splitlines()[:4] == progress
     chosen = pd.read_csv(out)
     expected = ["env_id", "utd", "batch_size", "learning_rate", "note", "score", "cost", "rank"]
