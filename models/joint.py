@@ -46,7 +46,7 @@ from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.models.axes import Axis, Declared, Tuned
 from bayescale.models.likelihood import log_likelihood
-from bayescale.models.parameters import AXES, DECLARED, PRIORS
+from bayescale.models.parameters import AXES, DECLARED, PRIORS, with_replacements
 from bayescale.models.pooling import ByTask, Shared
 from bayescale.models.priors import Prior
 from bayescale.models.sampler_coordinates import sample_log_exponent, sample_optimum_offsets
@@ -98,12 +98,15 @@ class JointModel:
     name = "joint"
 
     @classmethod
-    def for_crossings(cls, crossings: pd.DataFrame, priors: dict[str, Prior] | None = None) -> "JointModel":
+    def for_crossings(cls, crossings: pd.DataFrame, priors: Mapping[str, Prior] | None = None) -> "JointModel":
         """Return the model whose axes are those that vary in a crossings table; `env_id` names the task.
 
         Args:
             crossings: one row per run and threshold.
-            priors: all priors by name; None: `PRIORS`.
+            priors: replacements for `PRIORS` by name.
+
+        Raises:
+            InputError: a prior has an unknown name or cannot be used.
         """
         settings = crossings[["env_id", *(axis.name for axis in AXES if axis.name in crossings)]].drop_duplicates()
         logs = settings.assign(**{axis.name: np.log(settings[axis.name].astype(float)) for axis in _present(settings)})
@@ -121,7 +124,7 @@ class JointModel:
                 tuple(zip(map(float, lows), map(float, highs), strict=True))
                 for lows, highs in zip(low.to_numpy(), high.to_numpy(), strict=True)
             ),
-            priors=dict(PRIORS) if priors is None else priors,
+            priors=with_replacements(priors),
         )
 
     @cached_property

@@ -22,7 +22,7 @@ from bayescale.float64 import float64
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.model import prior_draws
 from bayescale.models import JointModel, Prior
-from bayescale.models.parameters import LOG_ENV_STEPS_AT_CENTRE, with_replacements
+from bayescale.models.parameters import LOG_ENV_STEPS_AT_CENTRE
 from bayescale.models.priors import fixed, normal
 from bayescale.posterior import predictive
 from bayescale.posterior.prediction_table import predictions_by_threshold
@@ -184,7 +184,7 @@ def check_design(
 def _model(configs: pd.DataFrame, thresholds: Sequence[float], priors: dict[str, Prior]) -> JointModel:
     """Return the joint model of runs at these configurations."""
     crossings = configs.merge(pd.Series(increasing_thresholds(thresholds), name="threshold"), how="cross")
-    return JointModel.for_crossings(crossings, with_replacements(priors))
+    return JointModel.for_crossings(crossings, priors)
 
 
 def _extremes(configs: pd.DataFrame) -> pd.DataFrame:
