@@ -133,7 +133,7 @@ def test_new_runs_and_optima_follow_the_formulas() -> None:
         expected = {
             "location": np.maximum.accumulate(np.add(best, extra)),
             "scale": [width * seed_noise(point, e, k) for k in range(3)],
-            "skew": [skewness(e, k) for k in range(3)],
+            "skewness": [skewness(e, k) for k in range(3)],
             "p_reach": np.minimum.accumulate([p_reach(e, k, extra[k]) for k in range(3)]),
         }
         for name, values in expected.items():
