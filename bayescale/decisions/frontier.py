@@ -146,7 +146,7 @@ def optima(
     if threshold is not None:
         distribution = RunLengthDistribution(steps, np.zeros_like(steps), np.zeros_like(steps), p_reach)
         if threshold > fitted[-1]:
-            distribution = RunLengthDistribution(*_runs_at_best(posterior.model, draws, points))
+            distribution = RunLengthDistribution(*_run_lengths_at_optimum(posterior.model, draws, points))
         best = ceilings(ceiling, pd.Series([env_id] * len(utd)), posterior.crossings)
         distribution = at_thresholds(distribution, fitted, [threshold], best)
         steps, p_reach = np.where(distribution.p_reach > 0, distribution.location, np.inf), distribution.p_reach
@@ -167,7 +167,7 @@ def _optimum(model: Model, draws: dict[str, jax.Array], points: Points) -> Any:
 
 
 @partial(jax.jit, static_argnums=0)
-def _runs_at_best(model: Model, draws: dict[str, jax.Array], points: Points) -> Any:
+def _run_lengths_at_optimum(model: Model, draws: dict[str, jax.Array], points: Points) -> Any:
     """Apply `model.run_lengths_at_optimum` under every draw."""
     return jax.vmap(model.run_lengths_at_optimum, in_axes=(0, None))(draws, points)
 
