@@ -19,20 +19,21 @@ ROUNDING = 1e-9  # relative difference up to which two values of a hyperparamete
 
 def read_candidates(path: Path) -> "pd.DataFrame":
     """Return the candidate runs in a file, checked, one row each."""
-    from bayescale.data.table_files import read_table
+    from bayescale.data.tables.files import read_table
     from bayescale.data.tables import check_columns
     from bayescale.decisions.next_experiments import CANDIDATE_COLUMNS
 
-    return check_columns(read_table(path, ("env_id",)), CANDIDATE_COLUMNS).reset_index(drop=True)
+    return check_columns(read_table(path, CANDIDATE_COLUMNS), CANDIDATE_COLUMNS).reset_index(drop=True)
 
 
 def read_configs(path: Path, *further: "Column") -> "pd.DataFrame":
     """Return the configurations in a file, one row each, after a check of their columns and of the `further` ones."""
     from bayescale.data.curves import SETTING_COLUMNS
-    from bayescale.data.table_files import read_table
+    from bayescale.data.tables.files import read_table
     from bayescale.data.tables import check_columns
 
-    return check_columns(read_table(path, ("env_id",)), (*SETTING_COLUMNS, *further)).reset_index(drop=True)
+    columns = (*SETTING_COLUMNS, *further)
+    return check_columns(read_table(path, columns), columns).reset_index(drop=True)
 
 
 class Design(NamedTuple):
@@ -46,12 +47,12 @@ class Design(NamedTuple):
 def read_design(path: Path) -> Design:
     """Read a design from a table of configurations or from a sweep plan (.toml) of one algorithm and one width."""
     from bayescale.data.configurations import CONFIG
-    from bayescale.data.table_files import read_table
+    from bayescale.data.tables.files import read_table
     from bayescale.data.tables import check_columns
     from bayescale.validation.simulate import DESIGN_COLUMNS
 
     if path.suffix != ".toml":
-        return Design(check_columns(read_table(path, ("env_id",)), DESIGN_COLUMNS).reset_index(drop=True), None, None)
+        return Design(check_columns(read_table(path, DESIGN_COLUMNS), DESIGN_COLUMNS).reset_index(drop=True), None, None)
     import pandas as pd
 
     from bayescale.runners import load_plan

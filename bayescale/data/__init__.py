@@ -2,8 +2,7 @@
 
 The modules, in the order of the flow:
 
-tables          check the columns of a table
-table_files     read a table from a file
+tables          read tables from files and check their columns
 tasks           name a task by its suite, algorithm and `env_id`
 return_scale    read return scales and normalise returns
 curves          read, validate and write learning-curve tables

@@ -53,8 +53,9 @@ def time_to_threshold(
             before the reset. None: no resets.
 
     Returns:
-        The columns that identify a run, `threshold`, `env_steps_lower`, `env_steps_upper` and `censored` (true if
-        right-censored), sorted by run, then threshold.
+        The columns that identify a run, `threshold`, `env_steps_lower`, `env_steps_upper`, `censored` (true if
+        right-censored), `highest_return` (f_n, which the run's thresholds are compared with) and, if the curves have
+        it, `status` (the run's last value, empty where missing), sorted by run, then threshold.
 
     Raises:
         InputError: curves, thresholds, return scale or reset period cannot be used.
@@ -64,23 +65,30 @@ def time_to_threshold(
     returns = normalised_returns(curves, read_return_scale(return_scale))
     starts = run_starts(curves)
     env_steps = curves["env_steps"].to_numpy(np.float64)
-    last_steps = env_steps[np.append(starts[1:], len(curves)) - 1]
+    last_rows = np.append(starts[1:], len(curves)) - 1
+    last_steps = env_steps[last_rows]
     runs = curves[run_columns(curves)].take(starts).reset_index(drop=True)
     if reset_period is not None:
         kept = _kept_after_resets(env_steps, returns, starts, runs["utd"].to_numpy(), reset_period)
         env_steps, returns = env_steps[kept], returns[kept]
         starts = np.append(0, np.add.reduceat(kept, starts).cumsum()[:-1])
     smooth = _isotonic(returns, starts)
+    highest_returns = smooth[np.append(starts[1:], len(smooth)) - 1]
     if checked is None:
-        checked = default_thresholds(runs, smooth[starts], smooth[np.append(starts[1:], len(smooth)) - 1])
+        checked = default_thresholds(runs, smooth[starts], highest_returns)
     lower, upper = _intervals(env_steps, smooth, starts, last_steps, checked)
     crossings = runs.take(np.repeat(np.arange(len(runs)), len(checked))).reset_index(drop=True)
-    return crossings.assign(
+    crossings = crossings.assign(
         threshold=np.tile(checked, len(runs)),
         env_steps_lower=lower.ravel(),
         env_steps_upper=upper.ravel(),
         censored=np.isinf(upper.ravel()),
+        highest_return=np.repeat(highest_returns, len(checked)),
     )
+    if "status" in curves:
+        status = curves["status"].iloc[last_rows].astype(object).where(lambda values: values.notna(), "").astype(str)
+        crossings["status"] = np.repeat(status.to_numpy(), len(checked))
+    return crossings
 
 
 def validate_crossings(frame: pd.DataFrame) -> pd.DataFrame:

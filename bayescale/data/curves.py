@@ -1,6 +1,5 @@
 """Read, validate and write learning-curve tables: one row per evaluation of one run."""
 
-import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from bayescale.data.output_files import written
-from bayescale.data.table_files import read_table
+from bayescale.data.tables.files import read_table
+from bayescale.data.tables.paths import matching_paths
 from bayescale.data.tables import Column, Table, check_columns
 from bayescale.errors import InputError
 
@@ -37,7 +37,6 @@ CURVE_COLUMNS = (
 SETTING_COLUMNS = tuple(
     column for column in CURVE_COLUMNS if column.name in ("env_id", "utd", "batch_size", "learning_rate", "model_size")
 )
-TEXT_COLUMNS = tuple(column.name for column in CURVE_COLUMNS if column.kind == "text")
 
 Source = str | os.PathLike[str] | pd.DataFrame | Table
 
@@ -124,7 +123,7 @@ def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:
         elif isinstance(source, pd.DataFrame):
             yield Table(source, f"table {number}")
         elif isinstance(source, str | os.PathLike):
-            yield from (read_table(path, TEXT_COLUMNS) for path in _paths(source))
+            yield from (read_table(path, CURVE_COLUMNS) for path in matching_paths(source))
         elif (
             isinstance(source, Iterable)
             and not isinstance(source, Mapping | np.ndarray)
@@ -133,16 +132,6 @@ def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:
             yield from _tables(source)
         else:
             raise InputError(f"a source must be a file, a glob or a frame; got {type(source).__name__}. Convert it.")
-
-
-def _paths(source: str | os.PathLike[str]) -> list[Path]:
-    path = Path(source).expanduser()
-    if path.exists() or not glob.has_magic(str(path)):
-        return [path]
-    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
-    if not matches:
-        raise InputError(f"no file matches {source}. Check the pattern and the folder.")
-    return [Path(match) for match in matches]
 
 
 def _valid(tables: list[Table]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bayescale.data.table_files import as_table
+from bayescale.data.tables.files import as_table
 from bayescale.data.tables import Column, check_columns
 from bayescale.errors import InputError
 
@@ -34,7 +34,7 @@ def read_return_scale(scale: ReturnScale | None) -> dict[str, tuple[float, float
     """
     if scale is None:
         return None
-    table = as_table("return_scale", _frame(scale) if isinstance(scale, Mapping) else scale)
+    table = as_table("return_scale", _frame(scale) if isinstance(scale, Mapping) else scale, SCALE_COLUMNS)
     frame = check_columns(table, SCALE_COLUMNS)
     ends: dict[str, tuple[float, float]] = {}
     for env_id, low, high in zip(frame["env_id"], frame["low"], frame["high"], strict=True):

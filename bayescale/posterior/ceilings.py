@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bayescale.data.table_files import as_table
+from bayescale.data.tables.files import as_table
 from bayescale.data.tables import Column, check_columns
 from bayescale.errors import InputError
 
@@ -72,7 +72,7 @@ def _stated(ceiling: str | os.PathLike[str] | Mapping[str, Any] | pd.DataFrame) 
     """Return the ceilings by the names that the user gave, once `check_columns` accepts them as numbers."""
     if isinstance(ceiling, Mapping):
         ceiling = pd.DataFrame({"env_id": list(ceiling), "ceiling": list(ceiling.values())})
-    table = as_table("ceiling", ceiling)
+    table = as_table("ceiling", ceiling, CEILING_COLUMNS)
     frame = check_columns(table, CEILING_COLUMNS)
     repeated = frame["env_id"][frame["env_id"].duplicated()]
     if len(repeated):

@@ -32,7 +32,11 @@ def test_a_csv_of_blank_lines_is_empty(tmp_path):
 
 
 def test_an_empty_frame():
-    fails("table 1 has no column 'algorithm'; its columns are none. Add it.", pd.DataFrame())
+    fails(
+        "table 1 has no column 'algorithm', 'env_id', 'utd', 'batch_size', 'learning_rate', 'seed', 'env_steps' or "
+        "'episode_return'; its columns are none. Add them.",
+        pd.DataFrame(),
+    )
 
 
 def test_no_sources_at_all():
@@ -101,7 +105,7 @@ def test_paths_that_hold_no_table(tmp_path):
     fails(f"{tmp_path} is a folder; tables are read from .csv, .csv.gz and .parquet. Give its files", tmp_path)
     (tmp_path / "folder.csv").mkdir()
     fails("cannot be read (Is a directory)", tmp_path / "folder.csv")
-    fails("has the extension '.xlsx'; tables are read from", "curves.xlsx")
+    fails("looks like a spreadsheet; tables are read from", "curves.xlsx")
     fails("a source must be a file, a glob or a frame; got int", 3)
 
 

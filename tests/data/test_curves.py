@@ -115,7 +115,7 @@ def test_parquet_round_trip_loses_nothing(tmp_path_factory, data):
         seed=data.draw(st.integers(-(2**63), 2**63 - 1)),
         learning_rate=data.draw(st.floats(1e-300, 1e300)),
         episode_return=data.draw(st.lists(reals, min_size=rows, max_size=rows)),
-        env_id=data.draw(st.text(st.characters(codec="utf-8"), min_size=1)),
+        env_id=data.draw(st.text(st.characters(codec="utf-8")).map(str.strip).filter(bool)),
         note=data.draw(st.lists(st.none() | st.text(st.characters(codec="utf-8")), min_size=rows, max_size=rows)),
         hours=np.float32(0.1),
         machine=pd.Categorical(["a"] * rows, ["b", "a"]),

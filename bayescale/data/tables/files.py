@@ -1,0 +1,106 @@
+"""Read tables from CSV and Parquet files.
+
+A table of more than 256 columns is read for the columns that BayeScale knows; its other columns are left out, with a
+warning. Files that would unpack to more than the limits below are refused before they are read.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bayescale.data.tables.columns import Column, Table, columns_from_index, require_columns, require_frame
+from bayescale.data.tables.csv_files import read_csv, warn_left_out
+from bayescale.data.tables.foreign_files import no_table, require_plain_file
+from bayescale.data.tables.paths import usable_path
+from bayescale.errors import InputError
+
+PARQUET_MAGIC = b"PAR1"  # the first and the last four bytes of every Parquet file
+MOST_COLUMNS = 256  # columns up to which a table is read whole
+MOST_ROWS = 200_000_000  # rows of a Parquet file
+INDEX_COLUMN = "__index_level_"  # prefix of the name under which pandas stores an index without a name
+
+
+def read_table(path: str | os.PathLike[str], columns: Sequence[Column] = ()) -> Table:
+    """Return the table in a .csv, .csv.gz or .parquet file; its values are not checked.
+
+    Args:
+        path: the file.
+        columns: rules for the columns that will be used. Text columns of a CSV file are read as text even if their
+            values look like numbers or like missing values.
+
+    Raises:
+        InputError: the file does not exist, is a folder, is empty, damaged, too large or unreadable, has another
+            extension or lacks a column.
+    """
+    path = usable_path(path)
+    name = path.name.lower()
+    try:
+        if not name.endswith((".csv", ".csv.gz", ".parquet")):
+            raise InputError(no_table(path))
+        not_plain = require_plain_file(path)
+        if not_plain:
+            raise InputError(not_plain)
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes). Write it again or leave it out.")
+        if name.endswith(".parquet"):
+            return _read_parquet(path, columns)
+        return read_csv(path, columns, MOST_COLUMNS)
+    except FileNotFoundError:
+        raise InputError(f"{path} was not found. Check the path.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}). Check its type and permissions.") from None
+
+
+def as_table(name: str, given: object, columns: Sequence[Column]) -> Table:
+    """Return a frame, or the table in a file, as a `Table`.
+
+    Args:
+        name: name of a frame in error messages.
+        given: a path or a frame.
+        columns: rules for the columns that will be used.
+
+    Raises:
+        InputError: `given` is neither a path nor a frame, or the file cannot be read, see `read_table`.
+    """
+    if isinstance(given, str | os.PathLike):
+        return read_table(given, columns)
+    return Table(require_frame(name, given), name)
+
+
+def _read_parquet(path: Path, columns: Sequence[Column]) -> Table:
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(max(path.stat().st_size - 4, 0))
+        tail = file.read(4)
+    if head != PARQUET_MAGIC:
+        raise InputError(f"{path} is not a Parquet file, despite its name. Write it again with to_parquet.")
+    if tail != PARQUET_MAGIC or path.stat().st_size < 12:
+        raise InputError(f"{path} is truncated: the end of the Parquet file is missing. Write or copy it again.")
+    try:
+        metadata = pq.read_metadata(path)
+        names = [name for name in metadata.schema.to_arrow_schema().names if not name.startswith(INDEX_COLUMN)]
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from None
+    require_columns(str(path), names, columns)
+    if metadata.num_rows > MOST_ROWS:
+        raise InputError(
+            f"{path} has {metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read. Keep only the rows of evaluations."
+        )
+    wanted = None
+    if len(names) > MOST_COLUMNS:
+        wanted = [column.name for column in columns if column.name in names]
+        warn_left_out(path, len(names) - len(wanted))
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow", columns=wanted)
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from None
+    return Table(columns_from_index(frame).reset_index(drop=True), str(path))
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return InputError(f"{path} is a damaged Parquet file ({reason}). Write or copy it again.")

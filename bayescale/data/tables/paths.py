@@ -1,0 +1,45 @@
+"""Check paths and expand globs."""
+
+import glob
+import os
+from pathlib import Path
+
+from bayescale.errors import InputError
+
+LONGEST_NAME = 255  # bytes in the name of a file, on the usual file systems
+
+
+def usable_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path with `~` replaced by the home folder.
+
+    Raises:
+        InputError: no file can have this path.
+    """
+    text = os.fspath(path)
+    if "\0" in text:
+        raise InputError(f"the path {text!r} holds a NUL character, which no file name can. Correct it.")
+    longest = max(text.split(os.sep), key=len)
+    if len(os.fsencode(longest)) > LONGEST_NAME:
+        raise InputError(
+            f"the path {text[:40]}... holds a name of {len(os.fsencode(longest))} bytes; file names have at most "
+            f"{LONGEST_NAME}. Shorten it."
+        )
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"the home folder in {text} is not known. Write the whole path.") from None
+
+
+def matching_paths(source: str | os.PathLike[str]) -> list[Path]:
+    """Return the path, or the sorted paths that match it if it is a glob and no file has its name.
+
+    Raises:
+        InputError: no file can have this path, or no file matches the glob.
+    """
+    path = usable_path(source)
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
+        return [path]
+    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    if not matches:
+        raise InputError(f"no file matches {source}. Check the pattern and the folder.")
+    return [Path(match) for match in matches]
