@@ -2,7 +2,7 @@
 
 import sys
 
-from bayescale.cli.app import main
+from bayescale.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,6 +3,7 @@
 Each command reads files, calls the public function of the same name and writes one file. Heavy imports wait inside the
 functions, so that `bayescale --help` answers at once.
 
+interrupts    end a command with one line when Ctrl-C or SIGTERM comes
 app           the application: its commands, exit codes and one-line errors
 sweep         the command sweep
 fit           the command fit
@@ -16,6 +17,20 @@ files         read and write the files that commands name
 terminal      print messages, numbers, tables and progress
 """
 
-from bayescale.cli.app import main
+from collections.abc import Sequence
+
+from bayescale.cli.interrupts import Outcome, answer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code, as `bayescale.cli.app.main` does; signals are heard during imports."""
+
+    def command() -> Outcome:
+        from bayescale.cli.app import run_command
+
+        return run_command(arguments)
+
+    return answer(command, ends_process=arguments is None)
+
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""Register the commands, choose the exit code, and print every error as one line."""
+"""Register the commands, run one, and turn every exception into an exit code and one sentence."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from bayescale.cli.check_design import check_design
 from bayescale.cli.compare import compare
 from bayescale.cli.decide import allocate, next_runs, portfolio
 from bayescale.cli.fit import fit
+from bayescale.cli.interrupts import Outcome, answer, print_line
 from bayescale.cli.predict import frontier, performance, predict
 from bayescale.cli.report import demo, report
 from bayescale.cli.sweep import sweep
@@ -19,7 +20,6 @@ from bayescale.errors import BayeScaleError
 
 INTERNAL_ERROR = 1
 BAD_USAGE = 2
-INTERRUPTED = 130
 
 # Typer raises click's usage errors and exports one of them; the others share its base class.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
@@ -31,7 +31,7 @@ app = typer.Typer(
         "`bayescale demo` shows the whole chain. With your own learning curves, start with `fit`; without any, start "
         "with `sweep`. The other commands read the file that `fit` writes."
     ),
-    epilog="Exit codes: 0 done, 2 bad usage or bad input, 3 not converged, 4 infeasible.",
+    epilog="Exit codes: 0 done, 2 bad usage or bad input, 3 not converged, 4 infeasible, 130 interrupted.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -42,35 +42,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     Args:
-        arguments: the words after `bayescale` on the command line; None takes them from this process.
+        arguments: the words after `bayescale` on the command line; None takes them from this process, which then has
+            nothing else to do.
 
     Returns:
         0 done, 1 internal error, 2 bad usage or bad input, 3 not converged, 4 infeasible, 130 interrupted.
     """
+    return answer(lambda: run_command(arguments), ends_process=arguments is None)
+
+
+def run_command(arguments: Sequence[str] | None) -> Outcome:
+    """Run one command and return its exit code and error; see `main`."""
     try:
         command = typer.main.get_command(app)
         given = list(sys.argv[1:] if arguments is None else arguments)
         with warnings.catch_warnings(), command.make_context("bayescale", given) as context:
-            warnings.showwarning = lambda message, *_: _print_line("warning", str(message))
+            warnings.showwarning = lambda message, *_: print_line("warning", str(message))
             command.invoke(context)
             sys.stdout.flush()
     except typer.Exit as done:
-        return done.exit_code
+        return Outcome(done.exit_code)
     except _USAGE_ERROR as error:
-        return _usage_error(cast(typer.BadParameter, error))
+        return Outcome(BAD_USAGE, _usage(cast(typer.BadParameter, error)))
     except BayeScaleError as error:
-        return _error(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _error("interrupted; no file is left half-written.", INTERRUPTED)
+        return Outcome(error.exit_code, str(error))
     except BrokenPipeError:  # the program that reads our output, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERNAL_ERROR
+        return Outcome(INTERNAL_ERROR)
     except Exception as error:
         if os.environ.get("BAYESCALE_DEBUG"):
             raise
-        name = type(error).__name__
-        return _error(f"internal error: {name}: {error}; run with BAYESCALE_DEBUG=1 for the traceback.", INTERNAL_ERROR)
-    return 0
+        said = f"internal error: {type(error).__name__}: {error}; run with BAYESCALE_DEBUG=1 for the traceback."
+        return Outcome(INTERNAL_ERROR, said)
+    return Outcome(0)
 
 
 def _print_version(wanted: bool) -> None:
@@ -104,16 +108,7 @@ app.command()(report)
 app.command()(demo)
 
 
-def _usage_error(error: typer.BadParameter) -> int:
+def _usage(error: typer.BadParameter) -> str:
     command = error.ctx.command_path if error.ctx else "bayescale"
     message = " ".join(error.format_message().split()).rstrip(".")
-    return _error(f"{message} (see '{command} --help').", BAD_USAGE)
-
-
-def _error(message: str, exit_code: int) -> int:
-    _print_line("error", message)
-    return exit_code
-
-
-def _print_line(kind: str, message: str) -> None:
-    print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)
+    return f"{message} (see '{command} --help')."
