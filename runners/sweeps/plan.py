@@ -36,6 +36,7 @@ stop_return = { "Pendulum-v1" = -150 }                           # a return per 
 
 import itertools
 import math
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
@@ -51,6 +52,8 @@ LISTS_OR_ONE = ("algorithm", "env_id", "hidden_width")
 # A table identifies a run by these columns and by model_size, which follows from `critic_size_fields` on a given task.
 RUN_COLUMNS = ("algorithm", "suite", "env_id", "utd", "batch_size", "learning_rate", "seed")
 GRID = ("hidden_width", *LISTS)  # axes within a task, slowest first
+MOST_RUNS = 100_000  # runs of one plan; they take some seconds to make, and 40 MB of plan.json
+MOST_BITS = 64  # bits of a whole number
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 REMEDIES = {
     int: "Write it without quotes and decimal point.",
@@ -111,6 +114,13 @@ def load_plan(path: str | Path) -> Plan:
     """
     path = Path(path)
     try:
+        return _read_plan(path)
+    except RecursionError:
+        raise InputError(f"the plan {path} nests lists or tables too deeply. A plan needs one level of each.") from None
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the plan {path} cannot be read ({error.strerror}). Check the path.") from None
@@ -118,6 +128,8 @@ def load_plan(path: str | Path) -> Plan:
         raise InputError(f"the plan {path} is not text in UTF-8. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"the plan {path} is not valid TOML: {error}. Correct that line.") from None
+    except ValueError:  # Python converts no text of more than some thousand digits to a number
+        raise InputError(f"the plan {path} holds a number of thousands of digits. Write a smaller one.") from None
     try:
         return make_plan(content)
     except InputError as error:
@@ -132,14 +144,31 @@ def make_plan(content: Mapping[str, Any]) -> Plan:
 
     Raises:
         InputError: a key is unknown or missing, an algorithm is unknown, a value has the wrong type, a list holds a
-            value twice, or the algorithm's settings refuse a value.
+            value twice, the algorithm's settings refuse a value, or there are more than `MOST_RUNS` runs.
     """
     configs = [_config_class(algorithm) for algorithm in _values("algorithm", content.get("algorithm", "SAC"), str)]
     known = dict.fromkeys(("algorithm", *(field.name for config in configs for field in config.arguments())))
     for key in content:
         if key not in known:
             raise InputError(f"unknown key '{key}'. {closest(key, known)}")
+    count = _number_of_runs(content)
+    if count > MOST_RUNS:
+        raise InputError(
+            f"the plan has {count:,} runs; one sweep takes at most {MOST_RUNS:,}. Split it into several plans."
+        )
     return Plan(tuple(run for config in configs for run in _runs(config, content)))
+
+
+def _number_of_runs(content: Mapping[str, Any]) -> int:
+    """Return the number of runs from the lengths of the lists alone; the values need not be valid."""
+    tasks = content.get("env_id")
+    tasks_by_suite = list(tasks.values()) if isinstance(tasks, Mapping) else [tasks]
+    axes = (content.get(key) for key in ("algorithm", *GRID))
+    return sum(map(_length, tasks_by_suite)) * math.prod(map(_length, axes))
+
+
+def _length(values: Any) -> int:
+    return len(values) if isinstance(values, list) else 1
 
 
 def _runs(config: type[RunConfig], content: Mapping[str, Any]) -> Iterator[RunConfig]:
@@ -184,13 +213,15 @@ def _config_class(algorithm: str) -> type[RunConfig]:
 
 def _value(key: str, value: Any, kind: Any) -> Any:
     """Return the value if it has the key's type; a whole number is also a number, and true or false is neither."""
+    if type(value) is int and value.bit_length() > MOST_BITS:
+        raise InputError(f"{key} holds a whole number of more than {MOST_BITS} bits. Write a smaller one.")
     fits = type(value) is kind or (kind is float and type(value) is int)
     if not fits or value == "":
         remedy = REMEDIES[kind]
         if isinstance(value, list):
             several = "Write env_id = { SUITE = [...], ... } for several."
             remedy = several if key == "suite" else "Write one value, not a list."
-        raise InputError(f"{key} must be {KINDS[kind]}; got {value!r}. {remedy}")
+        raise InputError(f"{key} must be {KINDS[kind]}; got {_short(value)}. {remedy}")
     return float(value) if kind is float else value
 
 
@@ -198,12 +229,19 @@ def _values(key: str, values: Any, kind: Any) -> tuple[Any, ...]:
     if key in LISTS_OR_ONE and not isinstance(values, list):
         values = [values]
     if not isinstance(values, list) or not values:
-        raise InputError(f"{key} must be a list with at least one value; got {values!r}. Write {key} = [...].")
+        raise InputError(f"{key} must be a list with at least one value; got {_short(values)}. Write {key} = [...].")
     checked = tuple(_value(key, value, kind) for value in values)
-    repeated = [value for i, value in enumerate(checked) if value in checked[:i]]
-    if repeated:
-        raise InputError(f"{key} has {_shown(repeated[0])} twice. Keep one of them.")
+    if len(set(checked)) < len(checked):
+        repeated = next(value for i, value in enumerate(checked) if value in checked[:i])
+        raise InputError(f"{key} has {_shown(repeated)} twice. Keep one of them.")
     return checked
+
+
+def _short(value: Any) -> str:
+    """Return the value as Python writes it, with the middle of long values and deep levels left out."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    return short.repr(value)
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayescale.errors import InputError
-from bayescale.runners import Plan, describe, load_plan, make_plan
+from bayescale.runners import Plan, RunConfig, describe, load_plan, make_plan
 
 SHIPPED = sorted((Path(__file__).parents[3] / "case_studies" / "data").glob("*.toml"))
 
@@ -104,6 +104,34 @@ def test_shipped_plans_load(path: Path) -> None:
     assert describe(load_plan(path)).runs >= 4  # the seeds of one held-out setting
 
 
+def nested(depth: int) -> Any:
+    """Return a list in a list in a list, `depth` times."""
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_a_plan_of_too_many_runs_is_refused_before_any_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(_run: RunConfig) -> None:
+        raise AssertionError("a run was made")
+
+    monkeypatch.setattr(RunConfig, "__post_init__", made)
+    with pytest.raises(InputError, match=r"the plan has 4,000,000 runs; one sweep takes at most 100,000\. Split it"):
+        make_plan(GOOD | {"seed": list(range(1_000_000))})
+
+
+def test_the_most_runs_are_counted_over_all_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = GOOD | {"algorithm": ["SAC", "BRO"], "env_id": {"gym": ["A", "B"], "dmc": "C"}, "hidden_width": [8, 16]}
+    runs = len(make_plan(plan).runs)
+    assert runs == 2 * 3 * 2 * 8
+    monkeypatch.setattr("bayescale.runners.sweeps.plan.MOST_RUNS", runs)
+    make_plan(plan)
+    monkeypatch.setattr("bayescale.runners.sweeps.plan.MOST_RUNS", runs - 1)
+    with pytest.raises(InputError, match="the plan has 96 runs; one sweep takes at most 95"):
+        make_plan(plan)
+
+
 @given(
     utd=st.lists(st.floats(0.02, 64), min_size=1, max_size=3, unique=True),
     learning_rate=st.lists(st.floats(1e-6, 1), min_size=1, max_size=3, unique=True),
@@ -172,6 +200,9 @@ def test_every_run_occurs_once(utd: list[float], learning_rate: list[float], see
         ({"action_repeat": 0}, r"action_repeat must be at least 1; got 0\. Raise it"),
         ({"action_repeat": 0.5}, r"action_repeat must be a whole number; got 0\.5"),
         ({"gamma": 2}, r"gamma must lie in \(0, 1\]; got 2\.0"),
+        ({"gamma": 2**64}, r"gamma holds a whole number of more than 64 bits\. Write a smaller one"),
+        ({"gamma": nested(10_000)}, r"gamma must be a number; got \[\[.*\.\.\..*\]\]\. Write one value, not a list"),
+        ({"seed": nested(10_000)}, r"seed must be a whole number; got \[\["),
     ],
 )
 def test_bad_plans(changes: dict[str, Any], said: str) -> None:
@@ -187,8 +218,13 @@ def test_bad_plans(changes: dict[str, Any], said: str) -> None:
         (b"utd = [", r"plan\.toml is not valid TOML: .*Correct that line"),
         (b"\xff\xfe", r"plan\.toml is not text in UTF-8"),
         (b"utd = [1]", r"plan\.toml: the key 'env_id' is missing"),
+        (b"utd = " + b"[" * 10_000 + b"]" * 10_000, r"plan\.toml nests lists or tables too deeply"),
+        (b"utd = " + b"{a = " * 10_000 + b"1" + b"}" * 10_000, r"plan\.toml nests lists or tables too deeply"),
+        (b"gamma." + b".".join([b"a"] * 10_000) + b" = 1", r"plan\.toml: the key 'env_id' is missing"),
+        (b"utd = " + b"1" * 10_000, r"plan\.toml holds a number of thousands of digits\. Write a smaller one"),
         (None, r"plan\.toml cannot be read \(No such file or directory\)"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_bad_files(content: bytes | None, said: str, tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
