@@ -11,6 +11,8 @@ A job has finished if and only if its Parquet file exists. The process that runs
 checkpoints.
 """
 
+import errno
+import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -22,15 +24,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bayescale.atomic_files import PARTIAL, remove_partial_files, sync_folder, whole_file
-from bayescale.data.curves import read_curves, write_curves
+from bayescale.data.curves import read_curves
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners.config import RunConfig
 from bayescale.runners.sweeps.jobs import Trained
-from bayescale.runners.sweeps.lock import LOCK, sole_sweep
+from bayescale.runners.sweeps.lock import LOCK, check_unlocked, not_writable, sole_sweep
 from bayescale.runners.training.ensembles import Ensemble, make_ensembles
 
 PLAN = "plan.json"
 RECORDS = b"bayescale.runs"  # key of the records in the metadata of a job's file
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -44,10 +47,16 @@ def open_folder(out: Path, runs: Sequence[RunConfig], resume: bool) -> Iterator[
         InputError: the folder holds results and `resume` is false, it belongs to another plan, or another sweep is at
             work there.
     """
-    ensembles_in(out, runs)  # refuses a foreign folder before anything is written
+    try:
+        ensembles_in(out, runs)  # refuses a foreign folder before anything is written
+    except InputError:
+        check_unlocked(out)  # the folder may look foreign because another sweep began there a moment ago
+        raise
     try:
         (out / "groups").mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if out.is_dir():
+            raise InputError(not_writable(out, error)) from None
         raise InputError(f"the folder {out} cannot be made ({error.strerror}). Choose another.") from None
     with sole_sweep(out):
         yield _prepare(out, runs, resume)
@@ -71,19 +80,30 @@ def ensembles_in(out: Path, runs: Sequence[RunConfig]) -> list[Ensemble] | None:
     """Return the ensembles of the sweep in `out`, in the order of their job numbers; None if no sweep began there.
 
     Raises:
-        InputError: the sweep has other runs, or the folder holds other files.
+        InputError: the sweep has other runs, the folder holds other files, or its plan.json cannot be read.
     """
     path = out / PLAN
-    if not path.exists():
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
         ours = (path.name == LOCK or PARTIAL.fullmatch(path.name) for path in out.rglob("*") if path.is_file())
         if not all(ours):
-            raise InputError(f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder.")
+            raise InputError(
+                f"{out} holds files but no plan.json, so no sweep began there. Choose a new folder."
+            ) from None
         return None
+    except OSError as error:
+        raise InputError(_not_readable(path, error)) from None
+    except UnicodeDecodeError:
+        content = ""
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = json.loads(content)
         held_runs, numbers = held["runs"], held["groups"]
-    except (ValueError, TypeError, KeyError):
-        raise InputError(f"{path} is damaged. Choose a new folder.") from None
+        whole = sorted(i for members in numbers for i in members) == list(range(len(held_runs)))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is damaged. Choose a new folder.")
     if held_runs != _settings(runs):
         raise InputError(f"{out} holds a sweep of another plan. Resume with that plan or choose a new folder.")
     return [tuple(runs[i] for i in members) for members in numbers]
@@ -102,31 +122,46 @@ def checkpoint_file(out: Path, number: int) -> Path:
 def write_job(out: Path, number: int, trained: Trained) -> None:
     """Write the results of a finished job and remove its checkpoint.
 
+    On a full disk, remove the job's checkpoint first: it takes room that the results need.
+
     Raises:
-        BayeScaleError: the disk is full, or the folder cannot be written.
+        BayeScaleError: the disk is full without the checkpoint too, or the folder cannot be written.
     """
-    path = job_file(out, number)
+    path, checkpoint = job_file(out, number), checkpoint_file(out, number)
     table = pa.Table.from_pandas(trained.curves, preserve_index=False)
     records = {RECORDS: json.dumps([{"group": number, **record} for record in trained.records])}
     table = table.replace_schema_metadata(table.schema.metadata | records)
-    with _whole(path) as partial, partial.open("wb") as file:  # errors of Python's own file say the reason in words
+    with _remedies(path):
+        try:
+            _write_table(table, path)
+        except OSError as error:
+            if error.errno not in DISK_IS_FULL:
+                raise
+            checkpoint.unlink(missing_ok=True)
+            _write_table(table, path)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    with whole_file(path) as partial, partial.open("wb") as file:  # errors of Python's own file say the reason in words
         pq.write_table(table, file, write_page_checksum=True)
-    checkpoint_file(out, number).unlink(missing_ok=True)
 
 
 def read_job(out: Path, number: int) -> Trained | None:
     """Return the results of the job with this number; None if it has not finished.
 
     Raises:
-        InputError: the file differs from the one that `write_job` wrote.
+        InputError: the file cannot be read, or differs from the one that `write_job` wrote.
     """
     path = job_file(out, number)
-    return _read(path) if path.exists() else None
-
-
-def _read(path: Path) -> Trained:
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        content = path.read_bytes()  # here a file that may not be read differs from one that is damaged
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(_not_readable(path, error)) from None
+    try:
+        table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
         return Trained(table.to_pandas(), tuple(json.loads(table.schema.metadata[RECORDS])))
     except (OSError, KeyError, ValueError, TypeError):
         raise InputError(f"{path} is not as the sweep wrote it. Delete it and resume: its runs are repeated.") from None
@@ -140,16 +175,22 @@ def merge_jobs(out: Path, count: int) -> Path:
         count: number of jobs, all of which have finished.
 
     Raises:
-        InputError: a file differs from the one that `write_job` wrote.
-        BayeScaleError: no run was evaluated, so there is no table.
+        InputError: a file cannot be read, or differs from the one that `write_job` wrote.
+        BayeScaleError: no run was evaluated, so there is no table; or the disk is full.
     """
-    finished = [_read(job_file(out, number)) for number in range(count)]
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)  # workers of a killed sweep may have left files there
+    finished = [trained for number in range(count) if (trained := read_job(out, number))]
+    if len(finished) < count:
+        raise BayeScaleError(
+            f"{count - len(finished)} of {count} files in {out / 'groups'} are gone. Resume (--resume)."
+        )
     with _whole(out / "manifest.jsonl") as partial:
         partial.write_text("".join(f"{json.dumps(record)}\n" for trained in finished for record in trained.records))
     table, curves = out / "curves.parquet", [trained.curves for trained in finished if not trained.curves.empty]
     if curves:
-        write_curves(read_curves(curves), table)
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)  # workers of a killed sweep may have left files there
+        joined = read_curves(curves)
+        with _whole(table) as partial, partial.open("wb") as file:
+            joined.to_parquet(file, engine="pyarrow", index=False)
     sync_folder(out)
     if not curves:
         raise BayeScaleError(
@@ -166,11 +207,21 @@ def _settings(runs: Sequence[RunConfig]) -> list[dict[str, Any]]:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """Write a file with `whole_file`; raise BayeScaleError with the remedy if that fails."""
+    with _remedies(path), whole_file(path) as partial:
+        yield partial
+
+
+@contextmanager
+def _remedies(path: Path) -> Iterator[None]:
+    """Raise BayeScaleError with the remedy if writing the file fails in this block."""
     try:
-        with whole_file(path) as partial:
-            yield partial
+        yield
     except OSError as error:
         reason = error.strerror or error
         raise BayeScaleError(
             f"{path} cannot be written ({reason}). Free some space or check permissions, then resume."
         ) from None
+
+
+def _not_readable(path: Path, error: OSError) -> str:
+    return f"{path} cannot be read ({error.strerror or error}). Correct its permissions, then resume."

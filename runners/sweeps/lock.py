@@ -25,17 +25,42 @@ def sole_sweep(out: Path) -> Iterator[None]:
     try:
         descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)  # spawned processes do not inherit it
     except OSError as error:
-        raise InputError(f"the folder {out} cannot be written ({error.strerror}). Choose another.") from None
+        raise InputError(not_writable(out, error)) from None
     try:
-        _lock(descriptor, out)
+        if _lock(descriptor, out):
+            with suppress(OSError):  # a full disk
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, out: Path) -> None:
-    if sys.platform == "win32":
+def check_unlocked(out: Path) -> None:
+    """Raise InputError if another sweep is at work in the folder `out`; write nothing."""
+    try:
+        descriptor = os.open(out / LOCK, os.O_RDWR)
+    except OSError:  # no sweep has begun there
         return
+    try:
+        _lock(descriptor, out)
+    finally:
+        os.close(descriptor)
+
+
+def not_writable(out: Path, error: OSError) -> str:
+    """Return the message about a folder that cannot be written."""
+    return f"the folder {out} cannot be written ({error.strerror}). Correct its permissions or choose another."
+
+
+def _lock(descriptor: int, out: Path) -> bool:
+    """Lock the file; return False where the system has no locks.
+
+    Raises:
+        InputError: another sweep holds the lock.
+    """
+    if sys.platform == "win32":
+        return False
     import fcntl
 
     try:
@@ -46,7 +71,5 @@ def _lock(descriptor: int, out: Path) -> None:
             f"a sweep is at work in {out} ({holder}). Wait for it, end it, or choose a new folder."
         ) from None
     except OSError:  # a file system without locks
-        return
-    with suppress(OSError):  # a full disk
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        return False
+    return True

@@ -1,18 +1,23 @@
 """Test folders that are full, damaged, or hold no sweep."""
 
 import errno
+import io
+import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners import estimate, make_plan, run_sweep
-from bayescale.runners.sweeps.folder import job_file, read_job, write_job
+from bayescale.runners.sweeps.folder import checkpoint_file, job_file, read_job, write_job
 from bayescale.runners.sweeps.progress import Progress
 from tests.scaffolding.small_sweep import CONTENT, PLAN, kept, names
 
@@ -78,13 +83,125 @@ def test_a_full_disk_leaves_nothing_behind(copied: Path, monkeypatch: pytest.Mon
     assert names(copied) == before
 
 
+def full_while(condition: Callable[[], bool]) -> Callable[[int], None]:
+    """Return a replacement of `os.fsync` that finds the disk full while the condition holds."""
+
+    def fsync(_descriptor: int) -> None:
+        if condition():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return fsync
+
+
+def test_results_take_the_room_of_their_own_checkpoint(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read_job(copied, 0)
+    assert whole is not None
+    content = job_file(copied, 0).read_bytes()
+    job_file(copied, 0).unlink()
+    own, other = checkpoint_file(copied, 0), checkpoint_file(copied, 1)
+    own.parent.mkdir()
+    for path in (own, other):
+        path.write_bytes(b"state")
+    monkeypatch.setattr(os, "fsync", full_while(own.exists))
+    write_job(copied, 0, whole)
+    assert not own.exists()
+    assert other.exists()
+    again = read_job(copied, 0)
+    assert again is not None
+    pd.testing.assert_frame_equal(again.curves, whole.curves, check_exact=True)
+    assert len(job_file(copied, 0).read_bytes()) == len(content)
+
+
+def test_a_checkpoint_that_fills_a_real_disk_makes_room(finished: Path, small_disk: Path) -> None:
+    whole = read_job(finished, 0)
+    assert whole is not None
+    own = checkpoint_file(small_disk, 0)
+    for folder in (own.parent, small_disk / "groups"):
+        folder.mkdir()
+    with suppress(OSError), own.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    write_job(small_disk, 0, whole)
+    assert not own.exists()
+    again = read_job(small_disk, 0)
+    assert again is not None
+    pd.testing.assert_frame_equal(again.curves, whole.curves, check_exact=True)
+
+
+def test_a_disk_too_full_for_the_table_asks_for_space_and_a_resume(
+    copied: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copied / "curves.parquet").unlink()
+    own = checkpoint_file(copied, 0)
+    own.parent.mkdir()
+    own.write_bytes(b"of a worker that was killed")
+
+    def unfinished_table() -> bool:
+        assert not own.exists(), "checkpoints of finished jobs take no room"
+        return any(copied.glob(".curves*"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_while(unfinished_table))
+        said = r"curves\.parquet cannot be written \(No space left on device\)\. Free some space or .*, then resume"
+        with pytest.raises(BayeScaleError, match=said):
+            run_sweep(PLAN, copied, resume=True)
+    assert names(copied) == names(finished) - {"curves.parquet"}
+    run_sweep(PLAN, copied, resume=True)
+    assert (copied / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["plan.json", "groups/00002.parquet"])
+def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(
+    name: str, copied: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permission bits do not bind root, so opening the file is made to fail."""
+    opened = io.open
+
+    def refuse(file: Any, *arguments: Any, **options: Any) -> Any:
+        if str(file) == str(copied / name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return opened(file, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", refuse)
+        said = rf"{re.escape(name)} cannot be read \(Permission denied\)\. Correct its permissions, then resume\."
+        with pytest.raises(InputError, match=said):
+            run_sweep(PLAN, copied, resume=True)
+    assert names(copied) == names(finished)
+    run_sweep(PLAN, copied, resume=True)
+    assert (copied / "curves.parquet").read_bytes() == (finished / "curves.parquet").read_bytes()
+
+
+def test_a_folder_that_may_not_be_written_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *_arguments: Any, **_options: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    said = rf"the folder {tmp_path} cannot be written \(Permission denied\)\. Correct its permissions or choose another"
+    with pytest.raises(InputError, match=said):
+        run_sweep(PLAN, tmp_path)
+    with pytest.raises(InputError, match=r"new cannot be made \(Permission denied\)"):
+        run_sweep(PLAN, tmp_path / "new")
+
+
+def test_a_disk_that_is_mounted_read_only(small_disk: Path) -> None:
+    (small_disk / "out").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    said = r"out cannot be written \(Read-only file system\)\. Correct its permissions or choose another"
+    with pytest.raises(InputError, match=said):
+        run_sweep(PLAN, small_disk / "out")
+
+
 def test_an_old_folder_needs_resume_and_its_own_plan(copied: Path) -> None:
     before = names(copied)
     with pytest.raises(InputError, match=r"already holds a sweep\. Continue it with resume \(--resume\) or choose"):
         run_sweep(PLAN, copied)
     with pytest.raises(InputError, match=r"holds a sweep of another plan\. Resume with that plan or choose"):
         run_sweep(make_plan(CONTENT | {"gamma": 0.9}), copied, resume=True)
-    for damaged in ("{", "[]", "{}"):
+    plan = json.loads((copied / "plan.json").read_text())
+    wrong_jobs = [[[0, 1], [2, 3], [4, 5], [6, 6]], [[0, 1], [2, 3], [4, 5]], 5, [[0.5]], [["0"]]]
+    jobs_damaged = [json.dumps(plan | {"groups": numbers}) for numbers in wrong_jobs]
+    for damaged in ("{", "[]", "{}", '{"runs": 1, "groups": []}', "[" * 10_000, *jobs_damaged):
         (copied / "plan.json").write_text(damaged)
         with pytest.raises(InputError, match=r"plan\.json is damaged"):
             run_sweep(PLAN, copied, resume=True)

@@ -75,6 +75,21 @@ def test_sweeps_that_begin_at_the_same_time_do_not_share_a_new_folder(tmp_path: 
     assert sorted(came) == ["at work", "refused"]
 
 
+def test_the_loser_of_a_race_hears_that_another_sweep_is_at_work(tmp_path: Path) -> None:
+    other_plan = make_plan(CONTENT | {"gamma": 0.9})
+    with open_folder(tmp_path / "other", other_plan.runs, resume=False):
+        for resume in (False, True):
+            with pytest.raises(InputError, match=r"a sweep is at work in .*other \(process \d+ on "):
+                run_sweep(PLAN, tmp_path / "other", resume=resume)
+    with pytest.raises(InputError, match="holds a sweep of another plan"):
+        run_sweep(PLAN, tmp_path / "other")
+    begun = tmp_path / "begun"
+    (begun / "groups").mkdir(parents=True)
+    (begun / "groups" / "00000.parquet").touch()  # seen by a process that looked for plan.json before it was written
+    with sole_sweep(begun), pytest.raises(InputError, match=r"a sweep is at work in .*begun"):
+        run_sweep(PLAN, begun)
+
+
 def test_a_lock_ends_with_its_block_and_locks_one_folder(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with sole_sweep(tmp_path), sole_sweep(tmp_path / "other"):
