@@ -82,15 +82,19 @@ def floats_touched(ensemble: Ensemble) -> int:
     return sum(run.env_steps * FLOATS_PER_ENV_STEP + run.gradient_updates * run.working_floats for run in ensemble)
 
 
-def try_job(job: Job, on_progress: Callable[[float], None]) -> Trained | Failed:
+def try_job(
+    job: Job, on_progress: Callable[[float], None], must_end: Callable[[], bool] = lambda: False
+) -> Trained | Failed:
     """Return the job's results, or the reason of its failure in place of any exception.
 
     Args:
         job: the job.
         on_progress: called after each evaluation with the share of env steps done.
+        must_end: asked before each env step of a job with checkpoints; once it returns True, the job writes a last
+            checkpoint and fails.
     """
     try:
-        return train_job(job, on_progress)
+        return train_job(job, on_progress, must_end)
     except BayeScaleError as error:
         return Failed(str(error).rstrip("."))
     except Exception as error:
@@ -100,7 +104,7 @@ def try_job(job: Job, on_progress: Callable[[float], None]) -> Trained | Failed:
         return Failed(f"a run failed with {type(error).__name__}: {error}")
 
 
-def train_job(job: Job, on_progress: Callable[[float], None]) -> Trained:
+def train_job(job: Job, on_progress: Callable[[float], None], must_end: Callable[[], bool] = lambda: False) -> Trained:
     """Train the job's ensemble with `run_ensemble`.
 
     Each record holds the settings of its run, `status`, and the `env_steps`, `gradient_updates` and
@@ -115,7 +119,7 @@ def train_job(job: Job, on_progress: Callable[[float], None]) -> Trained:
     checkpoints = None
     # Another node of a cluster may not see the folder of the sweep.
     if job.checkpoint is not None and job.checkpoint.parent.parent.is_dir():
-        checkpoints = Checkpoints(job.checkpoint, job.seconds_between_checkpoints)
+        checkpoints = Checkpoints(job.checkpoint, job.seconds_between_checkpoints, must_end)
     results = run_ensemble(job.ensemble, on_progress=on_progress, checkpoints=checkpoints)
     seconds = results[0].seconds
     shared = {

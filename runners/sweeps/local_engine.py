@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 
 from bayescale.errors import BayeScaleError
 from bayescale.runners.config import RunConfig
@@ -18,13 +20,16 @@ from bayescale.runners.sweeps.checks import check_devices
 from bayescale.runners.sweeps.jobs import Failed, Job, JobEvent, Trained, try_job
 
 UNGUARDED = 88  # exit code of a worker whose script would begin the sweep anew
+# Workers that must end may take this long for a last checkpoint. Slurm and Kubernetes kill 30 s after their SIGTERM.
+SECONDS_TO_END = 20.0
 
 
 class LocalEngine:
     """Processes on this machine.
 
     Workers are spawned, so a script that starts a sweep needs the guard `if __name__ == "__main__":`. They end with
-    the generator of `train`, and with this process, however it ends.
+    the generator of `train`, after a last checkpoint of each job with checkpoints. They also end with this process,
+    however it ends, then without a last checkpoint.
     """
 
     def check(self, runs: Sequence[RunConfig]) -> None:
@@ -59,10 +64,7 @@ class LocalEngine:
                             worker = _next_worker(worker, waiting.pop(), pool)
                             at_work[worker.link] = worker
         finally:
-            for worker in pool:
-                worker.process.terminate()
-            for worker in pool:
-                worker.process.join()
+            _end(pool)
 
 
 @dataclass
@@ -93,6 +95,18 @@ def _next_worker(worker: _Worker, job: Job, pool: list[_Worker]) -> _Worker:
     pool.remove(worker)
     pool.append(_start_worker(job))
     return pool[-1]
+
+
+def _end(pool: Sequence[_Worker]) -> None:
+    """End the workers; kill those that need longer than `SECONDS_TO_END`."""
+    for worker in pool:
+        worker.process.terminate()
+    last_moment = time.monotonic() + SECONDS_TO_END
+    for worker in pool:
+        worker.process.join(max(0.0, last_moment - time.monotonic()))
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
 
 
 @contextmanager
@@ -148,11 +162,40 @@ def end_unguarded_worker() -> None:
 
 
 def _work(link: Connection) -> None:
-    """Train the jobs that come through `link` until the parent process goes away."""
+    """Train the jobs that come through `link` until the parent process goes away or SIGTERM comes."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+    request = _EndRequest()
     with suppress(EOFError, ConnectionError):
         while True:
-            link.send(try_job(link.recv(), link.send))
+            link.send(request.heed(link.recv(), link.send))
+
+
+class _EndRequest:
+    """The SIGTERM that asks this worker to end: at once, or after the last checkpoint of the job in training."""
+
+    def __init__(self) -> None:
+        self._came = self._may_wait = False
+        signal.signal(signal.SIGTERM, self._hear)
+
+    def heed(self, job: Job, on_progress: Callable[[float], None]) -> Trained | Failed:
+        """Return what `try_job` returns, or end this process if the request came meanwhile."""
+        self._may_wait = job.checkpoint is not None
+        result = try_job(job, on_progress, lambda: self._came)
+        self._may_wait = False
+        if self._came:
+            _end_by_sigterm()
+        return result
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        self._came = True
+        if not self._may_wait:
+            _end_by_sigterm()
+
+
+def _end_by_sigterm() -> None:
+    """End this process by SIGTERM, so that its parent sees how it ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _exit_with_parent() -> None:

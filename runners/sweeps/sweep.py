@@ -1,9 +1,13 @@
 """Run a sweep: train all runs of a plan, keep a file per finished job, and resume after a kill at any point."""
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from bayescale.arguments import counted
 from bayescale.atomic_files import remove_partial_files
@@ -21,7 +25,7 @@ MOST_SHOWN = 5  # settings of failed jobs in one message
 
 
 class SweepInterrupted(BayeScaleError):
-    """Ctrl-C ended the sweep; the results of all finished jobs are kept."""
+    """Ctrl-C or SIGTERM ended the sweep; the results of all finished jobs are kept."""
 
     exit_code = 130
 
@@ -62,7 +66,8 @@ def run_sweep(
         MissingExtra: a package of the extra `runners`, or ray, is not installed.
         BayeScaleError: a worker exited by itself, no run was evaluated, or some jobs failed (raised after all others
             have ended). Finished runs are kept.
-        SweepInterrupted: Ctrl-C; finished runs are kept.
+        SweepInterrupted: Ctrl-C or, in the main thread, SIGTERM; finished runs are kept, and jobs under way on this
+            machine write a last checkpoint.
     """
     end_unguarded_worker()
     engines: dict[str, Engine] = {"local": LocalEngine(), "ray": RayEngine(address)}
@@ -78,7 +83,7 @@ def run_sweep(
     check_tasks(runs)
     engines[engine].check(runs)
     out = Path(out)
-    with open_folder(out, runs, resume) as ensembles:
+    with open_folder(out, runs, resume) as ensembles, _interrupts_explained(out):
         finished = {number for number in range(len(ensembles)) if read_job(out, number)}
         kept = out.absolute() if checkpoint_minutes else None
         waiting = [
@@ -93,6 +98,31 @@ def run_sweep(
         return merge_jobs(out, len(ensembles))
 
 
+@contextmanager
+def _interrupts_explained(out: Path) -> Iterator[None]:
+    """Raise SweepInterrupted if Ctrl-C or SIGTERM ends this block; a handler of SIGTERM that the caller set stays."""
+    main_thread = threading.current_thread() is threading.main_thread()  # Python handles signals there alone
+    ours = main_thread and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    try:
+        if ours:
+            signal.signal(signal.SIGTERM, _interrupt)
+        yield
+    except KeyboardInterrupt:
+        raise SweepInterrupted(_stopped(out, "it was interrupted")) from None
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end takes some seconds, which another SIGTERM must not disturb
+    raise KeyboardInterrupt
+
+
+def _stopped(out: Path, reason: str) -> str:
+    return f"the sweep in {out} stopped: {reason}. Finished runs are kept; continue with resume (--resume)."
+
+
 def _keep_results(
     out: Path,
     ensembles: Sequence[Ensemble],
@@ -104,7 +134,6 @@ def _keep_results(
 
     Raises:
         BayeScaleError: the engine stopped, or some jobs failed; the message says how to continue.
-        SweepInterrupted: Ctrl-C.
     """
     failed: dict[int, str] = {}
 
@@ -124,21 +153,20 @@ def _keep_results(
                 else:
                     tally.advance(number, news)
                 report()
-    except (BayeScaleError, KeyboardInterrupt) as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        reason = "it was interrupted" if interrupted else str(error).rstrip(".")
-        raise (SweepInterrupted if interrupted else BayeScaleError)(
-            f"the sweep in {out} stopped: {reason}. Finished runs are kept; continue with resume (--resume)."
-        ) from None
+    except BayeScaleError as error:
+        raise BayeScaleError(_stopped(out, str(error).rstrip("."))) from None
     finally:
         remove_partial_files(out)
     if failed:
-        raise BayeScaleError(
+        said = (
             f"{len(failed)} of {counted(len(ensembles), 'job')} in {out} failed: "
             f"{_settings([ensembles[i] for i in failed])}. "
             f"The first error: {next(iter(failed.values()))}. Results of the other jobs are kept; resume (--resume) "
             "repeats only the failed ones."
         )
+        if len(failed) < len(ensembles):
+            said += f" If they fail again, fit and read_curves can take the others from {out / 'groups' / '*.parquet'}."
+        raise BayeScaleError(said)
 
 
 def _settings(ensembles: Sequence[Ensemble]) -> str:

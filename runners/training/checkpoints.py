@@ -7,7 +7,7 @@ same either way. An ensemble whose log of actions outgrows `logged_environments.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,21 +16,27 @@ from typing import Any
 import torch
 
 from bayescale.atomic_files import whole_file
+from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners.accounting import machine
 from bayescale.runners.config import RunConfig
 
 
+class TrainingInterrupted(BayeScaleError):
+    """Training ended between two env steps because it was asked to; the last checkpoint is written."""
+
+
 @dataclass
 class Checkpoints:
-    """The file of one ensemble's checkpoint, and the least time between two writes; evaluations trigger the writes."""
+    """The file of one ensemble's checkpoint, and when to write it: after evaluations, and when training must end."""
 
     path: Path
     seconds: float  # least time between two writes
+    must_end: Callable[[], bool] = field(default=lambda: False)  # asked before each env step; True ends training
     _last: float = field(default_factory=time.monotonic)
 
     def due(self) -> bool:
         """Return whether it is time for another checkpoint."""
-        return time.monotonic() - self._last >= self.seconds
+        return self.must_end() or time.monotonic() - self._last >= self.seconds
 
     def write(self, configs: Sequence[RunConfig], state: dict[str, Any]) -> None:
         """Replace the checkpoint; if the disk has no room, keep the old one.
@@ -48,9 +54,18 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def read(self, configs: Sequence[RunConfig]) -> dict[str, Any] | None:
-        """Return the state that was written last; None if there is none for these runs under these versions."""
+        """Return the state that was written last; None if there is none for these runs under these versions.
+
+        Raises:
+            InputError: this user may not read the file.
+        """
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        except PermissionError as error:
+            raise InputError(
+                f"{self.path} cannot be read ({error.strerror}). Correct its permissions, or delete it: its runs then "
+                "start again."
+            ) from None
         except (OSError, RuntimeError, EOFError, UnpicklingError):  # the file is missing or damaged
             return None
         return saved if isinstance(saved, dict) and saved.get("of") == _identity(configs) else None

@@ -20,7 +20,7 @@ from bayescale.runners.networks.random_streams import BlockStreams, advance
 from bayescale.runners.suites.environments import FloatArray
 from bayescale.runners.suites.logged_environments import LoggedEnvironments
 from bayescale.runners.suites.tasks import make_environments
-from bayescale.runners.training.checkpoints import Checkpoints
+from bayescale.runners.training.checkpoints import Checkpoints, TrainingInterrupted
 from bayescale.runners.training.ensembles import shared_settings
 from bayescale.runners.training.evaluation import Evaluator
 from bayescale.runners.training.n_step import NStepReturns
@@ -73,6 +73,7 @@ def run_ensemble(
             or the device is not here.
         MissingExtra: the suite's package is not installed.
         BayeScaleError: `checkpoints` cannot hold the algorithm's learner.
+        TrainingInterrupted: `checkpoints.must_end` returned True; the last checkpoint is written.
     """
     if not configs:
         raise InputError("configs of an ensemble must have at least one member; got none. Give one or more.")
@@ -145,6 +146,9 @@ class _Training:
             lap("evaluation")
             self._observations = self._environments.reset(self._env_seeds)
         while self._env_steps < shared.env_steps and self._records.alive.any():
+            if self._checkpoints is not None and self._checkpoints.must_end():
+                self._write_checkpoint()
+                raise TrainingInterrupted("training was interrupted")
             self._observations = self._step(self._observations)
             lap("environment")
             self._learn()
@@ -203,8 +207,8 @@ class _Training:
         }
 
     def _write_checkpoint(self) -> None:
-        over = self._env_steps == self._shared.env_steps or not self._records.alive.any()
-        if self._checkpoints is None or self._log is None or over:
+        under_way = 0 < self._env_steps < self._shared.env_steps and self._records.alive.any()
+        if self._checkpoints is None or self._log is None or not under_way:
             return
         if not (self._log.complete and self._checkpoints.due()):
             return
@@ -260,9 +264,7 @@ class _Training:
 
     def _uniform_actions(self) -> FloatArray:
         shape = (self._shared.num_envs, self._environments.action_size)
-        drawn = [
-            torch.empty(shape, device="cpu").uniform_(-1.0, 1.0, generator=stream) for stream in self._action_streams
-        ]
+        drawn = [torch.empty(shape, device="cpu").uniform_(-1.0, 1.0, generator=each) for each in self._action_streams]
         return torch.stack(drawn).numpy()
 
     def _evaluate(self) -> None:

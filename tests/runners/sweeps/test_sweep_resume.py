@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,14 +14,20 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from bayescale.data.curves import read_curves
 from bayescale.errors import BayeScaleError, InputError
 from bayescale.runners import make_plan, run_ensemble, run_sweep
 from bayescale.runners.sweeps.folder import checkpoint_file, job_file
 from bayescale.runners.sweeps.progress import Progress
+from bayescale.runners.sweeps.sweep import SweepInterrupted
 from bayescale.runners.training.ensembles import make_ensembles
 from tests.scaffolding.small_sweep import CONTENT, PLAN, kept, names
+
+LONG = CONTENT | {
+    "env_id": "InvertedPendulum-v5", "utd": [1], "batch_size": [8], "env_steps": 4_000, "evaluation_interval": 20
+}  # fmt: skip
 
 
 def sweep_in_a_process(content: dict[str, Any], out: Path) -> subprocess.Popen[bytes]:
@@ -68,10 +76,8 @@ def test_stopped_twice_and_resumed_equals_undisturbed(finished: Path, tmp_path: 
 
 
 def test_a_long_job_that_was_killed_continues_from_its_checkpoint(tmp_path: Path) -> None:
-    content = CONTENT | {"utd": [1], "batch_size": [8], "env_steps": 4_000, "evaluation_interval": 20}
-    content["env_id"] = "InvertedPendulum-v5"
-    plan, out = make_plan(content), tmp_path / "out"
-    process = sweep_in_a_process(content, out)
+    plan, out = make_plan(LONG), tmp_path / "out"
+    process = sweep_in_a_process(LONG, out)
     wait_until(lambda: checkpoint_file(out, 0).exists() or process.poll() is not None)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -108,10 +114,105 @@ def test_runs_that_fail_leave_the_others_alone_and_are_repeated(
         assert raised.value.exit_code == 1
         assert not job_file(out, 0).exists()
         assert job_file(out, 1).exists()
+    pattern = re.search(
+        r"If they fail again, fit and read_curves can take the others from (\S+parquet)\.", str(raised.value)
+    )
+    assert pattern is not None
+    assert set(read_curves(pattern[1])["env_id"]) == {tasks[1]}
     monkeypatch.delenv("PROBE_FAILS")
     table = run_sweep(plan, out, resume=True, workers=1)
     undisturbed = read_curves(result.curve for ensemble in ensembles for result in run_ensemble(ensemble))
     pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
+
+
+def test_no_results_are_offered_if_every_job_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = "tests.scaffolding.probe_environments:ProbeFailing-v0"
+    plan = make_plan(CONTENT | {"env_id": task, "utd": [0.5], "batch_size": [8], "env_steps": 60})
+    monkeypatch.setenv("PROBE_FAILS", "yes")
+    with pytest.raises(BayeScaleError, match=r"1 of 1 job in .*repeats only the failed ones\.$"):
+        run_sweep(plan, tmp_path / "out", workers=1)
+
+
+def test_an_interrupt_leaves_a_last_checkpoint(tmp_path: Path) -> None:
+    plan, out = make_plan(LONG), tmp_path / "out"
+
+    def interrupt(progress: Progress) -> None:
+        if progress.share > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(SweepInterrupted, match=r"out stopped: it was interrupted.*continue with resume"):
+        run_sweep(plan, out, workers=1, on_progress=interrupt, checkpoint_minutes=1e6)
+    assert not multiprocessing.active_children()
+    assert names(out) == {"plan.json", "sweep.lock", "groups", "checkpoints", "checkpoints/00000.pt"}
+    saved = torch.load(checkpoint_file(out, 0), weights_only=True)
+    assert len(saved["actions"]) >= 20, "at least the env steps before the interrupt"
+    shares: list[float] = []
+    table = run_sweep(plan, out, resume=True, on_progress=lambda progress: shares.append(progress.share))
+    assert shares[1] > 20 / 4_000, "the first evaluation was not repeated"
+    undisturbed = read_curves(result.curve for result in run_ensemble(plan.runs))
+    pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
+
+
+def test_workers_that_do_not_end_in_time_are_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bayescale.runners.sweeps.local_engine.SECONDS_TO_END", 0.0)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.share > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(SweepInterrupted):
+        run_sweep(make_plan(LONG), tmp_path / "out", workers=1, on_progress=interrupt)
+    assert not multiprocessing.active_children()
+
+
+def test_sigterm_is_an_interrupt_unless_the_caller_handles_it(tmp_path: Path) -> None:
+    def terminate(_progress: Progress) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    with pytest.raises(SweepInterrupted, match=r"stopped: it was interrupted.*continue with resume \(--resume\)"):
+        run_sweep(PLAN, tmp_path / "out", workers=1, on_progress=terminate)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    heard: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
+    try:
+        run_sweep(PLAN, tmp_path / "out", resume=True, workers=1, on_progress=terminate)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert set(heard) == {signal.SIGTERM}
+
+
+@pytest.mark.parametrize(
+    ("number", "to_group"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["Ctrl-C", "SIGTERM of Kubernetes", "SIGTERM of Slurm to all processes"],
+)
+def test_the_command_answers_a_signal_by_a_checkpoint_and_one_line(
+    number: signal.Signals, to_group: bool, tmp_path: Path
+) -> None:
+    lines = (f"{key} = {json.dumps(value)}\n" for key, value in LONG.items())
+    (tmp_path / "plan.toml").write_text("".join(lines))
+    command = [sys.executable, "-m", "bayescale", "sweep", "plan.toml", "--out", "out", "--workers", "1"]
+    process = subprocess.Popen(
+        [*command, "--checkpoint-minutes", "1e-9"],
+        cwd=tmp_path,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    checkpoint = checkpoint_file(tmp_path / "out", 0)
+    wait_until(lambda: checkpoint.exists() or process.poll() is not None)
+    (os.killpg if to_group else os.kill)(process.pid, number)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    *progress, last = said.splitlines()
+    expected = (
+        "error: the sweep in out stopped: it was interrupted. Finished runs are kept; continue with resume (--resume)."
+    )
+    assert last == expected
+    assert all("of 2 runs after" in line for line in progress)
+    assert checkpoint.exists()
+    assert not list((tmp_path / "out").glob("*/.*")), "no unfinished file"
 
 
 def test_resuming_a_finished_sweep_runs_nothing(copied: Path) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from bayescale.errors import InputError
 from bayescale.runners import BROConfig, PQLConfig, RunConfig, SACConfig, run_ensemble
 from bayescale.runners.suites.logged_environments import LoggedEnvironments
-from bayescale.runners.training.checkpoints import Checkpoints
+from bayescale.runners.training.checkpoints import Checkpoints, TrainingInterrupted
 from tests.scaffolding.interrupted_runs import SMALL, assert_same, whole_and_resumed
 from tests.scaffolding.probe_environments import Probe
 
@@ -44,6 +46,50 @@ def test_a_resumed_ensemble_equals_one_that_was_not_killed(config: RunConfig, tm
     whole, resumed, shares = whole_and_resumed(members, tmp_path / "checkpoint.pt")
     assert len(shares) == 2, "of three evaluations after the first, the first was not repeated"
     assert_same(whole, resumed)
+
+
+@pytest.mark.parametrize(
+    "config", [SAC, BRO, PQL, Stepped("InvertedPendulum-v5", **SMALL)], ids=lambda config: type(config).__name__
+)
+def test_an_ensemble_that_must_end_writes_a_checkpoint_between_evaluations(config: RunConfig, tmp_path: Path) -> None:
+    members = [config, dataclasses.replace(config, seed=1, learning_rate=3e-3)]
+    path, steps_before = tmp_path / "checkpoint.pt", iter(range(40))
+
+    def must_end() -> bool:
+        return next(steps_before, None) is None
+
+    with pytest.raises(TrainingInterrupted):
+        run_ensemble(members, checkpoints=Checkpoints(path, seconds=1e9, must_end=must_end))
+    env_steps = json.loads(torch.load(path, weights_only=True)["run"])["env_steps"]
+    assert 30 < env_steps < 90
+    assert env_steps % config.evaluation_interval
+    shares: list[float] = []
+    resumed = run_ensemble(members, on_progress=shares.append, checkpoints=Checkpoints(path, seconds=1e9))
+    assert len(shares) == len([step for step in (30, 60, 90) if step > env_steps])
+    assert_same(run_ensemble(members), resumed)
+
+
+def test_an_ensemble_that_must_end_before_its_first_env_step_leaves_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(TrainingInterrupted):
+        run_ensemble([SAC], checkpoints=Checkpoints(path, seconds=0.0, must_end=lambda: True))
+    assert not path.exists()
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "checkpoint.pt"
+    Checkpoints(path, seconds=0.0).write([SAC], {"run": "first"})
+
+    opened = open
+
+    def refuse(file: Any, *arguments: Any, **options: Any) -> Any:
+        if str(file) == str(path):
+            raise PermissionError(13, "Permission denied")
+        return opened(file, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(InputError, match=r"checkpoint\.pt cannot be read \(Permission denied\)\. Correct its perm"):
+        run_ensemble([SAC], checkpoints=Checkpoints(path, seconds=0.0))
 
 
 def test_time_for_checkpoints_is_counted_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
