@@ -19,8 +19,8 @@ ROUNDING = 1e-9  # relative difference up to which two values of a hyperparamete
 
 def read_candidates(path: Path) -> "pd.DataFrame":
     """Return the candidate runs in a file, checked, one row each."""
-    from bayescale.data.tables.files import read_table
     from bayescale.data.tables import check_columns
+    from bayescale.data.tables.files import read_table
     from bayescale.decisions.next_experiments import CANDIDATE_COLUMNS
 
     return check_columns(read_table(path, CANDIDATE_COLUMNS), CANDIDATE_COLUMNS).reset_index(drop=True)
@@ -29,8 +29,8 @@ def read_candidates(path: Path) -> "pd.DataFrame":
 def read_configs(path: Path, *further: "Column") -> "pd.DataFrame":
     """Return the configurations in a file, one row each, after a check of their columns and of the `further` ones."""
     from bayescale.data.curves import SETTING_COLUMNS
-    from bayescale.data.tables.files import read_table
     from bayescale.data.tables import check_columns
+    from bayescale.data.tables.files import read_table
 
     columns = (*SETTING_COLUMNS, *further)
     return check_columns(read_table(path, columns), columns).reset_index(drop=True)
@@ -47,12 +47,14 @@ class Design(NamedTuple):
 def read_design(path: Path) -> Design:
     """Read a design from a table of configurations or from a sweep plan (.toml) of one algorithm and one width."""
     from bayescale.data.configurations import CONFIG
-    from bayescale.data.tables.files import read_table
     from bayescale.data.tables import check_columns
+    from bayescale.data.tables.files import read_table
     from bayescale.validation.simulate import DESIGN_COLUMNS
 
     if path.suffix != ".toml":
-        return Design(check_columns(read_table(path, DESIGN_COLUMNS), DESIGN_COLUMNS).reset_index(drop=True), None, None)
+        return Design(
+            check_columns(read_table(path, DESIGN_COLUMNS), DESIGN_COLUMNS).reset_index(drop=True), None, None
+        )
     import pandas as pd
 
     from bayescale.runners import load_plan
@@ -68,17 +70,19 @@ def read_design(path: Path) -> Design:
     return Design(seeds, max(run.evaluation_interval for run in runs), max(run.env_steps for run in runs))
 
 
-def load_posterior(fit: Path, *env_ids: str) -> "Posterior":
-    """Load the posterior and note which of these tasks it has no run of."""
+def load_posterior(fit: Path, *env_ids: str, new_task: bool = False) -> "Posterior":
+    """Load the posterior, and check that it has runs of these tasks or that `new_task` allows tasks without runs."""
     import bayescale as bs
 
     posterior = bs.load(fit)
-    note_new_tasks(posterior, env_ids)
+    check_tasks(posterior, env_ids, new_task=new_task)
     return posterior
 
 
-def note_new_tasks(posterior: "Posterior", env_ids: Iterable[str]) -> None:
-    """Note tasks without fitted runs on standard error, because a mistyped name gets the prediction for a new task."""
+def check_tasks(posterior: "Posterior", env_ids: Iterable[str], *, new_task: bool = False) -> None:
+    """Raise InputError for a task without fitted runs; with `new_task`, note it on standard error instead."""
+    env_ids = list(env_ids)
+    posterior.require_tasks(env_ids, new_task=new_task)
     for env_id in env_ids:
         if env_id not in posterior.tasks:
             say(f"note: no run of {env_id} was fitted; this is the prediction for a new task.")

@@ -1,38 +1,55 @@
 """Read, validate and write learning-curve tables: one row per evaluation of one run."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from jaxtyping import Int
 
+from bayescale.arguments import counted
 from bayescale.data.output_files import written
+from bayescale.data.run_ends import MISSING_ENDS, with_checked_status, with_ends
+from bayescale.data.run_order import RESUMED, order_of_runs, require_one_training
+from bayescale.data.run_settings import (
+    may_be_setting,
+    refuse_other_settings,
+    refuse_schedules,
+    value_codes,
+    with_merged_settings,
+)
+from bayescale.data.tables import Column, Table, check_columns, columns_from_index, require_frame
 from bayescale.data.tables.files import read_table
 from bayescale.data.tables.paths import matching_paths
-from bayescale.data.tables import Column, Table, check_columns
+from bayescale.data.tasks import several_names
 from bayescale.errors import InputError
 
 RUN_COLUMNS = ("suite", "algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed")
 OPTIONAL = ("suite", "model_size")
 
+UTD_MEANING = (
+    "utd is gradient updates per env step; gradient_steps = -1 of Stable-Baselines3 means as many updates as env "
+    "steps, UTD 1."
+)
+STATUS_COLUMN = Column("status", "text", optional=True)
+
 CURVE_COLUMNS = (
     Column("suite", "text", optional=True),
     Column("algorithm", "text"),
     Column("env_id", "text"),
-    Column("utd", "real", above=0, identifies=True),
+    Column("utd", "real", above=0, identifies=True, meaning=UTD_MEANING),
     Column("batch_size", "integer", above=0),
     Column("learning_rate", "real", above=0, identifies=True),
     Column("model_size", "integer", above=0, optional=True),
     Column("seed", "integer"),
     Column("env_steps", "integer", at_least=0),
-    Column(
-        "episode_return",
-        "real",
-        remedy="Remove these evaluations, or enter the return that a diverged run counts as.",
-    ),
+    Column("episode_return", "real", may_be_missing=True, may_be_infinite=True),
 )
 SETTING_COLUMNS = tuple(
     column for column in CURVE_COLUMNS if column.name in ("env_id", "utd", "batch_size", "learning_rate", "model_size")
@@ -41,12 +58,55 @@ SETTING_COLUMNS = tuple(
 Source = str | os.PathLike[str] | pd.DataFrame | Table
 
 
-def read_curves(*sources: Source | Iterable[Source]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Rules:
+    """Answers of the user to questions that a table leaves open, see `read_curves`."""
+
+    resumed: str | None = None
+    missing_end: str | None = None
+    ignore: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise InputError unless each answer is one of those that `read_curves` lists."""
+        for name, given, allowed in (
+            ("resumed", self.resumed, RESUMED),
+            ("missing_end", self.missing_end, MISSING_ENDS),
+        ):
+            if given is not None and given not in allowed:
+                raise InputError(
+                    f"{name} must be {' or '.join(map(repr, allowed))}, or None; got {given!r}. Correct it."
+                )
+        needed = [
+            name for name in self.ignore if name in {column.name for column in CURVE_COLUMNS if not column.optional}
+        ]
+        if needed:
+            raise InputError(
+                f"ignore must name further columns; got {needed[0]!r}, which every table needs. Leave it out."
+            )
+
+
+def read_curves(
+    *sources: Source | Iterable[Source],
+    resumed: Literal["keep-last"] | None = None,
+    missing_end: Literal["ended", "diverged"] | None = None,
+    ignore: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return one validated learning-curve table of all sources, sorted by run, then env_steps.
+
+    Rows without a return are no evaluations, and an infinite return is divergence; `bayescale.data.run_ends` has the
+    rules. Steps of a run are sorted, and refused if they came twice or start over, see `bayescale.data.run_order`.
+    Further columns that are settings of the sweep are refused, see `bayescale.data.run_settings`. Warnings say which
+    rows are left out and which values are merged.
 
     Args:
         sources: files (.csv, .csv.gz, .parquet), globs, frames, or iterables of these, in any mix. A frame in a `Table`
             has a name for error messages.
+        resumed: "keep-last" states that runs whose steps came twice or start over were resumed from a checkpoint: of
+            repeated steps the later row counts, and where the steps go back, later rows replace the earlier ones from
+            that step on. Later means further down in the file, or in a later source. None refuses such runs.
+        missing_end: how runs ended that end in missing returns and have no status: "ended" or "diverged". None refuses
+            such runs.
+        ignore: further columns to leave out. Runs that differ in them alone count as runs of one configuration.
 
     Returns:
         The table that `validate_curves` describes.
@@ -54,27 +114,29 @@ def read_curves(*sources: Source | Iterable[Source]) -> pd.DataFrame:
     Raises:
         InputError: a glob matches no file, a file cannot be read, or a table is not valid.
     """
+    rules = Rules(resumed, missing_end, several_names("ignore", ignore))
     tables = list(_tables(sources))
     if not tables:
         raise InputError("read_curves got no sources. Give a file, a glob or a frame.")
-    return _valid(tables)
+    return _valid(tables, rules)
 
 
 def validate_curves(frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
     """Return the frame as a valid learning-curve table: one row per run and env_steps, sorted by run, then env_steps.
 
-    Text columns are str, counts int64, other numbers float64. The known columns come first; further columns follow
-    unchanged.
+    Text columns are str, counts int64, other numbers float64, returns finite. The known columns come first; further
+    columns follow. If the table has the column `status`, each run has one, which may be missing.
 
     Args:
         frame: columns RUN_COLUMNS, `env_steps` and `episode_return`; the columns OPTIONAL may be absent.
         source: name of the table in error messages.
 
     Raises:
-        InputError: a column is missing, a value is NaN, infinite, out of range or text in a number column, or a run has
-            two rows at the same env_steps.
+        InputError: a column is missing, a value is NaN, infinite, out of range or text in a number column, a run has
+            two rows at the same env_steps or ends in missing returns, or a further column is a setting, see
+            `read_curves`.
     """
-    return _valid([Table(frame, source)])
+    return _valid([Table(frame, source)], Rules())
 
 
 def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -123,7 +185,7 @@ def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:
         elif isinstance(source, pd.DataFrame):
             yield Table(source, f"table {number}")
         elif isinstance(source, str | os.PathLike):
-            yield from (read_table(path, CURVE_COLUMNS) for path in matching_paths(source))
+            yield from (read_table(path, (*CURVE_COLUMNS, STATUS_COLUMN)) for path in matching_paths(source))
         elif (
             isinstance(source, Iterable)
             and not isinstance(source, Mapping | np.ndarray)
@@ -134,7 +196,8 @@ def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:
             raise InputError(f"a source must be a file, a glob or a frame; got {type(source).__name__}. Convert it.")
 
 
-def _valid(tables: list[Table]) -> pd.DataFrame:
+def _valid(tables: list[Table], rules: Rules) -> pd.DataFrame:
+    tables = [with_checked_status(table) for table in _without(tables, rules.ignore)]
     frames = [check_columns(table, CURVE_COLUMNS) for table in tables]
     for name in OPTIONAL:
         having = [name in frame.columns for frame in frames]
@@ -142,19 +205,54 @@ def _valid(tables: list[Table]) -> pd.DataFrame:
             with_it, without = tables[having.index(True)].source, tables[having.index(False)].source
             raise InputError(f"{with_it} has the column '{name}' and {without} has not. Add it there or drop it here.")
     curves = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
-    keys = [pd.factorize(curves[name], sort=True)[0] for name in run_columns(curves)]
-    order = np.lexsort([curves["env_steps"].to_numpy(), *reversed(keys)])
-    same = np.ones(max(len(curves) - 1, 0), bool)
-    for key in [*keys, curves["env_steps"].to_numpy()]:
-        same &= key[order[1:]] == key[order[:-1]]
-    if same.any():
-        _refuse_duplicates(tables, order, np.flatnonzero(same))
-    if (order[1:] < order[:-1]).any():
-        curves = curves.take(order).reset_index(drop=True)
+    curves = with_merged_settings(curves, ("utd", "learning_rate"))
+    place = _places(tables)
+    run, env_steps = _run_numbers(curves), curves["env_steps"].to_numpy()
+    rows = np.arange(len(curves))
+    found = order_of_runs(run, env_steps, curves["episode_return"].to_numpy())
+    if rules.resumed is None:
+        require_one_training(found, place, lambda pairs: _differing(curves, pairs))
+    elif not found.kept.all():
+        rows = np.flatnonzero(found.kept)
+        warnings.warn(
+            f"resumed: later rows replace {counted(len(curves) - len(rows), 'earlier row')} of "
+            f"{counted(len(np.unique(run[~found.kept])), 'run')}.",
+            stacklevel=3,
+        )
+    rows = rows[np.lexsort([env_steps[rows], run[rows]])]
+    if len(rows) < len(curves) or (rows[1:] < rows[:-1]).any():
+        curves, run = curves.take(rows).reset_index(drop=True), np.unique(run[rows], return_inverse=True)[1]
+    curves = with_ends(
+        curves, run=run, missing_end=rules.missing_end, place=lambda position: place(int(rows[position]))
+    ).reset_index(drop=True)
+    _refuse_settings(curves)
     return curves
 
 
-def _refuse_duplicates(tables: list[Table], order: np.ndarray, same: np.ndarray) -> None:
+def _without(tables: list[Table], ignore: tuple[str, ...]) -> list[Table]:
+    """Return the tables without the columns that are to be ignored."""
+    tables = [Table(columns_from_index(require_frame(t.source, t.frame)), t.source, t.place) for t in tables]
+    names = {str(name) for table in tables for name in table.frame.columns}
+    unknown = [name for name in ignore if name not in names]
+    if unknown:
+        close = get_close_matches(unknown[0], names, n=1)
+        remedy = f"Did you mean '{close[0]}'?" if close else "Correct it."
+        raise InputError(f"ignore names {unknown[0]!r}, which no table has. {remedy}")
+    return [Table(t.frame.drop(columns=list(ignore), errors="ignore"), t.source, t.place) for t in tables]
+
+
+def _run_numbers(curves: pd.DataFrame) -> Int[np.ndarray, " row"]:
+    """Return the number of each row's run, from 0, in the order of the runs' settings."""
+    number = np.zeros(len(curves), np.int64)
+    for name in run_columns(curves):
+        codes, values = pd.factorize(curves[name], sort=True)
+        if len(values) > 1:
+            number = pd.factorize(number * len(values) + codes, sort=True)[0]
+    return number
+
+
+def _places(tables: list[Table]) -> Callable[[int], str]:
+    """Return the function that names the source and the line of a row of the joined tables."""
     ends = np.cumsum([len(table.frame) for table in tables])
 
     def place(position: int) -> str:
@@ -162,8 +260,36 @@ def _refuse_duplicates(tables: list[Table], order: np.ndarray, same: np.ndarray)
         label = tables[table].frame.index[position - (ends[table - 1] if table else 0)]
         return f"{tables[table].source} {tables[table].place} {label}"
 
-    pairs = "; ".join(f"{place(order[i])} and {place(order[i + 1])}" for i in same[:3])
-    raise InputError(
-        f"one evaluation of one run came twice: {pairs} ({len(same)} in all). "
-        "Remove one of each, or give the runs different seeds."
+    return place
+
+
+def _further_columns(curves: pd.DataFrame) -> list[str]:
+    known = {*RUN_COLUMNS, "env_steps", "episode_return", STATUS_COLUMN.name}
+    return [name for name in curves.columns if name not in known]
+
+
+def _differing(curves: pd.DataFrame, pairs: Int[np.ndarray, "pair two"]) -> str:
+    """Return a sentence on the further columns that may be settings and differ between the rows of all pairs."""
+    columns = []
+    for name in _further_columns(curves):
+        if may_be_setting(curves, name):
+            codes = value_codes(curves[name])
+            if (codes[pairs[:, 0]] != codes[pairs[:, 1]]).all() and 2 * (codes.max() + 1) <= len(curves):
+                columns.append(name)
+    if not columns:
+        return ""
+    return (
+        f"The rows differ in {' and '.join(columns)}: if that is a setting, fit each value by itself or write it into "
+        "algorithm. "
     )
+
+
+def _refuse_settings(curves: pd.DataFrame) -> None:
+    """Raise InputError if a setting changes during runs, or a further column is a setting."""
+    names, starts = run_columns(curves), run_starts(curves)
+    ends = np.append(starts[1:], len(curves))
+    steps = curves["env_steps"].to_numpy()
+    runs = curves[names].take(starts).assign(first=steps[starts], last=steps[ends - 1], evaluations=ends - starts)
+    refuse_schedules(runs, names)
+    run = np.repeat(np.arange(len(starts)), ends - starts)
+    refuse_other_settings(curves, run, names, _further_columns(curves))

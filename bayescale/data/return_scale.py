@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bayescale.data.tables.files import as_table
 from bayescale.data.tables import Column, check_columns
+from bayescale.data.tables.files import as_table
 from bayescale.errors import InputError
 
 NORMALISED_RANGE = 1000.0  # normalised return of a run at `high`

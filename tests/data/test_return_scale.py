@@ -32,7 +32,10 @@ def test_return_scale_from_every_source(tmp_path):
         ({"Ant-v4": (1, 2, 3)}, "return_scale must map each env_id to (low, high)"),
         ({}, "return_scale has no rows."),
         (pd.DataFrame({"env_id": ["a", "a"], "low": 0, "high": [1, 2]}), "return_scale has a twice. Keep one."),
-        (pd.DataFrame({"env_id": ["a"], "max": 1}), "return_scale has no column 'low' or 'high'; its columns are env_id, max. Add them."),
+        (
+            pd.DataFrame({"env_id": ["a"], "max": 1}),
+            "return_scale has no column 'low' or 'high'; its columns are env_id, max. Add them.",
+        ),
         ("none.csv", "none.csv was not found."),
     ],
 )

@@ -97,10 +97,7 @@ def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
             _refuse(table, column, np.isnan(array), "filled in")
         if not column.may_be_infinite:
             _refuse(table, column, np.isinf(array), "finite")
-    if column.kind == "integer":
-        array = _whole(table, column, values, np.asarray(array))
-    else:
-        array = array.astype(np.float64)
+    array = _whole(table, column, values, np.asarray(array)) if column.kind == "integer" else array.astype(np.float64)
     remedy = f"{column.meaning} {column.remedy}".strip()
     if column.above is not None:
         _refuse(table, column, array <= column.above, f"> {column.above:g}", remedy)

@@ -18,7 +18,7 @@ def usable_path(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     if "\0" in text:
         raise InputError(f"the path {text!r} holds a NUL character, which no file name can. Correct it.")
-    longest = max(text.split(os.sep), key=len)
+    longest = max(Path(text).parts, key=len, default="")
     if len(os.fsencode(longest)) > LONGEST_NAME:
         raise InputError(
             f"the path {text[:40]}... holds a name of {len(os.fsencode(longest))} bytes; file names have at most "

@@ -1,0 +1,130 @@
+"""Put the evaluations of each run in the order of their env steps, and refuse steps that came twice or start over.
+
+A training writes its evaluations with increasing env steps, so in the order of the file the rows of a run form one
+increasing stretch. Other orders have three causes, which call for different remedies:
+
+- The rows were sorted otherwise or shuffled: they are sorted by env steps.
+- The run was killed and resumed from a checkpoint, and some steps came twice.
+- Two trainings were written under one name, and the steps start over.
+
+Steps start over where a stretch goes back to an earlier step although the training before it had gone on: at least two
+earlier evaluations lie strictly between its first and its last step. Rows tell this only if their order is that of a
+log. A run counts as logged if its stretches have at least three evaluations on average and its returns do not
+increase or decrease all along (a table sorted by return). The table counts as logged if at least half of its runs of
+six evaluations or more do. A shuffled run of ten evaluations counts as logged with a chance of about 1%, two of them
+with a chance of 0.01%; in a shuffled table of several runs, the chance that half of them do is negligible.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from bayescale.arguments import counted
+from bayescale.errors import InputError
+
+RESUMED = ("keep-last",)
+MEAN_STRETCH = 3  # evaluations of a stretch, on average, from which a run counts as logged
+JUDGED = 6  # evaluations of a run from which its order says something about the table
+OVERLAP = 2  # earlier evaluations within a later stretch from which the steps start over
+
+
+@dataclass(frozen=True)
+class Order:
+    """Rows of a table whose env steps are repeated or start over.
+
+    Attributes:
+        repeated: pairs of positions of rows with the same run and env steps.
+        starts_over: pairs of positions, a row and the later row at which the steps of its run start over.
+        kept: True for rows that count if a run was resumed and its later rows replace earlier ones.
+    """
+
+    repeated: Int[np.ndarray, "pair two"]
+    starts_over: Int[np.ndarray, "start two"]
+    kept: Bool[np.ndarray, " row"]
+
+
+def order_of_runs(
+    run: Int[np.ndarray, " row"], env_steps: Int[np.ndarray, " row"], returns: Float[np.ndarray, " row"]
+) -> Order:
+    """Find repeated env steps and steps that start over, from the order of the rows.
+
+    Args:
+        run: number of each row's run.
+        env_steps: env steps of each row.
+        returns: return of each row; rows without a return (NaN) are no evaluations and are kept.
+    """
+    none = np.empty((0, 2), np.int64)
+    kept = np.ones(len(run), bool)
+    position = np.flatnonzero(~np.isnan(returns))
+    position = position[np.argsort(run[position], kind="stable")]
+    new_run = np.diff(run[position], prepend=-1) != 0
+    new_stretch = new_run | (np.diff(env_steps[position], prepend=-1) <= 0)
+    if (new_run == new_stretch).all():
+        return Order(none, none, kept)
+    starts = np.flatnonzero(new_run)
+    sizes = np.diff(np.append(starts, len(position)))
+    stretches = np.add.reduceat(new_stretch, starts, dtype=np.int64)
+    logged = MEAN_STRETCH * stretches <= sizes
+    for i in np.flatnonzero(logged & (stretches > 1)):
+        logged[i] = not _monotone(returns[position[starts[i] : starts[i] + sizes[i]]])
+    judged = sizes >= JUDGED
+    table_logged = 2 * logged[judged].sum() >= judged.sum()
+    repeated, starts_over = [none], [none]
+    for i in np.flatnonzero(stretches > 1):
+        rows = position[starts[i] : starts[i] + sizes[i]]
+        steps = env_steps[rows]
+        cuts = np.flatnonzero(np.diff(steps) <= 0) + 1
+        over = [cut for cut in cuts if _overlaps(steps, cut, cuts)] if table_logged and logged[i] else []
+        by_steps = np.argsort(steps, kind="stable")
+        same = np.flatnonzero(np.diff(steps[by_steps]) == 0)
+        repeated.append(rows[np.stack([by_steps[same], by_steps[same + 1]], axis=1)])
+        starts_over.append(np.array([(rows[cut - 1], rows[cut]) for cut in over], np.int64).reshape(-1, 2))
+        if over:
+            later = np.minimum.accumulate(steps[::-1])[::-1]
+            kept[rows[:-1]] = steps[:-1] < later[1:]
+        else:
+            kept[rows[by_steps[same]]] = False
+    return Order(np.concatenate(repeated), np.concatenate(starts_over), kept)
+
+
+def require_one_training(
+    order: Order, place: Callable[[int], str], differing: Callable[[Int[np.ndarray, "pair two"]], str]
+) -> None:
+    """Raise InputError if a run has repeated env steps or steps that start over.
+
+    Args:
+        order: what `order_of_runs` found.
+        place: function that names the file and the line of a row.
+        differing: function that returns a sentence on further columns that differ between the rows of each pair.
+    """
+    remedies = (
+        "If the run was resumed, keep its later rows with resumed='keep-last' (--resumed keep-last). If these are two "
+        "trainings, give each a seed"
+    )
+    if len(order.repeated):
+        pairs = "; ".join(f"{place(one)} and {place(two)}" for one, two in order.repeated[:3])
+        raise InputError(
+            f"one evaluation of one run came twice: {pairs} ({len(order.repeated)} in all). "
+            f"{differing(order.repeated)}Remove one of each if a table was read twice. {remedies}."
+        )
+    if len(order.starts_over):
+        one, two = order.starts_over[0]
+        raise InputError(
+            f"the steps of one run start over at {place(two)}, after {place(one)} "
+            f"({counted(len(order.starts_over), 'place')} in all). {differing(order.starts_over)}{remedies}. If the "
+            "rows are out of order, sort them by env_steps."
+        )
+
+
+def _monotone(returns: Float[np.ndarray, " evaluation"]) -> bool:
+    """Return True if the returns never fall or never rise, as in a table sorted by return."""
+    change = np.diff(returns)
+    return bool((change >= 0).all() or (change <= 0).all())
+
+
+def _overlaps(steps: Int[np.ndarray, " evaluation"], cut: int, cuts: Int[np.ndarray, " cut"]) -> bool:
+    """Return True if the stretch that begins at `cut` repeats a part of the training before it."""
+    end = next((other for other in cuts if other > cut), len(steps))
+    return int(((steps[:cut] > steps[cut]) & (steps[:cut] < steps[end - 1])).sum()) >= OVERLAP

@@ -1,0 +1,219 @@
+"""Decide what counts as one setting, and refuse tables in which a setting differs without being part of the model.
+
+- Values of UTD or learning rate that differ by rounding are one value (1e-3 and 0.00099999994).
+- A UTD, batch size or learning rate that changes while the env steps of a training go on is a schedule, and its rows
+  are no runs of one evaluation each.
+- A further column may be a setting that the sweep varied too. Runs that differ in it are no seeds of one configuration.
+
+A further column is such a setting if it is constant within every run of two evaluations or more, and differs between
+runs of one configuration. These columns are none:
+
+- columns that differ in almost every run, such as the name of a run, or that correspond one to one to the seed,
+  unless their name is that of a common hyperparameter such as tau;
+- dates;
+- columns whose name says that they hold an outcome, a cost, a place, a time, a person or a remark, such as flops,
+  seconds, loss, host, gpu, started, user or notes (`NO_SETTINGS` lists the words).
+"""
+
+import re
+import warnings
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from bayescale.errors import InputError
+
+ROUNDING = 1e-6  # relative difference up to which two values of a setting are one
+SCHEDULED = ("learning_rate", "batch_size", "utd")  # settings that trainers change during a run
+SCHEDULE_VALUES = 5  # values, one evaluation each, from which a group of runs is a schedule
+COMMON_VALUES = 3  # values at equal env steps in all groups of runs from which they are a schedule
+ALMOST_ALL = 0.9  # share of the runs with different values from which a column names the runs
+SHOWN = 4  # values of a setting that a message shows
+
+# Hyperparameters that count as settings even if they differ in every run, as in a random search.
+HYPERPARAMETERS = {
+    "tau", "polyak", "gamma", "discount", "alpha", "ent_coef", "buffer_size", "learning_starts", "weight_decay",
+    "dropout", "n_step", "nstep", "hidden", "width", "depth", "layers", "grad_clip", "epsilon", "momentum",
+    "actor_lr", "critic_lr", "policy_delay", "target_update_interval", "train_freq", "n_envs", "num_envs",
+}  # fmt: skip
+# Words in a column's name that mark an outcome, a cost, a place, a time, a person or a remark.
+NO_SETTINGS = {
+    "flop", "flops", "second", "seconds", "minute", "minutes", "hour", "hours", "time", "walltime", "runtime",
+    "date", "timestamp", "started", "ended", "finished", "created", "updated", "duration", "fps", "sps", "updates",
+    "loss", "losses", "return", "returns", "score", "scores", "success", "accuracy", "best", "final", "last",
+    "total", "cost", "price", "ram", "cpu", "cpus", "gpu", "gpus", "host", "hostname", "machine", "node", "device",
+    "hardware", "cluster", "partition", "worker", "rank", "pid", "job", "slurm", "user", "username", "author",
+    "note", "notes", "comment", "comments", "remark", "remarks", "tag", "tags", "description", "run", "id", "uid",
+    "uuid", "hash", "commit", "git", "sha", "branch", "version", "path", "file", "folder", "dir", "logdir", "url",
+    "link", "trial", "state", "status", "seed", "index", "unnamed", "row", "line", "repeat", "replicate", "fold",
+    "exit", "reason", "message",
+}  # fmt: skip
+NO_SETTING_NAMES = {"name", "exp_name", "display_name"}
+
+
+def with_merged_settings(curves: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    """Return the table with one value for values of a setting that differ by rounding, and warn of them.
+
+    Values within 1e-6 of the smallest one, relative to it, are one. It is the shortest decimal among them and the
+    float32 numbers that they hold.
+    """
+    for name in names:
+        values = np.sort(curves[name].unique())
+        if len(values) < 2 or (values[1:] > values[:-1] * (1 + ROUNDING)).all():
+            continue
+        merged: dict[float, float] = {}
+        group: list[float] = []
+        for value in [*values.tolist(), np.inf]:
+            if group and value > group[0] * (1 + ROUNDING):
+                merged |= dict.fromkeys(group, _shortest(group))
+                group = []
+            group.append(value)
+        changed = {value: one for value, one in merged.items() if value != one}
+        curves = curves.assign(**{name: curves[name].replace(changed)})
+        shown = ", ".join(f"{value!r} as {one!r}" for value, one in list(changed.items())[:SHOWN])
+        warnings.warn(
+            f"{name}: values that differ by rounding count as one: {shown}{', ...' if len(changed) > SHOWN else ''}.",
+            stacklevel=2,
+        )
+    return curves
+
+
+def refuse_schedules(runs: pd.DataFrame, run_columns: list[str]) -> None:
+    """Raise InputError if a setting changes while the env steps of a training go on.
+
+    Runs that differ only in that setting then hold stretches of env steps that follow one another. These are the parts
+    of one training if a part has two evaluations or more, if there are five parts or more, or if all groups of such
+    runs change three values or more at the same env steps. One evaluation at the end of each run is no schedule.
+
+    Args:
+        runs: a row for each run with `run_columns`, `first`, `last` (env steps) and `evaluations`.
+        run_columns: the columns that identify a run.
+    """
+    for size in range(1, len(SCHEDULED) + 1):
+        for names in combinations(SCHEDULED, size):
+            found = _schedule(runs, list(names), [name for name in run_columns if name not in names])
+            if found is not None:
+                raise InputError(_schedule_message(found, names))
+
+
+def _schedule(runs: pd.DataFrame, names: list[str], others: list[str]) -> pd.DataFrame | None:
+    """Return the parts of the first training whose settings `names` change during it, or None."""
+    if not all(runs[name].nunique() > 1 for name in names):
+        return None
+    parts = runs.assign(group=runs.groupby(others, sort=False, observed=True).ngroup())
+    parts = parts.sort_values(["group", "first", "last"], kind="stable")
+    group = parts["group"].to_numpy()
+    inside = np.append(False, group[1:] == group[:-1])
+    follows = ~inside | (parts["first"].to_numpy() > np.append(0, parts["last"].to_numpy()[:-1]))
+    by_group = parts.assign(follows=follows).groupby("group")
+    count = by_group.size()
+    several = count[by_group["follows"].all() & (count > 1)]
+    if several.empty or 2 * len(several) < (count > 1).sum():
+        return None
+    longest = by_group["evaluations"].max()[several.index]
+    found = several[(longest > 1) | (several >= SCHEDULE_VALUES)]
+    if found.empty:
+        chosen = parts[parts["group"].isin(several.index)]
+        same = len(several) > 1 and len(chosen.drop_duplicates(["first", *names])) == chosen["first"].nunique()
+        found = several[several >= COMMON_VALUES] if same else found
+    return None if found.empty else parts[group == found.index[0]]
+
+
+def _schedule_message(parts: pd.DataFrame, names: tuple[str, ...]) -> str:
+    first, second = parts.iloc[0], parts.iloc[1]
+    what = " and ".join(names)
+    before, after = (" and ".join(f"{part[name]:g}" for name in names) for part in (first, second))
+    return (
+        f"{what} changes during a run: {before} at env step {first['last']:,}, {after} at env step "
+        f"{second['first']:,} ({first['env_id']}, seed {first['seed']}). A run has one {what}: state the initial one "
+        "as one number in all its rows. If these are separate runs, give each a seed."
+    )
+
+
+def refuse_other_settings(
+    curves: pd.DataFrame, run: Int[np.ndarray, " row"], run_columns: list[str], further: list[str]
+) -> None:
+    """Raise InputError if a further column is a setting that differs between runs of one configuration.
+
+    Args:
+        curves: a table sorted by run.
+        run: number of each row's run, from 0, increasing.
+        run_columns: the columns that identify a run.
+        further: the columns that may be settings.
+    """
+    starts = np.flatnonzero(np.diff(run, prepend=-1))
+    runs = curves.take(starts)
+    configuration = [name for name in run_columns if name != "seed"]
+    number = runs.groupby(configuration, sort=False, observed=True).ngroup().to_numpy()
+    if number.max(initial=0) + 1 == len(runs):
+        return
+    evaluations = np.diff(np.append(starts, len(run)))
+    for name in further:
+        if not may_be_setting(curves, name):
+            continue
+        codes = value_codes(curves[name])
+        changes = (np.diff(codes) != 0) & (np.diff(run) == 0)
+        of_run = codes[starts]
+        if changes.any() or (evaluations == 1).all() or not _differs(of_run, number):
+            continue
+        distinct = len(np.unique(of_run))
+        is_name = distinct >= ALMOST_ALL * len(runs) or _one_to_one(of_run, runs["seed"].to_numpy())
+        if is_name and not _words(name) & HYPERPARAMETERS and name.lower() not in HYPERPARAMETERS:
+            continue
+        raise InputError(_other_setting_message(runs, of_run, number, name))
+
+
+def may_be_setting(curves: pd.DataFrame, name: str) -> bool:
+    """Return True unless the name or the type of a further column says that it is no setting."""
+    if name.lower() in HYPERPARAMETERS:
+        return True
+    named_otherwise = name.lower() in NO_SETTING_NAMES or _words(name) & NO_SETTINGS
+    return curves[name].dtype.kind not in "mM" and not named_otherwise
+
+
+def value_codes(values: pd.Series) -> Int[np.ndarray, " row"]:
+    """Return a whole number for each value, equal for equal values; missing values are -1."""
+    try:
+        return np.asarray(pd.factorize(values)[0])
+    except TypeError:  # lists and dicts have no hash
+        return np.asarray(pd.factorize(values.map(repr))[0])
+
+
+def _other_setting_message(
+    runs: pd.DataFrame, of_run: Int[np.ndarray, " run"], number: Int[np.ndarray, " run"], name: str
+) -> str:
+    mixed = next(i for i in range(number.max() + 1) if len(np.unique(of_run[number == i])) > 1)
+    own = runs[number == mixed]
+    values = [f"{value:g}" if isinstance(value, float) else str(value) for value in own[name].drop_duplicates()]
+    shown = ", ".join(value[:30] for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+    first = own.iloc[0]
+    return (
+        f"the column {name} differs between runs of one configuration ({shown} at {first['algorithm']}, "
+        f"{first['env_id']}, UTD {first['utd']:g}, batch size {first['batch_size']}), which would count as seeds. Fit "
+        f"each value by itself or write {name} into algorithm; ignore=('{name}',) (--ignore {name}) pools the runs."
+    )
+
+
+def _differs(of_run: Int[np.ndarray, " run"], number: Int[np.ndarray, " run"]) -> bool:
+    """Return True if runs of one configuration have different values."""
+    pairs = pd.DataFrame({"configuration": number, "value": of_run}).drop_duplicates()
+    return bool(pairs["configuration"].duplicated().any())
+
+
+def _one_to_one(of_run: Int[np.ndarray, " run"], seed: Int[np.ndarray, " run"]) -> bool:
+    """Return True if each value comes with one seed and each seed with one value."""
+    pairs = pd.DataFrame({"value": of_run, "seed": seed}).drop_duplicates()
+    return not pairs["value"].duplicated().any() and not pairs["seed"].duplicated().any()
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a column's name in small letters: `wallTime_s` holds wall, time and s."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+
+
+def _shortest(values: list[float]) -> float:
+    """Return the shortest decimal among the values and the float32 numbers that they hold."""
+    decimals = [*values, *(float(str(np.float32(value))) for value in values if float(np.float32(value)) == value)]
+    return min(decimals, key=lambda value: (len(repr(value)), value))
