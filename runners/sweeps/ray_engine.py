@@ -7,6 +7,7 @@ ends.
 """
 
 import logging
+import os
 import socket
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -38,27 +39,21 @@ class RayEngine:
     def check(self, runs: Sequence[RunConfig]) -> None:  # noqa: ARG002 - only a connected cluster knows its devices
         """Raise InputError unless the address is well formed and answers; Ray itself would try for minutes.
 
+        Without an address, Ray takes the one in RAY_ADDRESS or the one of the cluster that was started last on this
+        machine; it may have crashed, so that address is checked too.
+
         Raises:
             InputError: the address is not well formed, or no cluster answers there.
             MissingExtra: Ray is not installed.
         """
         try:
-            import ray  # noqa: F401 - the import shows whether Ray is installed
+            import ray
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "ray", "ray") from None
-        if self.address in (None, "auto", "local"):
-            return
-        host, _, port = self.address.removeprefix("ray://").rpartition(":")
-        if not (host and "/" not in host and port.isdecimal() and 0 < int(port) < 2**16):
-            raise InputError(
-                f"address must be HOST:PORT, ray://HOST:PORT, auto or local; got '{self.address}'. Correct it."
-            )
-        try:
-            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
-        except OSError as error:
-            raise InputError(
-                f"no Ray cluster answers at '{self.address}' ({error}). Start one or correct it."
-            ) from None
+        if self.address not in (None, "auto"):
+            _check_answers(self.address, "address", "Start one or correct it.")
+        elif not ray.is_initialized():
+            _check_known_address(self.address)
 
     def train(self, jobs: Sequence[Job], workers: int | None = None) -> Generator[JobEvent, None, None]:
         """Start the jobs in the order given and yield the result of each when it ends.
@@ -101,6 +96,48 @@ class RayEngine:
                 ray.cancel(unfinished, force=True)
             if not connected_before:
                 ray.shutdown()
+
+
+def _check_answers(address: str, name: str, remedy: str) -> None:
+    """Raise InputError unless the address is "auto", "local", or one of a port that answers.
+
+    Args:
+        address: the address.
+        name: where the address comes from, for the message.
+        remedy: what to do if nothing answers.
+    """
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and "/" not in host and port.isdecimal() and 0 < int(port) < 2**16):
+        raise InputError(f"{name} must be HOST:PORT, ray://HOST:PORT, auto or local; got '{address}'. Correct it.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, UnicodeError) as error:  # UnicodeError: a host name with an impossible part
+        at = f"'{address}'" if name == "address" else f"'{address}' ({name})"
+        raise InputError(f"no Ray cluster answers at {at}: {_first_line(error)}. {remedy}") from None
+
+
+def _check_known_address(address: str | None) -> None:
+    """Check the address that Ray finds by itself, given None or "auto"."""
+    if variable := os.environ.get("RAY_ADDRESS"):
+        remedy = "Start one, or correct or unset the environment variable RAY_ADDRESS."
+        _check_answers(variable, "RAY_ADDRESS", remedy)
+    elif last := _last_cluster(address):
+        remedy = "Ray takes it for running. Run `ray stop`, then start a cluster or leave address out."
+        _check_answers(last, "the last cluster of this machine", remedy)
+
+
+def _last_cluster(address: str | None) -> str | None:
+    """Return the address that Ray takes for the running cluster of this machine, given None or "auto"; None if none."""
+    try:  # Ray has no public function for this
+        from ray._private.services import find_gcs_addresses
+        from ray._private.utils import read_ray_address
+    except ImportError:
+        return None
+    if address == "auto" and find_gcs_addresses():  # Ray then takes the process that it sees
+        return None
+    return read_ray_address() or None
 
 
 def _connect(address: str | None) -> None:

@@ -95,6 +95,54 @@ def test_no_cluster_at_the_address(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "127.0.0.1:1",
+            r"no Ray cluster answers at '127\.0\.0\.1:1' \(RAY_ADDRESS\): .*refused\. Start one, or correct or un",
+        ),
+        ("ray://127.0.0.1:1", r"no Ray cluster answers at 'ray://127\.0\.0\.1:1' \(RAY_ADDRESS\)"),
+        ("[::1]:1", r"no Ray cluster answers at '\[::1\]:1' \(RAY_ADDRESS\)"),
+        ("a" * 100 + ".org:1", r"no Ray cluster answers at 'a+\.org:1' \(RAY_ADDRESS\)"),
+        ("127.0.0.1", r"RAY_ADDRESS must be HOST:PORT, .*; got '127\.0\.0\.1'\. Correct it"),
+    ],
+)
+@pytest.mark.parametrize("given", [None, "auto"])
+def test_a_stale_address_in_the_environment(
+    address: str, said: str, given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "init", None)
+    with pytest.raises(InputError, match=said):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address=given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_crashed_cluster_that_ray_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: "127.0.0.1:1")
+    seen: set[str] = set()
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", lambda: seen)
+    monkeypatch.setattr(ray, "init", None)
+    said = r"answers at '127\.0\.0\.1:1' \(the last cluster of this machine\): .*refused\. Ray takes it for running\."
+    for address in (None, "auto"):
+        with pytest.raises(InputError, match=said):
+            run_sweep(PLAN, tmp_path / "out", engine="ray", address=address)
+    seen.add("127.0.0.1:2")  # Ray joins a process that it sees, if the address is "auto"
+    RayEngine("auto").check(PLAN.runs)
+    with pytest.raises(InputError, match=said):
+        RayEngine(None).check(PLAN.runs)
+    monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: "")  # a cluster that was stopped
+    RayEngine(None).check(PLAN.runs)
+
+
+def test_a_cluster_that_this_process_is_connected_to_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    RayEngine(None).check(PLAN.runs)
+
+
 def test_the_address_local_asks_ray_for_a_new_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
