@@ -87,7 +87,8 @@ class _Signals:
 
     def hear(self) -> None:
         """Let signals raise KeyboardInterrupt from now on, except those that the process ignores."""
-        sys.excepthook, sys.unraisablehook = map(self._silenced, self._hooks)
+        sys.excepthook = self._silenced(sys.excepthook)
+        sys.unraisablehook = self._silenced(sys.unraisablehook)
         if threading.current_thread() is not threading.main_thread():  # Python handles signals in its main thread
             return
         for number in SIGNALS:
@@ -101,8 +102,9 @@ class _Signals:
         self._over = True
         with self._sending:  # after this block no signal is sent
             pass
+        last = signal.SIG_IGN if self.count else signal.SIG_DFL  # the error line must still be printed
         for number, before in self._before.items():
-            signal.signal(number, signal.SIG_DFL if self._ends_process else before)
+            signal.signal(number, last if self._ends_process else before)
         if not self._ends_process:
             sys.excepthook, sys.unraisablehook = self._hooks
 
@@ -121,7 +123,7 @@ class _Signals:
 
     def _send_again(self, number: int, main_thread: int) -> None:
         """Send the signal again and again until the command has ended."""
-        while not self._over:
+        while True:
             time.sleep(SECONDS_BETWEEN_TRIES)
             with self._sending:
                 if self._over:
@@ -130,7 +132,7 @@ class _Signals:
                 if hasattr(signal, "pthread_kill"):
                     signal.pthread_kill(main_thread, number)  # also ends the wait for a lock or a process
                 else:
-                    _thread.interrupt_main(number)
+                    _thread.interrupt_main(signal.Signals(number))
 
     def _silenced(self, hook: Callable[..., Any]) -> Callable[..., None]:
         """Return the hook made silent after a signal: what it would print follows from the signal."""
