@@ -115,7 +115,8 @@ def _check_answers(address: str, name: str, remedy: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, UnicodeError) as error:  # UnicodeError: a host name with an impossible part
         at = f"'{address}'" if name == "address" else f"'{address}' ({name})"
-        raise InputError(f"no Ray cluster answers at {at}: {_first_line(error)}. {remedy}") from None
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise InputError(f"no Ray cluster answers at {at}: {reason}. {remedy}") from None
 
 
 def _check_known_address(address: str | None) -> None:
@@ -135,7 +136,8 @@ def _last_cluster(address: str | None) -> str | None:
         from ray._private.utils import read_ray_address
     except ImportError:
         return None
-    if address == "auto" and find_gcs_addresses():  # Ray then takes the process that it sees
+    # Given "auto", Ray prefers a process that it sees.
+    if address == "auto" and find_gcs_addresses():  # type: ignore[no-untyped-call]
         return None
     return read_ray_address() or None
 
