@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.cli.files import write_csv
+from bayescale.cli.files import read_curve_files, write_csv
 from bayescale.cli.options import (
     MAX_SEED,
     Chains,
     CurveFiles,
     Draws,
+    Ignore,
+    MissingEnd,
     ResetPeriod,
+    Resumed,
     ReturnScaleFile,
     Thresholds,
     Warmup,
@@ -53,6 +56,9 @@ def compare(
         ),
     ] = 0,
     reset_period: ResetPeriod = None,
+    resumed: Resumed = None,
+    missing_end: MissingEnd = None,
+    ignore: Ignore = None,
     chains: Chains = 4,
     draws: Draws = 1000,
     warmup: Warmup = 500,
@@ -93,7 +99,7 @@ def compare(
 
     chosen = tuple(METHODS) if methods is None else tuple(methods.split(","))
     table = bs.compare(
-        bs.read_curves(*curves),
+        read_curve_files(curves, resumed=resumed, missing_end=missing_end, ignore=ignore),
         leave_out=leave_out,
         thresholds=chosen_thresholds,
         return_scale=return_scale,

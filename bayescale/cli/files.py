@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from bayescale.cli.terminal import say
 from bayescale.data.output_files import written
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from bayescale.posterior.posterior import Posterior
 
 ROUNDING = 1e-9  # relative difference up to which two values of a hyperparameter count as equal
+
+
+def read_curve_files(
+    curves: list[str], *, resumed: str | None, missing_end: str | None, ignore: list[str] | None
+) -> "pd.DataFrame":
+    """Return the learning curves in these files and globs, with the user's answers to what they leave open."""
+    import bayescale as bs
+
+    return bs.read_curves(
+        *curves,
+        resumed=cast(Literal["keep-last"] | None, resumed),
+        missing_end=cast(Literal["ended", "diverged"] | None, missing_end),
+        ignore=ignore or (),
+    )
 
 
 def read_candidates(path: Path) -> "pd.DataFrame":

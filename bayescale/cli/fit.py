@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bayescale.cli.files import read_curve_files
 from bayescale.cli.options import (
     MAX_SEED,
     Chains,
     CurveFiles,
     Draws,
+    Ignore,
+    MissingEnd,
     ResetPeriod,
+    Resumed,
     ReturnScaleFile,
     Thresholds,
     Warmup,
@@ -28,6 +32,9 @@ def fit(
     thresholds: Thresholds = None,
     return_scale: ReturnScaleFile = None,
     reset_period: ResetPeriod = None,
+    resumed: Resumed = None,
+    missing_end: MissingEnd = None,
+    ignore: Ignore = None,
     chains: Chains = 4,
     draws: Draws = 1000,
     warmup: Warmup = 500,
@@ -47,13 +54,14 @@ def fit(
 
     CURVES have one row per evaluation of a run. Their columns: algorithm, env_id (the task), utd (gradient updates per
     env step), batch_size, learning_rate, seed, env_steps, episode_return; and where they vary, suite and model_size
-    (critic parameters). FIT.nc holds the posterior: the other commands, Python and ArviZ read it.
+    (critic parameters). A column status says how a run ended: finished, stopped early, diverged, crashed or running. A
+    row without a return is no evaluation. FIT.nc holds the posterior: the other commands, Python and ArviZ read it.
     """
     check_output(out, ".nc")
     chosen_thresholds = parse_thresholds(thresholds)
     import bayescale as bs
 
-    table = bs.read_curves(*curves)
+    table = read_curve_files(curves, resumed=resumed, missing_end=missing_end, ignore=ignore)
     crossings = bs.time_to_threshold(
         table, thresholds=chosen_thresholds, return_scale=return_scale, reset_period=reset_period
     )

@@ -33,6 +33,29 @@ CurveFiles = Annotated[
     list[str],
     typer.Argument(metavar="CURVES", help="Learning curves: .csv, .csv.gz or .parquet files, or quoted globs."),
 ]
+Resumed = Annotated[
+    str | None,
+    typer.Option(
+        metavar="keep-last",
+        help="Runs whose steps came twice or start over were resumed from a checkpoint: their later rows count. "
+        "Default: refuse such runs.",
+    ),
+]
+MissingEnd = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ended|diverged",
+        help="How runs ended whose last returns are missing and that have no status. Default: refuse such runs.",
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="A further column of CURVES to leave out: runs that differ in it count as seeds of one configuration. "
+        "Repeat the option for more.",
+    ),
+]
 Thresholds = Annotated[
     str | None,
     typer.Option(
@@ -46,6 +69,21 @@ CeilingOption = Annotated[
         metavar="J|CEILINGS.csv",
         help="The best possible return, in the units of the thresholds; or a table with columns env_id, ceiling. "
         "It improves answers about returns above the fitted thresholds.",
+    ),
+]
+NewTask = Annotated[
+    bool,
+    typer.Option(
+        "--new-task",
+        help="Answer for a task that has no fitted run: one sampled from the population of the fitted tasks.",
+    ),
+]
+CutShort = Annotated[
+    bool,
+    typer.Option(
+        "--cut-short",
+        help="Runs that ended early having reached nothing were only cut short and did not fail, so their settings may "
+        "be recommended.",
     ),
 ]
 ResetPeriod = Annotated[

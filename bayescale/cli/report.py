@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import EnvStepPrice, FitFile, FlopPrice, ModelSize, ReturnScaleFile
+from bayescale.cli.files import read_curve_files
+from bayescale.cli.options import (
+    EnvStepPrice,
+    FitFile,
+    FlopPrice,
+    Ignore,
+    MissingEnd,
+    ModelSize,
+    Resumed,
+    ReturnScaleFile,
+)
 from bayescale.data.output_files import check_out_folder, check_output
 from bayescale.decisions.default_prices import ENV_STEP_PRICE
 
@@ -21,6 +31,9 @@ def report(
             "more.",
         ),
     ] = None,
+    resumed: Resumed = None,
+    missing_end: MissingEnd = None,
+    ignore: Ignore = None,
     return_scale: ReturnScaleFile = None,
     env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
@@ -35,7 +48,7 @@ def report(
     import bayescale as bs
 
     posterior, prices = bs.load(fit), bs.Prices(flop=flop_price, env_step=env_step_price)
-    table = bs.read_curves(*curves) if curves else None
+    table = read_curve_files(curves, resumed=resumed, missing_end=missing_end, ignore=ignore) if curves else None
     bs.report(posterior, out, curves=table, prices=prices, return_scale=return_scale, model_size=model_size)
     print(f"wrote {out}")
 

@@ -269,7 +269,7 @@ def _further_columns(curves: pd.DataFrame) -> list[str]:
 
 
 def _differing(curves: pd.DataFrame, pairs: Int[np.ndarray, "pair two"]) -> str:
-    """Return a sentence on the further columns that may be settings and differ between the rows of all pairs."""
+    """Return the remedy if further columns that may be settings differ between the rows of all pairs, otherwise ""."""
     columns = []
     for name in _further_columns(curves):
         if may_be_setting(curves, name):
@@ -279,8 +279,8 @@ def _differing(curves: pd.DataFrame, pairs: Int[np.ndarray, "pair two"]) -> str:
     if not columns:
         return ""
     return (
-        f"The rows differ in {' and '.join(columns)}: if that is a setting, fit each value by itself or write it into "
-        "algorithm. "
+        f"The rows differ in {' and '.join(columns)}, which may be a setting: fit each value by itself or write it "
+        "into algorithm."
     )
 
 

@@ -76,7 +76,7 @@ def order_of_runs(
         rows = position[starts[i] : starts[i] + sizes[i]]
         steps = env_steps[rows]
         cuts = np.flatnonzero(np.diff(steps) <= 0) + 1
-        over = [cut for cut in cuts if _overlaps(steps, cut, cuts)] if table_logged and logged[i] else []
+        over = [cut for cut in cuts if _overlaps(steps, int(cut), cuts)] if table_logged and logged[i] else []
         by_steps = np.argsort(steps, kind="stable")
         same = np.flatnonzero(np.diff(steps[by_steps]) == 0)
         repeated.append(rows[np.stack([by_steps[same], by_steps[same + 1]], axis=1)])
@@ -97,25 +97,26 @@ def require_one_training(
     Args:
         order: what `order_of_runs` found.
         place: function that names the file and the line of a row.
-        differing: function that returns a sentence on further columns that differ between the rows of each pair.
+        differing: function that returns the remedy if further columns differ between the rows of each pair, or "".
     """
-    remedies = (
+    pairs = order.repeated if len(order.repeated) else order.starts_over
+    if not len(pairs):
+        return
+    remedy = differing(pairs) or (
         "If the run was resumed, keep its later rows with resumed='keep-last' (--resumed keep-last). If these are two "
-        "trainings, give each a seed"
+        "trainings, give each a seed."
     )
     if len(order.repeated):
-        pairs = "; ".join(f"{place(one)} and {place(two)}" for one, two in order.repeated[:3])
+        came = "; ".join(f"{place(one)} and {place(two)}" for one, two in pairs[:3])
         raise InputError(
-            f"one evaluation of one run came twice: {pairs} ({len(order.repeated)} in all). "
-            f"{differing(order.repeated)}Remove one of each if a table was read twice. {remedies}."
+            f"one evaluation of one run came twice: {came} ({len(pairs)} in all). Remove one of each if a table was "
+            f"read twice. {remedy}"
         )
-    if len(order.starts_over):
-        one, two = order.starts_over[0]
-        raise InputError(
-            f"the steps of one run start over at {place(two)}, after {place(one)} "
-            f"({counted(len(order.starts_over), 'place')} in all). {differing(order.starts_over)}{remedies}. If the "
-            "rows are out of order, sort them by env_steps."
-        )
+    one, two = pairs[0]
+    raise InputError(
+        f"the steps of one run start over at {place(two)}, after {place(one)} ({counted(len(pairs), 'place')} in all). "
+        f"{remedy} If the rows are out of order, sort them by env_steps."
+    )
 
 
 def _monotone(returns: Float[np.ndarray, " evaluation"]) -> bool:

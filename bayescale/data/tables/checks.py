@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -138,13 +139,14 @@ def _parsed(table: Table, column: Column, values: pd.Series) -> Num[np.ndarray, 
     from_text = table.place == "line"
     objects = values.astype(object)
 
-    def parsed(value: object) -> float:
+    def parsed(value: Any) -> float:
+        if isinstance(value, np.floating) and column.identifies and value.itemsize < 8:
+            return float(str(value))
         if isinstance(value, str) and from_text and "_" not in value:
             return float(Decimal(value.strip()))
-        if isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_):
-            narrow = column.identifies and isinstance(value, np.floating) and value.itemsize < 8
-            return float(str(value)) if narrow else float(value)
-        raise ValueError
+        if isinstance(value, bool | np.bool_ | str) or not isinstance(value, Real | Decimal):
+            raise ValueError
+        return float(value)
 
     missing = objects.isna().to_numpy(bool)
     array = np.full(len(objects), np.nan)
@@ -162,7 +164,8 @@ def _parsed(table: Table, column: Column, values: pd.Series) -> Num[np.ndarray, 
 
 def _item_size(values: pd.Series) -> int:
     """Return the bytes of one number in a column of NumPy, nullable or Arrow numbers."""
-    return np.dtype(getattr(values.dtype, "numpy_dtype", values.dtype)).itemsize
+    dtype: Any = values.dtype
+    return int(np.dtype(getattr(dtype, "numpy_dtype", dtype)).itemsize)
 
 
 def _shortest_decimals(array: Num[np.ndarray, " row"], values: pd.Series) -> Num[np.ndarray, " row"]:

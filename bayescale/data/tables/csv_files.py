@@ -5,7 +5,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -83,8 +83,8 @@ def _compression(path: Path) -> Literal["gzip"] | None:
     return "gzip" if path.name.lower().endswith(".gz") else None
 
 
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if _compression(path) else path.open("rb")
+def _open(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb")) if _compression(path) else path.open("rb")
 
 
 def _check_head(path: Path) -> None:
@@ -134,7 +134,8 @@ def _names(path: Path, columns: Sequence[Column]) -> list[str]:
         if len(names) == 1 and separator in names[0]:
             raise InputError(f"{path} is separated by {separators}. Write it with commas, and numbers with points.")
     if columns and looks_like_data(names, known):
-        raise InputError(missing_columns(str(path), names, known, known))
+        needed = [column.name for column in columns if not column.optional]
+        raise InputError(missing_columns(str(path), names, needed, known))
     named = pd.Series(names)[pd.Series(names) != ""]
     if named.duplicated().any():
         repeated = named[named.duplicated()].iloc[0]
@@ -159,7 +160,7 @@ def _frame(
     with warnings.catch_warnings():
         # Otherwise pandas cuts rows that are longer than the header.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
+        frame: pd.DataFrame = pd.read_csv(
             path,
             compression=_compression(path),
             encoding="utf-8-sig",
@@ -175,6 +176,7 @@ def _frame(
             low_memory=False,
             **EXACT,
         )
+    return frame
 
 
 def _lost_digits(values: pd.Series) -> bool:

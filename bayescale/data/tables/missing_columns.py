@@ -115,7 +115,7 @@ def _recognised(came: Sequence[str], missing: Sequence[str], known: Collection[s
         returns = [name for name in tool.episode_return if name in came]
         if steps and returns:
             settings = [name for name in missing if name in SETTINGS]
-            add = f", and add {', '.join(settings)} of the run as columns" if settings else ""
+            add = f", and add the run's {', '.join(settings)}" if settings else ""
             text = (
                 f"looks like {tool.kind}. Rename '{steps[0]}' to env_steps and '{returns[0]}' to episode_return{add}."
             )
