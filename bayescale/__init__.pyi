@@ -24,12 +24,7 @@ from .data.curves import (
     write_curves as write_curves,
 )
 from .data.return_scale import read_return_scale as read_return_scale
-from .decisions.allocation import (
-    Allocation as Allocation,
-)
-from .decisions.allocation import (
-    allocate as allocate,
-)
+from .decisions.allocation import allocate as allocate
 from .decisions.budget_path import BudgetPath as BudgetPath
 from .decisions.budget_path import budget_path as budget_path
 from .decisions.frontier import Frontier as Frontier
@@ -38,6 +33,7 @@ from .decisions.next_experiments import next_experiments as next_experiments
 from .decisions.performance import performance as performance
 from .decisions.portfolio import Portfolio as Portfolio
 from .decisions.portfolio import portfolio as portfolio
+from .decisions.records import Allocation as Allocation
 from .decisions.utility import Prices as Prices
 from .errors import (
     BayeScaleError as BayeScaleError,

@@ -1,14 +1,22 @@
-"""Check single arguments that users give, and write counts in words."""
+"""Check single arguments that users give, and write counts and numbers for sentences."""
 
 from math import inf, nan
 from numbers import Integral, Real
 
 from bayescale.errors import InputError
 
+SCIENTIFIC_FROM = 1e7  # larger numbers are written with an exponent
+
 
 def counted(number: int, noun: str) -> str:
     """Return a count with its noun: '1 run', '2,000 runs'."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def three_digits(value: float) -> str:
+    """Return the value with three significant digits: 0.0123, 12,300, 1.23e+15."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.10g}" if abs(rounded) < SCIENTIFIC_FROM else f"{rounded:g}"
 
 
 def number(value: object) -> float:

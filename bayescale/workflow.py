@@ -5,6 +5,7 @@
 
 import os
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from bayescale.errors import InputError
 from bayescale.inference.sampling import ROUNDS, WARMUP, SamplerOptions, sample
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.parameters import with_replacements
+from bayescale.posterior.outcomes import failure_warning, nothing_reached, one_evaluation_warning
 from bayescale.posterior.posterior import Posterior
-from bayescale.posterior.posterior import load as load_posterior
+from bayescale.posterior.saved_fits import load as load_posterior
 from bayescale.reporting.report import report
 
 
@@ -39,7 +41,9 @@ def fit(
 ) -> Posterior:
     """Fit the joint model to crossings and return its posterior.
 
-    Axes that do not vary in the crossings drop out of the model.
+    Axes that do not vary in the crossings drop out of the model. Warns, in one line each, of settings whose runs all
+    diverged or ended early having reached nothing, of tasks of which no run reached the lowest threshold, and of curves
+    with one evaluation a run; see `bayescale.posterior.outcomes`.
 
     Args:
         crossings: the table of `time_to_threshold`. If it holds several suites or algorithms, each combination with a
@@ -63,7 +67,20 @@ def fit(
             count that is too low.
     """
     options = SamplerOptions(seed=seed, chains=chains, draws=draws, warmup=warmup, method=method, most_draws=most_draws)
+    _warn_of_outcomes(crossings)
     return fit_with_options(crossings, options, priors=priors, require_convergence=require_convergence)
+
+
+def _warn_of_outcomes(crossings: pd.DataFrame) -> None:
+    """Warn of what these crossings cannot show: failed settings, tasks that reached nothing, one evaluation a run."""
+    crossings = validate_crossings(crossings)
+    require_reached_in_training(crossings)
+    crossings = with_task_names(crossings, naming_columns(crossings))
+    clauses = nothing_reached(crossings, crossings["env_id"].unique()).values()
+    unlearnt = f"{'; '.join(clauses)}: allocate refuses to advise on this." if clauses else None
+    for sentence in (failure_warning(crossings), unlearnt, one_evaluation_warning(crossings)):
+        if sentence is not None:
+            warnings.warn(sentence, stacklevel=3)
 
 
 def fit_with_options(

@@ -8,7 +8,8 @@ app           the application: its commands, exit codes and one-line errors
 sweep         the command sweep
 fit           the command fit
 predict       the commands predict, performance and frontier
-decide        the commands allocate, portfolio and next
+decide        the commands allocate and portfolio
+next_runs     the command next
 check_design  the command check-design
 compare       the command compare
 report        the commands report and demo

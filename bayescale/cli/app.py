@@ -10,9 +10,10 @@ import typer
 
 from bayescale.cli.check_design import check_design
 from bayescale.cli.compare import compare
-from bayescale.cli.decide import allocate, next_runs, portfolio
+from bayescale.cli.decide import allocate, portfolio
 from bayescale.cli.fit import fit
 from bayescale.cli.interrupts import Outcome, answer, print_line
+from bayescale.cli.next_runs import next_runs
 from bayescale.cli.predict import frontier, performance, predict
 from bayescale.cli.report import demo, report
 from bayescale.cli.sweep import sweep

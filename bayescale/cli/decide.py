@@ -1,4 +1,4 @@
-"""Run the commands that decide what to run and what to try next."""
+"""Run the commands that decide what to run."""
 
 import math
 from pathlib import Path
@@ -6,25 +6,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.cli.files import load_posterior, note_beyond, note_new_tasks, read_candidates, write_csv
+from bayescale.arguments import counted, three_digits
+from bayescale.cli.files import load_posterior, note_beyond
 from bayescale.cli.options import (
-    MAX_SEED,
     CeilingOption,
+    CutShort,
     EnvStepPrice,
     FitFile,
     FlopPrice,
     ModelSize,
+    NewTask,
     Task,
     parse_ceiling,
 )
-from bayescale.cli.terminal import number, say, table_text
+from bayescale.cli.terminal import table_text
 from bayescale.data.output_files import check_output, written
 from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import Infeasible, InputError
 
 if TYPE_CHECKING:
-    from bayescale.decisions.allocation import Allocation
     from bayescale.decisions.portfolio import Portfolio
+    from bayescale.decisions.records import Allocation
     from bayescale.posterior.posterior import Posterior
 
 
@@ -48,6 +50,8 @@ def allocate(
     ] = "mean",
     model_size: ModelSize = None,
     ceiling: CeilingOption = None,
+    new_task: NewTask = False,
+    cut_short: CutShort = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the choice to this file.")] = None,
 ) -> None:
     """Choose the best configuration for a budget or for a return.
@@ -66,18 +70,22 @@ def allocate(
     regret     cost over the cost of the best configuration under the same
                posterior draw, minus 1
     risk       the cost that the choice minimises, as --risk defines it
+
+    FILE.json also has the number of fitted runs of the task (runs), of those that reached the return (runs_reached),
+    how far the choice lies outside the sweep (extrapolation), and the prices, risk measure, quantile levels and fit
+    that it rests on (basis).
     """  # noqa: D301 - a backspace tells click to keep the lines of the list
     if (budget is None) == (threshold is None):
         raise InputError("allocate needs one of --budget and --threshold; give exactly one.")
     if budget is not None:
-        _check_budget(budget)
+        check_budget(budget)
     if out is not None:
         check_output(out, ".json")
     import bayescale as bs
     from bayescale.decisions.allocation import at_edge
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
-    posterior = load_posterior(fit, env)
+    posterior = load_posterior(fit, env, new_task=new_task)
     if threshold is not None:
         note_beyond(posterior, threshold)
     choice = bs.allocate(
@@ -89,6 +97,8 @@ def allocate(
         risk=risk,
         model_size=model_size,
         ceiling=parse_ceiling(ceiling),
+        new_task=new_task,
+        cut_short=cut_short,
     )
     _write_json(choice, out)
     print(_allocation_table(choice, risk))
@@ -118,7 +128,7 @@ def allocate(
     if not choice.feasible:
         raise Infeasible(
             f"the budget {budget:g} does not reach even return {choice.threshold:g} on {env}; "
-            f"the cheapest choice, shown, costs {number(choice.risk)} ({risk}). Raise the budget."
+            f"the cheapest choice, shown, costs {three_digits(choice.risk)} ({risk}). Raise the budget."
         )
 
 
@@ -131,6 +141,8 @@ def portfolio(
     env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
     model_size: ModelSize = None,
+    new_task: NewTask = False,
+    cut_short: CutShort = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the choices to this file.")] = None,
 ) -> None:
     """Split one budget over several tasks.
@@ -144,14 +156,22 @@ def portfolio(
     budget     cost of the choices together
     p_within   probability that this cost is at most the budget given
     """  # noqa: D301 - a backspace tells click to keep the lines of the list
-    _check_budget(budget)
+    check_budget(budget)
     if out is not None:
         check_output(out, ".json")
     import bayescale as bs
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
-    posterior = load_posterior(fit, *(env or ()))
-    split = bs.portfolio(posterior, budget=budget, env_ids=env, prices=prices, model_size=model_size)
+    posterior = load_posterior(fit, *(env or ()), new_task=new_task)
+    split = bs.portfolio(
+        posterior,
+        budget=budget,
+        env_ids=env,
+        prices=prices,
+        model_size=model_size,
+        new_task=new_task,
+        cut_short=cut_short,
+    )
     _write_json(split, out)
     print(_portfolio_table(split))
     if out is not None:
@@ -159,77 +179,12 @@ def portfolio(
     if not split.feasible:
         raise Infeasible(
             f"the budget {budget:g} does not reach even return {posterior.thresholds[0]:g} on all of the tasks; the "
-            f"cheapest choices, shown, cost {number(split.budget['mean'])} together. Raise the budget or drop a task."
+            f"cheapest choices, shown, cost {three_digits(split.budget['mean'])} together. Raise the budget or drop a "
+            "task."
         )
 
 
-def next_runs(
-    fit: FitFile,
-    candidates: Annotated[
-        Path,
-        typer.Option(
-            metavar="CONFIGS.csv",
-            help="Runs to choose from: columns env_id, utd, batch_size, learning_rate, [model_size, env_steps].",
-        ),
-    ],
-    budget: Annotated[float, typer.Option(metavar="F", help="Cost of all chosen runs together.")],
-    out: Annotated[Path, typer.Option(metavar="NEXT.csv", help="The table to write.")],
-    n: Annotated[int, typer.Option("--n", min=1, metavar="N", help="Choose at most N runs.")] = 8,
-    env: Annotated[
-        str | None,
-        typer.Option(metavar="ENV", help="The task to choose a configuration for; default: the candidates' tasks."),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="J", help="The return to choose a configuration for; default: the highest within reach."),
-    ] = None,
-    env_step_price: EnvStepPrice = ENV_STEP_PRICE,
-    flop_price: FlopPrice = 1.0,
-    model_size: ModelSize = None,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the simulated results.")] = 0,
-) -> None:
-    """Choose the next runs to try, by what they teach per cost.
-
-    The result of a run may change which configuration looks best and so make later runs cheaper. NEXT.csv has the
-    chosen candidates in order of rank, with the columns of CONFIGS.csv and:
-
-    \b
-    score  expected saving by knowing the run's result, over the run's cost;
-           0.02 means that the run pays for itself after 50 uses of the
-           configuration
-    cost   cost of the run, in the unit of the prices
-    rank   1 for the run to do first
-    """  # noqa: D301 - a backspace tells click to keep the lines of the list
-    _check_budget(budget)
-    check_output(out, ".csv")
-    table = read_candidates(candidates)
-    import bayescale as bs
-
-    prices = bs.Prices(flop=flop_price, env_step=env_step_price)
-    posterior = load_posterior(fit)
-    note_new_tasks(posterior, [env] if env else posterior.named(table)["env_id"].unique())
-    plan = bs.next_experiments(
-        posterior,
-        table,
-        budget=budget,
-        n=n,
-        env_id=env,
-        threshold=threshold,
-        prices=prices,
-        model_size=model_size,
-        seed=seed,
-        report=say,
-    )
-    write_csv(plan, out)
-    worthless = plan.loc[plan["score"] == 0, "rank"]
-    if len(worthless):
-        say(
-            f"note: rank {', '.join(map(str, worthless))}: score 0, the cheapest run. No candidate within the budget "
-            "is expected to change the choice among the swept configurations."
-        )
-
-
-def _check_budget(budget: float) -> None:
+def check_budget(budget: float) -> None:
     """Raise InputError unless the budget is finite and > 0. Naming the option here spares reading the fit first."""
     if not 0 < budget < math.inf:
         raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
@@ -247,12 +202,18 @@ def _allocation_table(choice: "Allocation", risk: str) -> str:
         f"learning rate {choice.learning_rate:.3g}, {choice.model_size:,} critic parameters; "
         f"chance of success {choice.p_success:.0%}"
     )
+    if choice.runs and choice.runs_reached is not None:
+        title += (
+            f"\n{choice.runs_reached:,} of {counted(choice.runs, 'fitted run')} on {choice.env_id} reached this return"
+        )
+    if choice.extrapolation:
+        title += f"\nextrapolates: {choice.extrapolation}"
     rows = []
     for name in ("env_steps", "flops", "budget", "regret"):
         summary = getattr(choice, name)
-        rows.append([name, *(number(summary[key]) for key in ("mean", "q05", "q50", "q95"))])
+        rows.append([name, *(three_digits(summary[key]) for key in ("mean", "q05", "q50", "q95"))])
     if risk != "mean":
-        rows.append([risk, number(choice.risk)])
+        rows.append([risk, three_digits(choice.risk)])
     return f"{title}\n{table_text(['', 'mean', '5%', '50%', '95%'], rows)}"
 
 
@@ -263,7 +224,7 @@ def _advice_beyond_thresholds(posterior: "Posterior", times: float) -> str:
     advice = f"Fit at least {FEWEST_THRESHOLDS} thresholds to ask for returns beyond it."
     if len(posterior.thresholds) >= FEWEST_THRESHOLDS:
         advice = "Ask for a return beyond it with --threshold, or for the return of a run with `bayescale performance`."
-    return f"The budget is {number(times)} times what the highest fitted threshold costs. {advice}"
+    return f"The budget is {three_digits(times)} times what the highest fitted threshold costs. {advice}"
 
 
 def _portfolio_table(split: "Portfolio") -> str:
@@ -276,14 +237,14 @@ def _portfolio_table(split: "Portfolio") -> str:
             f"{choice.batch_size:,}",
             f"{choice.learning_rate:.3g}",
             f"{choice.model_size:,}",
-            number(choice.env_steps["q50"]),
-            number(choice.budget["mean"]),
+            three_digits(choice.env_steps["q50"]),
+            three_digits(choice.budget["mean"]),
             f"{choice.p_success:.0%}",
         ]
         for choice in split.choices
     ]
     total = split.budget
     return (
-        f"{table_text(head, rows)}\ntogether {number(total['mean'])} (90%: {number(total['q05'])} to "
-        f"{number(total['q95'])}); within the budget with probability {split.p_within:.0%}"
+        f"{table_text(head, rows)}\ntogether {three_digits(total['mean'])} (90%: {three_digits(total['q05'])} to "
+        f"{three_digits(total['q95'])}); within the budget with probability {split.p_within:.0%}"
     )

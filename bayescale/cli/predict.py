@@ -7,9 +7,9 @@ import typer
 
 from bayescale.arguments import counted
 from bayescale.cli.files import (
+    check_tasks,
     load_posterior,
     note_beyond,
-    note_new_tasks,
     note_shared_settings,
     read_configs,
     write_csv,
@@ -20,6 +20,7 @@ from bayescale.cli.options import (
     FitFile,
     FlopPrice,
     ModelSize,
+    NewTask,
     Task,
     parse_ceiling,
     parse_thresholds,
@@ -45,6 +46,7 @@ def predict(
         typer.Option(metavar="J,J,...", help="Returns to predict for, increasing; default: the fitted thresholds."),
     ] = None,
     ceiling: CeilingOption = None,
+    new_task: NewTask = False,
 ) -> None:
     """Predict the env steps that new runs need for a return.
 
@@ -60,14 +62,17 @@ def predict(
     p_reach                      probability that a new run ever reaches it
     extrapolated                 true if the configuration lies outside its
                                  task's sweep or the threshold above the fitted
+    extrapolation                on which axes and how far it lies outside
     """  # noqa: D301 - a backspace tells click to keep the lines of the table
     check_output(out, ".csv")
     configs = read_configs(at)
     posterior = load_posterior(fit)
     named = posterior.named(configs)
-    note_new_tasks(posterior, named["env_id"].unique())
+    check_tasks(posterior, named["env_id"].unique(), new_task=new_task)
     note_shared_settings(posterior, named)
-    predicted = posterior.predict(configs, thresholds=parse_thresholds(thresholds), ceiling=parse_ceiling(ceiling))
+    predicted = posterior.predict(
+        configs, thresholds=parse_thresholds(thresholds), ceiling=parse_ceiling(ceiling), new_task=new_task
+    )
     write_csv(predicted, out)
 
 
@@ -90,6 +95,7 @@ def performance(
     env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
     ceiling: CeilingOption = None,
+    new_task: NewTask = False,
 ) -> None:
     """Predict the return that new runs reach.
 
@@ -104,6 +110,9 @@ def performance(
                                  uncertainty alone, no seed noise
     extrapolated                 true if the configuration lies outside its
                                  task's sweep or the return above the thresholds
+    extrapolation                on which axes and how far it lies outside
+    beyond_data                  true if the median return lies above every
+                                 return that fitted runs of the task reached
     """  # noqa: D301 - a backspace tells click to keep the lines of the table
     check_output(out, ".csv")
     from bayescale.data.configurations import LENGTH
@@ -114,10 +123,16 @@ def performance(
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit)
     named = posterior.named(configs)
-    note_new_tasks(posterior, named["env_id"].unique())
+    check_tasks(posterior, named["env_id"].unique(), new_task=new_task)
     note_shared_settings(posterior, named)
     table = bs.performance(
-        posterior, configs, env_steps=env_steps, budget=budget, prices=prices, ceiling=parse_ceiling(ceiling)
+        posterior,
+        configs,
+        env_steps=env_steps,
+        budget=budget,
+        prices=prices,
+        ceiling=parse_ceiling(ceiling),
+        new_task=new_task,
     )
     write_csv(table, out)
 
@@ -139,6 +154,7 @@ def frontier(
     ] = None,
     model_size: ModelSize = None,
     ceiling: CeilingOption = None,
+    new_task: NewTask = False,
 ) -> None:
     """Tabulate the data and compute that a return needs, by UTD.
 
@@ -153,16 +169,23 @@ def frontier(
     p_reach        probability that a run ever reaches J
     extrapolated   true if the UTD lies outside the sweep or J above the fitted
                    thresholds
+    extrapolation  on which axes and how far it lies outside
     """  # noqa: D301 - a backspace tells click to keep the lines of the table
     check_output(out, ".csv")
     grid = parse_utd(utd)
     import bayescale as bs
     from bayescale.decisions.candidates import crossings_of_task
 
-    posterior = load_posterior(fit, env)
+    posterior = load_posterior(fit, env, new_task=new_task)
     note_beyond(posterior, threshold)
     front = bs.frontier(
-        posterior, env_id=env, threshold=threshold, utd=grid, model_size=model_size, ceiling=parse_ceiling(ceiling)
+        posterior,
+        env_id=env,
+        threshold=threshold,
+        utd=grid,
+        model_size=model_size,
+        ceiling=parse_ceiling(ceiling),
+        new_task=new_task,
     )
     table = front.table()
     write_csv(table, out)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.arguments import counted
+from bayescale.arguments import counted, three_digits
 from bayescale.cli.options import FlopPrice
-from bayescale.cli.terminal import ProgressDisplay, duration, number
+from bayescale.cli.terminal import ProgressDisplay, duration
 from bayescale.data.output_files import check_folder
 
 if TYPE_CHECKING:
@@ -90,12 +90,12 @@ def sweep(
 def _expected(left: "Estimate", hour_price: float, env_step_price: float, flop_price: float) -> str:
     """Return the lines of a dry run that follow the description of the plan."""
     counts = f"{counted(left.env_steps, 'env step')}, {counted(left.gradient_updates, 'gradient update')}"
-    flops = f"{number(left.matrix_product_flops)} flops in matrix products"
+    flops = f"{three_digits(left.matrix_product_flops)} flops in matrix products"
     training = duration(left.training_seconds)
     lines = [
         f"to do: {counted(left.runs, 'run')} in {counted(left.jobs, 'job')}, {counts}, {flops}",
         f"expected: {duration(left.seconds)} with {counted(left.workers, 'worker')}, {training} of training",
     ]
     if hour_price or env_step_price or flop_price:
-        lines.append(f"cost: {number(left.cost(hour=hour_price, flop=flop_price, env_step=env_step_price))}")
+        lines.append(f"cost: {three_digits(left.cost(hour=hour_price, flop=flop_price, env_step=env_step_price))}")
     return "\n".join(lines)

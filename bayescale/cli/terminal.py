@@ -17,18 +17,11 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 10_000  # characters; a table that goes to a pipe or a file is never cut or wrapped
 BAR_WIDTH = 30  # characters
 SECONDS_BETWEEN_LINES = 60.0
-SCIENTIFIC_FROM = 1e7  # larger numbers are written with an exponent
 
 
 def say(line: str) -> None:
     """Print the line on standard error at once, so that standard output holds only the command's result."""
     print(line, file=sys.stderr, flush=True)
-
-
-def number(value: float) -> str:
-    """Return the value with three significant digits: 0.0123, 12,300, 1.23e+15."""
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:,.10g}" if abs(rounded) < SCIENTIFIC_FROM else f"{rounded:g}"
 
 
 def duration(seconds: float) -> str:

@@ -203,7 +203,8 @@ def _evaluate(
         try:
             forecaster = METHODS[method](training)
             configs = unseen[setting_columns(unseen)].drop_duplicates()
-            scored.append(score_each(forecaster.predict(configs), crossings=unseen))
+            further = {"new_task": True} if isinstance(forecaster, Posterior) else {}  # held-out tasks have no runs
+            scored.append(score_each(forecaster.predict(configs, **further), crossings=unseen))
         except BayeScaleError as error:
             return Outcome(pd.DataFrame(), pd.DataFrame(), seconds, tuple(dict.fromkeys([*notes, str(error)])))
         seconds += time.perf_counter() - began

@@ -5,12 +5,15 @@ One fit may pool several algorithms, as tasks of one population. Tasks are then 
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from difflib import SequenceMatcher
 
 import pandas as pd
 
 from bayescale.errors import InputError
 
 SUITE_AND_ALGORITHM = ("suite", "algorithm")
+ALIKE = 0.6  # least similarity, from 0 to 1, at which an error asks "Did you mean ...?"
+LISTED = 20  # tasks that an error lists
 
 
 def naming_columns(table: pd.DataFrame) -> tuple[str, ...]:
@@ -68,6 +71,31 @@ def require_task_name(env_id: object, known: Collection[str]) -> None:
     ends = [name for name in known if name.endswith(f"/{env_id}")]
     if ends and env_id not in known:
         raise InputError(f"the fit knows {env_id} as {', '.join(ends)}; name one of them.")
+
+
+def require_fitted_tasks(env_ids: Iterable[object], known: Collection[str], *, new_task: bool = False) -> None:
+    """Raise InputError unless the fit has runs of every task, or `new_task` allows tasks without runs.
+
+    The error lists the fitted tasks, the most similar name first.
+
+    Args:
+        env_ids: the tasks asked for, by their names in the fit.
+        known: the fitted tasks.
+        new_task: True: a task without runs is predicted as one sampled from the population of tasks.
+    """
+    for env_id in dict.fromkeys(env_ids):
+        require_task_name(env_id, known)
+        if new_task or env_id in known:
+            continue
+        asked = str(env_id)
+        closeness = {name: SequenceMatcher(None, asked.lower(), name.lower()).ratio() for name in known}
+        by_closeness = sorted(known, key=lambda name: -closeness[name])
+        guess = f" Did you mean {by_closeness[0]}?" if closeness[by_closeness[0]] >= ALIKE else ""
+        more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+        raise InputError(
+            f"the fit has no run of {asked}.{guess} It has runs of {', '.join(by_closeness[:LISTED])}{more}. For the "
+            "forecast of a task without runs, which rests on the other tasks alone, give --new-task (new_task=True)."
+        )
 
 
 def as_one_suite_and_algorithm(table: pd.DataFrame) -> pd.DataFrame:

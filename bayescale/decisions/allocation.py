@@ -5,24 +5,24 @@ action: one setting for all posterior draws, not each draw's optimum. Costs are 
 draw. Seed noise enters `p_success`; it enters the choice only under the risk measure run:LEVEL.
 """
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from bayescale.arguments import require_positive
-from bayescale.decisions.candidates import crossings_of_task, flops_per_step, swept_settings
-from bayescale.decisions.frontier import quantile_over_draws
+from bayescale.decisions.candidates import candidate_settings, crossings_of_task, flops_per_step
+from bayescale.decisions.records import Allocation, Basis, basis_of, mean_and_quantiles
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, Risk, parse_risk, require_prices
-from bayescale.errors import InputError
+from bayescale.errors import Infeasible, InputError
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds
+from bayescale.posterior.outcomes import nothing_reached, run_counts
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import quantiles, run_lengths
+from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
 from bayescale.run_length_distribution import RunLengthDistribution
 
 ALLOCATION_DRAWS = 400
@@ -30,69 +30,26 @@ AXES = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rat
 EDGE = 1e-6  # relative distance to the end of a range within which a value lies at that end
 
 
-@dataclass(frozen=True)
-class Allocation:
-    """The chosen setting, what it costs and how likely one run succeeds.
-
-    The dicts hold the mean and the quantiles q05, q50 and q95 over draws. Costs of the median run are inf under a draw
-    whose median run never reaches the threshold, which can happen above the fitted thresholds; JSON has null for inf.
-
-    Attributes:
-        env_id: task.
-        threshold: the return to reach.
-        utd, batch_size, learning_rate, model_size: the chosen setting.
-        feasible: True if the risk is finite and within the budget, where one was given.
-        risk: the number that the choice minimises, one for all draws, in the unit of the prices; inf if no budget
-            suffices.
-        p_success: probability that one new run reaches the threshold, within the budget where one was given.
-        env_steps: of the median run.
-        flops: training flops of the median run.
-        budget: cost of the median run, in the unit of the prices.
-        regret: cost of this setting over the least cost of all settings under the same draw, minus 1; >= 0. Its mean is
-            a mean of ratios.
-    """
-
-    env_id: str
-    threshold: float
-    utd: float
-    batch_size: int
-    learning_rate: float
-    model_size: int
-    feasible: bool
-    risk: float
-    p_success: float
-    env_steps: dict[str, float]
-    flops: dict[str, float]
-    budget: dict[str, float]
-    regret: dict[str, float]
-
-    def to_json(self) -> str:
-        """Return the allocation as a JSON object, with null for inf."""
-
-        def finite(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {name: finite(part) for name, part in value.items()}
-            return None if value == np.inf else value
-
-        return json.dumps(finite(asdict(self)), indent=2, allow_nan=False)
-
-
 class _Outcomes(NamedTuple):
     """The run lengths of a new run at each candidate setting.
 
     Attributes:
+        posterior: the fit.
         env_id: task.
         thresholds: increasing returns.
         settings: one row per candidate setting.
         run_lengths: axes draw, setting, threshold.
+        basis: what the choices rest on.
         one_run_env_steps: env steps within which one new run reaches the threshold with the probability that the risk
             measure asks for; None if the risk measure is one of the median run.
     """
 
+    posterior: Posterior
     env_id: str
     thresholds: Float[np.ndarray, " threshold"]
     settings: pd.DataFrame
     run_lengths: RunLengthDistribution
+    basis: Basis
     one_run_env_steps: Float[np.ndarray, "setting threshold"] | None
 
 
@@ -106,8 +63,14 @@ def allocate(
     risk: str = "mean",
     model_size: int | None = None,
     ceiling: Ceiling | None = None,
+    new_task: bool = False,
+    cut_short: bool = False,
 ) -> Allocation:
     """Choose the setting to run among candidates inside the swept ranges.
+
+    Settings whose nearest swept setting failed are no candidates, see `bayescale.posterior.outcomes`. The probability
+    `p_success` is the model's, which pools tasks; `runs` and `runs_reached` count the task's own runs beside it. A task
+    of which no run reached the lowest fitted threshold gets no choice, because its own data hold no run length.
 
     Given a threshold, choose the setting that minimises the risk of the cost; a budget below that risk makes the choice
     infeasible. Given a budget alone, choose the highest fitted threshold whose least risk is within the budget.
@@ -126,13 +89,18 @@ def allocate(
             reaches the threshold with probability LEVEL; see `bayescale.decisions.utility`.
         model_size: critic parameters; default: that of the fitted runs, or chosen where it varies.
         ceiling: the highest return that a task allows, in units of the thresholds; see `bayescale.posterior.ceilings`.
+        new_task: True allows a task without runs; the choice is then for a task sampled from the population of tasks.
+        cut_short: True: runs that ended early having reached nothing were only cut short, so their settings are
+            candidates too.
 
     Returns:
         The allocation. If it is not `feasible`, it shows the cheapest choice for the lowest threshold in question; if
         no budget suffices at any setting, it shows the setting with the highest probability to reach the threshold.
 
     Raises:
-        InputError: neither a budget nor a threshold is given, or an argument is out of range.
+        InputError: neither a budget nor a threshold is given, an argument is out of range, or the task has no fitted
+            runs and `new_task` is False.
+        Infeasible: no run of the task reached the lowest fitted threshold, or all swept settings failed.
     """
     if budget is None and threshold is None:
         raise InputError("allocate needs a budget or a threshold; give at least one.")
@@ -141,7 +109,9 @@ def allocate(
     require_prices(prices)
     measure = parse_risk(risk)
     wanted = None if threshold is None else np.array([posterior.as_fitted(threshold)])
-    outcomes = _outcomes(posterior, env_id, model_size, measure, wanted, ceiling)
+    _require_answer(posterior, env_id, new_task)
+    settings = candidate_settings(posterior, env_id=env_id, model_size=model_size, cut_short=cut_short)
+    outcomes = _outcomes(posterior, settings, basis_of(posterior, prices, risk), wanted, ceiling)
     return _choose(outcomes, range(len(outcomes.thresholds)), prices, measure, budget)
 
 
@@ -152,6 +122,8 @@ def allocations(
     thresholds: Iterable[float],
     prices: Prices = DEFAULT_PRICES,
     model_size: int | None = None,
+    new_task: bool = False,
+    cut_short: bool = False,
 ) -> dict[float, Allocation]:
     """Choose the setting of least expected cost for each of several fitted thresholds, in the time of one `allocate`.
 
@@ -161,16 +133,21 @@ def allocations(
         thresholds: fitted thresholds.
         prices: of a training flop and of an env step.
         model_size: critic parameters; default: that of the fitted runs, or chosen where it varies.
+        new_task, cut_short: as for `allocate`.
 
     Returns:
         Allocations by threshold, each equal to that of `allocate`.
 
     Raises:
-        InputError: a threshold was not fitted, or the model size is neither given nor in the data.
+        InputError: a threshold was not fitted, the model size is neither given nor in the data, or the task has no
+            fitted runs and `new_task` is False.
+        Infeasible: as for `allocate`.
     """
     require_prices(prices)
     measure = parse_risk("mean")
-    outcomes = _outcomes(posterior, env_id, model_size, measure)
+    _require_answer(posterior, env_id, new_task)
+    settings = candidate_settings(posterior, env_id=env_id, model_size=model_size, cut_short=cut_short)
+    outcomes = _outcomes(posterior, settings, basis_of(posterior, prices, "mean"))
     return {
         threshold: _choose(outcomes, [posterior.threshold_number(threshold)], prices, measure)
         for threshold in thresholds
@@ -188,24 +165,33 @@ def at_edge(posterior: Posterior, choice: Allocation) -> tuple[str, ...]:
     )
 
 
+def _require_answer(posterior: Posterior, env_id: str, new_task: bool) -> None:
+    """Raise an error unless the fit can advise on the task; see `allocate`."""
+    posterior.require_tasks([env_id], new_task=new_task)
+    for clause in nothing_reached(posterior.crossings, [env_id]).values():
+        raise Infeasible(
+            f"{clause}: give longer runs, other settings or lower thresholds, or fit with thresholds that its runs "
+            "reached."
+        )
+
+
 def _outcomes(
     posterior: Posterior,
-    env_id: str,
-    model_size: int | None,
-    measure: Risk,
+    settings: pd.DataFrame,
+    basis: Basis,
     wanted: Float[np.ndarray, " threshold"] | None = None,
     ceiling: Ceiling | None = None,
 ) -> _Outcomes:
     """Predict all candidate settings at the wanted returns, or at the fitted thresholds if `wanted` is None."""
-    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
-    thresholds = posterior.thresholds
+    thresholds, measure = posterior.thresholds, parse_risk(basis.risk_measure)
     distribution = run_lengths(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
     if wanted is not None:
         best = ceilings(ceiling, settings["env_id"], posterior.crossings)
         distribution = at_thresholds(distribution, thresholds, wanted, best)
         thresholds = wanted
     one_run = quantiles(distribution, np.array([measure.level]))[..., 0] if measure.one_run else None
-    return _Outcomes(env_id, thresholds, settings, distribution, one_run)
+    env_id = str(settings["env_id"].iloc[0])
+    return _Outcomes(posterior, env_id, thresholds, settings, distribution, basis, one_run)
 
 
 def _choose(
@@ -248,9 +234,12 @@ def _choose(
     log_limit = np.inf if budget is None else float(np.log(budget / step_cost[choice]))
     chosen = RunLengthDistribution(*(part[:, choice, k] for part in outcomes.run_lengths))
     ratio = np.divide(chosen_cost, least_cost, out=np.ones_like(chosen_cost), where=np.isfinite(least_cost))
+    threshold, fitted = float(outcomes.thresholds[k]), outcomes.posterior.thresholds
+    outside = outside_sweep(outcomes.posterior.crossings, settings.iloc[[choice]])[0]
+    counts = run_counts(outcomes.posterior.crossings, outcomes.env_id, threshold)
     return Allocation(
         env_id=outcomes.env_id,
-        threshold=float(outcomes.thresholds[k]),
+        threshold=threshold,
         utd=float(setting["utd"]),
         batch_size=int(setting["batch_size"]),
         learning_rate=float(setting["learning_rate"]),
@@ -262,10 +251,8 @@ def _choose(
         flops=mean_and_quantiles(step_flops[choice] * env_steps),
         budget=mean_and_quantiles(chosen_cost),
         regret=mean_and_quantiles(ratio - 1),
+        runs=counts.runs,
+        runs_reached=counts.reached,
+        extrapolation=joined(outside, above_thresholds(fitted, threshold)),
+        basis=outcomes.basis,
     )
-
-
-def mean_and_quantiles(values: Float[np.ndarray, " draw"]) -> dict[str, float]:
-    """Return the mean and the quantiles q05, q50 and q95 over draws."""
-    at_levels = {f"q{percent:02d}": float(quantile_over_draws(values, percent / 100)) for percent in (5, 50, 95)}
-    return {"mean": float(values.mean()), **at_levels}

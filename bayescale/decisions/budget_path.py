@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bayescale.decisions.candidates import swept_sizes, swept_utds
+from bayescale.decisions.candidates import require_candidates, swept_sizes, swept_utds
 from bayescale.decisions.frontier import optima
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
 from bayescale.laws import flops
+from bayescale.posterior.outcomes import near_failed_settings
 from bayescale.posterior.posterior import Posterior
 
 
@@ -43,27 +44,49 @@ class BudgetPath:
 
 
 def budget_path(
-    posterior: Posterior, *, env_id: str, prices: Prices = DEFAULT_PRICES, model_size: int | None = None
+    posterior: Posterior,
+    *,
+    env_id: str,
+    prices: Prices = DEFAULT_PRICES,
+    model_size: int | None = None,
+    new_task: bool = False,
+    cut_short: bool = False,
 ) -> BudgetPath:
     """Return the budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges.
 
-    The cost that they minimise is prices.flop * 10 N B* sigma D + prices.env_step * D.
+    The cost that they minimise is prices.flop * 10 N B* sigma D + prices.env_step * D. A UTD and model size whose
+    setting at the median B* and eta* lies nearest to a failed setting is left out, as `allocate` leaves it out.
 
     Args:
         posterior: a fit.
         env_id: task.
         prices: of a training flop and of an env step.
         model_size: N, critic parameters; default: that of the fitted runs, or chosen where it varies.
+        new_task: True allows a task without runs, predicted as one sampled from the population of tasks.
+        cut_short: True: runs that ended early having reached nothing were only cut short.
 
     Raises:
-        InputError: `prices` is not a `Prices`, or the model size is neither given nor in the data.
+        InputError: `prices` is not a `Prices`, the model size is neither given nor in the data, or the task has no
+            fitted runs and `new_task` is False.
+        Infeasible: all swept settings of the task failed.
     """
     require_prices(prices)
+    posterior.require_tasks([env_id], new_task=new_task)
+    posterior.warn_of_nothing_reached([env_id])
     utds, sizes = swept_utds(posterior, env_id), swept_sizes(posterior, env_id, model_size)
     utd, size = np.tile(utds, len(sizes)), np.repeat(sizes, len(utds))
     by_size = (optima(posterior, env_id, utds, n) for n in sizes)
-    batch, _, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*by_size, strict=True))
+    batch, rate, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*by_size, strict=True))
     cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], steps)), steps)
+    settings = pd.DataFrame({"env_id": env_id, "utd": utd, "model_size": size})
+    for k in range(len(posterior.thresholds)):
+        at_optimum = {
+            "batch_size": np.median(batch[:, :, k], axis=0),
+            "learning_rate": np.median(rate[:, :, k], axis=0),
+        }
+        failed = near_failed_settings(posterior.crossings, settings.assign(**at_optimum), cut_short=cut_short)
+        require_candidates(env_id, ~failed)
+        cost[:, failed, k] = np.inf
     best, chosen = cost.argmin(axis=1), cost.mean(axis=0).argmin(axis=0)
     return BudgetPath(
         env_id=env_id,

@@ -16,7 +16,6 @@ import pandas as pd
 from jaxtyping import Bool, Float, Num
 
 from bayescale.arguments import require_positive
-from bayescale.data.tasks import require_task_name
 from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.inference.compilation_cache import compiled_code_kept
@@ -25,6 +24,7 @@ from bayescale.laws import flops
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds, between_thresholds
 from bayescale.posterior.posterior import Posterior
+from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
 from bayescale.run_length_distribution import RunLengthDistribution
 
 FRONTIER_DRAWS = 1000
@@ -44,6 +44,7 @@ class Frontier:
         learning_rate: eta*, the learning rate that needs the fewest env steps.
         p_reach: probability that a new run at B*, eta* reaches the threshold.
         extrapolated: True where the UTD lies outside the task's fitted range or the threshold above the fitted ones.
+        extrapolation: on which axes and how far each UTD lies outside; empty inside.
         model_size: N, critic parameters.
     """
 
@@ -57,14 +58,16 @@ class Frontier:
     p_reach: Float[np.ndarray, " utd"]
     extrapolated: Bool[np.ndarray, " utd"]
     model_size: int
+    extrapolation: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
-        """Return one row per UTD: 5%, 50% and 95% quantiles over draws, p_reach and extrapolated."""
+        """Return one row per UTD: 5%, 50% and 95% quantiles over draws, p_reach, extrapolated and extrapolation."""
         table = pd.DataFrame({"utd": self.utd})
         for name in ("batch_size", "learning_rate", "env_steps", "flops"):
             for percent in (5, 50, 95):
                 table[f"{name}_q{percent:02d}"] = quantile_over_draws(getattr(self, name), percent / 100)
-        return table.assign(p_reach=self.p_reach, extrapolated=self.extrapolated)
+        table = table.assign(p_reach=self.p_reach, extrapolated=self.extrapolated)
+        return table.assign(extrapolation=list(self.extrapolation)) if self.extrapolation else table
 
 
 def frontier(
@@ -75,25 +78,28 @@ def frontier(
     utd: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
     model_size: int | None = None,
     ceiling: Ceiling | None = None,
+    new_task: bool = False,
 ) -> Frontier:
     """Return the data-compute frontier of a task at a threshold.
 
     Args:
         posterior: a fit.
-        env_id: task; the frontier of a task without runs is that of a task sampled from the population of tasks.
+        env_id: task.
         threshold: the return, at least the lowest of `posterior.thresholds`. Between fitted thresholds, all logs are
             linear in the return. Above the highest, runs at its B* and eta* follow the law of
             `bayescale.posterior.extrapolation`.
         utd: UTDs to evaluate, > 0; default: 25 values from half the smallest to twice the largest of the task's runs.
         model_size: critic parameters; default: that of the task's fitted runs, the middle one of several sizes.
         ceiling: the highest return that a task allows, in units of the thresholds; see `bayescale.posterior.ceilings`.
+        new_task: True allows a task without runs; its frontier is that of a task sampled from the population of tasks.
 
     Raises:
-        InputError: the threshold lies below the fitted ones, or above fewer than three; a ceiling is unusable; `env_id`
-            is part of a fitted task's name; a UTD is not a positive number; the model size is neither given nor in the
-            data.
+        InputError: the threshold lies below the fitted ones, or above fewer than three; a ceiling is unusable; the task
+            has no fitted runs and `new_task` is False; a UTD is not a positive number; the model size is neither given
+            nor in the data.
     """
-    require_task_name(env_id, posterior.tasks)
+    posterior.require_tasks([env_id], new_task=new_task)
+    posterior.warn_of_nothing_reached([env_id])
     wanted = posterior.as_fitted(threshold)
     given = utd_grid(posterior, env_id) if utd is None else np.ravel(utd)
     grid = np.asarray(pd.to_numeric(given, errors="coerce"), float)
@@ -102,9 +108,9 @@ def frontier(
     size = critic_parameters(posterior, env_id, model_size)
     optimum = optima(posterior, env_id, grid, size, wanted, ceiling)
     batch, rate, steps, p_reach = (part[:, :, 0] for part in optimum)
-    outside = posterior.extrapolated(
-        pd.DataFrame({"env_id": env_id, "utd": grid, **model_size_column(posterior, size)})
-    )
+    points = pd.DataFrame({"env_id": env_id, "utd": grid, **model_size_column(posterior, size)})
+    above = above_thresholds(posterior.thresholds, wanted)
+    outside = tuple(joined(text, above) for text in outside_sweep(posterior.crossings, points))
     return Frontier(
         env_id=env_id,
         threshold=wanted,
@@ -114,8 +120,9 @@ def frontier(
         batch_size=batch,
         learning_rate=rate,
         p_reach=p_reach.mean(axis=0),
-        extrapolated=outside | (wanted > posterior.thresholds[-1]),
+        extrapolated=np.array([text != "" for text in outside]),
         model_size=size,
+        extrapolation=outside,
     )
 
 

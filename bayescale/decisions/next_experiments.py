@@ -14,7 +14,7 @@ from scipy.special import ndtr
 from bayescale.arguments import counted, require_count, require_positive
 from bayescale.data.curves import SETTING_COLUMNS
 from bayescale.data.tables import Column, Table, check_columns
-from bayescale.decisions.candidates import flops_per_step, swept_settings, with_model_sizes
+from bayescale.decisions.candidates import candidate_settings, flops_per_step, with_model_sizes
 from bayescale.decisions.sample_information import CandidateRuns, expected_loss, log_likelihood
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
 from bayescale.errors import Infeasible, InputError
@@ -40,6 +40,8 @@ def next_experiments(
     model_size: int | None = None,
     seed: int = 0,
     report: Callable[[str], None] | None = None,
+    new_task: bool = False,
+    cut_short: bool = False,
 ) -> pd.DataFrame:
     """Choose runs one after the other, each for the greatest EVSI per cost given the runs chosen before it.
 
@@ -64,6 +66,9 @@ def next_experiments(
             it, and candidates without the column get the middle size.
         seed: of the simulated results.
         report: called with one line of progress before each choice.
+        new_task: True allows one task without runs, predicted as one sampled from the population of tasks.
+        cut_short: True: runs that ended early having reached nothing were only cut short, so the decision may choose
+            their settings.
 
     Returns:
         One row per chosen run, with the columns of `candidates` and `score`, `cost`, `rank`. `score`: EVSI per cost,
@@ -71,8 +76,8 @@ def next_experiments(
         `cost`: expected, in the unit of the prices. `rank`: 1, 2, ... in the order of the choice.
 
     Raises:
-        InputError: a column, a row or an argument cannot be used.
-        Infeasible: the budget does not hold the cheapest candidate.
+        InputError: a column, a row or an argument cannot be used, or a task has no fitted runs and `new_task` is False.
+        Infeasible: the budget does not hold the cheapest candidate, or all swept settings of a task failed.
     """
     table = check_columns(Table(candidates, "candidates"), CANDIDATE_COLUMNS).reset_index(drop=True)
     checked = posterior.named(table)
@@ -81,6 +86,8 @@ def next_experiments(
     require_count("n", n)
     require_count("seed", seed, 0)
     tasks = [env_id] if env_id is not None else list(checked["env_id"].unique())
+    posterior.require_tasks([*tasks, *checked["env_id"]], new_task=new_task)
+    posterior.warn_of_nothing_reached(tasks)
     new_tasks = sorted({*tasks, *checked["env_id"]} - set(posterior.tasks))
     if len(new_tasks) > 1:
         raise InputError(
@@ -95,13 +102,42 @@ def next_experiments(
             f"costs {offer.cost.min():.3g}."
         )
     wanted = None if threshold is None else _within_fitted(posterior, threshold)
-    losses = [_extra_costs(posterior, draws, task, wanted, prices, model_size) for task in tasks]
+    losses = []
+    for task in tasks:
+        settings = candidate_settings(posterior, env_id=task, model_size=model_size, cut_short=cut_short)
+        losses.append(_extra_costs(posterior, draws, settings, wanted, prices))
     chosen, scores = _greedy(offer, losses, budget, n, np.random.default_rng(seed), report)
     return (
         table.iloc[chosen]
         .reset_index(drop=True)
         .assign(score=scores, cost=offer.cost[chosen], rank=np.arange(1, len(chosen) + 1))
     )
+
+
+def purchase_list(plan: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of `next_experiments` as a purchase list: one row per configuration, with a number of seeds.
+
+    Runs without worth (score 0) are left out. Runs of equal task, setting and length are one row, even if their numbers
+    differ by rounding.
+
+    Args:
+        plan: the table of `next_experiments`.
+
+    Returns:
+        The columns of `plan`, with the values of the row's first run, then `seeds`, the number of runs to buy with
+        different seeds, and `total_cost` of these runs. `score` is the value of these runs together over their total
+        cost; `cost` is the cost of one run; `rank` is 1, 2, ... in the order of the first runs.
+    """
+    worth = plan[plan["score"] > 0]
+    named = [column.name for column in CANDIDATE_COLUMNS if column.name in worth]
+    keys = [worth[name] if name == "env_id" else worth[name].map("{:.9g}".format) for name in named]
+    by_configuration = worth.assign(seeds=1, total_cost=worth["cost"], score=worth["score"] * worth["cost"])
+    summed = dict.fromkeys(("score", "seeds", "total_cost"), "sum")
+    rows = by_configuration.groupby([key.to_numpy() for key in keys], sort=False).agg(
+        {name: summed.get(name, "first") for name in by_configuration}
+    )
+    rows = rows.reset_index(drop=True)
+    return rows.assign(score=rows["score"] / rows["total_cost"], rank=np.arange(1, len(rows) + 1))
 
 
 def _greedy(
@@ -181,10 +217,9 @@ def _within_fitted(posterior: Posterior, threshold: float) -> float:
 def _extra_costs(
     posterior: Posterior,
     draws: dict[str, np.ndarray],
-    env_id: str,
+    settings: pd.DataFrame,
     wanted: float | None,
     prices: Prices,
-    model_size: int | None,
 ) -> Float[np.ndarray, "draw setting"]:
     """Return the cost of each setting minus the cost of today's choice, in the unit of the prices.
 
@@ -194,13 +229,11 @@ def _extra_costs(
     Args:
         posterior: a fit.
         draws: values by parameter name, draw axis first.
-        env_id: the task to decide about.
+        settings: the candidate settings of the task to decide about.
         wanted: the return to decide about; None: the highest threshold that today's choice reaches with probability
             `LIKELY` or more, the lowest threshold if there is none.
         prices: of a training flop and of an env step.
-        model_size: critic parameters; None: as `swept_settings` chooses.
     """
-    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
     location, _, _, p_reach = run_lengths(posterior.model, draws, settings)
     if wanted is not None:
         location = between_thresholds(location, posterior.thresholds, np.array([wanted]))

@@ -6,17 +6,20 @@ minus the quantile level. Above the highest fitted threshold, T(J) follows the l
 `bayescale.posterior.extrapolation`.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from bayescale.arguments import require_positive
+from bayescale.arguments import counted, require_positive, three_digits
 from bayescale.data.configurations import LENGTH, checked_configs
 from bayescale.decisions.candidates import flops_per_step, with_model_sizes
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
 from bayescale.errors import InputError
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import FEWEST_THRESHOLDS, at_thresholds
+from bayescale.posterior.outcomes import highest_returns
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.prediction_table import (
     LAW_QUANTILE_COLUMNS,
@@ -25,6 +28,7 @@ from bayescale.posterior.prediction_table import (
     QUANTILE_LEVELS,
 )
 from bayescale.posterior.predictive import run_lengths
+from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
 from bayescale.run_length_distribution import RunLengthDistribution
 
 PERFORMANCE_DRAWS = 400
@@ -43,6 +47,7 @@ def performance(
     budget: float | None = None,
     prices: Prices = DEFAULT_PRICES,
     ceiling: Ceiling | None = None,
+    new_task: bool = False,
 ) -> pd.DataFrame:
     """Return quantiles of the return that a new run reaches within `env_steps`, or within the env steps of a budget.
 
@@ -55,14 +60,18 @@ def performance(
         budget: for each run, in the unit of the prices, > 0; instead of a length.
         prices: of a training flop and of an env step. Flops need a model size in `configs` or in the fitted runs.
         ceiling: the highest return that a task allows, in units of the thresholds; see `bayescale.posterior.ceilings`.
+        new_task: True allows tasks without runs, predicted as sampled from the population of tasks.
 
     Returns:
         One row per configuration: its columns; `env_steps`; q05 ... q95, the return of a new run (one seed) in units of
         the thresholds, -inf below the lowest threshold; law_q05 law_q50 law_q95, the return of the median run
         (parameter uncertainty alone); `extrapolated`, True outside the fitted data or if q50 exceeds the highest
-        threshold. Higher returns are better, so q05 is the pessimistic end.
+        threshold; `extrapolation`, on which axes and how far; `beyond_data`, True if q50 exceeds the highest return
+        that any fitted run of the task reached (of any task for a task without runs), which is also a warning. Higher
+        returns are better, so q05 is the pessimistic end.
 
     Raises:
+        InputError: a task has no fitted runs and `new_task` is False.
         InputError: not exactly one of a length and a budget is given, a number or a ceiling is unusable, or the fit has
             fewer than three thresholds, too few to extrapolate beyond the highest.
     """
@@ -74,6 +83,8 @@ def performance(
     if sum((env_steps is not None, budget is not None, "env_steps" in configs)) != 1:
         raise InputError("performance needs the env steps of each run or a budget; give one of them.")
     named = posterior.named(configs)
+    posterior.require_tasks(named["env_id"], new_task=new_task)
+    posterior.warn_of_nothing_reached(named["env_id"])
     require_prices(prices)
     if budget is not None:
         require_positive("budget", budget)
@@ -100,8 +111,33 @@ def performance(
     table = configs.copy()
     table[QUANTILE_COLUMNS] = np.minimum(quantiles, best[:, None])
     table[LAW_QUANTILE_COLUMNS] = np.minimum(law_quantiles, best[:, None])
-    beyond = table["q50"] > posterior.thresholds[-1]
-    return table.assign(extrapolated=posterior.extrapolated(named) | beyond.to_numpy())
+    outside = outside_sweep(posterior.crossings, named)
+    above = [above_thresholds(posterior.thresholds, median) for median in table["q50"]]
+    table["extrapolation"] = [joined(*texts) for texts in zip(outside, above, strict=True)]
+    table.insert(table.columns.get_loc("extrapolation"), "extrapolated", table["extrapolation"] != "")
+    highest = highest_returns(posterior.crossings, named["env_id"])
+    table["beyond_data"] = table["q50"].to_numpy() > highest
+    if table["beyond_data"].any():
+        _warn_beyond_data(table["beyond_data"].to_numpy(), highest, best)
+    return table
+
+
+def _warn_beyond_data(
+    beyond: Bool[np.ndarray, " config"], highest: Float[np.ndarray, " config"], ceiling: Float[np.ndarray, " config"]
+) -> None:
+    """Warn that medians exceed the highest return that runs reached, and name the assumption that they rest on."""
+    stated = np.isfinite(ceiling[beyond])
+    assumptions = ["the stated ceiling"] * bool(stated.any())
+    if not stated.all():
+        assumptions.append("the prior of the ceiling, as no ceiling is given")
+    returns = three_digits(highest[beyond].min())
+    if highest[beyond].min() < highest[beyond].max():
+        returns += f" to {three_digits(highest[beyond].max())}, by task"
+    warnings.warn(
+        f"{counted(int(beyond.sum()), 'row')} of {len(beyond):,}: the median return lies above the highest that any "
+        f"run reached ({returns}); it rests on {' or '.join(assumptions)}.",
+        stacklevel=3,
+    )
 
 
 def _return_grid(posterior: Posterior, ceiling: float) -> Float[np.ndarray, " return"]:

@@ -16,8 +16,9 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from bayescale.arguments import require_positive
 from bayescale.data.tasks import several_names
-from bayescale.decisions.allocation import ALLOCATION_DRAWS, Allocation, allocations, mean_and_quantiles
+from bayescale.decisions.allocation import ALLOCATION_DRAWS, allocations
 from bayescale.decisions.candidates import flops_per_step
+from bayescale.decisions.records import Allocation, mean_and_quantiles
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices
 from bayescale.errors import InputError
 from bayescale.posterior.posterior import Posterior
@@ -57,6 +58,8 @@ def portfolio(
     env_ids: Sequence[str] | None = None,
     prices: Prices = DEFAULT_PRICES,
     model_size: int | None = None,
+    new_task: bool = False,
+    cut_short: bool = False,
 ) -> Portfolio:
     """Choose a threshold and a setting for each task so that the sum of thresholds is greatest within the budget.
 
@@ -64,14 +67,16 @@ def portfolio(
         posterior: a fit.
         budget: for one run of each task together, in the unit of the prices, > 0; for n seeds per task give an
             n-th of it.
-        env_ids: the tasks, in this order; default: all fitted tasks. A task without runs is predicted as one sampled
-            from the population of tasks.
+        env_ids: the tasks, in this order; default: all fitted tasks.
         prices: of a training flop and of an env step.
         model_size: critic parameters; default: that of each task's fitted runs, or chosen where it varies.
+        new_task: True allows tasks without runs, predicted as sampled from the population of tasks.
+        cut_short: True: runs that ended early having reached nothing were only cut short, so their settings count too.
 
     Raises:
-        InputError: the budget is out of range, `env_ids` is empty or names a task twice, or the model size is neither
-            given nor in the data.
+        InputError: the budget is out of range, `env_ids` is empty or names a task twice, a task has no fitted runs and
+            `new_task` is False, or the model size is neither given nor in the data.
+        Infeasible: no run of one of the tasks reached the lowest fitted threshold, or all its swept settings failed.
     """
     require_positive("budget", budget)
     tasks = posterior.tasks if env_ids is None else several_names("env_ids", env_ids)
@@ -80,10 +85,20 @@ def portfolio(
             f"env_ids must be one or more tasks, each once; got {', '.join(tasks) or 'none'}. Correct them."
         )
     thresholds = posterior.thresholds
-    choices = [
-        [*allocations(posterior, env_id=task, thresholds=thresholds, prices=prices, model_size=model_size).values()]
+    posterior.require_tasks(tasks, new_task=new_task)
+    by_task = (
+        allocations(
+            posterior,
+            env_id=task,
+            thresholds=thresholds,
+            prices=prices,
+            model_size=model_size,
+            new_task=new_task,
+            cut_short=cut_short,
+        )
         for task in tasks
-    ]
+    )
+    choices = [[*each.values()] for each in by_task]
     cost = np.array([[choice.budget["mean"] for choice in by_threshold] for by_threshold in choices])
     feasible = bool(cost.min(axis=1).sum() <= budget)
     chosen = _greatest_sum(thresholds, cost / budget) if feasible else cost.argmin(axis=1)

@@ -15,6 +15,8 @@ import pandas as pd
 
 from bayescale.data.output_files import written
 
+FORMAT = 3  # version of the file format of posteriors; raise it when this code would misread an older file
+
 
 def write_groups(groups: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write xarray datasets by name to one file, each as a group.

@@ -1,15 +1,15 @@
 """The `Posterior` class: draws of a fitted model, predictions from these draws, and the file that keeps them.
 
-The module imports no model: `Posterior` takes its model as an argument, and `load` takes a table of known models.
+The module imports no model: `Posterior` takes its model as an argument.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Num
 from bayescale.arguments import number
 from bayescale.data.configurations import checked_configs, outside_range
 from bayescale.data.observations import observations
-from bayescale.data.tasks import naming_columns, with_task_names
+from bayescale.data.tasks import naming_columns, require_fitted_tasks, with_task_names
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError, NotConverged
 from bayescale.float64 import float64
@@ -31,10 +31,11 @@ from bayescale.inference.model import Model
 from bayescale.inference.sampling import Draws
 from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
+from bayescale.posterior.outcomes import nothing_reached
 from bayescale.posterior.prediction_table import predictions_by_threshold
+from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
 
 POPULATION = "(population mean)"  # label of the last row of parameters that vary by task
-FORMAT = 3  # version of the file format; raise it when this code would misread an older file
 PREDICTION_DRAWS = 500  # evenly spaced draws for predictions; more move a quantile by about 1% of the spread in logs
 
 
@@ -153,6 +154,7 @@ class Posterior:
         *,
         thresholds: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
         ceiling: Ceiling | None = None,
+        new_task: bool = False,
     ) -> pd.DataFrame:
         """Return quantiles of the env steps until an evaluation first shows a new run (one seed) at each threshold.
 
@@ -161,25 +163,30 @@ class Posterior:
         Args:
             configs: columns env_id, utd, batch_size, learning_rate, and model_size where that varies in the fitted
                 runs; optional evaluation_interval, the env steps between evaluations of the new run, by default the
-                median of the task's fitted runs. Further columns are kept. For a task without runs, the prediction is
-                that of a task sampled from the population of tasks.
+                median of the task's fitted runs. Further columns are kept.
             thresholds: increasing returns, none below the lowest fitted threshold; default: the fitted thresholds.
                 Returns above the highest fitted threshold follow the law of `bayescale.posterior.extrapolation`.
             ceiling: the highest return that a task allows, in units of the thresholds; see
                 `bayescale.posterior.ceilings`. No run exceeds it.
+            new_task: True allows tasks without runs. Their predictions are those of a task sampled from the population
+                of tasks, and `extrapolation` says so.
 
         Returns:
             The table of `bayescale.posterior.prediction_table`: one row per configuration and threshold with the
             columns of `configs`, `evaluation_interval`, `threshold`, q05 ... q95 (env steps of a new run; inf where the
             quantile falls on runs that never reach the threshold), law_q05 law_q50 law_q95 (env steps of the median
-            run, not rounded: parameter uncertainty alone), `p_reach` and `extrapolated`.
+            run, not rounded: parameter uncertainty alone), `p_reach`, `extrapolated` and `extrapolation`, on which axes
+            and how far the row lies outside the fitted data. Warns of tasks of which no run reached any threshold.
 
         Raises:
-            InputError: a column is missing, a value is not positive and finite, the thresholds do not increase or
-                start below the lowest fitted one, or a ceiling is unusable.
+            InputError: a task has no fitted runs and `new_task` is False, a column is missing, a value is not positive
+                and finite, the thresholds do not increase or start below the lowest fitted one, or a ceiling is
+                unusable.
         """
         configs = checked_configs(configs).reset_index(drop=True)
         named = self.named(configs)
+        self.require_tasks(named["env_id"], new_task=new_task)
+        self.warn_of_nothing_reached(named["env_id"])
         draws = self.flat_draws(PREDICTION_DRAWS)
         returns = self.thresholds if thresholds is None else increasing_thresholds(thresholds)
         if thresholds is None and ceiling is None:
@@ -192,13 +199,15 @@ class Posterior:
         if "evaluation_interval" not in configs:
             configs = configs.assign(evaluation_interval=self._evaluation_intervals(named))
         interval = configs["evaluation_interval"].to_numpy(float)[:, None, None]
+        outside = outside_sweep(self.crossings, named)
+        beyond = [above_thresholds(self.thresholds, threshold) for threshold in returns]
         return predictions_by_threshold(
             configs,
             returns,
             quantiles=np.ceil(predicted.quantiles / interval) * interval,
             law_quantiles=predicted.law,
             p_reach=predicted.p_reach,
-            extrapolated=self.extrapolated(named)[:, None] | (returns > self.thresholds[-1]),
+            extrapolation=np.array([[joined(o, b) for b in beyond] for o in outside], object),
         )
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -208,6 +217,17 @@ class Posterior:
             InputError: the fit holds several suites or algorithms, and the table does not say which.
         """
         return with_task_names(table, naming_columns(self.crossings), self.tasks)
+
+    def require_tasks(self, env_ids: Iterable[object], *, new_task: bool = False) -> None:
+        """Raise InputError unless the fit has runs of every task, or `new_task` allows tasks without runs."""
+        require_fitted_tasks(env_ids, self.tasks, new_task=new_task)
+
+    def warn_of_nothing_reached(self, env_ids: Iterable[str]) -> None:
+        """Warn in one line of those tasks of which no fitted run reached the lowest fitted threshold."""
+        if clauses := nothing_reached(self.crossings, env_ids):
+            which = "it" if len(clauses) == 1 else "them"
+            sentence = f"{'; '.join(clauses.values())}: forecasts for {which} rest on the other tasks."
+            warnings.warn(sentence, stacklevel=1)  # one place for all callers, so that Python shows it once
 
     def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
         """Return True where UTD, batch size, learning rate or model size lies outside the task's fitted range."""
@@ -242,7 +262,7 @@ class Posterior:
         }
         groups["posterior"].attrs.update(
             model=json.dumps({"name": self.model.name, **self.model.fields()}),
-            format=FORMAT,
+            format=netcdf.FORMAT,
             status=self.status.name,
             provenance=json.dumps(self.provenance),
             content_sha256=netcdf.content_hash(groups),
@@ -260,39 +280,3 @@ class Posterior:
             InputError: the file cannot be written.
         """
         netcdf.write_groups(self.groups(), path)
-
-
-def load(path: str | os.PathLike[str], models: Mapping[str, Callable[[dict[str, Any]], Model]]) -> Posterior:
-    """Read a posterior that `Posterior.save` wrote; it predicts exactly as the saved one.
-
-    Args:
-        path: netCDF file.
-        models: by model name, a function that makes the model from its stored fields.
-
-    Raises:
-        InputError: the file does not exist, is damaged, is in another format or holds no posterior of this package.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path} does not exist; give the file that `bayescale fit` wrote.")
-    try:
-        groups = netcdf.read_groups(path, ("posterior", "sample_stats", "observed_data"))
-        attributes = groups["posterior"].attrs
-        provenance, stored = json.loads(attributes["provenance"]), json.loads(attributes["model"])
-        if (form := int(attributes["format"])) != FORMAT:
-            raise InputError(
-                f"{path} was written by bayescale {provenance['bayescale']} in format {form}, not {FORMAT}; "
-                "fit it again, or read it with that version."
-            )
-        model = models[stored.pop("name")](stored)
-        status = Status[attributes["status"]]
-    except InputError:
-        raise
-    except (OSError, RuntimeError, LookupError, AttributeError, ValueError, TypeError) as error:  # h5py raises all
-        raise InputError(
-            f"{path} holds no posterior that this version of bayescale reads ({type(error).__name__}); fit it again."
-        ) from None
-    if netcdf.content_hash(groups) != attributes.get("content_sha256"):
-        raise InputError(f"{path} is damaged: its content differs from what was saved. Copy it again, or fit it again.")
-    arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
-    crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
-    return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)

@@ -7,6 +7,7 @@ A row is one configuration and threshold. It has the columns of the configuratio
     law_q05 ... law_q95     quantiles of the median run's env steps: parameter uncertainty alone
     p_reach                 probability that a new run reaches the threshold
     extrapolated            True where the configuration or the threshold lies outside the fitted data
+    extrapolation           on which axes and how far it lies outside; empty inside
 """
 
 import numpy as np
@@ -27,6 +28,7 @@ def predictions_by_threshold(
     law_quantiles: Float[np.ndarray, "config threshold law_quantile"] | None = None,
     p_reach: Float[np.ndarray, "config threshold"],
     extrapolated: Bool[np.ndarray, "config threshold"] | None = None,
+    extrapolation: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Return the prediction table, one row per configuration and threshold, thresholds varying fastest.
 
@@ -36,7 +38,8 @@ def predictions_by_threshold(
         quantiles: env steps of a new run at `QUANTILE_LEVELS`.
         law_quantiles: env steps of the median run at `LAW_QUANTILE_LEVELS`. None: no such columns.
         p_reach: probabilities in [0, 1].
-        extrapolated: None: no such column.
+        extrapolated: None: no such column, or as `extrapolation` says.
+        extrapolation: texts of shape (config, threshold), empty inside the fitted data. None: no such column.
     """
     table = configs.loc[configs.index.repeat(len(thresholds))].reset_index(drop=True)
     table["threshold"] = np.tile(thresholds, len(configs))
@@ -46,4 +49,7 @@ def predictions_by_threshold(
     table["p_reach"] = p_reach.ravel()
     if extrapolated is not None:
         table["extrapolated"] = extrapolated.ravel()
+    if extrapolation is not None:
+        table["extrapolated"] = extrapolation.ravel() != ""
+        table["extrapolation"] = extrapolation.ravel()
     return table

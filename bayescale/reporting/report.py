@@ -21,11 +21,12 @@ from bayescale.data.output_files import written
 from bayescale.data.return_scale import ReturnScale, normalised_returns, read_return_scale
 from bayescale.data.tables import require_frame
 from bayescale.data.tasks import several_names
-from bayescale.decisions.allocation import Allocation, allocations, at_edge
+from bayescale.decisions.allocation import allocations, at_edge
 from bayescale.decisions.budget_path import budget_path
 from bayescale.decisions.frontier import critic_parameters, frontier
+from bayescale.decisions.records import Allocation
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
-from bayescale.errors import InputError, MissingExtra
+from bayescale.errors import Infeasible, InputError, MissingExtra
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.posterior.posterior import Posterior
 from bayescale.reporting import diagnostic_plots, plots
@@ -68,6 +69,7 @@ class Section:
     rows: pd.DataFrame  # the task's crossings
     by_threshold: pd.DataFrame  # one row per threshold: shares `reached`, `inside50` and `inside90` of its runs
     choices: dict[float, Allocation]  # the best configuration by threshold, for some thresholds and the headline
+    refusal: str  # the reason why there are no choices; empty if there are
     headline: float  # the threshold of the recommendation and of the plots
     pictures: dict[str, str]  # data addresses of the plots, by kind
 
@@ -106,11 +108,9 @@ def report(
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist. Create it first.")
     tasks = posterior.tasks if env_ids is None else several_names("env_ids", env_ids)
-    unknown = [env_id for env_id in tasks if env_id not in posterior.tasks]
-    if unknown or not tasks:
-        raise InputError(
-            f"env_ids must be among {', '.join(posterior.tasks)}; got {unknown or tasks}. Choose among them."
-        )
+    if not tasks:
+        raise InputError(f"env_ids must be among {', '.join(posterior.tasks)}; got none. Choose among them.")
+    posterior.require_tasks(tasks)
     require_prices(prices)
     scaled = None if curves is None else _fitted_curves(posterior, curves, return_scale)
     checked = _predictive_check(posterior)
@@ -183,17 +183,20 @@ def _section(
             frontier(posterior, env_id=env_id, threshold=threshold, utd=utd, model_size=model_size)
             for threshold in shown
         ]
-        path = budget_path(posterior, env_id=env_id, prices=prices, model_size=model_size).table()
         pictures |= {
             "data": _svg(plots.plot_data(table, drawn, headline)),
             **{name: _svg(plots.plot_rule(table, name, drawn)) for name in RULES if drawn[name].nunique() > 1},
             "frontier": _svg(plots.plot_frontier(fronts)),
-            "budget_path": _svg(plots.plot_budget_path(path, drawn)),
         }
-    choices = allocations(
-        posterior, env_id=env_id, thresholds=sorted({*shown, headline}), prices=prices, model_size=model_size
-    )
-    return Section(env_id, rows, by_threshold, choices, headline, pictures)
+    options = {"env_id": env_id, "prices": prices, "model_size": model_size}
+    try:
+        choices = allocations(posterior, thresholds=sorted({*shown, headline}), **options)
+    except Infeasible as refusal:
+        return Section(env_id, rows, by_threshold, {}, str(refusal), headline, pictures)
+    if "utd" in posterior.model.varying:
+        path = budget_path(posterior, **options).table()
+        pictures["budget_path"] = _svg(plots.plot_budget_path(path, drawn))
+    return Section(env_id, rows, by_threshold, choices, "", headline, pictures)
 
 
 def _utd_grid(swept: pd.Series) -> Float[np.ndarray, " utd"]:

@@ -80,7 +80,11 @@ def test_predict_writes_a_row_per_configuration_and_threshold(
     )
     configs.to_csv(tmp_path / "configs.csv", index=False)
     out = tmp_path / "predicted.csv"
-    assert cli.main(["predict", str(fit_file), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]) == 0
+    asked = ["predict", str(fit_file), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]
+    assert cli.main(asked) == 2
+    assert "the fit has no run of Never-v1. It has runs of " in capsys.readouterr().err
+    assert not out.exists()
+    assert cli.main([*asked, "--new-task"]) == 0
     said = capsys.readouterr().err
     assert said == "note: no run of Never-v1 was fitted; this is the prediction for a new task.\n"
     predicted = pd.read_csv(out)
@@ -93,6 +97,10 @@ def test_predict_writes_a_row_per_configuration_and_threshold(
     assert predicted["p_reach"].between(0, 1).all()
     assert not predicted.loc[predicted["note"] == "inside", "extrapolated"].any()
     assert predicted.loc[predicted["note"] == "outside", "extrapolated"].all()
+    far = predicted.fillna({"extrapolation": ""}).groupby("note")["extrapolation"].unique().str[0]
+    assert far["inside"] == ""
+    assert far["outside"] == "utd 4 times above the largest swept"
+    assert far["a task without runs"] == "no run of this task"
     known = predicted.query("note == 'inside' and threshold == 500")["law_q50"].item()
     assert known == pytest.approx(2.0e4 * (1 + 2**-0.7) * np.log(2), rel=0.15)
 
@@ -167,8 +175,14 @@ def test_allocate_prints_the_choice_and_writes_it(
     assert choice["threshold"] == 500
     assert choice["feasible"] is True
     assert choice["regret"]["q05"] >= 0
+    assert (choice["runs"], choice["runs_reached"], choice["extrapolation"]) == (54, 54, "")
+    assert choice["basis"]["prices"] == {"flop": 1.0, "env_step": 4e9}
+    assert choice["basis"]["risk_measure"] == "mean"
+    assert choice["basis"]["quantile_levels"] == {"q05": 0.05, "q50": 0.5, "q95": 0.95}
+    assert choice["basis"]["fit"]["data_sha256"] == bs.load(fit_file).provenance["data_sha256"]
     said = capsys.readouterr().out
     assert f"UTD {choice['utd']:.3g}" in said
+    assert "54 of 54 fitted runs on Ant-v4 reached this return" in said
     utds = simulated_curves()["utd"]
     assert ("At the edge of the sweep: UTD" in said) == (choice["utd"] in (utds.min(), utds.max()))
 
@@ -259,7 +273,7 @@ def test_a_task_without_runs_gets_the_population_and_a_note(
 ) -> None:
     out = tmp_path / "frontier.csv"
     options = ["--env", "Ent-v4", "--threshold", "500", "--out", str(out)]
-    assert cli.main(["frontier", str(fit_file), *options]) == 0
+    assert cli.main(["frontier", str(fit_file), *options, "--new-task"]) == 0
     first, *others = capsys.readouterr().err.splitlines()
     assert first == "note: no run of Ent-v4 was fitted; this is the prediction for a new task."
     assert all("outside" in line for line in others), "of the sweep, as at the ends of this grid"

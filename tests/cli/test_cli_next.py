@@ -1,11 +1,13 @@
 """The command `next`, on a posterior file whose draws come from the prior."""
 
+import json
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import bayescale as bs
 from bayescale.cli import app as cli
 from tests.scaffolding.prior_posterior import TASKS, prior_posterior
 
@@ -34,23 +36,35 @@ def test_next_writes_the_runs_to_buy(
     out = tmp_path / "next.csv"
     assert run(fit_file, configs, out, "--n", "4") == 0
     progress = [f"run {i} of at most 4: 3 candidates within the rest of the budget" for i in (1, 2, 3, 4)]
-    assert capsys.readouterr().err.splitlines()[:4] == progress
+    said = capsys.readouterr()
+    assert said.err.splitlines()[:4] == progress
     chosen = pd.read_csv(out)
-    expected = ["env_id", "utd", "batch_size", "learning_rate", "note", "score", "cost", "rank"]
+    expected = ["env_id", "utd", "batch_size", "learning_rate", "note", "score", "cost", "rank", "seeds", "total_cost"]
     assert chosen.columns.tolist() == expected
-    assert chosen["rank"].tolist() == [1, 2, 3, 4]
-    assert chosen["cost"].sum() <= 1e19
-    assert (chosen["score"] >= 0).all()
+    plan = bs.next_experiments(bs.load(fit_file), pd.read_csv(configs), budget=1e19, n=4)
+    assert chosen["seeds"].sum() == (plan["score"] > 0).sum()
+    assert chosen["rank"].tolist() == list(range(1, len(chosen) + 1))
+    assert chosen["total_cost"].sum() <= 1e19
+    assert (chosen["score"] > 0).all()
+    assert not chosen.duplicated(["utd", "batch_size", "learning_rate"]).any()
+    beside = json.loads((tmp_path / "next.json").read_text())
+    assert beside["budget"] == 1e19
+    assert beside["basis"]["prices"] == {"flop": 1.0, "env_step": 4e9}
+    assert beside["basis"]["risk_measure"] == "mean"
+    assert beside["basis"]["fit"]["data_sha256"] == bs.load(fit_file).provenance["data_sha256"]
+    assert beside["basis"]["fit"]["bayescale"] == bs.__version__
+    assert [each["note"] for each in beside["runs"]] == chosen["note"].tolist()
+    assert said.out == f"wrote {out}\nwrote {tmp_path / 'next.json'}\n"
 
 
-def test_runs_that_are_worth_nothing_get_a_note(
+def test_runs_that_are_worth_nothing_are_not_listed(
     fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pd.read_csv(configs).assign(env_steps=1).to_csv(configs, index=False)  # too short to show anything
     out = tmp_path / "next.csv"
     assert run(fit_file, configs, out, "--n", "2") == 0
-    assert pd.read_csv(out)["score"].tolist() == [0, 0]
-    note = "note: rank 1, 2: score 0, the cheapest run. No candidate within the budget is expected to change the choice"
+    assert pd.read_csv(out)["score"].tolist() == []
+    note = "note: no run is listed, because no candidate within the budget is expected to change the choice"
     assert capsys.readouterr().err.splitlines()[-1].startswith(note)
 
 
@@ -61,12 +75,15 @@ def test_a_budget_below_every_candidate_is_exit_code_4_and_no_file(
     said = r"error: the budget 1 does not hold any candidate; the cheapest, row \d, costs [\d.e+]+\n"
     assert re.fullmatch(said, capsys.readouterr().err)
     assert not (tmp_path / "next.csv").exists()
+    assert not (tmp_path / "next.json").exists()
 
 
 def test_a_task_without_runs_gets_a_note(
     fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(fit_file, configs, tmp_path / "next.csv", "--env", "Ent-v4", "--n", "1") == 0
+    assert run(fit_file, configs, tmp_path / "next.csv", "--env", "Ent-v4", "--n", "1") == 2
+    assert "the fit has no run of Ent-v4." in capsys.readouterr().err
+    assert run(fit_file, configs, tmp_path / "next.csv", "--env", "Ent-v4", "--n", "1", "--new-task") == 0
     assert capsys.readouterr().err.startswith("note: no run of Ent-v4 was fitted")
 
 

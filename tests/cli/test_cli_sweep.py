@@ -1,12 +1,16 @@
-"""The progress of a sweep: a bar on a terminal, a line every minute elsewhere."""
+"""Test the progress of a sweep, a bar on a terminal and a line every minute elsewhere, and what the command refuses."""
 
 import io
 import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from bayescale.cli.terminal import BAR_WIDTH, ProgressDisplay, duration, number, table_text
+from bayescale.arguments import three_digits
+from bayescale.cli import app as cli
+from bayescale.cli.terminal import BAR_WIDTH, ProgressDisplay, duration, table_text
 from bayescale.runners.sweeps.progress import Progress
 
 STATES = [
@@ -63,7 +67,7 @@ def test_durations_as_people_say_them(seconds: float, said: str) -> None:
     [(0.01234, "0.0123"), (2.0, "2"), (999.6, "1,000"), (318_123.0, "318,000"), (4e9, "4e+09"), (float("inf"), "inf")],
 )
 def test_numbers_have_three_digits_and_separators(value: float, said: str) -> None:
-    assert number(value) == said
+    assert three_digits(value) == said
 
 
 def test_a_table_for_a_pipe_is_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +77,55 @@ def test_a_table_for_a_pipe_is_never_cut(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     assert row.split() == ["[b]x" * 40, "1", *["long"] * 40]
     assert head.index("note") == row.index("long")
+
+
+PLAN = 'env_id = "Pendulum-v1"\nutd = [1]\nbatch_size = [16]\nlearning_rate = [3e-4]\nenv_steps = 2000\n'
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ("[" * 10_000 + "]" * 10_000, "nests lists or tables too deeply. A plan needs one level of each."),
+        (str(list(range(1_000_000))), "the plan has 1,000,000 runs; one sweep takes at most 100,000. Split it into"),
+    ],
+    ids=["nested 10,000 deep", "a million runs"],
+)
+def test_plans_that_cannot_be_expanded_are_refused(
+    seeds: str, said: str, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    (tmp_path / "plan.toml").write_text(f"{PLAN}seed = {seeds}\n")
+    assert said in refused("sweep", tmp_path / "plan.toml", "--out", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "said"),
+    [
+        (["--address", "127.0.0.1:1"], {}, "no Ray cluster answers at '127.0.0.1:1': Connection refused. Start one or"),
+        (["--address", "head node"], {}, "address must be HOST:PORT, ray://HOST:PORT, auto or local; got 'head node'."),
+        (
+            [],
+            {"RAY_ADDRESS": "127.0.0.1:1"},
+            "no Ray cluster answers at '127.0.0.1:1' (RAY_ADDRESS): Connection refused. Start one, or correct or unset",
+        ),
+    ],
+    ids=["option", "no address", "environment"],
+)
+def test_a_ray_address_where_nothing_answers_is_refused(
+    options: list[str],
+    environment: dict[str, str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("ray")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "plan.toml").write_text(f"{PLAN}seed = [0]\n")
+    command = ["sweep", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "runs"), "--engine", "ray"]
+    assert cli.main([*command, *options]) == 2
+    heard = capsys.readouterr()
+    assert heard.out == "1 run, 2,000 env steps, 1,000 gradient updates\n"
+    assert heard.err.startswith(f"error: {said}")
+    assert not (tmp_path / "runs").exists()

@@ -42,7 +42,7 @@ def test_columns_types_and_order():
     crossings = time_to_threshold(curves, thresholds=(1, 5))
     assert list(crossings.columns) == [
         *("algorithm", "env_id", "utd", "batch_size", "learning_rate", "model_size", "seed"),
-        *("threshold", "env_steps_lower", "env_steps_upper", "censored"),
+        *("threshold", "env_steps_lower", "env_steps_upper", "censored", "highest_return"),
     ]
     assert list(crossings["utd"]) == [0.5] * 4 + [8] * 4
     assert list(crossings["seed"]) == [0, 0, 1, 1] * 2
@@ -132,9 +132,20 @@ def test_a_change_of_units_of_the_return_changes_nothing(curves, thresholds, sca
     moved = curves.assign(episode_return=scale * curves["episode_return"] + shift)
     thresholds = np.array(thresholds) + 1 / np.pi
     crossings = time_to_threshold(moved, thresholds=scale * thresholds + shift)
-    pd.testing.assert_frame_equal(
-        crossings.drop(columns="threshold"), time_to_threshold(curves, thresholds=thresholds).drop(columns="threshold")
-    )
+    expected, in_units = time_to_threshold(curves, thresholds=thresholds), ["threshold", "highest_return"]
+    pd.testing.assert_frame_equal(crossings.drop(columns=in_units), expected.drop(columns=in_units))
+    np.testing.assert_allclose(crossings["highest_return"], scale * expected["highest_return"] + shift)
+
+
+def test_the_highest_return_and_the_last_status_of_each_run_are_kept():
+    curves = pd.concat([run([1, 3, 2], seed=0), run([1], seed=1), run([4, 9], seed=2)])
+    crossings = time_to_threshold(curves, thresholds=(1, 5))
+    assert list(crossings["highest_return"]) == [2.5, 2.5, 1, 1, 9, 9]  # isotonic, so 3 and 2 are averaged
+    assert "status" not in crossings
+    status = ["running", "running", "finished", None, "running", "diverged"]
+    again = time_to_threshold(curves.assign(status=status), thresholds=(1, 5))
+    assert list(again["status"]) == ["finished", "finished", "", "", "diverged", "diverged"]
+    pd.testing.assert_frame_equal(again.drop(columns="status"), crossings)
 
 
 @given(curves_of_runs(), threshold_lists, st.integers(2, 9))

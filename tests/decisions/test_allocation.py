@@ -71,7 +71,8 @@ class TwoSettings(BareModel):
 
 def two_settings(shaky=(10.0, 30.0, 10.0, 10.0)):
     swept = pd.DataFrame({"env_id": "Known-v0", "utd": 1.0, "batch_size": [SHAKY, SURE], "learning_rate": 1e-3})
-    return Posterior(TwoSettings(), {"shaky": np.array([shaky])}, {}, swept, Status.CONVERGED, {})
+    crossings = swept.assign(threshold=1.0, env_steps_lower=9.0, env_steps_upper=10.0, censored=False)
+    return Posterior(TwoSettings(), {"shaky": np.array([shaky])}, {}, crossings, Status.CONVERGED, {})
 
 
 @pytest.mark.parametrize(

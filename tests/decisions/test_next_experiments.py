@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
 import bayescale as bs
-from bayescale.decisions.next_experiments import EVSI_DRAWS
+from bayescale.decisions.next_experiments import EVSI_DRAWS, purchase_list
 from bayescale.decisions.sample_information import CandidateRuns, expected_loss, log_likelihood
 from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
@@ -239,9 +239,11 @@ def both_tasks() -> pd.DataFrame:
 
 
 def test_one_task_without_runs_can_be_planned_for_and_two_cannot() -> None:
-    assert len(following(FEW, candidates(env_id="New-v0"))) == 1
+    assert len(following(FEW, candidates(env_id="New-v0"), new_task=True)) == 1
     with pytest.raises(bs.InputError, match="one task at a time can be without runs; got New-v0, Newer-v0"):
-        following(FEW, candidates(env_id=["New-v0", "Newer-v0"]))
+        following(FEW, candidates(env_id=["New-v0", "Newer-v0"]), new_task=True)
+    with pytest.raises(bs.InputError, match=r"the fit has no run of Know-v0\. Did you mean Known-v0\?"):
+        following(FEW, candidates(env_id="Know-v0"))
 
 
 @pytest.mark.parametrize(
@@ -263,3 +265,23 @@ def test_one_task_without_runs_can_be_planned_for_and_two_cannot() -> None:
 def test_an_unusable_argument_is_named(table: pd.DataFrame, options: dict[str, object], said: str) -> None:
     with pytest.raises(bs.InputError, match=said):
         following(FEW, table, **options)
+
+
+def test_a_purchase_list_counts_the_seeds_of_equal_runs_and_leaves_out_worthless_ones() -> None:
+    """Scores times costs are 10, 12, 3 and 0; the first and the third run differ by rounding alone."""
+    plan = candidates(
+        utd=[2.0, 1.0, 2.0, 1.0],
+        learning_rate=[3e-4, 3e-4, 3e-4 * (1 + 1e-15), 3e-4],
+        env_steps=[100, 100, 100, 50],
+        note=list("abcd"),
+    ).assign(score=[0.1, 0.12, 0.03, 0.0], cost=[100.0, 100.0, 100.0, 50.0], rank=[1, 2, 3, 4])
+    bought = purchase_list(plan)
+    assert bought["note"].tolist() == ["a", "b"]
+    assert bought["seeds"].tolist() == [2, 1]
+    assert bought["rank"].tolist() == [1, 2]
+    assert bought["cost"].tolist() == [100, 100]
+    assert bought["total_cost"].tolist() == [200, 100]
+    assert bought["score"].tolist() == pytest.approx([0.065, 0.12])
+    assert bought.columns.tolist() == [*plan.columns, "seeds", "total_cost"]
+    nothing = purchase_list(plan.assign(score=0.0))
+    assert (len(nothing), nothing.columns.tolist()) == (0, bought.columns.tolist())

@@ -1,5 +1,6 @@
 """Test returns beyond the fitted thresholds and returns within a run length against known laws."""
 
+import dataclasses
 import importlib
 
 import numpy as np
@@ -13,6 +14,8 @@ from bayescale.posterior.extrapolation import at_thresholds
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution
 from tests.scaffolding.prior_posterior import prior_posterior
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*the median return lies above the highest")
 
 THRESHOLDS = np.linspace(300.0, 600.0, 7)
 BEYOND = np.array([660.0, 720.0, 780.0])
@@ -99,17 +102,20 @@ def test_configurations_have_their_own_lengths_and_ceilings_for_any_chunk_size(
     configs["env_id"] = names  # tasks without runs get equal predictions
     # The package exports a function of the same name, so import_module is needed to get the module.
     monkeypatch.setattr(importlib.import_module("bayescale.decisions.performance"), "CHUNK", 2)
-    together = bs.performance(posterior, configs, ceiling=dict(zip(names, best, strict=True)))
+    together = bs.performance(posterior, configs, ceiling=dict(zip(names, best, strict=True)), new_task=True)
     returns = [500.0, 635.0]
     monkeypatch.setattr("bayescale.posterior.predictive.CHUNK", 2)
     predicted = posterior.predict(
-        configs.drop(columns="env_steps"), thresholds=returns, ceiling=dict(zip(names, best, strict=True))
+        configs.drop(columns="env_steps"),
+        thresholds=returns,
+        ceiling=dict(zip(names, best, strict=True)),
+        new_task=True,
     )
     for i, ceiling in enumerate(best):
         one = configs.iloc[[i]].reset_index(drop=True)
-        alone = bs.performance(posterior, one, ceiling=ceiling)
+        alone = bs.performance(posterior, one, ceiling=ceiling, new_task=True)
         pd.testing.assert_frame_equal(together.iloc[[i]].reset_index(drop=True), alone)
-        alone = posterior.predict(one.drop(columns="env_steps"), thresholds=returns, ceiling=ceiling)
+        alone = posterior.predict(one.drop(columns="env_steps"), thresholds=returns, ceiling=ceiling, new_task=True)
         pd.testing.assert_frame_equal(predicted.iloc[2 * i : 2 * i + 2].reset_index(drop=True), alone)
     assert (together["q95"] <= best).all()
     assert together["extrapolated"].all()
@@ -202,6 +208,21 @@ def test_runs_exceed_a_return_only_if_it_is_no_ceiling(posterior: Posterior) -> 
     assert bounded.loc[950.0, "p_reach"] == 0.0
     assert np.isinf(bounded.loc[950.0, quantiles].to_numpy(float)).all()
     pd.testing.assert_frame_equal(bounded.loc[THRESHOLDS], free.loc[THRESHOLDS])
+
+
+def test_a_return_above_all_that_runs_reached_is_said_to_rest_on_an_assumption(posterior: Posterior) -> None:
+    configs = pd.concat([CONFIG] * 2, ignore_index=True).assign(env_steps=[2.2e4, 1e9])
+    with pytest.warns(
+        UserWarning, match=r"^1 row of 2: .*any run reached \(600\); it rests on the prior of the ceiling"
+    ):
+        free = bs.performance(posterior, configs)
+    with pytest.warns(UserWarning, match=r"it rests on the stated ceiling\.$"):
+        bs.performance(posterior, configs, ceiling=ASYMPTOTE)
+    assert free["beyond_data"].tolist() == [False, True]
+    assert free["extrapolation"][0] == ""
+    assert free["extrapolation"][1].endswith("above the highest fitted, 600")
+    seen = dataclasses.replace(posterior, crossings=posterior.crossings.assign(highest_return=1e9))
+    assert not bs.performance(seen, configs)["beyond_data"].any()
 
 
 def test_just_below_a_ceiling_single_runs_and_the_median_run_agree(posterior: Posterior) -> None:

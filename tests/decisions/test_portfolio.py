@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bayescale.arguments import three_digits
 from bayescale.cli import app as cli
-from bayescale.cli.terminal import number
 from bayescale.decisions.allocation import allocate
 from bayescale.decisions.portfolio import _greatest_sum, portfolio
 from bayescale.decisions.utility import Prices
@@ -67,7 +67,8 @@ class TwoTasks(BareModel):
 
 def two_tasks():
     swept = pd.DataFrame({"env_id": ["Easy-v0", "Hard-v0"], "utd": 1.0, "batch_size": 8, "learning_rate": 1e-3})
-    return Posterior(TwoTasks(), {"later": np.array([[0.0, 20.0]])}, {}, swept, Status.CONVERGED, {})
+    crossings = swept.assign(threshold=1.0, env_steps_lower=9.0, env_steps_upper=10.0, censored=False)
+    return Posterior(TwoTasks(), {"later": np.array([[0.0, 20.0]])}, {}, crossings, Status.CONVERGED, {})
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_the_command_prints_and_writes_the_split(tmp_path, capsys):
     assert [choice["env_id"] for choice in written["choices"]] == list(TASKS)
     for choice in split.choices:
         assert f"{choice.env_id}  " in said
-        assert number(choice.env_steps["q50"]) in said
+        assert three_digits(choice.env_steps["q50"]) in said
     assert f"together {split.budget['mean']:.3g}" in said
     one = ["portfolio", str(fit), "--env", TASKS[1], "--budget"]
     assert cli.main([*one, "1e30"]) == 0
@@ -146,7 +147,7 @@ def test_the_command_prints_and_writes_the_split(tmp_path, capsys):
 
 def test_a_task_without_runs_is_split_for_too():
     posterior = prior_posterior()
-    split = portfolio(posterior, budget=1e30, env_ids=["Unseen-v0", TASKS[0]], model_size=1000)
+    split = portfolio(posterior, budget=1e30, env_ids=["Unseen-v0", TASKS[0]], model_size=1000, new_task=True)
     assert [choice.env_id for choice in split.choices] == ["Unseen-v0", TASKS[0]]
     known = split.choices[1]
     assert known == allocate(posterior, env_id=TASKS[0], threshold=known.threshold, model_size=1000)

@@ -28,7 +28,7 @@ def test_a_saved_fit_predicts_what_it_predicted_when_it_was_saved():
 
 
 def test_a_fit_in_another_format_is_refused_with_the_version_that_reads_it(monkeypatch):
-    monkeypatch.setattr("bayescale.posterior.posterior.FORMAT", 4)
+    monkeypatch.setattr("bayescale.posterior.netcdf.FORMAT", 4)
     said = r"fit_format_3\.nc was written by bayescale 0\.1\.0 in format 3, not 4; fit it again, or read it with that"
     with pytest.raises(bs.InputError, match=said):
         bs.load(FILE)

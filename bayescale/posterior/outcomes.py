@@ -1,0 +1,202 @@
+"""Say what the fitted runs of each task and setting achieved, so that users can judge a prediction by its own data.
+
+A setting failed if all of its runs failed. A run failed if its status is `diverged` or `crashed`, or if its status is
+unknown, it reached no threshold and it ended before a quarter of the task's longest run. These runs enter the model as
+right-censored, which says little about them; therefore decisions leave failed settings out, see
+`bayescale.decisions.candidates`.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from bayescale.arguments import counted, three_digits
+from bayescale.data.configurations import SIZED
+from bayescale.data.curves import run_columns
+
+DIVERGED = "diverged"
+FAILED = (DIVERGED, "crashed")  # values of `status`, in lower case, that mark a failed run
+EARLY = 0.25  # a run ends early if it ends before this share of the task's longest run
+LISTED = 3  # settings that a warning lists by name
+AXIS_WORDS = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "model size"}
+
+
+class RunCounts(NamedTuple):
+    """The number of fitted runs of a task, and of the runs among them that reached a return.
+
+    Attributes:
+        runs: fitted runs; 0 for a task without runs.
+        reached: runs that reached the return; None if the fit does not say, which happens above the highest threshold
+            in fits of crossings without the column `highest_return`.
+    """
+
+    runs: int
+    reached: int | None
+
+
+def runs_of(crossings: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per run of the crossings.
+
+    Returns:
+        The columns that identify a run; `reached_any`, True if the run reached the lowest threshold; `last_env_steps`,
+        the latest env steps at which a crossing was seen or censored; `status`, empty where unknown; `highest_return`,
+        where the crossings have it, else the highest threshold that the run reached, -inf for none.
+    """
+    keys = run_columns(crossings)
+    reached = ~crossings["censored"].to_numpy(bool)
+    highest = crossings["threshold"].where(reached, -np.inf)
+    status = crossings["status"].str.strip().str.lower() if "status" in crossings else ""
+    table = crossings[keys].assign(
+        reached_any=reached,
+        last_env_steps=np.where(reached, crossings["env_steps_upper"], crossings["env_steps_lower"]),
+        highest_return=crossings.get("highest_return", highest),
+        status=status,
+    )
+    return table.groupby(keys, sort=False, dropna=False, as_index=False, observed=True).max()
+
+
+def run_counts(crossings: pd.DataFrame, env_id: str, threshold: float) -> RunCounts:
+    """Return the number of fitted runs of a task, and of the runs among them that reached the return."""
+    own = crossings[crossings["env_id"] == env_id]
+    if own.empty:
+        return RunCounts(0, 0)
+    runs = runs_of(own)
+    if "highest_return" in crossings:
+        return RunCounts(len(runs), int((runs["highest_return"] >= threshold).sum()))
+    fitted = np.unique(crossings["threshold"])
+    at_least = fitted[fitted >= threshold]
+    # A run that reached a fitted threshold at or above the return has reached the return.
+    return RunCounts(len(runs), int((runs["highest_return"] >= at_least[0]).sum()) if len(at_least) else None)
+
+
+def highest_returns(crossings: pd.DataFrame, env_ids: pd.Series) -> Float[np.ndarray, " config"]:
+    """Return the highest return that any fitted run of each configuration's task reached.
+
+    Args:
+        crossings: the fitted crossings.
+        env_ids: the task of each configuration. A task without runs gets the highest return of all tasks.
+
+    Returns:
+        Returns in the units of the thresholds. In fits of crossings without the column `highest_return`, the highest
+        threshold that a run reached; -inf for none.
+    """
+    runs = runs_of(crossings)
+    highest = runs.groupby("env_id")["highest_return"].max()
+    return env_ids.map(highest).fillna(runs["highest_return"].max()).to_numpy(float)
+
+
+def nothing_reached(crossings: pd.DataFrame, env_ids: Iterable[str]) -> dict[str, str]:
+    """Return a clause about each of these tasks of which no fitted run reached the lowest fitted threshold.
+
+    Args:
+        crossings: the fitted crossings.
+        env_ids: tasks; a task without runs gets no clause.
+    """
+    lowest, clauses = crossings["threshold"].min(), {}
+    for env_id in dict.fromkeys(env_ids):
+        own = crossings[crossings["env_id"] == env_id]
+        if len(own) and own["censored"].all():
+            runs = runs_of(own)
+            clause = (
+                f"none of {counted(len(runs), 'run')} on {env_id} reached {three_digits(lowest)}, the lowest fitted "
+                "threshold"
+            )
+            if "highest_return" in own:
+                clause += f" (the highest return was {three_digits(runs['highest_return'].max())})"
+            clauses[str(env_id)] = clause
+    return clauses
+
+
+def swept_settings_of(crossings: pd.DataFrame, env_id: str, *, cut_short: bool = False) -> pd.DataFrame:
+    """Return one row per swept setting of a task, with `failed`, `diverged` and `runs`, its number of runs.
+
+    Args:
+        crossings: the fitted crossings.
+        env_id: task.
+        cut_short: True: runs that ended early or crashed were only cut short, so only `diverged` marks a failed run.
+    """
+    runs = runs_of(crossings[crossings["env_id"] == env_id])
+    marked = runs["status"].isin([DIVERGED] if cut_short else FAILED)
+    early = ~runs["reached_any"] & (runs["last_env_steps"] < EARLY * runs["last_env_steps"].max())
+    runs["failed"] = marked | ((runs["status"] == "") & early & (not cut_short))
+    runs["diverged"] = marked
+    by_setting = runs.groupby([name for name in SIZED if name in runs], as_index=False)
+    return by_setting.agg(failed=("failed", "all"), diverged=("diverged", "all"), runs=("failed", "size"))
+
+
+def near_failed_settings(
+    crossings: pd.DataFrame, settings: pd.DataFrame, *, cut_short: bool = False
+) -> Bool[np.ndarray, " setting"]:
+    """Return True for each setting whose nearest swept setting of the same task failed.
+
+    The distance is Euclidean in logs, with every axis divided by its swept range. Of equal distances, the failed
+    setting counts as nearest. Settings of tasks without runs, or without failed settings, give False.
+
+    Args:
+        crossings: the fitted crossings.
+        settings: columns env_id and the swept axes.
+        cut_short: see `swept_settings_of`.
+    """
+    near = np.zeros(len(settings), bool)
+    for env_id, rows in settings.groupby("env_id").indices.items():
+        swept = swept_settings_of(crossings, str(env_id), cut_short=cut_short)
+        failed = swept["failed"].to_numpy(bool)
+        if not failed.any():
+            continue
+        axes = [name for name in SIZED[1:] if name in swept and swept[name].nunique() > 1 and name in settings]
+        known, asked = (np.log(table[axes].to_numpy(float)) for table in (swept, settings.iloc[rows]))
+        distance = (((asked[:, None] - known) / np.ptp(known, axis=0)) ** 2).sum(axis=-1)
+        others = distance[:, ~failed].min(axis=1, initial=np.inf)
+        near[rows] = distance[:, failed].min(axis=1) <= others + 1e-9
+    return near
+
+
+def setting_text(setting: pd.Series) -> str:
+    """Return a setting in words: UTD 4, batch size 128, learning rate 0.0003."""
+    return ", ".join(f"{words} {three_digits(setting[name])}" for name, words in AXIS_WORDS.items() if name in setting)
+
+
+def failure_warning(crossings: pd.DataFrame) -> str | None:
+    """Return a sentence about the settings whose runs all failed, with the remedy; None if there are none."""
+    tables = [swept_settings_of(crossings, str(env_id)) for env_id in crossings["env_id"].unique()]
+    swept = pd.concat(tables, ignore_index=True)
+    failed = swept[swept["failed"]]
+    if failed.empty:
+        return None
+    several = crossings["env_id"].nunique() > 1
+    names = [
+        f"{setting['env_id']} at {setting_text(setting)}" if several else setting_text(setting)
+        for _, setting in failed.head(LISTED).iterrows()
+    ]
+    if len(failed) > LISTED:
+        names.append(f"and {len(failed) - LISTED} more")
+    ways = [] if failed["diverged"].all() else ["ended before a quarter of the longest run and reached no threshold"]
+    if failed["diverged"].any():
+        ways.insert(0, "diverged or crashed")
+    remedy = ""
+    if not failed["diverged"].all():
+        remedy = (
+            " Were these runs cut short, or did they diverge? Say so in a column `status` (diverged, stopped early), or"
+            " give allocate --cut-short (cut_short=True) if they were only cut short."
+        )
+    return (
+        f"all runs {' or '.join(ways)} at {counted(len(failed), 'setting')}: {'; '.join(names)}. Decisions do not "
+        f"recommend settings nearest to these.{remedy}"
+    )
+
+
+def one_evaluation_warning(crossings: pd.DataFrame) -> str | None:
+    """Return a sentence if every run shows one evaluation, so that no crossing lies between two; None otherwise."""
+    seen = crossings["env_steps_upper"].where(~crossings["censored"], crossings["env_steps_lower"])
+    between = ~crossings["censored"] & (crossings["env_steps_lower"] > 0)
+    times = seen.where(seen > 0).groupby([crossings[name] for name in run_columns(crossings)], dropna=False)
+    if between.any() or (times.nunique() > 1).any():
+        return None
+    return (
+        "the curves show one evaluation a run, which tells whether a run reached a return by then and not when, so the "
+        "run lengths below rest on the priors. Give the whole learning curves (in Weights & Biases, each run's history "
+        "instead of the table of runs)."
+    )
