@@ -20,7 +20,7 @@ SPREAD = 0.75  # standard deviation of the exploring policy, relative to the fir
 DIVERGENCE = 0.05  # target KL divergence per action dimension
 ADJUSTMENT_RATE, ADJUSTMENT_BETA_1 = 3e-5, 0.5
 FIRST_OPTIMISM, FIRST_WEIGHT = 1.0, 0.25
-LOG_MIN, LOG_MAX = -10.0, 7.5  # bounds of log optimism and log weight
+LOG_MIN, LOG_MAX = -10.0, 7.5  # bounds of the log optimism and of the log weight of the KL divergence
 HEAD_GAIN = 0.01  # a small first head lets the shift start near 0
 
 

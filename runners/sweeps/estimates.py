@@ -24,8 +24,8 @@ from bayescale.runners.sweeps.plan import Plan
 from bayescale.runners.training.ensembles import Ensemble, make_ensembles, shared_settings
 
 TRIAL_UPDATES = 100
-# A trial first fills replay with one batch. Then it does this many env steps, with updates, per sample of a batch.
-TRIAL_STEPS_PER_SAMPLE = 2
+# A trial is a short training that measures speed. It fills replay with one batch, then takes env steps with updates.
+TRIAL_STEPS_PER_SAMPLE = 2  # these env steps, over the batch size
 
 
 class Rates(NamedTuple):

@@ -54,7 +54,9 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def read(self, configs: Sequence[RunConfig]) -> dict[str, Any] | None:
-        """Return the state that was written last; None if there is none for these runs under these versions.
+        """Return the training state that was saved last, or None.
+
+        None means that no state was saved for these runs with the installed versions of the package and its libraries.
 
         Raises:
             InputError: this user may not read the file.

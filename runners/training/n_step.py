@@ -17,13 +17,13 @@ from bayescale.runners.suites.environments import FloatArray, Outcome
 
 
 class Transitions(NamedTuple):
-    """Equally many transitions of every member."""
+    """Transitions of every member of the ensemble (one member per run), equally many for each."""
 
     observation: FloatArray  # (member, transition, observation)
     action: FloatArray  # (member, transition, action), in [-1, 1]
     reward: NDArray[np.float64]  # (member, transition, 1)
     next_observation: FloatArray  # (member, transition, observation)
-    discount: NDArray[np.float64]  # (member, transition, 1)
+    discount: NDArray[np.float64]  # (member, transition, 1); gamma^steps, 0 where the episode terminated
 
 
 class _Step(NamedTuple):
