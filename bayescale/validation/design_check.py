@@ -182,7 +182,7 @@ def check_design(
 
 
 def _model(configs: pd.DataFrame, thresholds: Sequence[float], priors: dict[str, Prior]) -> JointModel:
-    """Return the package's model (`bayescale.models.joint`) of env steps to these thresholds at these configurations."""
+    """Return the model of `bayescale.models.joint` for these configurations and thresholds."""
     crossings = configs.merge(pd.Series(increasing_thresholds(thresholds), name="threshold"), how="cross")
     return JointModel.for_crossings(crossings, priors)
 
