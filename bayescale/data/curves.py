@@ -26,7 +26,7 @@ from bayescale.data.run_settings import (
 )
 from bayescale.data.tables import Column, Table, check_columns, columns_from_index, require_frame
 from bayescale.data.tables.files import read_table
-from bayescale.data.tables.paths import matching_paths
+from bayescale.data.tables.paths import matching_paths, require_possible_path
 from bayescale.data.tasks import several_names
 from bayescale.errors import InputError
 
@@ -149,6 +149,7 @@ def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: the table is not valid, or the path cannot be written.
     """
+    require_possible_path(path)
     path = Path(path)
     if path.suffix != ".parquet":
         raise InputError(f"curves are written as Parquet; got {path}. Let the name end in .parquet.")

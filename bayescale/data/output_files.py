@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bayescale.atomic_files import whole_file
+from bayescale.data.tables.paths import require_possible_path
 from bayescale.errors import InputError
 
 
 def check_output(path: Path, suffix: str) -> None:
     """Raise InputError unless `path` is a file name ending in `suffix` in a folder that can be written to."""
+    require_possible_path(path)
     if path.suffix != suffix:
         raise InputError(f"--out must end in {suffix}; got {path}. Rename it.")
     if path.is_dir():
@@ -20,6 +22,7 @@ def check_output(path: Path, suffix: str) -> None:
 
 def check_out_folder(path: Path) -> None:
     """Raise InputError unless `path` is a folder that can be written to, or can be created."""
+    require_possible_path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"--out {path} is a file; name a folder.")
     check_folder(path / "file" if path.is_dir() else path)

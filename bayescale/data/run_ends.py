@@ -52,17 +52,18 @@ def with_checked_status(table: Table) -> Table:
         return table
     status = table.frame["status"].astype(object)
     bare = status.map(lambda value: value.strip().lower() if isinstance(value, str) else value)
-    missing = bare.isna() | (bare == "")
-    bad = (~bare.isin(STATUSES) & ~missing).to_numpy(bool)
+    missing = status.isna() | bare.map(lambda value: isinstance(value, str) and not value)
+    known = bare.map(lambda value: isinstance(value, str) and value in STATUSES)
+    bad = ~(known | missing).to_numpy(bool)
     if bad.any():
         came = ", ".join(dict.fromkeys(str(value)[:60] for value in status[bad][:3]))
         raise InputError(
             f"{table.source}: status must be {', '.join(STATUSES[:-1])} or {STATUSES[-1]}; got {came} "
             f"{table.where(bad)}. Rename these, or leave the column out with ignore=('status',) (--ignore status)."
         )
-    if (bare[~missing] == status[~missing]).all():
+    if bare.equals(status) and (known | status.isna()).all():
         return table
-    return Table(table.frame.assign(status=bare.where(~missing).astype(str)), table.source, table.place)
+    return Table(table.frame.assign(status=bare.where(~missing).infer_objects()), table.source, table.place)
 
 
 def with_ends(
@@ -88,7 +89,9 @@ def with_ends(
         status = curves["status"].to_numpy(object)[np.append(starts[1:], len(run)) - 1]
     if not finite.all():
         if not finite.any():
-            raise InputError("no episode_return is finite. Give the returns of the evaluations.")
+            raise InputError(
+                f"no episode_return is finite, from {place(0)} on. Give the returns of evaluations, or leave it out."
+            )
         ends = _ends(returns, starts, status, missing_end, place)
         _warn(returns, run, ends)
         status = np.full(len(starts), None, object) if status is None and ends.diverged.any() else status

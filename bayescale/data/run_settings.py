@@ -21,14 +21,15 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from bayescale.errors import InputError
 
 ROUNDING = 1e-6  # relative difference up to which two values of a setting are one
 SCHEDULED = ("learning_rate", "batch_size", "utd")  # settings that trainers change during a run
-SCHEDULE_VALUES = 5  # values, one evaluation each, from which a group of runs is a schedule
-COMMON_VALUES = 3  # values at equal env steps in all groups of runs from which they are a schedule
+SHORT = 2  # evaluations up to which a part of a training is short
+SCHEDULE_VALUES = 5  # env steps at which short parts begin, from which they are a schedule
+COMMON_VALUES = 3  # the same, if several groups of runs share values and env steps
 ALMOST_ALL = 0.9  # share of the runs with different values from which a column names the runs
 SHOWN = 4  # values of a setting that a message shows
 
@@ -50,6 +51,7 @@ NO_SETTINGS = {
     "link", "trial", "state", "status", "seed", "index", "unnamed", "row", "line", "repeat", "replicate", "fold",
     "exit", "reason", "message",
 }  # fmt: skip
+DATE = re.compile(r"\d{4}-\d\d-\d\d")  # beginning of a date in text
 NO_SETTING_NAMES = {"name", "exp_name", "display_name"}
 
 
@@ -83,9 +85,14 @@ def with_merged_settings(curves: pd.DataFrame, names: tuple[str, ...]) -> pd.Dat
 def refuse_schedules(runs: pd.DataFrame, run_columns: list[str]) -> None:
     """Raise InputError if a setting changes while the env steps of a training go on.
 
-    Runs that differ only in that setting then hold stretches of env steps that follow one another. These are the parts
-    of one training if a part has two evaluations or more, if there are five parts or more, or if all groups of such
-    runs change three values or more at the same env steps. One evaluation at the end of each run is no schedule.
+    A group holds the runs that differ only in that setting. They are the parts of trainings if one of these holds:
+
+    - Their stretches of env steps follow one another, and a part has two evaluations or more.
+    - Most have one or two evaluations, and they begin at five env steps or more; three are enough if other groups have
+      the same values at the same env steps. One evaluation at the end of each run is no schedule.
+    - A part begins late, and at the next evaluation after another part ends.
+
+    The table is refused if this is so in half of the groups of several runs.
 
     Args:
         runs: a row for each run with `run_columns`, `first`, `last` (env steps) and `evaluations`.
@@ -99,30 +106,47 @@ def refuse_schedules(runs: pd.DataFrame, run_columns: list[str]) -> None:
 
 
 def _schedule(runs: pd.DataFrame, names: list[str], others: list[str]) -> pd.DataFrame | None:
-    """Return the parts of the first training whose settings `names` change during it, or None."""
+    """Return the parts of the first trainings whose settings `names` change during them, or None."""
     if not all(runs[name].nunique() > 1 for name in names):
         return None
     parts = runs.assign(group=runs.groupby(others, sort=False, observed=True).ngroup())
     parts = parts.sort_values(["group", "first", "last"], kind="stable")
-    group = parts["group"].to_numpy()
+    group, first, last = (parts[name].to_numpy() for name in ("group", "first", "last"))
     inside = np.append(False, group[1:] == group[:-1])
-    follows = ~inside | (parts["first"].to_numpy() > np.append(0, parts["last"].to_numpy()[:-1]))
-    by_group = parts.assign(follows=follows).groupby("group")
-    count = by_group.size()
-    several = count[by_group["follows"].all() & (count > 1)]
-    if several.empty or 2 * len(several) < (count > 1).sum():
+    parts["follows"] = ~inside | (first > np.append(0, last[:-1]))
+    by_group = parts.groupby("group")
+    several = by_group.size() > 1
+    short = several & (by_group["evaluations"].median() <= SHORT)
+    begins = by_group["first"].nunique()
+    in_short = parts[short.to_numpy()[group] & (begins >= COMMON_VALUES).to_numpy()[group]]
+    shared = 2 * len(in_short.drop_duplicates(["first", *names])) <= len(in_short)
+    scheduled = several & by_group["follows"].all() & (by_group["evaluations"].max() > 1)
+    scheduled |= short & (begins >= (COMMON_VALUES if shared else SCHEDULE_VALUES))
+    scheduled |= several & _continued(parts, len(several))
+    if not scheduled.any() or 2 * scheduled.sum() < several.sum():
         return None
-    longest = by_group["evaluations"].max()[several.index]
-    found = several[(longest > 1) | (several >= SCHEDULE_VALUES)]
-    if found.empty:
-        chosen = parts[parts["group"].isin(several.index)]
-        same = len(several) > 1 and len(chosen.drop_duplicates(["first", *names])) == chosen["first"].nunique()
-        found = several[several >= COMMON_VALUES] if same else found
-    return None if found.empty else parts[group == found.index[0]]
+    for number in scheduled.index[scheduled]:
+        own = parts[group == number]
+        if (own["first"] > own["last"].min()).any():
+            return own
+    return None
+
+
+def _continued(parts: pd.DataFrame, groups: int) -> Bool[np.ndarray, " group"]:
+    """Return True for each group in which a part begins late, where another part has just ended."""
+    found = np.zeros(groups, bool)
+    interval = (parts["last"] - parts["first"]) / (parts["evaluations"] - 1).clip(lower=1)
+    late = parts.assign(interval=interval)[(parts["evaluations"] > 1) & (parts["first"] > 2 * interval)]
+    for number, own in parts[parts["group"].isin(late["group"])].groupby("group"):
+        ends = own["last"].to_numpy()
+        for _, part in late[late["group"] == number].iterrows():
+            found[number] |= ((ends < part["first"]) & (ends >= part["first"] - 1.5 * part["interval"])).any()
+    return found
 
 
 def _schedule_message(parts: pd.DataFrame, names: tuple[str, ...]) -> str:
-    first, second = parts.iloc[0], parts.iloc[1]
+    first = parts.loc[parts["last"].idxmin()]
+    second = parts[parts["first"] > first["last"]].iloc[0]
     what = " and ".join(names)
     before, after = (" and ".join(f"{part[name]:g}" for name in names) for part in (first, second))
     return (
@@ -160,17 +184,20 @@ def refuse_other_settings(
             continue
         distinct = len(np.unique(of_run))
         is_name = distinct >= ALMOST_ALL * len(runs) or _one_to_one(of_run, runs["seed"].to_numpy())
-        if is_name and not _words(name) & HYPERPARAMETERS and name.lower() not in HYPERPARAMETERS:
+        if is_name and not _words(name) & HYPERPARAMETERS and str(name).lower() not in HYPERPARAMETERS:
             continue
         raise InputError(_other_setting_message(runs, of_run, number, name))
 
 
 def may_be_setting(curves: pd.DataFrame, name: str) -> bool:
     """Return True unless the name or the type of a further column says that it is no setting."""
-    if name.lower() in HYPERPARAMETERS:
+    small = str(name).lower()
+    if small in HYPERPARAMETERS:
         return True
-    named_otherwise = name.lower() in NO_SETTING_NAMES or _words(name) & NO_SETTINGS
-    return curves[name].dtype.kind not in "mM" and not named_otherwise
+    if small in NO_SETTING_NAMES or _words(name) & NO_SETTINGS or curves[name].dtype.kind in "mM":
+        return False
+    known = curves[name].dropna()
+    return not (len(known) and DATE.match(str(known.iloc[0])))
 
 
 def value_codes(values: pd.Series) -> Int[np.ndarray, " row"]:
@@ -210,7 +237,7 @@ def _one_to_one(of_run: Int[np.ndarray, " run"], seed: Int[np.ndarray, " run"]) 
 
 def _words(name: str) -> set[str]:
     """Return the words of a column's name in small letters: `wallTime_s` holds wall, time and s."""
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", str(name))}
 
 
 def _shortest(values: list[float]) -> float:

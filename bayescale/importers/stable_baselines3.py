@@ -56,6 +56,6 @@ def _evaluations(file: Path) -> pd.DataFrame:
         raise InputError(
             f"{file} must hold numbers as results; got {results.dtype}. Give an evaluations.npz of EvalCallback."
         )
-    with np.errstate(invalid="ignore"):  # the mean of inf and -inf is NaN, which read_curves refuses
+    with np.errstate(invalid="ignore"):  # the mean of inf and -inf is NaN, a missing return
         returns = results.mean(axis=1)
     return pd.DataFrame({"env_steps": timesteps, "episode_return": returns})

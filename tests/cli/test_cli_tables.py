@@ -11,7 +11,7 @@ from tests.scaffolding.simulated_curves import simulated_curves
 
 
 def nan_rows(path: Path, curves: pd.DataFrame) -> None:
-    curves.loc[[3, 8], "episode_return"] = np.nan
+    curves.loc[[38, 39], "episode_return"] = np.nan
     curves.to_csv(path, index=False)
 
 
@@ -55,7 +55,7 @@ def absent(path: Path, curves: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("spoil", "name", "said"),
     [
-        (nan_rows, "c.csv", "episode_return must be filled in; got nan at lines 5, 10"),
+        (nan_rows, "c.csv", "line 40 to the end of the run (1 run in all). If these runs had ended there"),
         (no_seed, "c.csv", "has no column 'seed'"),
         (duplicates, "c.csv", "one evaluation of one run came twice"),
         (text_in_numbers, "c.csv", "utd must be a number; got two at line 6"),

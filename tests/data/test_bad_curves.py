@@ -9,13 +9,10 @@ from bayescale.data.curves import validate_curves as validate
 from tests.scaffolding.small_curves import csv, fails, table, with_value
 
 BAD_VALUES = [
-    ("episode_return", np.nan, "episode_return must be filled in; got nan at {place}. Remove these evaluations"),
-    ("episode_return", np.inf, "episode_return must be finite; got inf at {place}. Remove these evaluations"),
-    ("episode_return", -np.inf, "episode_return must be finite; got -inf at {place}."),
     ("learning_rate", np.inf, "learning_rate must be finite; got inf at {place}. Correct or remove these rows."),
     ("learning_rate", 0.0, "learning_rate must be > 0; got 0.0 at {place}."),
     ("learning_rate", np.nan, "learning_rate must be filled in; got nan at {place}."),
-    ("utd", -1.0, "utd must be > 0; got -1.0 at {place}."),
+    ("utd", -1.0, "utd must be > 0; got -1.0 at {place}. utd is gradient updates per env step; gradient_steps = -1 of"),
     ("batch_size", 0, "batch_size must be > 0; got 0 at {place}."),
     ("batch_size", 0.5, "batch_size must be a whole number of 64 bits; got 0.5 at {place}."),
     ("model_size", -3, "model_size must be > 0; got -3 at {place}."),

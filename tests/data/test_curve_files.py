@@ -80,7 +80,7 @@ def test_rows_that_do_not_fit_the_header(tmp_path):
     path.write_text("\n".join([lines[0], *(line + ",9" for line in lines[1:])]))
     fails(f"{path}: its rows have more fields than its header.", path)
     path.write_text("\n".join([*lines[:3], lines[3].rsplit(",", 1)[0]]))
-    fails("episode_return must be filled in; got nan at line 4", path)
+    fails(f"episode_return is missing from {path} line 4 to the end of the run", path)
 
 
 @pytest.mark.parametrize(

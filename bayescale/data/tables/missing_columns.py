@@ -22,11 +22,10 @@ SETTINGS = ("algorithm", "env_id", "utd", "batch_size", "learning_rate", "seed")
 MEANINGS = {
     "gradient_steps": "utd is gradient updates per env step: gradient_steps / (train_freq x n_envs) in "
     "Stable-Baselines3, where gradient_steps = -1 means UTD 1.",
-    "train/learning_rate": "learning_rate is one number per run, and train/learning_rate logs its value at each row. "
-    "Add the initial learning rate.",
+    "train/learning_rate": "learning_rate is one number per run: add its initial value, not train/learning_rate.",
 }
 MISSPELT = 0.85  # similarity from which two names count as spellings of one name
-LISTED_ALL, LISTED, LONGEST_NAME = 12, 6, 25  # columns that a message lists, and letters of one
+LISTED_ALL, LISTED, LONGEST_NAME = 12, 3, 25  # columns that a message lists, and letters of one
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,9 @@ def missing_columns(source: str, came: Sequence[str], missing: Sequence[str], kn
     recognised = _recognised(came, missing, known)
     if recognised:
         return f"{source} {recognised}"
+    for name, column in (("gradient_steps", "utd"), ("train/learning_rate", "learning_rate")):
+        if name in came and column in missing:
+            return f"{source} has no column {_list(missing)}. {MEANINGS[name]}"
     return f"{source} has no column {_list(missing)}; {_its_columns(came)}. {_remedy(came, missing, known)}"
 
 
@@ -143,9 +145,6 @@ def _its_columns(came: Sequence[str]) -> str:
 
 
 def _remedy(came: Sequence[str], missing: Sequence[str], known: Collection[str]) -> str:
-    for name, column in (("gradient_steps", "utd"), ("train/learning_rate", "learning_rate")):
-        if name in came and column in missing:
-            return MEANINGS[name]
     renames = {name: found for name in missing if (found := _other_name(came, name, known))}
     if len(missing) == 1:
         return f"Did you mean '{renames[missing[0]]}'? Rename it." if renames else "Add it."

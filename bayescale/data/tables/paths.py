@@ -9,25 +9,30 @@ from bayescale.errors import InputError
 LONGEST_NAME = 255  # bytes in the name of a file, on the usual file systems
 
 
+def require_possible_path(path: str | os.PathLike[str]) -> None:
+    """Raise InputError if no file can have this path."""
+    text = os.fspath(path)
+    if "\0" in text:
+        raise InputError(f"the path {text!r} holds a NUL character, which no file name can. Correct it.")
+    longest = max((len(os.fsencode(part)) for part in Path(text).parts), default=0)
+    if longest > LONGEST_NAME:
+        raise InputError(
+            f"the path {text[:40]}... holds a name of {longest} bytes; names of files have at most "
+            f"{LONGEST_NAME}. Shorten it."
+        )
+
+
 def usable_path(path: str | os.PathLike[str]) -> Path:
     """Return the path with `~` replaced by the home folder.
 
     Raises:
-        InputError: no file can have this path.
+        InputError: no file can have this path, or the home folder is not known.
     """
-    text = os.fspath(path)
-    if "\0" in text:
-        raise InputError(f"the path {text!r} holds a NUL character, which no file name can. Correct it.")
-    longest = max(Path(text).parts, key=len, default="")
-    if len(os.fsencode(longest)) > LONGEST_NAME:
-        raise InputError(
-            f"the path {text[:40]}... holds a name of {len(os.fsencode(longest))} bytes; file names have at most "
-            f"{LONGEST_NAME}. Shorten it."
-        )
+    require_possible_path(path)
     try:
-        return Path(text).expanduser()
+        return Path(path).expanduser()
     except RuntimeError:
-        raise InputError(f"the home folder in {text} is not known. Write the whole path.") from None
+        raise InputError(f"the home folder in {os.fspath(path)} is not known. Write the whole path.") from None
 
 
 def matching_paths(source: str | os.PathLike[str]) -> list[Path]:
