@@ -1,7 +1,7 @@
 """Predict how value-based deep RL scales, with calibrated uncertainty, from small sweeps.
 
 The chain is one function per step: `read_curves`, `time_to_threshold`, `fit`, then `frontier`, `allocate`,
-`next_experiments` and `report` on the posterior. The folders follow the same order:
+`next_experiments` and `report` on the posterior. The folders, in the order of use:
 
     runners         train agents and write learning curves
     importers       read learning curves from the logs of other tools
@@ -16,7 +16,8 @@ The chain is one function per step: `read_curves`, `time_to_threshold`, `fit`, t
     cli             offer all of this on the command line
 
 Files beside the folders: `workflow` (the whole chain in one place), `laws` (the scaling laws as pure functions),
-`run_length_distribution` (the distribution of a run's time to a threshold), `arguments`, `atomic_files`, `errors`.
+`run_length_distribution` (the distribution of a run's time to a threshold), `float64`, `arguments`, `atomic_files`,
+`errors`. `models` and `runners` are links to the folders of these names at the top level.
 
 Public names are listed once, in `__init__.pyi`; each loads its module on first use.
 """

@@ -1,4 +1,4 @@
-"""The kinds of axes that a sweep can vary, and the set of declarations that a model is made of.
+"""The kinds of axes that a sweep can vary, and all the declarations of a model in one structure.
 
 A resource (UTD, model size) saves data the more of it there is. A tuned setting (batch size, learning rate) has an
 optimum, which shifts with the resources. `bayescale.models.parameters` declares the axes with their numbers.
@@ -22,7 +22,7 @@ class PowerShift:
 
 @dataclass(frozen=True, kw_only=True)
 class SaturatingShift:
-    """An optimum that rises with a resource v as 1 / (1 + room (v / v_ref)^-exponent), up to 1 + room times."""
+    """An optimum that rises with a resource v as (1 + room) / (1 + room (v / v_ref)^-exponent)."""
 
     resource: str
     room: Shared
@@ -35,7 +35,7 @@ class Resource:
 
     Attributes:
         name: column of the table.
-        log_saved_odds: logit of q, the share of the data at the reference that an endless amount would save.
+        log_saved_odds: logit of q, the share of the env steps at the reference that an infinite amount would save.
         log_exponent: log of the exponent.
         noise_slope: slope of the log seed noise in log v.
         noise_levels_off: the seed noise stays constant beyond the swept range.
@@ -80,7 +80,7 @@ class Interaction:
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """The declarations that a model is made of; the fields have the names of their parameters."""
+    """All declarations of a model, by field; a field that holds one parameter has its name."""
 
     axes: tuple[Axis, ...]
     interactions: tuple[Interaction, ...]

@@ -1,32 +1,41 @@
-"""The joint model of env steps to thresholds: the whole generative story, top to bottom.
+"""The joint model of run lengths: the whole generative story, top to bottom.
 
-For task e, threshold J_k and a run with UTD sigma, batch size B, learning rate eta and N critic parameters. x_k is the
-threshold scaled to [-1, 1]; s_a = log(v_a / reference_a[e]) is the log distance of axis a from its reference: the mean
-log UTD of the sweep, the mean log setting of the task otherwise. Names in `code` are parameters, declared with their
-priors in `bayescale.models.parameters`. Axes that do not vary in a sweep drop out.
+A run length T is the number of env steps until a run first reaches a threshold. The story is told for task e, threshold
+J_k and a run with UTD sigma, batch size B, learning rate eta and N critic parameters. x_k is the threshold scaled to
+[-1, 1]. s_a is the log distance of axis a from its reference: log UTD less the mean log UTD of the sweep, or the log of
+another setting less its mean over the task's configurations. Names in `code` are parameters, declared with their priors
+in `bayescale.models.parameters`. An axis that varies within no task drops out.
 
 (1) Optima     log B*   = `log_batch_optimum`[e,k] - `batch_utd_exponent`[e,k] s_utd
                           + log((1 + `batch_size_room`) / (1 + `batch_size_room` exp(-`batch_size_exponent` s_N)))
                log eta* = `log_rate_optimum`[e,k] - `rate_utd_exponent`[e,k] s_utd - `rate_size_exponent` s_N
 (2) Penalty    phi = z' K z / 2,   z = (log B - log B*, log eta - log eta*)
-               K_aa = exp(`log_batch_curvature`[e,k]), exp(`log_rate_curvature`[e,k]),
-               K_ab = tanh(`interaction`) sqrt(K_aa K_bb)
-(3) Law        log D = `log_env_steps_at_centre`[e,k] - phi(centre of the task's data) + log r
-               r = (1 - q) [(1 - w) + w exp(-alpha_k s_utd)] + q exp(-gamma[e,k] s_N)
-               logit w = `utd_share`, logit q = `size_share`, alpha = exp(`log_alpha`), gamma = exp(`log_gamma`)
-               This is D = D_min + (a/sigma)^alpha + (b/N)^gamma in shares of the data at the reference.
-(4) Run length log T = m + skew spread + configuration effect + seed noise,   m = log D + phi, the median
-               spread^2 = noise^2 (1 + `configuration_effect`^2),   skew = `skewness`[e,k]
-               The configuration effect, of standard deviation noise `configuration_effect`, is common to all seeds of
-               a configuration. The law of a single run is `bayescale.run_length_distribution`.
-(5) Seed noise log noise = `log_noise`[e,k] + sum over axes of noise slope_a[e] s_a
-               Along UTD it stays constant beyond the task's swept range.
+               K_BB = exp(`log_batch_curvature`[e,k]),   K_ee = exp(`log_rate_curvature`[e,k]),
+               K_Be = tanh(`interaction`) sqrt(K_BB K_ee)
+(3) Law        log D = `log_env_steps_at_centre`[e,k] - phi(all settings at their reference) + log r
+               r = (1 - q) [(1 - w) + w exp(-alpha s_utd)] + q exp(-gamma s_N)
+               w = sigmoid(`utd_share`[e,k]),   alpha = exp(`log_alpha`[k]),
+               q = sigmoid(`size_share`[e,k]),  gamma = exp(`log_gamma`[e,k])
+               This is D = D_min + (a / sigma)^alpha + (b / N)^gamma, written as shares of D at the reference.
+(4) Run length log T = m + spread (z + skew z^2),   m = log D + phi,   skew = `skewness`[e,k]
+               spread^2 = noise^2 (1 + `configuration_effect`^2),   z standard normal
+               m is the median. z has two parts: the configuration effect, which all seeds of a configuration share and
+               which has the share `configuration_effect`^2 / (1 + `configuration_effect`^2) of the variance, and the
+               noise of a seed. The law of a single run is `bayescale.run_length_distribution`.
+(5) Seed noise log noise = `log_noise`[e,k] + `utd_noise_slope`[e] s_utd + `batch_noise_slope`[e] s_B
+                           + `rate_noise_slope`[e] s_eta + `size_noise_slope`[e] s_N
+               Along UTD the noise stays constant beyond the task's swept range.
 (6) Failure    logit P(T = infinity) = `failure`[e] + `failure_penalty` phi + `failure_rise` x_k
-(7) Data       T is known to lie in (previous evaluation, this evaluation], or beyond the last evaluation.
+(7) Data       T lies between the last evaluation below the threshold and the first one at or above it; it is
+               left-censored if that is the first evaluation, right-censored if there is none.
 
-Predictions take the running maximum of the median over thresholds, and the running minimum of the chance to reach them,
-so that thresholds cannot cross. The thresholds of one run are correlated. The likelihood is a composite one: each
-threshold enters by its marginal, at the weight of `SufficientStatistics.weight`; it is exact for one threshold.
+Predictions take the running maximum of the median over thresholds and the running minimum of the chance to reach them:
+a higher threshold is never reached sooner or more often.
+
+The likelihood (`bayescale.models.likelihood`) treats interval-censored times as normal around their mean, and adds what
+the seeds of a configuration show of the skewness as an observation of its own. The thresholds of one run are
+correlated; each enters by its marginal, at the weight of `SufficientStatistics.weight`, as a composite likelihood. With
+one threshold the weight is 1.
 
 Sources: Rybkin et al. (ICML 2025) for (1) and (3) in UTD, Fu et al. (NeurIPS 2025) for (1) and (3) in model size.
 """
@@ -34,7 +43,7 @@ Sources: Rybkin et al. (ICML 2025) for (1) and (3) in UTD, Fu et al. (NeurIPS 20
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +62,7 @@ from bayescale.models.sampler_coordinates import sample_log_exponent, sample_opt
 from bayescale.models.sufficient_statistics import SufficientStatistics, collapse, padded
 from bayescale.models.surface import (
     Frame,
+    Optimum,
     Parameters,
     Points,
     correlations,
@@ -64,15 +74,6 @@ from bayescale.models.surface import (
     value,
 )
 from bayescale.run_length_distribution import RunLengthDistribution
-
-
-class Optimum(NamedTuple):
-    """Optimal hyperparameters and the median run there, in logs; draw axis first."""
-
-    log_batch_size: Float[Array, "*draw point threshold"]
-    log_learning_rate: Float[Array, "*draw point threshold"]
-    log_env_steps: Float[Array, "*draw point threshold"]
-    p_reach: Float[Array, "*draw point threshold"]
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class JointModel:
 
     @float64()
     def add_task(self, draws: Mapping[str, ArrayLike], key: Array) -> dict[str, Array]:
-        """Return draws in which a task without runs, drawn from each draw's population, takes the population's row.
+        """Return draws in which a new task, sampled from each draw's population, replaces the population's row.
 
         Args:
             draws: parameters by name, draw axis first.
@@ -265,7 +266,7 @@ class JointModel:
         return RunLengthDistribution(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
 
     def run_lengths_at_optimum(self, p: Parameters, at: Points) -> RunLengthDistribution:
-        """Return the same at the optimum of the highest threshold in place of the points' own tuned settings."""
+        """Return the same with batch size and learning rate at their optimum for the highest threshold."""
         best = {axis.name: log_optimum(self.frame, axis, p, at)[:, -1] for axis in self.declared.tuned}
         return self.run_lengths(p, at._replace(log_settings={**at.log_settings, **best}))
 

@@ -38,7 +38,7 @@ def log_likelihood(frame: Frame, p: Parameters, observed: SufficientStatistics) 
     shrunk = n * effect_variance / (seed_variance + n * effect_variance)
     log_determinant = n * jnp.log(seed_variance) + jnp.log1p(n * effect_variance / seed_variance)
     known = -0.5 * (log_determinant + (observed.squares + n * error**2 * (1 - shrunk)) / seed_variance)
-    among_seeds = skew / jnp.sqrt(1 + effect2)  # skewness in units of the seed noise, which is less than the spread
+    among_seeds = skew / jnp.sqrt(1 + effect2)  # coefficient of the seed's part of z^2, in units of the seed noise
     known -= 0.5 * observed.skewness_precision * (observed.skewness - among_seeds) ** 2
     fails = failure_logit(frame, p, at, extra)
     known += n * jax.nn.log_sigmoid(-fails)

@@ -21,7 +21,7 @@ WALK = fixed(0.5)  # a task's random walk, per square root of a half range of th
 LOG_ENV_STEPS_AT_CENTRE = Cumulative(
     name="log_env_steps_at_centre",
     unit="log env steps",
-    meaning="env steps of the median run at the centre of the task's data",
+    meaning="env steps of the median run with every setting at its reference",
     prior=normal(log(1e5), 2.0),  # 2e3 to 5e6 env steps to the lowest threshold within two scales
     spread=fixed(1.0),  # tasks differ by a factor of e, give or take
     rise=normal(1.5, 1.0),  # a factor of 4.5 from the lowest threshold to the highest, loosely
@@ -33,7 +33,7 @@ UTD = Resource(
     log_saved_odds=ByTask(
         name="utd_share",
         unit="logit",
-        meaning="share of the data at the reference UTD that endless updates would save, 1 - D_min / D",
+        meaning="share of the env steps at the reference UTD that infinitely many updates would save: 1 - D_min / D",
         prior=normal(0.0, 1.0),  # published: 0.2 to 0.65
         spread=fixed(0.8),
         drift=normal(0.0, 0.5),
@@ -62,7 +62,7 @@ MODEL_SIZE = Resource(
     log_saved_odds=ByTask(
         name="size_share",
         unit="logit",
-        meaning="share of the data at the task's mean model size that an endless critic would save",
+        meaning="share of the env steps at the task's mean model size that an infinitely large critic would save",
         prior=normal(-1.0, 1.0),
         spread=fixed(1.0),
         drift=normal(0.5, 0.7),  # high returns ask for large critics
@@ -115,13 +115,13 @@ BATCH_SIZE = Tuned(
             room=Shared(
                 name="batch_size_room",
                 unit="ratio",
-                meaning="B* of an endless critic over B* at the mean model size, less 1",
+                meaning="B* of an infinitely large critic over B* at the mean model size, less 1",
                 prior=lognormal(0.5, 1.0),
             ),
             exponent=Shared(
                 name="batch_size_exponent",
                 unit="exponent",
-                meaning="exponent of that shortfall in critic parameters",
+                meaning="exponent with which B* saturates in critic parameters",
                 prior=lognormal(0.5, 0.5),
             ),
         ),
@@ -189,7 +189,7 @@ LEARNING_RATE = Tuned(
         name="rate_noise_slope",
         unit="log seed noise per log rate",
         meaning="growth of the seed noise with the learning rate",
-        prior=normal(0.0, 0.2),  # large rates scatter
+        prior=normal(0.0, 0.2),  # seeds vary more at large rates
         spread=fixed(0.2),
     ),
 )
@@ -198,16 +198,16 @@ BATCH_AND_RATE = Interaction(
     axes=("batch_size", "learning_rate"),
     strength=Shared(
         name="interaction",
-        unit="inverse tanh of a correlation",
+        unit="atanh of a correlation",
         meaning="correlation of log batch size and log learning rate in the penalty",
-        prior=normal(0.3, 0.5),  # larger batches tolerate larger rates
+        prior=normal(0.3, 0.5),  # > 0: a rate above eta* costs more at a batch above B*; published Gym runs: 0.4 to 0.9
     ),
 )
 
 LOG_NOISE = ByTaskAndThreshold(
     name="log_noise",
     unit="log of log env steps",
-    meaning="seed noise at the centre of the task's data",
+    meaning="seed noise with every setting at its reference",
     prior=normal(log(0.25), 0.5),  # published runs: 0.1 to 0.45 in log env steps
     spread=fixed(0.4),
 )
@@ -215,7 +215,7 @@ LOG_NOISE = ByTaskAndThreshold(
 SKEWNESS = ByTaskAndThreshold(
     name="skewness",
     unit="spreads",
-    meaning="mean minus median of log env steps, in units of their spread; some runs are very late",
+    meaning="mean minus median of log env steps, in units of their spread; > 0: a tail of late runs",
     prior=normal(0.0, 0.15),  # published tasks: 0 to 0.2
     spread=fixed(0.1),
 )
@@ -230,7 +230,7 @@ CONFIGURATION_EFFECT = Shared(
 FAILURE = ByTask(
     name="failure",
     unit="logit",
-    meaning="chance that a run at the optimum never reaches the middle threshold",
+    meaning="chance that a run at the optimum never reaches a threshold halfway between the lowest and the highest",
     prior=normal(-5.0, 1.0),
     spread=fixed(0.7),
 )
@@ -287,6 +287,6 @@ def with_replacements(priors: Mapping[str, Prior] | None) -> dict[str, Prior]:
             raise InputError(f"the prior of {name} must have finite numbers and a scale >= 0; got {prior}. Correct it.")
         stated = PRIORS[name].family == "fixed"
         if prior.family != "fixed" and (stated or prior.scale == 0):
-            rule = "is stated and not sampled" if stated else "has no spread"
+            rule = "is fixed" if stated else "has scale 0"
             raise InputError(f"the prior of {name} {rule}; got {prior}. Give bayescale.models.priors.fixed(value).")
     return {**PRIORS, **(priors or {})}

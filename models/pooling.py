@@ -3,9 +3,9 @@
 A declaration holds everything about one parameter: its name, unit, meaning and priors. It samples the parameter in a
 NumPyro model and draws the parameter of a new task from the population.
 
-The values of a parameter that varies by task have one row per task and a last row with the population mean. `add_task`
-replaces the last row by the value of a new task. Departures of tasks from the population mean are non-centred: standard
-normal numbers, scaled by a stated spread.
+The values of a parameter that varies by task have one row per task and a last row with the population mean, which
+`JointModel.add_task` replaces by the value of a new task. Departures of tasks from the population mean are non-centred:
+standard normal numbers, scaled by a stated spread.
 
 x is the threshold scaled to [-1, 1]: a drift is a change per half range of the thresholds. A fit of one threshold has
 x = (0,), and samples neither drifts nor random walks.
@@ -98,7 +98,7 @@ class ByTask(Declaration):
 
     Attributes:
         prior: prior of the population mean at x = 0.
-        spread: standard deviation of the tasks around it.
+        spread: standard deviation of the tasks around the population's line, before the random walk adds to it.
         drift: prior of the population's slope in x; None: the value is the same at all thresholds.
         drift_spread: standard deviation of the tasks' slopes around the population's.
         walk: standard deviation of a task's random walk per square root of a unit of x.

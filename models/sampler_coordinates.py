@@ -7,7 +7,7 @@ parameter that it serves, which keeps its declared prior:
 - `sample_log_exponent` serves the exponents of the data in the resources (`log_alpha`, `log_gamma`).
 - `sample_optimum_offsets` serves the tasks' departures from the mean optimum (`log_batch_optimum`, `log_rate_optimum`).
 
-Two more such choices lie in the model's form itself: data are stated at the centre of the task's settings
+Two more such choices lie in the model's form itself: env steps are stated at the reference of all settings
 (`log_env_steps_at_centre`) and as shares at a reference (`utd_share`, `size_share`), because an asymptote and an
 amplitude are nearly collinear. Departures of tasks are non-centred (see `bayescale.models.pooling`).
 """
@@ -59,10 +59,11 @@ def sample_optimum_offsets(
 ) -> list[Float[Array, " task"]]:
     """Declare the pulls on each task's optimum, and return the tasks' standard normal departures from the mean.
 
-    In standard units the penalty is z' K z / 2 with K_ij = correlation_ij sqrt(K_ii K_jj). A pull is row i of K z, the
-    slope of the penalty at the centre of the task's data, over the prior's K_ii and the power 1 - `CURVATURE_POWER` of
-    the ratio of K_ii to it. Where the optimum lies beyond the data, runs determine the slope along each axis, but not
-    how far away the optimum is and how curved and correlated the penalty.
+        pull_i = (K d)_i / (k_i (K_ii / k_i)^(1 - `CURVATURE_POWER`)),   d = optimum - centre of the task's settings
+
+    in units of the spreads between tasks, with k_i the prior's curvature and K the curvature matrix, its correlations
+    shrunk by `CORRELATION_SHARE`. K d is minus the slope of the penalty at the centre. Where the optimum lies beyond
+    the swept settings, runs determine this slope, but not how far away the optimum is and how curved the penalty.
 
     Args:
         tuned: the axes, in the order of everything below.

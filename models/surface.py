@@ -1,4 +1,4 @@
-"""The response surface of the joint model: median log env steps over the axes of a sweep, as functions of parameters.
+"""The response surface of the joint model: median log env steps, seed noise and failure as functions of the settings.
 
 The equations stand at the head of `bayescale.models.joint`, numbered as they are cited here. Parameters are a mapping
 from the names in `bayescale.models.parameters` to values: by task and threshold, by task, by threshold or scalar.
@@ -33,6 +33,15 @@ class Points(NamedTuple):
     log_settings: dict[str, Float[AnyArray, " point"]]
 
 
+class Optimum(NamedTuple):
+    """Optimal hyperparameters and the median run there, in logs; draw axis first."""
+
+    log_batch_size: Float[Array, "*draw point threshold"]
+    log_learning_rate: Float[Array, "*draw point threshold"]
+    log_env_steps: Float[Array, "*draw point threshold"]
+    p_reach: Float[Array, "*draw point threshold"]
+
+
 @dataclass(frozen=True)
 class Frame:
     """The sweep that a surface is stated for: its declarations, thresholds and references.
@@ -51,7 +60,7 @@ class Frame:
 
     @property
     def centres(self) -> Points:
-        """The centre of each task's data: every setting at its reference."""
+        """One point per task, with every setting at its reference."""
         count = len(next(iter(self.references.values())))
         return Points(jnp.arange(count), {name: jnp.asarray(logs) for name, logs in self.references.items()})
 

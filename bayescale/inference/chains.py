@@ -29,7 +29,7 @@ STATISTICS = ("num_steps", "diverging", "potential_energy", "accept_prob")  # Nu
 BLOCK = 50  # iterations
 TARGET_ACCEPTANCE = 0.95  # at 0.8 draws of several sweeps diverge
 MAX_TREE_DEPTH = 9  # doublings of a NUTS trajectory: at most 511 steps
-RELATIVE_LENGTHS = (0.5, 1.5)  # HMC trajectories vary in length: one length would fit the period of some direction
+RELATIVE_LENGTHS = (0.5, 1.5)  # HMC trajectories vary in length: a fixed length can resonate with some direction
 
 OnProgress = Callable[[int], None]  # takes a number of iterations
 
@@ -70,7 +70,7 @@ class Chain(NamedTuple):
 def on_cpu() -> Iterator[None]:
     """Run JAX on the CPU inside this block even if there is a GPU, unless JAX has no CPU backend.
 
-    Chains are long sequences of small steps: the CPU beside an H100 finished in 16 s what the H100 had not in 110 s.
+    Chains are long sequences of small steps: one fit took 16 s on the CPU beside an H100, and on the H100 it had not finished after 110 s.
     """
     try:
         cpu = jax.local_devices(backend="cpu")[0]

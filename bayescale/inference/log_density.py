@@ -1,4 +1,4 @@
-"""The posterior density of a model over unconstrained vectors, as functions of the observations and the vector.
+"""The unnormalised posterior log density of a model in unconstrained coordinates.
 
 Observations are arguments, not constants, so that one compiled function serves every table of equal shapes.
 """
@@ -20,7 +20,7 @@ from bayescale.inference.model import Model
 
 
 class Density(NamedTuple):
-    """The posterior density of a vector of unconstrained numbers.
+    """The unnormalised posterior density over vectors of unconstrained numbers.
 
     Attributes:
         potential: minus the log density at (observations, vector); traced once for all functions that call it.

@@ -1,4 +1,4 @@
-"""The one Protocol that a model fulfils to be fitted, predicted from, calibrated and left out; draws from its prior."""
+"""The Protocol that every model implements, and draws from a model's prior."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable

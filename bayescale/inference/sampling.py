@@ -3,10 +3,9 @@
 The chains move in coordinates in which the posterior is close to a standard normal distribution; see
 `bayescale.inference.laplace`. Trajectories are short there. The model is an argument: this module imports no model.
 
-The fast method takes a few hundred draws of plain HMC per chain and keeps looser limits. In these coordinates all
-directions turn around at the same time. NUTS cannot see that and often doubles a trajectory once or twice more, while
-trajectories of about half a turn give as many effective draws for half the gradients. A long warm-up makes up for
-this, because NUTS then learns a scale per coordinate. Importance sampling from the Laplace approximation was tried
+The fast method takes a few hundred draws of plain HMC per chain and has to meet looser limits. In these coordinates
+all directions have about the same period, so trajectories of half a period suffice. NUTS often doubles them once or
+twice more, at twice the gradients for as many effective draws, unless a long warm-up has learned the scales. Importance sampling from the Laplace approximation was tried
 instead: on the published Gym sweep (273 parameters) its log weights have a standard deviation of 18 and a Pareto k of
 1.7, where 0.7 is the limit; separate scales on both sides of the mode do not help (Pareto k 2.1). Chains need no
 weights, and their disagreement shows.
@@ -37,7 +36,7 @@ from bayescale.inference.laplace import Laplace, laplace
 from bayescale.inference.log_density import Density, density_of
 from bayescale.inference.model import Model
 
-WARMUP = 500  # iterations; with 300 fits of six sweeps converged too, one of them with half the effective draws
+WARMUP = 500  # iterations; 300 sufficed for fits of six sweeps, but gave one of them half the effective draws
 ROUNDS = 4  # most rounds of `draws` each; fits with one task of four runs beside full ones needed one to three
 SMALL_STEPS = 0.99  # target acceptance of the second attempt, after too many draws diverged
 FAST_DRAWS = 250  # draws per chain of the fast method
