@@ -29,8 +29,7 @@ in `bayescale.models.parameters`. An axis that varies within no task drops out.
 (7) Data       T lies between the last evaluation below the threshold and the first one at or above it; it is
                left-censored if that is the first evaluation, right-censored if there is none.
 
-Predictions take the running maximum of the median over thresholds and the running minimum of the chance to reach them:
-a higher threshold is never reached sooner or more often.
+Predictions take the running maximum of the median and the running minimum of the chance to reach over thresholds.
 
 The likelihood (`bayescale.models.likelihood`) treats interval-censored times as normal around their mean, and adds what
 the seeds of a configuration show of the skewness as an observation of its own. The thresholds of one run are

@@ -70,7 +70,8 @@ class Chain(NamedTuple):
 def on_cpu() -> Iterator[None]:
     """Run JAX on the CPU inside this block even if there is a GPU, unless JAX has no CPU backend.
 
-    Chains are long sequences of small steps: one fit took 16 s on the CPU beside an H100, and on the H100 it had not finished after 110 s.
+    Chains are long sequences of small steps: one fit took 16 s on the CPU beside an H100, while on the H100 it had not
+    finished after 110 s.
     """
     try:
         cpu = jax.local_devices(backend="cpu")[0]

@@ -5,10 +5,10 @@ The chains move in coordinates in which the posterior is close to a standard nor
 
 The fast method takes a few hundred draws of plain HMC per chain and has to meet looser limits. In these coordinates
 all directions have about the same period, so trajectories of half a period suffice. NUTS often doubles them once or
-twice more, at twice the gradients for as many effective draws, unless a long warm-up has learned the scales. Importance sampling from the Laplace approximation was tried
-instead: on the published Gym sweep (273 parameters) its log weights have a standard deviation of 18 and a Pareto k of
-1.7, where 0.7 is the limit; separate scales on both sides of the mode do not help (Pareto k 2.1). Chains need no
-weights, and their disagreement shows.
+twice more, at twice the gradients for as many effective draws, unless a long warm-up has learned the scales.
+Importance sampling from the Laplace approximation was tried instead: on the published Gym sweep (273 parameters) its
+log weights have a standard deviation of 18 and a Pareto k of 1.7, where 0.7 is the limit; separate scales on both
+sides of the mode do not help (Pareto k 2.1). Chains need no weights, and their disagreement shows.
 """
 
 import warnings
