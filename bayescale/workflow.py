@@ -42,8 +42,8 @@ def fit(
     """Fit the joint model to crossings and return its posterior.
 
     Axes that do not vary in the crossings drop out of the model. Warns, in one line each, of settings whose runs all
-    diverged or ended early having reached nothing, of tasks of which no run reached the lowest threshold, and of curves
-    with one evaluation a run; see `bayescale.posterior.outcomes`.
+    diverged or ended early below the highest threshold, of tasks of which no run reached the lowest threshold, and of
+    curves with one evaluation a run; see `bayescale.posterior.outcomes`.
 
     Args:
         crossings: the table of `time_to_threshold`. If it holds several suites or algorithms, each combination with a

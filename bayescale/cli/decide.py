@@ -71,9 +71,9 @@ def allocate(
                posterior draw, minus 1
     risk       the cost that the choice minimises, as --risk defines it
 
-    FILE.json also has the number of fitted runs of the task (runs), of those that reached the return (runs_reached),
-    how far the choice lies outside the sweep (extrapolation), and the prices, risk measure, quantile levels and fit
-    that it rests on (basis).
+    FILE.json also has the number of fitted runs of the task (runs) and of those that reached the return (runs_reached),
+    the swept settings that failed (left_out), how far the choice lies outside the sweep (extrapolation), and the
+    prices, risk measure, quantile levels and fit that it rests on (basis).
     """  # noqa: D301 - a backspace tells click to keep the lines of the list
     if (budget is None) == (threshold is None):
         raise InputError("allocate needs one of --budget and --threshold; give exactly one.")
@@ -205,6 +205,13 @@ def _allocation_table(choice: "Allocation", risk: str) -> str:
     if choice.runs and choice.runs_reached is not None:
         title += (
             f"\n{choice.runs_reached:,} of {counted(choice.runs, 'fitted run')} on {choice.env_id} reached this return"
+        )
+    if choice.left_out:
+        from bayescale.posterior.outcomes import listed
+
+        title += (
+            f"\nleft out, because all runs there diverged, crashed or ended early below this return: "
+            f"{listed(choice.left_out)} (if the runs were only cut short, give --cut-short)"
         )
     if choice.extrapolation:
         title += f"\nextrapolates: {choice.extrapolation}"

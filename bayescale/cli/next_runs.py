@@ -96,4 +96,4 @@ def next_runs(
             "swept configurations."
         )
     elif worthless := int((plan["score"] == 0).sum()):
-        say(f"note: {counted(worthless, 'further run')} within the budget would be worth nothing and is not listed.")
+        say(f"note: {counted(worthless, 'further run')} within the budget, worth nothing, left out.")

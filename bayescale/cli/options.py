@@ -82,8 +82,8 @@ CutShort = Annotated[
     bool,
     typer.Option(
         "--cut-short",
-        help="Runs that ended early having reached nothing were only cut short and did not fail, so their settings may "
-        "be recommended.",
+        help="Runs that ended early below the return were only cut short and did not fail, so their settings may be "
+        "recommended.",
     ),
 ]
 ResetPeriod = Annotated[

@@ -3,7 +3,7 @@
 default_prices      the price of an env step that commands and functions assume
 utility             prices, costs, and risk measures of a cost
 frontier            env steps and flops over UTD, at the best batch size and learning rate
-candidates          grids of candidate settings within the swept ranges, without those whose runs failed
+candidates          grids of candidate settings within the swept ranges
 performance         the return that a run reaches within a number of env steps or a budget
 records             the chosen setting with its costs, and the basis of a decision
 allocation          the setting of least expected cost, or of the highest return within a budget

@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from bayescale.arguments import require_positive
-from bayescale.decisions.candidates import candidate_settings, crossings_of_task, flops_per_step
+from bayescale.decisions.candidates import crossings_of_task, flops_per_step, require_candidates, swept_settings
 from bayescale.decisions.records import Allocation, Basis, basis_of, mean_and_quantiles
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, Risk, parse_risk, require_prices
 from bayescale.errors import Infeasible, InputError
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds
-from bayescale.posterior.outcomes import nothing_reached, run_counts
+from bayescale.posterior.outcomes import failed_settings, near_failed_settings, nothing_reached, run_counts
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import quantiles, run_lengths
 from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
@@ -39,6 +39,8 @@ class _Outcomes(NamedTuple):
         thresholds: increasing returns.
         settings: one row per candidate setting.
         run_lengths: axes draw, setting, threshold.
+        failed: True where the nearest swept setting failed, so that the setting is no candidate for the threshold.
+        cut_short: True: runs that ended early were only cut short.
         basis: what the choices rest on.
         one_run_env_steps: env steps within which one new run reaches the threshold with the probability that the risk
             measure asks for; None if the risk measure is one of the median run.
@@ -49,6 +51,8 @@ class _Outcomes(NamedTuple):
     thresholds: Float[np.ndarray, " threshold"]
     settings: pd.DataFrame
     run_lengths: RunLengthDistribution
+    failed: Bool[np.ndarray, "setting threshold"]
+    cut_short: bool
     basis: Basis
     one_run_env_steps: Float[np.ndarray, "setting threshold"] | None
 
@@ -68,7 +72,8 @@ def allocate(
 ) -> Allocation:
     """Choose the setting to run among candidates inside the swept ranges.
 
-    Settings whose nearest swept setting failed are no candidates, see `bayescale.posterior.outcomes`. The probability
+    Settings whose nearest swept setting failed at the return are no candidates, see `bayescale.posterior.outcomes`;
+    `left_out` names the failed settings. The probability
     `p_success` is the model's, which pools tasks; `runs` and `runs_reached` count the task's own runs beside it. A task
     of which no run reached the lowest fitted threshold gets no choice, because its own data hold no run length.
 
@@ -90,8 +95,8 @@ def allocate(
         model_size: critic parameters; default: that of the fitted runs, or chosen where it varies.
         ceiling: the highest return that a task allows, in units of the thresholds; see `bayescale.posterior.ceilings`.
         new_task: True allows a task without runs; the choice is then for a task sampled from the population of tasks.
-        cut_short: True: runs that ended early having reached nothing were only cut short, so their settings are
-            candidates too.
+        cut_short: True: runs that ended early below the return were only cut short, so their settings are candidates
+            too. Settings all of whose runs have the status diverged stay out.
 
     Returns:
         The allocation. If it is not `feasible`, it shows the cheapest choice for the lowest threshold in question; if
@@ -110,8 +115,9 @@ def allocate(
     measure = parse_risk(risk)
     wanted = None if threshold is None else np.array([posterior.as_fitted(threshold)])
     _require_answer(posterior, env_id, new_task)
-    settings = candidate_settings(posterior, env_id=env_id, model_size=model_size, cut_short=cut_short)
-    outcomes = _outcomes(posterior, settings, basis_of(posterior, prices, risk), wanted, ceiling)
+    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
+    basis = basis_of(posterior, prices, risk)
+    outcomes = _outcomes(posterior, settings, basis, wanted=wanted, ceiling=ceiling, cut_short=cut_short)
     return _choose(outcomes, range(len(outcomes.thresholds)), prices, measure, budget)
 
 
@@ -146,8 +152,8 @@ def allocations(
     require_prices(prices)
     measure = parse_risk("mean")
     _require_answer(posterior, env_id, new_task)
-    settings = candidate_settings(posterior, env_id=env_id, model_size=model_size, cut_short=cut_short)
-    outcomes = _outcomes(posterior, settings, basis_of(posterior, prices, "mean"))
+    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
+    outcomes = _outcomes(posterior, settings, basis_of(posterior, prices, "mean"), cut_short=cut_short)
     return {
         threshold: _choose(outcomes, [posterior.threshold_number(threshold)], prices, measure)
         for threshold in thresholds
@@ -179,8 +185,10 @@ def _outcomes(
     posterior: Posterior,
     settings: pd.DataFrame,
     basis: Basis,
+    *,
     wanted: Float[np.ndarray, " threshold"] | None = None,
     ceiling: Ceiling | None = None,
+    cut_short: bool,
 ) -> _Outcomes:
     """Predict all candidate settings at the wanted returns, or at the fitted thresholds if `wanted` is None."""
     thresholds, measure = posterior.thresholds, parse_risk(basis.risk_measure)
@@ -191,7 +199,8 @@ def _outcomes(
         thresholds = wanted
     one_run = quantiles(distribution, np.array([measure.level]))[..., 0] if measure.one_run else None
     env_id = str(settings["env_id"].iloc[0])
-    return _Outcomes(posterior, env_id, thresholds, settings, distribution, basis, one_run)
+    failed = near_failed_settings(posterior.crossings, settings, thresholds, cut_short=cut_short)
+    return _Outcomes(posterior, env_id, thresholds, settings, distribution, failed, cut_short, basis, one_run)
 
 
 def _choose(
@@ -216,11 +225,14 @@ def _choose(
     best = None
     for k in thresholds:
         env_steps = np.where(p_reach[:, :, k] > 0, np.exp(outcomes.run_lengths.location[:, :, k]), np.inf)
-        cost = step_cost * env_steps
+        kept = ~outcomes.failed[:, k]
+        if best is None:
+            require_candidates(outcomes.env_id, float(outcomes.thresholds[k]), kept)
+        cost = np.where(kept, step_cost * env_steps, np.inf)
         one_run = outcomes.one_run_env_steps
-        risks = measure(cost) if one_run is None else step_cost * one_run[:, k]
+        risks = measure(cost) if one_run is None else np.where(kept, step_cost * one_run[:, k], np.inf)
         possible = np.isfinite(risks).any()
-        choice = int(risks.argmin() if possible else p_reach[:, :, k].mean(axis=0).argmax())
+        choice = int(risks.argmin() if possible else np.where(kept, p_reach[:, :, k].mean(axis=0), -1.0).argmax())
         affordable = bool(possible and (budget is None or risks[choice] <= budget))
         if best is not None and not affordable:
             break
@@ -254,5 +266,8 @@ def _choose(
         runs=counts.runs,
         runs_reached=counts.reached,
         extrapolation=joined(outside, above_thresholds(fitted, threshold)),
+        left_out=failed_settings(
+            outcomes.posterior.crossings, outcomes.env_id, threshold, cut_short=outcomes.cut_short
+        ),
         basis=outcomes.basis,
     )

@@ -55,7 +55,8 @@ def budget_path(
     """Return the budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges.
 
     The cost that they minimise is prices.flop * 10 N B* sigma D + prices.env_step * D. A UTD and model size whose
-    setting at the median B* and eta* lies nearest to a failed setting is left out, as `allocate` leaves it out.
+    setting at the median B* and eta* lies nearest to a swept setting that failed at the return is left out, as in
+    `allocate`.
 
     Args:
         posterior: a fit.
@@ -63,7 +64,7 @@ def budget_path(
         prices: of a training flop and of an env step.
         model_size: N, critic parameters; default: that of the fitted runs, or chosen where it varies.
         new_task: True allows a task without runs, predicted as one sampled from the population of tasks.
-        cut_short: True: runs that ended early having reached nothing were only cut short.
+        cut_short: True: runs that ended early below a return were only cut short.
 
     Raises:
         InputError: `prices` is not a `Prices`, the model size is neither given nor in the data, or the task has no
@@ -79,13 +80,15 @@ def budget_path(
     batch, rate, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*by_size, strict=True))
     cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], steps)), steps)
     settings = pd.DataFrame({"env_id": env_id, "utd": utd, "model_size": size})
-    for k in range(len(posterior.thresholds)):
+    for k, threshold in enumerate(posterior.thresholds):
         at_optimum = {
             "batch_size": np.median(batch[:, :, k], axis=0),
             "learning_rate": np.median(rate[:, :, k], axis=0),
         }
-        failed = near_failed_settings(posterior.crossings, settings.assign(**at_optimum), cut_short=cut_short)
-        require_candidates(env_id, ~failed)
+        failed = near_failed_settings(
+            posterior.crossings, settings.assign(**at_optimum), np.array([threshold]), cut_short=cut_short
+        )[:, 0]
+        require_candidates(env_id, float(threshold), ~failed)
         cost[:, failed, k] = np.inf
     best, chosen = cost.argmin(axis=1), cost.mean(axis=0).argmin(axis=0)
     return BudgetPath(

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from bayescale.arguments import three_digits
 from bayescale.data.tasks import require_task_name
 from bayescale.decisions.frontier import critic_parameters
 from bayescale.errors import Infeasible
 from bayescale.laws import flops
-from bayescale.posterior.outcomes import near_failed_settings
 from bayescale.posterior.posterior import Posterior
 
 GRID_POINTS = {"utd": 17, "batch_size": 9, "learning_rate": 9}  # values per axis at one model size
@@ -42,33 +42,13 @@ def swept_settings(posterior: Posterior, *, env_id: str, model_size: int | None 
     return table.assign(env_id=env_id).astype({"batch_size": int, "model_size": int})
 
 
-def candidate_settings(
-    posterior: Posterior, *, env_id: str, model_size: int | None = None, cut_short: bool = False
-) -> pd.DataFrame:
-    """Return the settings of `swept_settings` whose nearest swept setting has runs that did not fail.
-
-    Args:
-        posterior: a fit.
-        env_id: task.
-        model_size: critic parameters; see `swept_settings`.
-        cut_short: True: runs that ended early having reached nothing were only cut short.
-
-    Raises:
-        InputError: see `swept_settings`.
-        Infeasible: all swept settings of the task failed.
-    """
-    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
-    failed = near_failed_settings(posterior.crossings, settings, cut_short=cut_short)
-    require_candidates(env_id, ~failed)
-    return settings[~failed].reset_index(drop=True)
-
-
-def require_candidates(env_id: str, kept: Bool[np.ndarray, " setting"]) -> None:
-    """Raise Infeasible unless a candidate setting is left."""
+def require_candidates(env_id: str, threshold: float, kept: Bool[np.ndarray, " setting"]) -> None:
+    """Raise Infeasible unless a candidate setting is left for a return."""
     if not kept.any():
         raise Infeasible(
-            f"all runs on {env_id} diverged, crashed or ended early having reached nothing, so no setting can be "
-            "recommended. Sweep other settings, or give --cut-short (cut_short=True) if runs were only cut short."
+            f"at all swept settings of {env_id}, every run diverged, crashed or ended early below return "
+            f"{three_digits(threshold)}, so no setting can be recommended. Sweep other settings, or give --cut-short "
+            "(cut_short=True) if the runs were only cut short."
         )
 
 

@@ -14,11 +14,17 @@ from scipy.special import ndtr
 from bayescale.arguments import counted, require_count, require_positive
 from bayescale.data.curves import SETTING_COLUMNS
 from bayescale.data.tables import Column, Table, check_columns
-from bayescale.decisions.candidates import candidate_settings, flops_per_step, with_model_sizes
+from bayescale.decisions.candidates import (
+    flops_per_step,
+    require_candidates,
+    swept_settings,
+    with_model_sizes,
+)
 from bayescale.decisions.sample_information import CandidateRuns, expected_loss, log_likelihood
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
 from bayescale.errors import Infeasible, InputError
 from bayescale.posterior.extrapolation import between_thresholds
+from bayescale.posterior.outcomes import near_failed_settings
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import run_lengths
 
@@ -67,7 +73,7 @@ def next_experiments(
         seed: of the simulated results.
         report: called with one line of progress before each choice.
         new_task: True allows one task without runs, predicted as one sampled from the population of tasks.
-        cut_short: True: runs that ended early having reached nothing were only cut short, so the decision may choose
+        cut_short: True: runs that ended early below a return were only cut short, so the decision may choose
             their settings.
 
     Returns:
@@ -104,8 +110,8 @@ def next_experiments(
     wanted = None if threshold is None else _within_fitted(posterior, threshold)
     losses = []
     for task in tasks:
-        settings = candidate_settings(posterior, env_id=task, model_size=model_size, cut_short=cut_short)
-        losses.append(_extra_costs(posterior, draws, settings, wanted, prices))
+        settings = swept_settings(posterior, env_id=task, model_size=model_size)
+        losses.append(_extra_costs(posterior, draws, settings, wanted, prices, cut_short))
     chosen, scores = _greedy(offer, losses, budget, n, np.random.default_rng(seed), report)
     return (
         table.iloc[chosen]
@@ -220,6 +226,7 @@ def _extra_costs(
     settings: pd.DataFrame,
     wanted: float | None,
     prices: Prices,
+    cut_short: bool,
 ) -> Float[np.ndarray, "draw setting"]:
     """Return the cost of each setting minus the cost of today's choice, in the unit of the prices.
 
@@ -233,18 +240,23 @@ def _extra_costs(
         wanted: the return to decide about; None: the highest threshold that today's choice reaches with probability
             `LIKELY` or more, the lowest threshold if there is none.
         prices: of a training flop and of an env step.
+        cut_short: see `next_experiments`.
     """
     location, _, _, p_reach = run_lengths(posterior.model, draws, settings)
+    thresholds = posterior.thresholds if wanted is None else np.array([wanted])
     if wanted is not None:
         location = between_thresholds(location, posterior.thresholds, np.array([wanted]))
     env_steps = np.exp(location)
     per_step = flops_per_step(settings)
     cost = prices.cost(per_step[:, None] * env_steps, env_steps)
+    failed = near_failed_settings(posterior.crossings, settings, thresholds, cut_short=cut_short)
+    cost = np.where(failed, np.inf, cost)
     choice = cost.mean(axis=0).argmin(axis=0)
     k = 0
     if wanted is None:
-        likely = p_reach.mean(axis=0)[choice, np.arange(len(choice))] >= LIKELY
+        likely = ~failed.all(axis=0) & (p_reach.mean(axis=0)[choice, np.arange(len(choice))] >= LIKELY)
         k = int(np.flatnonzero(likely).max(initial=0))
+    require_candidates(str(settings["env_id"].iloc[0]), float(thresholds[k]), ~failed[:, k])
     extra = cost[:, :, k] - cost[:, choice[k], k][:, None]
     kept = (extra < 0).any(axis=0)
     kept[choice[k]] = True

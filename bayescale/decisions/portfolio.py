@@ -71,7 +71,7 @@ def portfolio(
         prices: of a training flop and of an env step.
         model_size: critic parameters; default: that of each task's fitted runs, or chosen where it varies.
         new_task: True allows tasks without runs, predicted as sampled from the population of tasks.
-        cut_short: True: runs that ended early having reached nothing were only cut short, so their settings count too.
+        cut_short: True: runs that ended early below a return were only cut short, so their settings count too.
 
     Raises:
         InputError: the budget is out of range, `env_ids` is empty or names a task twice, a task has no fitted runs and

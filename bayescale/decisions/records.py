@@ -61,6 +61,7 @@ class Allocation:
         runs_reached: runs among them that reached the threshold, to judge `p_success` by; None if the fit does not say,
             which happens above the highest fitted threshold for crossings without the column `highest_return`.
         extrapolation: on which axes and how far the choice lies outside the task's fitted data; empty inside.
+        left_out: the swept settings that failed at the threshold, in words: candidates nearest to them were left out.
         basis: the prices, the risk measure, the quantile levels and the fit that the choice rests on.
     """
 
@@ -80,6 +81,7 @@ class Allocation:
     runs: int
     runs_reached: int | None
     extrapolation: str
+    left_out: tuple[str, ...]
     basis: Basis
 
     def to_json(self) -> str:

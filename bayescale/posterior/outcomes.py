@@ -1,12 +1,12 @@
 """Say what the fitted runs of each task and setting achieved, so that users can judge a prediction by its own data.
 
-A setting failed if all of its runs failed. A run failed if its status is `diverged` or `crashed`, or if its status is
-unknown, it reached no threshold and it ended before a quarter of the task's longest run. These runs enter the model as
-right-censored, which says little about them; therefore decisions leave failed settings out, see
-`bayescale.decisions.candidates`.
+A run failed to reach a return J if its status is `diverged` or `crashed`, or if its status is unknown, it did not reach
+J and it ended before a quarter of the task's longest run. A setting failed at J if all of its runs failed. Short runs
+enter the model as right-censored, which says little about J; therefore decisions about J leave these settings out, see
+`near_failed_settings`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from bayescale.data.curves import run_columns
 DIVERGED = "diverged"
 FAILED = (DIVERGED, "crashed")  # values of `status`, in lower case, that mark a failed run
 EARLY = 0.25  # a run ends early if it ends before this share of the task's longest run
+ROUNDING = 1e-9  # difference up to which two distances count as equal
 LISTED = 3  # settings that a warning lists by name
 AXIS_WORDS = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "model size"}
 
@@ -41,16 +42,15 @@ def runs_of(crossings: pd.DataFrame) -> pd.DataFrame:
     """Return one row per run of the crossings.
 
     Returns:
-        The columns that identify a run; `reached_any`, True if the run reached the lowest threshold; `last_env_steps`,
-        the latest env steps at which a crossing was seen or censored; `status`, empty where unknown; `highest_return`,
-        where the crossings have it, else the highest threshold that the run reached, -inf for none.
+        The columns that identify a run; `last_env_steps`, the latest env steps at which a crossing was seen or
+        censored; `status`, empty where unknown; `highest_return`, where the crossings have it, else the highest
+        threshold that the run reached, -inf for none.
     """
     keys = run_columns(crossings)
     reached = ~crossings["censored"].to_numpy(bool)
     highest = crossings["threshold"].where(reached, -np.inf)
     status = crossings["status"].str.strip().str.lower() if "status" in crossings else ""
     table = crossings[keys].assign(
-        reached_any=reached,
         last_env_steps=np.where(reached, crossings["env_steps_upper"], crossings["env_steps_lower"]),
         highest_return=crossings.get("highest_return", highest),
         status=status,
@@ -110,48 +110,70 @@ def nothing_reached(crossings: pd.DataFrame, env_ids: Iterable[str]) -> dict[str
     return clauses
 
 
-def swept_settings_of(crossings: pd.DataFrame, env_id: str, *, cut_short: bool = False) -> pd.DataFrame:
-    """Return one row per swept setting of a task, with `failed`, `diverged` and `runs`, its number of runs.
+def swept_settings_of(
+    crossings: pd.DataFrame, env_id: str, threshold: float, *, cut_short: bool = False
+) -> pd.DataFrame:
+    """Return one row per swept setting of a task, with `failed` at a return, `diverged` and `runs`, its number of runs.
 
     Args:
         crossings: the fitted crossings.
         env_id: task.
+        threshold: the return J. Without the column `highest_return`, the highest fitted threshold at most.
         cut_short: True: runs that ended early or crashed were only cut short, so only `diverged` marks a failed run.
     """
     runs = runs_of(crossings[crossings["env_id"] == env_id])
-    marked = runs["status"].isin([DIVERGED] if cut_short else FAILED)
-    early = ~runs["reached_any"] & (runs["last_env_steps"] < EARLY * runs["last_env_steps"].max())
-    runs["failed"] = marked | ((runs["status"] == "") & early & (not cut_short))
-    runs["diverged"] = marked
+    known_up_to = np.inf if "highest_return" in crossings else crossings["threshold"].max()
+    missed = runs["highest_return"] < min(threshold, known_up_to)
+    early = missed & (runs["last_env_steps"] < EARLY * runs["last_env_steps"].max())
+    runs["diverged"] = runs["status"].isin([DIVERGED] if cut_short else FAILED)
+    runs["failed"] = runs["diverged"] | ((runs["status"] == "") & early & (not cut_short))
     by_setting = runs.groupby([name for name in SIZED if name in runs], as_index=False)
     return by_setting.agg(failed=("failed", "all"), diverged=("diverged", "all"), runs=("failed", "size"))
 
 
 def near_failed_settings(
-    crossings: pd.DataFrame, settings: pd.DataFrame, *, cut_short: bool = False
-) -> Bool[np.ndarray, " setting"]:
-    """Return True for each setting whose nearest swept setting of the same task failed.
+    crossings: pd.DataFrame,
+    settings: pd.DataFrame,
+    thresholds: Float[np.ndarray, " threshold"],
+    *,
+    cut_short: bool = False,
+) -> Bool[np.ndarray, "setting threshold"]:
+    """Return True for each setting and return where the nearest swept setting of the same task failed.
 
     The distance is Euclidean in logs, with every axis divided by its swept range. Of equal distances, the failed
-    setting counts as nearest. Settings of tasks without runs, or without failed settings, give False.
+    setting counts as nearest. Tasks without runs, or without failed settings, give False.
 
     Args:
         crossings: the fitted crossings.
         settings: columns env_id and the swept axes.
+        thresholds: returns to reach.
         cut_short: see `swept_settings_of`.
     """
-    near = np.zeros(len(settings), bool)
+    near = np.zeros((len(settings), len(thresholds)), bool)
     for env_id, rows in settings.groupby("env_id").indices.items():
-        swept = swept_settings_of(crossings, str(env_id), cut_short=cut_short)
-        failed = swept["failed"].to_numpy(bool)
-        if not failed.any():
+        if not (crossings["env_id"] == env_id).any():
             continue
-        axes = [name for name in SIZED[1:] if name in swept and swept[name].nunique() > 1 and name in settings]
-        known, asked = (np.log(table[axes].to_numpy(float)) for table in (swept, settings.iloc[rows]))
-        distance = (((asked[:, None] - known) / np.ptp(known, axis=0)) ** 2).sum(axis=-1)
-        others = distance[:, ~failed].min(axis=1, initial=np.inf)
-        near[rows] = distance[:, failed].min(axis=1) <= others + 1e-9
+        for k, threshold in enumerate(thresholds):
+            swept = swept_settings_of(crossings, str(env_id), float(threshold), cut_short=cut_short)
+            failed = swept["failed"].to_numpy(bool)
+            if not failed.any():
+                continue
+            axes = [name for name in SIZED[1:] if name in swept and swept[name].nunique() > 1 and name in settings]
+            known, asked = (np.log(table[axes].to_numpy(float)) for table in (swept, settings.iloc[rows]))
+            distance = (((asked[:, None] - known) / np.ptp(known, axis=0)) ** 2).sum(axis=-1)
+            others = distance[:, ~failed].min(axis=1, initial=np.inf)
+            near[rows, k] = distance[:, failed].min(axis=1) <= others + ROUNDING
     return near
+
+
+def failed_settings(
+    crossings: pd.DataFrame, env_id: str, threshold: float, *, cut_short: bool = False
+) -> tuple[str, ...]:
+    """Return the swept settings of a task that failed at a return, in words; none for a task without runs."""
+    if not (crossings["env_id"] == env_id).any():
+        return ()
+    swept = swept_settings_of(crossings, env_id, threshold, cut_short=cut_short)
+    return tuple(setting_text(setting) for _, setting in swept[swept["failed"]].iterrows())
 
 
 def setting_text(setting: pd.Series) -> str:
@@ -159,32 +181,34 @@ def setting_text(setting: pd.Series) -> str:
     return ", ".join(f"{words} {three_digits(setting[name])}" for name, words in AXIS_WORDS.items() if name in setting)
 
 
+def listed(settings: Sequence[str]) -> str:
+    """Return the first settings and the number of the others."""
+    more = f"; and {len(settings) - LISTED} more" if len(settings) > LISTED else ""
+    return "; ".join(settings[:LISTED]) + more
+
+
 def failure_warning(crossings: pd.DataFrame) -> str | None:
-    """Return a sentence about the settings whose runs all failed, with the remedy; None if there are none."""
-    tables = [swept_settings_of(crossings, str(env_id)) for env_id in crossings["env_id"].unique()]
+    """Return a sentence about the settings that failed at the highest threshold, with the remedy; None if none did."""
+    highest = float(crossings["threshold"].max())
+    tables = [swept_settings_of(crossings, str(env_id), highest) for env_id in crossings["env_id"].unique()]
     swept = pd.concat(tables, ignore_index=True)
     failed = swept[swept["failed"]]
     if failed.empty:
         return None
     several = crossings["env_id"].nunique() > 1
-    names = [
-        f"{setting['env_id']} at {setting_text(setting)}" if several else setting_text(setting)
-        for _, setting in failed.head(LISTED).iterrows()
-    ]
-    if len(failed) > LISTED:
-        names.append(f"and {len(failed) - LISTED} more")
-    ways = [] if failed["diverged"].all() else ["ended before a quarter of the longest run and reached no threshold"]
+    names = [f"{s['env_id']} at {setting_text(s)}" if several else setting_text(s) for _, s in failed.iterrows()]
+    ways, remedy = [], ""
     if failed["diverged"].any():
-        ways.insert(0, "diverged or crashed")
-    remedy = ""
+        ways.append("diverged or crashed")
     if not failed["diverged"].all():
+        ways.append(f"ended before a quarter of the longest run and below {three_digits(highest)}")
         remedy = (
             " Were these runs cut short, or did they diverge? Say so in a column `status` (diverged, stopped early), or"
             " give allocate --cut-short (cut_short=True) if they were only cut short."
         )
     return (
-        f"all runs {' or '.join(ways)} at {counted(len(failed), 'setting')}: {'; '.join(names)}. Decisions do not "
-        f"recommend settings nearest to these.{remedy}"
+        f"all runs {' or '.join(ways)} at {counted(len(failed), 'setting')}: {listed(names)}. Decisions about returns "
+        f"that no run there reached leave these settings out.{remedy}"
     )
 
 
@@ -196,7 +220,7 @@ def one_evaluation_warning(crossings: pd.DataFrame) -> str | None:
     if between.any() or (times.nunique() > 1).any():
         return None
     return (
-        "the curves show one evaluation a run, which tells whether a run reached a return by then and not when, so the "
-        "run lengths below rest on the priors. Give the whole learning curves (in Weights & Biases, each run's history "
+        "the curves show one evaluation a run, which tells whether a run reached a return by then and not when, so "
+        "run lengths rest on the priors. Give the whole learning curves (in Weights & Biases, each run's history "
         "instead of the table of runs)."
     )

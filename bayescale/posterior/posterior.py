@@ -222,12 +222,20 @@ class Posterior:
         """Raise InputError unless the fit has runs of every task, or `new_task` allows tasks without runs."""
         require_fitted_tasks(env_ids, self.tasks, new_task=new_task)
 
+    @cached_property
+    def _warned_of(self) -> set[str]:
+        """Tasks that `warn_of_nothing_reached` has named."""
+        return set()
+
     def warn_of_nothing_reached(self, env_ids: Iterable[str]) -> None:
-        """Warn in one line of those tasks of which no fitted run reached the lowest fitted threshold."""
-        if clauses := nothing_reached(self.crossings, env_ids):
+        """Warn, once a task and in one line, of those tasks of which no run reached the lowest fitted threshold."""
+        clauses = nothing_reached(self.crossings, [name for name in env_ids if name not in self._warned_of])
+        self._warned_of.update(clauses)
+        if clauses:
             which = "it" if len(clauses) == 1 else "them"
-            sentence = f"{'; '.join(clauses.values())}: forecasts for {which} rest on the other tasks."
-            warnings.warn(sentence, stacklevel=1)  # one place for all callers, so that Python shows it once
+            warnings.warn(
+                f"{'; '.join(clauses.values())}: forecasts for {which} rest on the other tasks.", stacklevel=3
+            )
 
     def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
         """Return True where UTD, batch size, learning rate or model size lies outside the task's fitted range."""

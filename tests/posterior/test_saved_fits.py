@@ -1,6 +1,7 @@
 """Test that a fit saved in the current format keeps its predictions, and that other and damaged files are refused."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,20 @@ except bs.InputError as error:
     assert done.stdout == "fit.nc cannot be written (File too large). Free some space or choose another path.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["fit.nc"]
     assert (tmp_path / "fit.nc").read_text() == "old"
+
+
+def test_a_file_that_another_process_holds_open_is_in_use(tmp_path):
+    shutil.copy(FILE, tmp_path / "fit.nc")
+    program = "import h5py, sys; file = h5py.File('fit.nc', 'r+'); print('open', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, **pipes) as holder:
+        holder.stdout.readline()
+        with pytest.raises(
+            bs.InputError, match=r"fit\.nc is in use by another process, or cannot be locked here\. Close"
+        ):
+            bs.load(tmp_path / "fit.nc")
+        holder.stdin.close()
+    assert bs.load(tmp_path / "fit.nc").tasks == ("Pendulum-v1",)
 
 
 def test_a_netcdf_file_of_something_else_is_refused(tmp_path):
