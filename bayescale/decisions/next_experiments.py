@@ -140,7 +140,7 @@ def purchase_list(plan: pd.DataFrame) -> pd.DataFrame:
     by_configuration = worth.assign(seeds=1, total_cost=worth["cost"], score=worth["score"] * worth["cost"])
     summed = dict.fromkeys(("score", "seeds", "total_cost"), "sum")
     rows = by_configuration.groupby([key.to_numpy() for key in keys], sort=False).agg(
-        {name: summed.get(name, "first") for name in by_configuration}
+        {str(name): summed.get(str(name), "first") for name in by_configuration}
     )
     rows = rows.reset_index(drop=True)
     return rows.assign(score=rows["score"] / rows["total_cost"], rank=np.arange(1, len(rows) + 1))

@@ -113,8 +113,8 @@ def performance(
     table[LAW_QUANTILE_COLUMNS] = np.minimum(law_quantiles, best[:, None])
     outside = outside_sweep(posterior.crossings, named)
     above = [above_thresholds(posterior.thresholds, median) for median in table["q50"]]
-    table["extrapolation"] = [joined(*texts) for texts in zip(outside, above, strict=True)]
-    table.insert(table.columns.get_loc("extrapolation"), "extrapolated", table["extrapolation"] != "")
+    extrapolation = [joined(*texts) for texts in zip(outside, above, strict=True)]
+    table = table.assign(extrapolated=[text != "" for text in extrapolation], extrapolation=extrapolation)
     highest = highest_returns(posterior.crossings, named["env_id"])
     table["beyond_data"] = table["q50"].to_numpy() > highest
     if table["beyond_data"].any():

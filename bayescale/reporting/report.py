@@ -188,7 +188,7 @@ def _section(
             **{name: _svg(plots.plot_rule(table, name, drawn)) for name in RULES if drawn[name].nunique() > 1},
             "frontier": _svg(plots.plot_frontier(fronts)),
         }
-    options = {"env_id": env_id, "prices": prices, "model_size": model_size}
+    options: dict[str, Any] = {"env_id": env_id, "prices": prices, "model_size": model_size}
     try:
         choices = allocations(posterior, thresholds=sorted({*shown, headline}), **options)
     except Infeasible as refusal:
