@@ -3,13 +3,16 @@
 Every node needs this version of bayescale with the extra `runners`. Results come back to the driver, which alone writes
 them, so nodes need not share its disk. When a node dies, Ray gives its job to another node. That node starts the job
 again, or continues from the job's checkpoint if both nodes see the folder of the sweep. A job sends no news before it
-ends.
+ends. When the sweep is interrupted, jobs on nodes that see its folder write a last checkpoint.
 """
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 SECONDS_TO_ANSWER = 10.0
 GPU_SHARE = 1 / 8  # share of a GPU that one job takes: each job leaves the GPU idle while its environments step
+SECONDS_TO_END = 20.0  # time for last checkpoints when the sweep must end
 RETRIES = 5  # attempts more for a job whose worker or node dies, before the sweep stops
 
 
@@ -92,8 +96,12 @@ class RayEngine:
                     raise BayeScaleError(f"Ray gave up a job ({_first_line(error)})") from None
                 yield JobEvent(job.number, result)
         finally:
-            for unfinished in under_way:
-                ray.cancel(unfinished, force=True)
+            for force in (False, True):  # first ask the jobs for a last checkpoint
+                for unfinished in under_way:
+                    ray.cancel(unfinished, force=force)
+                if under_way and not force:
+                    with suppress(ray.exceptions.RayError, OSError):  # the cluster is gone
+                        ray.wait(list(under_way), num_returns=len(under_way), timeout=SECONDS_TO_END)
             if not connected_before:
                 ray.shutdown()
 
@@ -145,11 +153,17 @@ def _last_cluster(address: str | None) -> str | None:
 def _connect(address: str | None) -> None:
     import ray
 
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except SystemExit:  # Ray's own handler of SIGTERM
+        raise KeyboardInterrupt from None
     except (OSError, RuntimeError, ValueError) as error:
         place = "on this machine" if address in (None, "local") else f"at '{address}'"
         raise InputError(f"Ray has no cluster {place} ({_first_line(error)}). Start one by ray start.") from None
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray's own handler would end this process without a word
 
 
 def _first_line(error: Exception) -> str:
@@ -157,4 +171,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _train(job: Job) -> Trained | Failed:
-    return try_job(job, lambda _share: None)
+    """Train the job in a worker of Ray; `ray.cancel` ends the job, after a last checkpoint if the job writes any."""
+    if job.checkpoint is None or not job.checkpoint.parent.parent.is_dir():
+        return try_job(job, lambda _share: None)
+    must_end = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: must_end.set())  # the signal of `ray.cancel`
+    try:
+        return try_job(job, lambda _share: None, must_end.is_set)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -2,17 +2,24 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from bayescale.data.curves import read_curves
 from bayescale.errors import BayeScaleError, InputError, MissingExtra
-from bayescale.runners import Plan, Progress, make_plan, run_sweep
+from bayescale.runners import Plan, Progress, make_plan, run_ensemble, run_sweep
+from bayescale.runners.sweeps.folder import checkpoint_file
 from bayescale.runners.sweeps.jobs import Failed, Job, Trained
-from bayescale.runners.sweeps.ray_engine import RayEngine
+from bayescale.runners.sweeps.ray_engine import RayEngine, _train
+from bayescale.runners.sweeps.sweep import SweepInterrupted
 
 if find_spec("ray") is None:
     pytest.skip("the extra ray is not installed", allow_module_level=True)
@@ -24,20 +31,20 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
 ]
 
-PLAN = make_plan(
-    {
-        "env_id": "InvertedPendulum-v5",
-        "utd": [0.5, 2],
-        "batch_size": [8, 16],
-        "learning_rate": [1e-3],
-        "seed": [0, 1],
-        "env_steps": 90,
-        "hidden_width": 8,
-        "warmup_steps": 40,
-        "evaluation_interval": 50,
-        "evaluation_episodes": 1,
-    }
-)  # four jobs
+CONTENT: dict[str, Any] = {
+    "env_id": "InvertedPendulum-v5",
+    "utd": [0.5, 2],
+    "batch_size": [8, 16],
+    "learning_rate": [1e-3],
+    "seed": [0, 1],
+    "env_steps": 90,
+    "hidden_width": 8,
+    "warmup_steps": 40,
+    "evaluation_interval": 50,
+    "evaluation_episodes": 1,
+}
+PLAN = make_plan(CONTENT)  # four jobs
+LONG = CONTENT | {"utd": [1], "batch_size": [8], "env_steps": 4_000, "evaluation_interval": 20}  # one job
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +58,7 @@ def cluster() -> Iterator[Any]:
     for _ in range(2):
         nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
     nodes.wait_for_nodes()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the nodes set a handler that ends them and this process
     yield nodes
     nodes.shutdown()
     patience.undo()
@@ -80,6 +88,53 @@ def test_a_cluster_makes_the_same_table_though_a_node_is_killed(cluster: Any, lo
     records = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert [record["status"] for record in records] == ["finished"] * 8
     assert not ray.is_initialized()
+
+
+def test_sigterm_leaves_a_checkpoint_and_says_how_to_continue(cluster: Any, tmp_path: Path) -> None:
+    long = make_plan(LONG)
+    out = tmp_path / "out"
+
+    def terminate() -> None:
+        while not checkpoint_file(out, 0).exists():
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+
+    threading.Thread(target=terminate, daemon=True).start()
+    with pytest.raises(SweepInterrupted, match=r"stopped: it was interrupted.*continue with resume \(--resume\)"):
+        run_sweep(long, out, engine="ray", address=cluster.address, checkpoint_minutes=1e-9)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not ray.is_initialized()
+    assert checkpoint_file(out, 0).exists()
+    table = run_sweep(long, out, resume=True, engine="ray", address=cluster.address)
+    undisturbed = read_curves(result.curve for result in run_ensemble(long.runs))
+    pd.testing.assert_frame_equal(pd.read_parquet(table).drop(columns="status"), undisturbed, check_exact=True)
+
+
+def test_a_job_that_is_cancelled_is_asked_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def try_job(_job: Job, _on_progress: Any, must_end: Callable[[], bool] = lambda: False) -> bool:
+        assert not must_end()
+        signal.raise_signal(signal.SIGINT)  # as `ray.cancel` does
+        return must_end()
+
+    monkeypatch.setattr("bayescale.runners.sweeps.ray_engine.try_job", try_job)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert _train(Job(0, PLAN.runs[:2], checkpoint_file(tmp_path, 0), 60.0))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        for checkpoint in (None, tmp_path / "not on this node" / "checkpoints" / "00000.pt"):
+            with pytest.raises(KeyboardInterrupt):
+                _train(Job(0, PLAN.runs[:2], checkpoint, 60.0))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_sigterm_while_ray_starts_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(**_settings: Any) -> None:
+        raise SystemExit(15)
+
+    monkeypatch.setattr(ray, "init", ended)
+    with pytest.raises(SweepInterrupted):
+        run_sweep(PLAN, tmp_path / "out", engine="ray", address="local")
 
 
 def test_a_cluster_without_a_gpu(cluster: Any, tmp_path: Path) -> None:
