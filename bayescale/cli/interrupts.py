@@ -27,7 +27,7 @@ SIGNALS_THAT_END_AT_ONCE = 3
 
 
 class Outcome(NamedTuple):
-    """How a command ended."""
+    """The end of a command: its exit code, and its error if it has one."""
 
     exit_code: int
     error: str | None = None  # one sentence for standard error
@@ -81,9 +81,9 @@ class _Signals:
         self._ends_process = ends_process
         self._before: dict[signal.Signals, Any] = {}  # the handlers to restore
         self._hooks = sys.excepthook, sys.unraisablehook
-        self._over = False  # whether the command has ended
+        self._over = False  # True once the command has ended
         self._sending = _thread.allocate_lock()
-        self._sent = False  # whether the next signal is one that `_send_again` sent
+        self._sent = False  # True if `_send_again` sent the next signal
 
     def hear(self) -> None:
         """Let signals raise KeyboardInterrupt from now on, except those that the process ignores."""

@@ -78,7 +78,7 @@ def turned_into_an_import_error_with_a_traceback() -> None:
     try:
         signal.raise_signal(signal.SIGINT)
     except KeyboardInterrupt as error:
-        sys.excepthook(KeyboardInterrupt, error, error.__traceback__)  # as PyErr_Print does in a compiled module
+        sys.excepthook(KeyboardInterrupt, error, error.__traceback__)  # PyErr_Print of a compiled module does this
     raise ImportError("numpy.core.multiarray failed to import")
 
 
@@ -155,7 +155,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
         raised()
         return Outcome(0)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and shells do for background processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nohup does this, and shells for background processes
     try:
         assert answer(command, ends_process=False) == 0
     finally:

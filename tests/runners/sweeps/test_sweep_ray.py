@@ -113,7 +113,7 @@ def test_sigterm_leaves_a_checkpoint_and_says_how_to_continue(cluster: Any, tmp_
 def test_a_job_that_is_cancelled_is_asked_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def try_job(_job: Job, _on_progress: Any, must_end: Callable[[], bool] = lambda: False) -> bool:
         assert not must_end()
-        signal.raise_signal(signal.SIGINT)  # as `ray.cancel` does
+        signal.raise_signal(signal.SIGINT)  # `ray.cancel` does this
         return must_end()
 
     monkeypatch.setattr("bayescale.runners.sweeps.ray_engine.try_job", try_job)
