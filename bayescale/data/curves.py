@@ -18,10 +18,9 @@ from bayescale.data.output_files import written
 from bayescale.data.run_ends import MISSING_ENDS, with_checked_status, with_ends
 from bayescale.data.run_order import RESUMED, order_of_runs, require_one_training
 from bayescale.data.run_settings import (
-    may_be_setting,
+    differing_settings,
     refuse_other_settings,
     refuse_schedules,
-    value_codes,
     with_merged_settings,
 )
 from bayescale.data.tables import Column, Table, check_columns, columns_from_index, require_frame
@@ -208,11 +207,32 @@ def _valid(tables: list[Table], rules: Rules) -> pd.DataFrame:
     curves = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
     curves = with_merged_settings(curves, ("utd", "learning_rate"))
     place = _places(tables)
-    run, env_steps = _run_numbers(curves), curves["env_steps"].to_numpy()
-    rows = np.arange(len(curves))
+    run = _run_numbers(curves)
+    rows = _rows_in_order(curves, run, rules, place)
+    if rows is not None:
+        curves, run = curves.take(rows).reset_index(drop=True), pd.factorize(run[rows])[0]
+    curves = with_ends(
+        curves,
+        run=run,
+        missing_end=rules.missing_end,
+        place=lambda position: place(position if rows is None else int(rows[position])),
+    ).reset_index(drop=True)
+    _refuse_settings(curves)
+    return curves
+
+
+def _rows_in_order(
+    curves: pd.DataFrame, run: Int[np.ndarray, " row"], rules: Rules, place: Callable[[int], str]
+) -> Int[np.ndarray, " kept"] | None:
+    """Return the rows that count, sorted by run, then env_steps; None if all rows count and are sorted."""
+    env_steps = curves["env_steps"].to_numpy()
+    same_run, later = run[1:] == run[:-1], env_steps[1:] > env_steps[:-1]
+    if np.where(same_run, later, run[1:] > run[:-1]).all():
+        return None
     found = order_of_runs(run, env_steps, curves["episode_return"].to_numpy())
+    rows = np.arange(len(curves))
     if rules.resumed is None:
-        require_one_training(found, place, lambda pairs: _differing(curves, pairs))
+        require_one_training(found, place, lambda pairs: differing_settings(curves, pairs, _further_columns(curves)))
     elif not found.kept.all():
         rows = np.flatnonzero(found.kept)
         warnings.warn(
@@ -220,14 +240,7 @@ def _valid(tables: list[Table], rules: Rules) -> pd.DataFrame:
             f"{counted(len(np.unique(run[~found.kept])), 'run')}.",
             stacklevel=3,
         )
-    rows = rows[np.lexsort([env_steps[rows], run[rows]])]
-    if len(rows) < len(curves) or (rows[1:] < rows[:-1]).any():
-        curves, run = curves.take(rows).reset_index(drop=True), np.unique(run[rows], return_inverse=True)[1]
-    curves = with_ends(
-        curves, run=run, missing_end=rules.missing_end, place=lambda position: place(int(rows[position]))
-    ).reset_index(drop=True)
-    _refuse_settings(curves)
-    return curves
+    return rows[np.lexsort([env_steps[rows], run[rows]])]
 
 
 def _without(tables: list[Table], ignore: tuple[str, ...]) -> list[Table]:
@@ -267,22 +280,6 @@ def _places(tables: list[Table]) -> Callable[[int], str]:
 def _further_columns(curves: pd.DataFrame) -> list[str]:
     known = {*RUN_COLUMNS, "env_steps", "episode_return", STATUS_COLUMN.name}
     return [name for name in curves.columns if name not in known]
-
-
-def _differing(curves: pd.DataFrame, pairs: Int[np.ndarray, "pair two"]) -> str:
-    """Return the remedy if further columns that may be settings differ between the rows of all pairs, otherwise ""."""
-    columns = []
-    for name in _further_columns(curves):
-        if may_be_setting(curves, name):
-            codes = value_codes(curves[name])
-            if (codes[pairs[:, 0]] != codes[pairs[:, 1]]).all() and 2 * (codes.max() + 1) <= len(curves):
-                columns.append(name)
-    if not columns:
-        return ""
-    return (
-        f"The rows differ in {' and '.join(columns)}, which may be a setting: fit each value by itself or write it "
-        "into algorithm."
-    )
 
 
 def _refuse_settings(curves: pd.DataFrame) -> None:

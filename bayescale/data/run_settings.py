@@ -126,7 +126,7 @@ def _schedule(runs: pd.DataFrame, names: list[str], others: list[str]) -> pd.Dat
     if not scheduled.any() or 2 * scheduled.sum() < several.sum():
         return None
     for number in scheduled.index[scheduled]:
-        own = parts[group == number]
+        own: pd.DataFrame = parts[group == number]
         if (own["first"] > own["last"].min()).any():
             return own
     return None
@@ -137,15 +137,15 @@ def _continued(parts: pd.DataFrame, groups: int) -> Bool[np.ndarray, " group"]:
     found = np.zeros(groups, bool)
     interval = (parts["last"] - parts["first"]) / (parts["evaluations"] - 1).clip(lower=1)
     late = parts.assign(interval=interval)[(parts["evaluations"] > 1) & (parts["first"] > 2 * interval)]
-    for number, own in parts[parts["group"].isin(late["group"])].groupby("group"):
-        ends = own["last"].to_numpy()
+    for number in late["group"].unique().tolist():
+        ends = parts["last"][parts["group"] == number].to_numpy()
         for _, part in late[late["group"] == number].iterrows():
             found[number] |= ((ends < part["first"]) & (ends >= part["first"] - 1.5 * part["interval"])).any()
     return found
 
 
 def _schedule_message(parts: pd.DataFrame, names: tuple[str, ...]) -> str:
-    first = parts.loc[parts["last"].idxmin()]
+    first = parts.iloc[int(parts["last"].argmin())]
     second = parts[parts["first"] > first["last"]].iloc[0]
     what = " and ".join(names)
     before, after = (" and ".join(f"{part[name]:g}" for name in names) for part in (first, second))
@@ -187,6 +187,21 @@ def refuse_other_settings(
         if is_name and not _words(name) & HYPERPARAMETERS and str(name).lower() not in HYPERPARAMETERS:
             continue
         raise InputError(_other_setting_message(runs, of_run, number, name))
+
+
+def differing_settings(curves: pd.DataFrame, pairs: Int[np.ndarray, "pair two"], further: list[str]) -> str:
+    """Return the remedy if further columns that may be settings differ between the rows of all pairs, otherwise ""."""
+    columns = []
+    for name in filter(lambda name: may_be_setting(curves, name), further):
+        codes = value_codes(curves[name])
+        if (codes[pairs[:, 0]] != codes[pairs[:, 1]]).all() and 2 * (codes.max() + 1) <= len(curves):
+            columns.append(str(name))
+    if not columns:
+        return ""
+    return (
+        f"The rows differ in {' and '.join(columns)}, which may be a setting: fit each value by itself or write it "
+        "into algorithm."
+    )
 
 
 def may_be_setting(curves: pd.DataFrame, name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Int, Num
 
 from bayescale.data.tables.columns import Column, Table, columns_from_index, require_columns, require_frame
 from bayescale.errors import InputError
@@ -47,9 +47,11 @@ def check_columns(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
 
 def _checked(table: Table, column: Column) -> pd.Series:
     values = table.frame[column.name]
+    if column.kind == "text":
+        return _text(table, column, values)
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object if values.isna().any() else values.cat.categories.dtype)
-    return _text(table, column, values) if column.kind == "text" else _numbers(table, column, values)
+    return _numbers(table, column, values)
 
 
 def _refuse(table: Table, column: Column, bad: Bool[np.ndarray, " row"], rule: str, remedy: str | None = None) -> None:
@@ -67,22 +69,33 @@ def _first(table: Table, column: Column, bad: Bool[np.ndarray, " row"]) -> list[
 
 def _text(table: Table, column: Column, values: pd.Series) -> pd.Series:
     _refuse(table, column, values.isna().to_numpy(bool), "filled in")
-    if not isinstance(values.dtype, pd.StringDtype):
+    categories = isinstance(values.dtype, pd.CategoricalDtype)
+    if not categories and not isinstance(values.dtype, pd.StringDtype):
         values = values.astype(object)
-        encoded = values.map(lambda value: isinstance(value, bytes)).to_numpy(bool)
-        _refuse(table, column, encoded, "text", "Decode these bytes, as in frame[column].str.decode('utf-8').")
-        other = ~values.map(lambda value: isinstance(value, str)).to_numpy(bool)
-        _refuse(table, column, other, "text", "Convert it with astype(str).")
-    codes, names = pd.factorize(values.astype(object))
-    bare = np.array([name.strip() for name in names], object)
-    changed = bare != names
-    _refuse(table, column, (bare == "")[codes], "filled in")
+        _refuse_other_than_text(table, column, *pd.factorize(values.map(type).to_numpy(object)))
+    codes, names = pd.factorize(values)
+    names = names.astype(object)
+    if categories:
+        _refuse_other_than_text(table, column, codes, names.map(type).to_numpy(object))
+    bare = names.map(str.strip)
+    changed = np.asarray(bare != names)
+    _refuse(table, column, np.asarray(bare == "")[codes], "filled in")
     if changed.any():
         warnings.warn(
             f"{table.source}: blanks around names in {column.name} were removed, as in {names[changed][0]!r}.",
             stacklevel=2,
         )
-    return pd.Series(bare[codes], values.index).astype(str)
+    if isinstance(values.dtype, pd.StringDtype) and not changed.any():
+        return values.astype(str)
+    return pd.Series(pd.Series(bare, dtype=object).astype(str).array.take(codes), values.index)
+
+
+def _refuse_other_than_text(table: Table, column: Column, codes: Int[np.ndarray, " row"], types: np.ndarray) -> None:
+    """Raise InputError unless each type is that of text; `codes` holds the position of each row's type."""
+    encoded = np.array([issubclass(kind, bytes) for kind in types], bool)[codes]
+    _refuse(table, column, encoded, "text", "Decode these bytes, as in frame[column].str.decode('utf-8').")
+    other = np.array([not issubclass(kind, str) for kind in types], bool)[codes]
+    _refuse(table, column, other, "text", "Convert it with astype(str).")
 
 
 def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
