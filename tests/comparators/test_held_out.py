@@ -260,7 +260,7 @@ def test_loo_is_of_the_configurations_that_all_methods_can_be_trusted_with(
     """The fits hold UTD 1 to 8 of tasks A and B; without pooling, task B at UTD 2 has an unreliable Pareto k."""
 
     class Median(Posterior):
-        def predict(self, configs: pd.DataFrame) -> pd.DataFrame:
+        def predict(self, configs: pd.DataFrame, **_: Any) -> pd.DataFrame:
             return bs.fit_size_law(self.crossings).predict(configs)
 
     def alone(posterior: Posterior) -> pd.DataFrame:

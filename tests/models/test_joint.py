@@ -77,7 +77,7 @@ def test_new_runs_fall_into_their_intervals_and_shifted_ones_do_not(posterior: P
 
 def test_a_task_without_runs_is_less_certain(posterior: Posterior) -> None:
     configs = pd.DataFrame({"env_id": ["Known-v0", "New-v0"], "utd": 2.0, "batch_size": 200, "learning_rate": 6e-4})
-    known, new = (group for _, group in posterior.predict(configs).groupby("env_id"))
+    known, new = (group for _, group in posterior.predict(configs, new_task=True).groupby("env_id"))
     assert (np.log(new["q95"] / new["q05"]).to_numpy() > np.log(known["q95"] / known["q05"]).to_numpy()).all()
     assert new["extrapolated"].all()
     assert not known["extrapolated"].any()
