@@ -203,8 +203,9 @@ def _evaluate(
         try:
             forecaster = METHODS[method](training)
             configs = unseen[setting_columns(unseen)].drop_duplicates()
-            further = {"new_task": True} if isinstance(forecaster, Posterior) else {}  # held-out tasks have no runs
-            scored.append(score_each(forecaster.predict(configs, **further), crossings=unseen))
+            new = isinstance(forecaster, Posterior) and not configs["env_id"].isin(forecaster.tasks).all()
+            predicted = forecaster.predict(configs, **({"new_task": True} if new else {}))
+            scored.append(score_each(predicted, crossings=unseen))
         except BayeScaleError as error:
             return Outcome(pd.DataFrame(), pd.DataFrame(), seconds, tuple(dict.fromkeys([*notes, str(error)])))
         seconds += time.perf_counter() - began
@@ -281,8 +282,7 @@ def _weights(observations: Mapping[str, pd.DataFrame]) -> dict[str, float]:
 def _loo(left_out: Mapping[str, pd.DataFrame]) -> tuple[dict[str, float], str]:
     """Return each method's mean leave-one-out log score, and a note.
 
-    Averaged over the configurations whose Pareto k is reliable under every method; if some are left out, the note says
-    how many remain.
+    Averaged over the configurations whose Pareto k is reliable under every method; else the note says how many remain.
     """
     if not left_out:
         return {}, ""

@@ -122,7 +122,7 @@ def test_an_engine_that_is_not_there_is_refused(
 def test_an_internal_error_is_one_line_unless_the_traceback_is_asked_for(
     refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **_options: object) -> None:
         raise RuntimeError("first line\nsecond line")
 
     monkeypatch.setattr("bayescale.read_curves", fail)
@@ -136,7 +136,7 @@ def test_an_internal_error_is_one_line_unless_the_traceback_is_asked_for(
 def test_an_interrupt_ends_with_one_line_and_130(
     refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bayescale.read_curves", interrupt)
