@@ -50,20 +50,27 @@ CURVE_COLUMNS = (
     Column("env_steps", "integer", at_least=0),
     Column("episode_return", "real", may_be_missing=True, may_be_infinite=True),
 )
-SETTING_COLUMNS = tuple(
-    column for column in CURVE_COLUMNS if column.name in ("env_id", "utd", "batch_size", "learning_rate", "model_size")
-)
+SETTINGS = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
+SETTING_COLUMNS = tuple(column for column in CURVE_COLUMNS if column.name in SETTINGS)
 
 Source = str | os.PathLike[str] | pd.DataFrame | Table
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Answers of the user to questions that a table leaves open, see `read_curves`."""
+    """Answers of the user to questions that a table leaves open, see `read_curves`.
+
+    Attributes:
+        resumed: "keep-last" if runs were resumed.
+        missing_end: "ended" or "diverged" for runs that end in missing returns.
+        ignore: further columns to leave out.
+        logged: rows come in the order in which they were logged, so that steps which start over are found.
+    """
 
     resumed: str | None = None
     missing_end: str | None = None
     ignore: tuple[str, ...] = ()
+    logged: bool = False
 
     def __post_init__(self) -> None:
         """Raise InputError unless each answer is one of those that `read_curves` lists."""
@@ -113,7 +120,7 @@ def read_curves(
     Raises:
         InputError: a glob matches no file, a file cannot be read, or a table is not valid.
     """
-    rules = Rules(resumed, missing_end, several_names("ignore", ignore))
+    rules = Rules(resumed, missing_end, several_names("ignore", ignore), logged=True)
     tables = list(_tables(sources))
     if not tables:
         raise InputError("read_curves got no sources. Give a file, a glob or a frame.")
@@ -124,7 +131,8 @@ def validate_curves(frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
     """Return the frame as a valid learning-curve table: one row per run and env_steps, sorted by run, then env_steps.
 
     Text columns are str, counts int64, other numbers float64, returns finite. The known columns come first; further
-    columns follow. If the table has the column `status`, each run has one, which may be missing.
+    columns follow. If the table has the column `status`, each run has one, which may be missing. Rows may come in any
+    order: unlike `read_curves`, this function does not take their order for the order in which they were logged.
 
     Args:
         frame: columns RUN_COLUMNS, `env_steps` and `episode_return`; the columns OPTIONAL may be absent.
@@ -211,12 +219,8 @@ def _valid(tables: list[Table], rules: Rules) -> pd.DataFrame:
     rows = _rows_in_order(curves, run, rules, place)
     if rows is not None:
         curves, run = curves.take(rows).reset_index(drop=True), pd.factorize(run[rows])[0]
-    curves = with_ends(
-        curves,
-        run=run,
-        missing_end=rules.missing_end,
-        place=lambda position: place(position if rows is None else int(rows[position])),
-    ).reset_index(drop=True)
+    place_of_sorted = place if rows is None else lambda position: place(int(rows[position]))
+    curves = with_ends(curves, run=run, missing_end=rules.missing_end, place=place_of_sorted).reset_index(drop=True)
     _refuse_settings(curves)
     return curves
 
@@ -229,7 +233,7 @@ def _rows_in_order(
     same_run, later = run[1:] == run[:-1], env_steps[1:] > env_steps[:-1]
     if np.where(same_run, later, run[1:] > run[:-1]).all():
         return None
-    found = order_of_runs(run, env_steps, curves["episode_return"].to_numpy())
+    found = order_of_runs(run, env_steps, curves["episode_return"].to_numpy(), logged=rules.logged)
     rows = np.arange(len(curves))
     if rules.resumed is None:
         require_one_training(found, place, lambda pairs: differing_settings(curves, pairs, _further_columns(curves)))

@@ -138,8 +138,9 @@ def _ends(
     if asked:
         raise InputError(
             f"episode_return is missing from {place(asked[0])} to the end of the run "
-            f"({counted(len(asked), 'run')} in all). If these runs had ended there, say missing_end='ended' "
-            "(--missing-end ended); if they had diverged, missing_end='diverged' (--missing-end diverged)."
+            f"({counted(len(asked), 'run')} in all). If these runs had ended there, read them with "
+            "missing_end='ended' (--missing-end ended); if they had diverged, with missing_end='diverged' (--missing-end "
+            "diverged)."
         )
     kept[rescued] = True
     return Ends(kept, diverged, np.array(rescued, np.int64))

@@ -46,7 +46,11 @@ class Order:
 
 
 def order_of_runs(
-    run: Int[np.ndarray, " row"], env_steps: Int[np.ndarray, " row"], returns: Float[np.ndarray, " row"]
+    run: Int[np.ndarray, " row"],
+    env_steps: Int[np.ndarray, " row"],
+    returns: Float[np.ndarray, " row"],
+    *,
+    logged: bool,
 ) -> Order:
     """Find repeated env steps and steps that start over, from the order of the rows.
 
@@ -54,6 +58,7 @@ def order_of_runs(
         run: number of each row's run.
         env_steps: env steps of each row.
         returns: return of each row; rows without a return (NaN) are no evaluations and are kept.
+        logged: look for steps that start over; False if the order of the rows says nothing.
     """
     none = np.empty((0, 2), np.int64)
     kept = np.ones(len(run), bool)
@@ -66,17 +71,18 @@ def order_of_runs(
     starts = np.flatnonzero(new_run)
     sizes = np.diff(np.append(starts, len(position)))
     stretches = np.add.reduceat(new_stretch, starts, dtype=np.int64)
-    logged = MEAN_STRETCH * stretches <= sizes
-    for i in np.flatnonzero(logged & (stretches > 1)):
-        logged[i] = not _monotone(returns[position[starts[i] : starts[i] + sizes[i]]])
+    run_logged = (MEAN_STRETCH * stretches <= sizes) & logged
+    for i in np.flatnonzero(run_logged & (stretches > 1)):
+        run_logged[i] = not _monotone(returns[position[starts[i] : starts[i] + sizes[i]]])
     judged = sizes >= JUDGED
-    table_logged = 2 * logged[judged].sum() >= judged.sum()
+    if 2 * run_logged[judged].sum() < judged.sum():
+        run_logged[:] = False
     repeated, starts_over = [none], [none]
     for i in np.flatnonzero(stretches > 1):
         rows = position[starts[i] : starts[i] + sizes[i]]
         steps = env_steps[rows]
         cuts = np.flatnonzero(np.diff(steps) <= 0) + 1
-        over = [cut for cut in cuts if _overlaps(steps, int(cut), cuts)] if table_logged and logged[i] else []
+        over = [cut for cut in cuts if _overlaps(steps, int(cut), cuts)] if run_logged[i] else []
         by_steps = np.argsort(steps, kind="stable")
         same = np.flatnonzero(np.diff(steps[by_steps]) == 0)
         repeated.append(rows[np.stack([by_steps[same], by_steps[same + 1]], axis=1)])

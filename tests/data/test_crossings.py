@@ -194,7 +194,7 @@ def test_bad_thresholds(thresholds, text):
 
 
 def test_invalid_curves_are_refused():
-    with pytest.raises(InputError, match="curves: episode_return must be filled in; got nan at row 1"):
+    with pytest.raises(InputError, match="episode_return is missing from curves row 1 to the end of the run"):
         time_to_threshold(run([1.0, np.nan]), thresholds=[1])
 
 

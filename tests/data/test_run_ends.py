@@ -58,9 +58,7 @@ def test_a_missing_return_before_a_finite_one_is_no_evaluation(tmp_path, returns
 def test_a_run_that_ends_in_missing_returns_is_a_question(tmp_path):
     frame = curves([1.0, 2.0, NAN, NAN], [1.0, NAN, 3.0, 4.0], [1.0, 2.0, 3.0, NAN])
     fails("episode_return is missing from table 1 row 2 to the end of the run (2 runs in all).", frame)
-    fails(
-        "say missing_end='ended' (--missing-end ended); if they had diverged, missing_end='diverged' (--missing", frame
-    )
+    fails("read them with missing_end='ended' (--missing-end ended); if they had diverged, with missing_end=", frame)
     path = csv(tmp_path, frame)
     fails(f"episode_return is missing from {path} line 4 to the end of the run (2 runs in all).", path)
     with pytest.raises(InputError, match="missing_end='ended'"):
