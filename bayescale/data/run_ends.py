@@ -139,8 +139,8 @@ def _ends(
         raise InputError(
             f"episode_return is missing from {place(asked[0])} to the end of the run "
             f"({counted(len(asked), 'run')} in all). If these runs had ended there, read them with "
-            "missing_end='ended' (--missing-end ended); if they had diverged, with missing_end='diverged' (--missing-end "
-            "diverged)."
+            "missing_end='ended' (--missing-end ended); if they had diverged, with missing_end='diverged' "
+            "(--missing-end diverged)."
         )
     kept[rescued] = True
     return Ends(kept, diverged, np.array(rescued, np.int64))
