@@ -134,13 +134,15 @@ def _schedule(runs: pd.DataFrame, names: list[str], others: list[str]) -> pd.Dat
 
 def _continued(parts: pd.DataFrame, groups: int) -> Bool[np.ndarray, " group"]:
     """Return True for each group in which a part begins late, where another part has just ended."""
-    found = np.zeros(groups, bool)
     interval = (parts["last"] - parts["first"]) / (parts["evaluations"] - 1).clip(lower=1)
-    late = parts.assign(interval=interval)[(parts["evaluations"] > 1) & (parts["first"] > 2 * interval)]
-    for number in late["group"].unique().tolist():
-        ends = parts["last"][parts["group"] == number].to_numpy()
-        for _, part in late[late["group"] == number].iterrows():
-            found[number] |= ((ends < part["first"]) & (ends >= part["first"] - 1.5 * part["interval"])).any()
+    late = parts.assign(earliest=parts["first"] - 1.5 * interval)
+    late = late[(parts["evaluations"] > 1) & (parts["first"] > 2 * interval)].sort_values("first", kind="stable")
+    ends = parts[["group", "last"]].rename(columns={"last": "end"}).sort_values("end", kind="stable")
+    before = pd.merge_asof(
+        late, ends, left_on="first", right_on="end", by="group", allow_exact_matches=False, direction="backward"
+    )
+    found = np.zeros(groups, bool)
+    found[before["group"][before["end"] >= before["earliest"]]] = True
     return found
 
 

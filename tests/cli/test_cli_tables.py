@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bayescale.errors import InputError
 from tests.scaffolding.simulated_curves import simulated_curves
 
 
@@ -95,3 +96,41 @@ def test_bad_configurations(text: str, said: str, refused: Callable[..., str], t
     (tmp_path / "configs.csv").write_text(text)
     assert said in refused("predict", "f.nc", "--at", tmp_path / "configs.csv", "--out", tmp_path / "p.csv")
     assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fit", "c.csv", "--out", "f.nc"],
+        ["compare", "c.csv", "--leave-out", "seeds", "--out", "t.csv"],
+        ["report", "f.nc", "--curves", "c.csv", "--out", "r.html"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_answers_about_the_curves_reach_read_curves(
+    command: list[str], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[tuple[str, ...], dict[str, object]]] = []
+
+    def read(*curves: str, **answers: object) -> pd.DataFrame:
+        asked.append((curves, answers))
+        raise InputError("read.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bayescale.read_curves", read)
+    monkeypatch.setattr("bayescale.load", lambda _: None)
+    options = ["--resumed", "keep-last", "--missing-end", "ended", "--ignore", "tau", "--ignore", "gamma"]
+    for answers in ([], options):
+        assert refused(*command, *answers) == "error: read.\n"
+    none, given = (answers for _, answers in asked)
+    assert none == {"resumed": None, "missing_end": None, "ignore": ()}
+    assert given == {"resumed": "keep-last", "missing_end": "ended", "ignore": ["tau", "gamma"]}
+    assert [curves for curves, _ in asked] == [("c.csv",)] * 2
+
+
+def test_a_resumed_run_is_refused_with_the_flag(refused: Callable[..., str], tmp_path: Path) -> None:
+    curves = simulated_curves().iloc[:80]
+    pd.concat([curves, curves.iloc[10:40]]).to_csv(tmp_path / "c.csv", index=False)
+    fit = ("fit", tmp_path / "c.csv", "--out", tmp_path / "f.nc")
+    assert "keep its later rows with resumed='keep-last' (--resumed keep-last)" in refused(*fit)
+    assert "resumed must be 'keep-last', or None; got 'keep-first'" in refused(*fit, "--resumed", "keep-first")

@@ -84,6 +84,17 @@ def test_one_evaluation_at_the_end_of_each_run_is_no_schedule():
     assert len(validate(pd.concat(parts))) == 20
 
 
+@pytest.mark.parametrize("longest", [12_000, 40_000])
+def test_runs_that_begin_late_or_end_early_are_no_schedule(longest):
+    parts = [
+        table(1, len(steps), learning_rate=rate, seed=seed, env_steps=steps)
+        for rate, last in ((1e-4, longest), (3e-4, 11_000), (1e-3, 10_000))
+        for seed in range(3)
+        if len(steps := np.arange(10_000, last + 1, 1000))
+    ]
+    assert len(run_starts(validate(pd.concat(parts)))) == 9
+
+
 @pytest.mark.parametrize(
     ("values", "one"),
     [
