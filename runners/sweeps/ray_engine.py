@@ -96,14 +96,22 @@ class RayEngine:
                     raise BayeScaleError(f"Ray gave up a job ({_first_line(error)})") from None
                 yield JobEvent(job.number, result)
         finally:
-            for force in (False, True):  # first ask the jobs for a last checkpoint
-                for unfinished in under_way:
-                    ray.cancel(unfinished, force=force)
-                if under_way and not force:
-                    with suppress(ray.exceptions.RayError, OSError):  # the cluster is gone
-                        ray.wait(list(under_way), num_returns=len(under_way), timeout=SECONDS_TO_END)
+            _end(list(under_way))
             if not connected_before:
                 ray.shutdown()
+
+
+def _end(unfinished: "list[ObjectRef[Trained | Failed]]") -> None:
+    """Ask the jobs for a last checkpoint, then end those that need longer than `SECONDS_TO_END`."""
+    import ray
+
+    for job in unfinished:
+        ray.cancel(job, force=False)
+    if unfinished:
+        with suppress(ray.exceptions.RayError, OSError):  # the cluster is gone
+            _, unfinished = ray.wait(unfinished, num_returns=len(unfinished), timeout=SECONDS_TO_END)
+    for job in unfinished:  # the others must not be forced: Ray aborts this process if their results are still arriving
+        ray.cancel(job, force=True)
 
 
 def _check_answers(address: str, name: str, remedy: str) -> None:
