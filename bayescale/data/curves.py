@@ -21,6 +21,7 @@ from bayescale.data.run_settings import (
     differing_settings,
     refuse_other_settings,
     refuse_schedules,
+    runs_of,
     with_merged_settings,
 )
 from bayescale.data.tables import Column, Table, check_columns, columns_from_index, require_frame
@@ -221,7 +222,8 @@ def _valid(tables: list[Table], rules: Rules) -> pd.DataFrame:
         curves, run = curves.take(rows).reset_index(drop=True), pd.factorize(run[rows])[0]
     place_of_sorted = place if rows is None else lambda position: place(int(rows[position]))
     curves = with_ends(curves, run=run, missing_end=rules.missing_end, place=place_of_sorted).reset_index(drop=True)
-    _refuse_settings(curves)
+    starts = run_starts(curves)
+    _refuse_settings(curves, np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(curves)))))
     return curves
 
 
@@ -236,6 +238,8 @@ def _rows_in_order(
     found = order_of_runs(run, env_steps, curves["episode_return"].to_numpy(), logged=rules.logged)
     rows = np.arange(len(curves))
     if rules.resumed is None:
+        if len(found.repeated):  # parts of a schedule come twice where settings of the sweep and the schedule meet
+            refuse_schedules(runs_of(curves, run, run_columns(curves)), run_columns(curves))
         require_one_training(found, place, lambda pairs: differing_settings(curves, pairs, _further_columns(curves)))
     elif not found.kept.all():
         rows = np.flatnonzero(found.kept)
@@ -286,12 +290,7 @@ def _further_columns(curves: pd.DataFrame) -> list[str]:
     return [name for name in curves.columns if name not in known]
 
 
-def _refuse_settings(curves: pd.DataFrame) -> None:
+def _refuse_settings(curves: pd.DataFrame, run: Int[np.ndarray, " row"]) -> None:
     """Raise InputError if a setting changes during runs, or a further column is a setting."""
-    names, starts = run_columns(curves), run_starts(curves)
-    ends = np.append(starts[1:], len(curves))
-    steps = curves["env_steps"].to_numpy()
-    runs = curves[names].take(starts).assign(first=steps[starts], last=steps[ends - 1], evaluations=ends - starts)
-    refuse_schedules(runs, names)
-    run = np.repeat(np.arange(len(starts)), ends - starts)
-    refuse_other_settings(curves, run, names, _further_columns(curves))
+    refuse_schedules(runs_of(curves, run, run_columns(curves)), run_columns(curves))
+    refuse_other_settings(curves, run, run_columns(curves), _further_columns(curves))

@@ -82,6 +82,13 @@ def with_merged_settings(curves: pd.DataFrame, names: tuple[str, ...]) -> pd.Dat
     return curves
 
 
+def runs_of(curves: pd.DataFrame, run: Int[np.ndarray, " row"], run_columns: list[str]) -> pd.DataFrame:
+    """Return a row for each run: its settings, its first and its last env steps, and the number of its evaluations."""
+    steps = curves["env_steps"].groupby(run).agg(["min", "max", "size"]).to_numpy()
+    rows = curves[run_columns].take(np.unique(run, return_index=True)[1])
+    return rows.assign(first=steps[:, 0], last=steps[:, 1], evaluations=steps[:, 2])
+
+
 def refuse_schedules(runs: pd.DataFrame, run_columns: list[str]) -> None:
     """Raise InputError if a setting changes while the env steps of a training go on.
 
@@ -95,7 +102,7 @@ def refuse_schedules(runs: pd.DataFrame, run_columns: list[str]) -> None:
     The table is refused if this is so in half of the groups of several runs.
 
     Args:
-        runs: a row for each run with `run_columns`, `first`, `last` (env steps) and `evaluations`.
+        runs: a row for each run, as `runs_of` returns it.
         run_columns: the columns that identify a run.
     """
     for size in range(1, len(SCHEDULED) + 1):

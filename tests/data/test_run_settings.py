@@ -62,6 +62,12 @@ def test_the_message_names_the_first_change():
     fails("changes during a run: 0.001 at env step 4,000, 0.0001 at env step 5,000 (Pendulum-v1, seed 0).", frame)
 
 
+def test_a_schedule_whose_stages_meet_the_settings_of_the_sweep_is_refused():
+    frame = pd.concat([sweep(utds=(1.0,), batch_size=size) for size in (64, 128)])
+    doubled = frame.assign(batch_size=frame["batch_size"] * 2 ** (frame["env_steps"] // 3000))
+    fails("batch_size changes during a run: ", doubled)
+
+
 def test_a_schedule_of_three_evaluations_is_seen_because_all_runs_share_it():
     fails("learning_rate changes during a run", sweep(steps=STEPS[:3], learning_rate=falling))
 
