@@ -265,12 +265,14 @@ def _without(tables: list[Table], ignore: tuple[str, ...]) -> list[Table]:
 
 def _run_numbers(curves: pd.DataFrame) -> Int[np.ndarray, " row"]:
     """Return the number of each row's run, from 0, in the order of the runs' settings."""
-    number = np.zeros(len(curves), np.int64)
+    number, combinations = np.zeros(len(curves), np.int64), 1
     for name in run_columns(curves):
         codes, values = pd.factorize(curves[name], sort=True)
-        if len(values) > 1:
-            number = pd.factorize(number * len(values) + codes, sort=True)[0]
-    return number
+        if combinations * len(values) > np.iinfo(np.int64).max:
+            number = pd.factorize(number, sort=True)[0]
+            combinations = int(number.max()) + 1
+        number, combinations = number * len(values) + codes, combinations * len(values)
+    return np.asarray(pd.factorize(number, sort=True)[0])
 
 
 def _places(tables: list[Table]) -> Callable[[int], str]:

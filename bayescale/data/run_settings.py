@@ -83,10 +83,17 @@ def with_merged_settings(curves: pd.DataFrame, names: tuple[str, ...]) -> pd.Dat
 
 
 def runs_of(curves: pd.DataFrame, run: Int[np.ndarray, " row"], run_columns: list[str]) -> pd.DataFrame:
-    """Return a row for each run: its settings, its first and its last env steps, and the number of its evaluations."""
+    """Return a row for each run: its settings, its first and its last env steps, and the number of its evaluations.
+
+    Args:
+        curves: a learning-curve table.
+        run: number of each row's run; all numbers from 0 on occur.
+        run_columns: the columns that identify a run.
+    """
     steps = curves["env_steps"].groupby(run).agg(["min", "max", "size"]).to_numpy()
-    rows = curves[run_columns].take(np.unique(run, return_index=True)[1])
-    return rows.assign(first=steps[:, 0], last=steps[:, 1], evaluations=steps[:, 2])
+    first_rows = np.zeros(len(steps), np.int64)
+    first_rows[run[::-1]] = np.arange(len(run))[::-1]
+    return curves[run_columns].take(first_rows).assign(first=steps[:, 0], last=steps[:, 1], evaluations=steps[:, 2])
 
 
 def refuse_schedules(runs: pd.DataFrame, run_columns: list[str]) -> None:
