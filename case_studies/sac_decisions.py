@@ -89,7 +89,7 @@ def choose(config: Config) -> pd.DataFrame:
     table = posterior.predict(table, thresholds=config.thresholds[-1:])
     interval = table["evaluation_interval"]
     table["env_steps"] = (np.ceil(config.run_length * table["law_q50"] / interval) * interval).astype(int)
-    return table.drop(columns=["law_q05", "law_q50", "law_q95", "p_reach", "extrapolated"])
+    return table.drop(columns=["law_q05", "law_q50", "law_q95", "p_reach", "extrapolated", "extrapolation"])
 
 
 def published_choice(

@@ -101,8 +101,8 @@ def test_a_prior_of_an_unknown_family_is_refused() -> None:
             Prior("normal", 0.0, -1.0),
             "the prior of log_alpha must have finite numbers and a scale >= 0",
         ),
-        ("log_alpha", Prior("normal", 0.0, 0.0), "the prior of log_alpha has no spread"),
-        ("log_noise.spread", Prior("normal", 1.0, 0.3), "the prior of log_noise.spread is stated and not sampled"),
+        ("log_alpha", Prior("normal", 0.0, 0.0), "the prior of log_alpha has scale 0"),
+        ("log_noise.spread", Prior("normal", 1.0, 0.3), "the prior of log_noise.spread is fixed; got"),
         ("log_alpha", Prior("fixed", -0.3, 0.0), "fit samples log_alpha, so that its prior cannot be fixed"),
     ],
 )
