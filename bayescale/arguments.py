@@ -1,10 +1,13 @@
 """Check single arguments that users give, and write counts and numbers for sentences."""
 
+import os
 from math import inf, nan
 from numbers import Integral, Real
+from pathlib import Path
 
 from bayescale.errors import InputError
 
+LONGEST_NAME = 255  # bytes in the name of a file, on the usual file systems
 SCIENTIFIC_FROM = 1e7  # larger numbers are written with an exponent
 
 
@@ -42,3 +45,16 @@ def require_share(name: str, value: object) -> None:
     """Raise InputError unless the value is a number in (0, 1)."""
     if not 0 < number(value) < 1:
         raise InputError(f"{name} must lie in (0, 1); got {value!r}. Correct it.")
+
+
+def require_possible_path(path: str | os.PathLike[str]) -> None:
+    """Raise InputError if no file can have this path."""
+    text = os.fspath(path)
+    if "\0" in text:
+        raise InputError(f"the path {text!r} holds a NUL character, which no file name can. Correct it.")
+    longest = max((len(os.fsencode(part)) for part in Path(text).parts), default=0)
+    if longest > LONGEST_NAME:
+        raise InputError(
+            f"the path {text[:40]}... holds a name of {longest} bytes; names of files have at most "
+            f"{LONGEST_NAME}. Shorten it."
+        )

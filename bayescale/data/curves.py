@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Int
 
-from bayescale.arguments import counted
+from bayescale.arguments import counted, require_possible_path
 from bayescale.data.output_files import written
 from bayescale.data.run_ends import MISSING_ENDS, with_checked_status, with_ends
 from bayescale.data.run_order import RESUMED, order_of_runs, require_one_training
@@ -26,7 +26,7 @@ from bayescale.data.run_settings import (
 )
 from bayescale.data.tables import Column, Table, check_columns, columns_from_index, require_frame
 from bayescale.data.tables.files import read_table
-from bayescale.data.tables.paths import matching_paths, require_possible_path
+from bayescale.data.tables.paths import matching_paths
 from bayescale.data.tasks import several_names
 from bayescale.errors import InputError
 

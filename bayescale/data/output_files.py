@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bayescale.arguments import require_possible_path
 from bayescale.atomic_files import whole_file
-from bayescale.data.tables.paths import require_possible_path
 from bayescale.errors import InputError
 
 

@@ -4,22 +4,8 @@ import glob
 import os
 from pathlib import Path
 
+from bayescale.arguments import require_possible_path
 from bayescale.errors import InputError
-
-LONGEST_NAME = 255  # bytes in the name of a file, on the usual file systems
-
-
-def require_possible_path(path: str | os.PathLike[str]) -> None:
-    """Raise InputError if no file can have this path."""
-    text = os.fspath(path)
-    if "\0" in text:
-        raise InputError(f"the path {text!r} holds a NUL character, which no file name can. Correct it.")
-    longest = max((len(os.fsencode(part)) for part in Path(text).parts), default=0)
-    if longest > LONGEST_NAME:
-        raise InputError(
-            f"the path {text[:40]}... holds a name of {longest} bytes; names of files have at most "
-            f"{LONGEST_NAME}. Shorten it."
-        )
 
 
 def usable_path(path: str | os.PathLike[str]) -> Path:
