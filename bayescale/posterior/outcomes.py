@@ -1,6 +1,6 @@
 """Say what the fitted runs of each task and setting achieved, so that users can judge a prediction by its own data.
 
-A run failed to reach a return J if its status is `diverged` or `crashed`, or if its status is unknown, it did not reach
+A run failed at a return J if its status is `diverged` or `crashed`, or if its status is unknown, it did not reach
 J and it ended before a quarter of the task's longest run. A setting failed at J if all of its runs failed. Short runs
 enter the model as right-censored, which says little about J; therefore decisions about J leave these settings out, see
 `near_failed_settings`.
@@ -206,9 +206,10 @@ def failure_warning(crossings: pd.DataFrame) -> str | None:
             " Were these runs cut short, or did they diverge? Say so in a column `status` (diverged, stopped early), or"
             " give allocate --cut-short (cut_short=True) if they were only cut short."
         )
+    decisions = "Decisions" if failed["diverged"].all() else "Decisions about returns that no run there reached"
     return (
-        f"all runs {' or '.join(ways)} at {counted(len(failed), 'setting')}: {listed(names)}. Decisions about returns "
-        f"that no run there reached leave these settings out.{remedy}"
+        f"all runs {' or '.join(ways)} at {counted(len(failed), 'setting')}: {listed(names)}. {decisions} leave these "
+        f"settings out.{remedy}"
     )
 
 
