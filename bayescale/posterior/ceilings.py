@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bayescale.data.tables.files import as_table
 from bayescale.data.tables import Column, check_columns
+from bayescale.data.tables.files import as_table
 from bayescale.errors import InputError
 
 CEILING_COLUMNS = (Column("env_id", "text"), Column("ceiling", "real", may_be_infinite=True))
