@@ -8,15 +8,15 @@ from typing import Annotated, cast
 
 import typer
 
-from bayescale.cli.check_design import check_design
-from bayescale.cli.compare import compare
-from bayescale.cli.decide import allocate, portfolio
-from bayescale.cli.fit import fit
+from bayescale.cli.commands.check_design import check_design
+from bayescale.cli.commands.compare import compare
+from bayescale.cli.commands.decide import allocate, portfolio
+from bayescale.cli.commands.fit import fit
+from bayescale.cli.commands.next_runs import next_runs
+from bayescale.cli.commands.predict import frontier, performance, predict
+from bayescale.cli.commands.report import demo, report
+from bayescale.cli.commands.sweep import sweep
 from bayescale.cli.interrupts import Outcome, answer, print_line
-from bayescale.cli.next_runs import next_runs
-from bayescale.cli.predict import frontier, performance, predict
-from bayescale.cli.report import demo, report
-from bayescale.cli.sweep import sweep
 from bayescale.errors import BayeScaleError
 
 INTERNAL_ERROR = 1

@@ -24,7 +24,9 @@ STARTS = 24  # starts of each search
 FLAT = 1e-6  # a law that varies less over its data counts as constant
 FALSE_ALARM = 1e-4  # probability that residuals seem to rise with an input by accident
 LONGEST = 2.0  # largest step of the log of a parameter: a factor of 7
-START_SPREAD = 1.0  # standard deviation of random starts, in logs for positive parameters, else in sds of the fitted data
+START_SPREAD = (
+    1.0  # standard deviation of random starts, in logs for positive parameters, else in sds of the fitted data
+)
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,7 @@ def replicate(
     true_draws = prior_draws(model, key_true, datasets)
     simulated = _simulated(model, true_draws, design, correlation, rng)
     tables = [crossings_of(table, every=every, horizon=horizon) for table in simulated]
-    fits = sample_each(
-        model, model.observe_each(tables), seed=int(rng.integers(2**31)), draws=draws, warmup=warmup
-    )
+    fits = sample_each(model, model.observe_each(tables), seed=int(rng.integers(2**31)), draws=draws, warmup=warmup)
     merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in fits.parameters.items()}
     posterior = _quantities(model, merged, parameters, at).to_numpy().reshape(datasets, draws, -1)
     return Replications(

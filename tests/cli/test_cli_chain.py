@@ -14,8 +14,8 @@ import pytest
 
 import bayescale as bs
 from bayescale.cli import app as cli
-from bayescale.cli import compare as comparisons
-from bayescale.cli import fit as fits
+from bayescale.cli.commands import compare as comparisons
+from bayescale.cli.commands import fit as fits
 from bayescale.errors import NotConverged
 from tests.scaffolding.simulated_curves import simulated_curves
 

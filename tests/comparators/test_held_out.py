@@ -9,7 +9,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.cli import app as cli
-from bayescale.cli.compare import comparison_table
+from bayescale.cli.commands.compare import comparison_table
 from bayescale.comparators import pooling
 from bayescale.comparators.held_out import METHODS, Training, _folds
 from bayescale.data.tasks import naming_columns

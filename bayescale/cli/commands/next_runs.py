@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bayescale.arguments import counted
-from bayescale.cli.decide import check_budget
+from bayescale.cli.commands.decide import check_budget
 from bayescale.cli.files import check_tasks, load_posterior, read_candidates, write_csv
 from bayescale.cli.options import MAX_SEED, CutShort, EnvStepPrice, FitFile, FlopPrice, ModelSize, NewTask
 from bayescale.cli.terminal import say

@@ -1,0 +1,13 @@
+"""The commands. Each reads files, calls a public function of the package and writes its result.
+
+Heavy imports wait inside the functions, so that `bayescale --help` answers at once.
+
+sweep         the command sweep
+fit           the command fit
+predict       the commands predict, performance and frontier
+decide        the commands allocate and portfolio
+next_runs     the command next
+check_design  the command check-design
+compare       the command compare
+report        the commands report and demo
+"""
