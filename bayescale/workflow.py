@@ -1,6 +1,6 @@
 """Run the whole chain: read curves, find crossings, fit the model, save it, allocate a budget, write a report.
 
-`demo` shows the chain in one function. `fit` and `load` are the steps that choose the model.
+`demo` shows the chain in one function. Only `fit` and `load` name the model; everything else takes it as an argument.
 """
 
 import os
@@ -42,8 +42,8 @@ def fit(
     """Fit the joint model to crossings and return its posterior.
 
     Axes that do not vary in the crossings drop out of the model. Warns, in one line each, of settings whose runs all
-    diverged or ended early below the highest threshold, of tasks of which no run reached the lowest threshold, and of
-    curves with one evaluation a run; see `bayescale.posterior.outcomes`.
+    diverged or ended early below the highest threshold, of tasks on which no run reached the lowest threshold, and of
+    curves with one evaluation per run; see `bayescale.posterior.outcomes`.
 
     Args:
         crossings: the table of `time_to_threshold`. If it holds several suites or algorithms, each combination with a
@@ -72,7 +72,7 @@ def fit(
 
 
 def _warn_of_outcomes(crossings: pd.DataFrame) -> None:
-    """Warn of what these crossings cannot show: failed settings, tasks that reached nothing, one evaluation a run."""
+    """Warn of what these crossings cannot show: failed settings, tasks that reached nothing, one evaluation per run."""
     crossings = validate_crossings(crossings)
     require_reached_in_training(crossings)
     crossings = with_task_names(crossings, naming_columns(crossings))
@@ -97,7 +97,7 @@ def fit_with_options(
     all_priors = with_replacements(priors)
     for name, prior in all_priors.items():
         if prior.family == "fixed" != PRIORS[name].family:
-            raise InputError(f"fit samples {name}, so that its prior cannot be fixed; give one of a small scale.")
+            raise InputError(f"fit samples {name}, so its prior cannot be fixed; give one of a small scale.")
     model = JointModel.for_crossings(crossings, all_priors)
     if require_convergence and options.most_draws is None:
         options = replace(options, most_draws=ROUNDS * options.draws)

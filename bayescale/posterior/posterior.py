@@ -176,7 +176,7 @@ class Posterior:
             columns of `configs`, `evaluation_interval`, `threshold`, q05 ... q95 (env steps of a new run; inf where the
             quantile falls on runs that never reach the threshold), law_q05 law_q50 law_q95 (env steps of the median
             run, not rounded: parameter uncertainty alone), `p_reach`, `extrapolated` and `extrapolation`, on which axes
-            and how far the row lies outside the fitted data. Warns of tasks of which no run reached any threshold.
+            and how far the row lies outside the fitted data. Warns of tasks on which no run reached any threshold.
 
         Raises:
             InputError: a task has no fitted runs and `new_task` is False, a column is missing, a value is not positive
@@ -228,7 +228,7 @@ class Posterior:
         return set()
 
     def warn_of_nothing_reached(self, env_ids: Iterable[str]) -> None:
-        """Warn, once a task and in one line, of those tasks of which no run reached the lowest fitted threshold."""
+        """Warn, in one line per task, of tasks on which no run reached the lowest fitted threshold."""
         clauses = nothing_reached(self.crossings, [name for name in env_ids if name not in self._warned_of])
         self._warned_of.update(clauses)
         if clauses:

@@ -183,7 +183,8 @@ def crossings_of(runs: pd.DataFrame, *, every: int, horizon: float) -> pd.DataFr
         horizon: env steps of every run; the last evaluation is the last multiple of `every` within it.
 
     Returns:
-        One row per run and threshold: the run's columns, threshold, env_steps_lower, env_steps_upper and censored.
+        One row per run and threshold: the run's columns, threshold, env_steps_lower, env_steps_upper and censored;
+        not `highest_return`, as simulated runs have no returns.
 
     Raises:
         InputError: there is no evaluation before the horizon.

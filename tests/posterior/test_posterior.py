@@ -103,7 +103,7 @@ def test_a_prior_of_an_unknown_family_is_refused() -> None:
         ),
         ("log_alpha", Prior("normal", 0.0, 0.0), "the prior of log_alpha has scale 0"),
         ("log_noise.spread", Prior("normal", 1.0, 0.3), "the prior of log_noise.spread is fixed; got"),
-        ("log_alpha", Prior("fixed", -0.3, 0.0), "fit samples log_alpha, so that its prior cannot be fixed"),
+        ("log_alpha", Prior("fixed", -0.3, 0.0), "fit samples log_alpha, so its prior cannot be fixed"),
     ],
 )
 def test_priors_that_a_fit_cannot_use_are_refused(name, prior, said):

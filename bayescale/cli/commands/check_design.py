@@ -45,7 +45,7 @@ def check_design(
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the simulation.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="CHECK.csv", help="Also write the table to this file.")] = None,
 ) -> None:
-    """Check what a planned sweep would teach, before running it.
+    """Check how well a planned sweep would identify the parameters.
 
     Simulates data sets of the plan from the priors and fits each of them. The table has one row per parameter of the
     scaling law, and one per prediction beyond the sweep:

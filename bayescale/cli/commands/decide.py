@@ -44,7 +44,8 @@ def allocate(
         typer.Option(
             metavar="mean|cvar:A|prob:A|run:A",
             help="The cost to minimise. mean: the posterior mean of the median run's cost. cvar:0.9: the mean of the "
-            "dearest 10% of its posterior. prob:0.9: a cost that suffices for the median run with probability 0.9. "
+            "most expensive 10% of its posterior. prob:0.9: a "
+            "cost that suffices for the median run with probability 0.9. "
             "run:0.9: a cost that suffices for any one run, seed noise included, with probability 0.9.",
         ),
     ] = "mean",

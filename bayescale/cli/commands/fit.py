@@ -55,7 +55,7 @@ def fit(
     CURVES have one row per evaluation of a run. Their columns: algorithm, env_id (the task), utd (gradient updates per
     env step), batch_size, learning_rate, seed, env_steps, episode_return; and where they vary, suite and model_size
     (critic parameters). A column status says how a run ended: finished, stopped early, diverged, crashed or running. A
-    row without a return is no evaluation. FIT.nc holds the posterior: the other commands, Python and ArviZ read it.
+    row without a return is left out. FIT.nc holds the posterior: the other commands, Python and ArviZ read it.
     """
     check_output(out, ".nc")
     chosen_thresholds = parse_thresholds(thresholds)
