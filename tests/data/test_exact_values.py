@@ -147,7 +147,9 @@ def test_categoricals_without_missing_values_are_read(tmp_path):
     pd.testing.assert_frame_equal(read_curves(tmp_path / "categories.parquet"), validate(table()))
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, [1], (1, 2), {1}, object(), np.array([1, 2])], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [{"a": 1}, [1], (1, 2), {1}, object(), np.array([1, 2])], ids=lambda value: type(value).__name__
+)
 @pytest.mark.parametrize("column", ["env_id", "utd", "seed", "episode_return", "status"])
 def test_cells_that_are_no_single_value_are_refused_in_one_sentence(column, value):
     frame = table(status="finished").astype({column: object})
