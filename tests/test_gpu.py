@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bayescale.runners import BROConfig, PQLConfig, RunConfig, SACConfig, make_plan, run_ensemble, run_sweep
-from bayescale.runners.algorithms.learner import make_learner
+from bayescale.runners.algorithms.registry import make_learner
 from bayescale.runners.networks.cuda_graphs import recorded
 from bayescale.runners.networks.random_streams import BlockStreams
 from bayescale.runners.training.results import RunStatus

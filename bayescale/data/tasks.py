@@ -83,8 +83,10 @@ def require_fitted_tasks(env_ids: Iterable[object], known: Collection[str], *, n
         known: the fitted tasks.
         new_task: True: a task without runs is predicted as one sampled from the population of tasks.
     """
-    for env_id in dict.fromkeys(env_ids):
+    asked_for = list(env_ids)
+    for env_id in asked_for:
         require_task_name(env_id, known)
+    for env_id in dict.fromkeys(asked_for):
         if new_task or env_id in known:
             continue
         asked = str(env_id)

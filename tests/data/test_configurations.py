@@ -57,7 +57,9 @@ def test_a_named_index_is_columns(posterior: bs.Posterior) -> None:
     configs = pd.DataFrame({"env_id": ["Hopper"], "utd": [2.0], "batch_size": [256], "learning_rate": [3e-4]})
     configs = configs.assign(model_size=100_000)
     at = configs.set_index(["env_id", "utd"])
-    pd.testing.assert_frame_equal(posterior.predict(at), posterior.predict(configs), check_like=True)
+    pd.testing.assert_frame_equal(
+        posterior.predict(at, new_task=True), posterior.predict(configs, new_task=True), check_like=True
+    )
     assert list(at.columns) == ["batch_size", "learning_rate", "model_size"]
 
 
@@ -111,7 +113,8 @@ def test_sizes_come_from_the_row_the_argument_or_the_task(posterior: bs.Posterio
 
 
 def test_a_new_task_gets_the_median_size(posterior: bs.Posterior) -> None:
-    assert bs.frontier(posterior, env_id="New-v0", threshold=THRESHOLDS[0], utd=[1.0]).model_size == min(SIZES.values())
+    front = bs.frontier(posterior, env_id="New-v0", threshold=THRESHOLDS[0], utd=[1.0], new_task=True)
+    assert front.model_size == min(SIZES.values())
 
 
 def test_the_budget_path_stays_within_the_task_s_own_utds(posterior: bs.Posterior) -> None:

@@ -113,7 +113,7 @@ WRONG = {
         lambda p: bs.report(p, "report.html", env_ids=TASK),
         f"env_ids must be a list of names; got '{TASK}'. Write ['{TASK}'] for one.",
     ),
-    "report, curves": (lambda p: bs.report(p, "report.html", "x.csv"), f"curves {NO_FRAME.format('str')}"),
+    "report, curves": (lambda p: bs.report(p, "report.html", curves="x.csv"), f"curves {NO_FRAME.format('str')}"),
     "report, prices": (lambda p: bs.report(p, "report.html", prices=1.0), NO_PRICES),
     "read_curves, a dict": (
         lambda _: bs.read_curves({"utd": [1.0]}),

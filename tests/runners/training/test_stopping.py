@@ -29,7 +29,7 @@ PLAN = {
 
 def crossings(returns: Sequence[float]) -> pd.DataFrame:
     curve = pd.DataFrame(RUN | {"env_steps": range(1, len(returns) + 1), "episode_return": returns})
-    return time_to_threshold(curve, thresholds=THRESHOLDS)
+    return time_to_threshold(curve, thresholds=THRESHOLDS).drop(columns="highest_return")
 
 
 def stopped(returns: Sequence[float], patience: int) -> Sequence[float]:
