@@ -2,6 +2,8 @@
 
 tensorboard        read a scalar series from TensorBoard event files
 event_files        read the events of one event file, and refuse damaged files
+run_logs           runs as trackers log them, and the mapping to a table
+curve_table        apply a mapping to runs, and return the validated table
 stable_baselines3  read the evaluations.npz files of Stable-Baselines3
 """
 

@@ -19,7 +19,7 @@ class RunLog:
         config: hyperparameters by the tracker's keys; keys of nested groups are joined by dots.
         history: logged rows in the order of logging, one column per key of the tracker.
         status: "finished", "stopped early", "diverged", "crashed" or "running", if the tracker knows.
-        resumed: the tracker marks that the run was resumed, so that later rows of a step replace earlier ones.
+        resumed: the tracker marks that the run was resumed, so that later rows replace earlier ones from their step on.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Logs:
-    """What an importer found in its sources."""
+    """Runs that an importer found in its sources, and what it left out."""
 
     runs: Sequence[RunLog]
     skipped: Sequence[Skipped] = ()
@@ -47,14 +47,16 @@ class Logs:
 
 @dataclass(frozen=True)
 class ColumnMapping:
-    """How the keys of a tracker become the columns of a learning-curve table.
+    """Rules by which the keys of a tracker become the columns of a learning-curve table.
 
     Attributes:
-        columns: key of the tracker by column, such as {"batch_size": "algo.batch_size"}; config first, then history.
-        constants: value by column, for what the tracker did not log.
+        columns: key of the tracker by column, such as {"batch_size": "algo.batch_size"}; config first, then history. A
+            column without a key is looked up under its own name.
+        constants: value by column, for runs that did not log it.
         utd: key of the UTD, or a ratio of keys, "gradient_steps / (train_freq * n_envs)".
         env_steps: key of the step counter in the history.
-        env_steps_factor: env steps per unit of the counter: action repeat, or parallel environments; a number or a key.
+        env_steps_factor: env steps per unit of the counter: action repeat, or parallel environments; a number, a key
+            or a ratio of keys.
         episode_return: key of the return in the history.
         smooth_episodes: episodes that a return is averaged over; 1: none.
     """
