@@ -33,7 +33,7 @@ LONGEST_RATIO = 200  # characters of a ratio of keys
 
 # Words in the names of keys that often hold a column; the error about a missing column lists keys with them first.
 WORDS = {
-    "algorithm": ("algo", "agent", "exp_name"),
+    "algorithm": ("algo", "agent", "name"),
     "env_id": ("env", "task"),
     "utd": ("utd", "replay_ratio", "update", "gradient", "train_freq"),
     "batch_size": ("batch",),
@@ -214,9 +214,10 @@ def _remedy(column: str, keys: Iterable[str], *, constant: bool = True) -> str:
     likely = [key for key in keys if any(word in key.lower() for word in WORDS.get(column, (column,)))]
     likely += [key for key in get_close_matches(column, keys, n=LIKELY) if key not in likely]
     listed = f"Likely keys: {', '.join(key[:60] for key in likely[:LIKELY])}. " if likely else ""
-    line = f'{column} = "KEY"' if column in ("utd", "env_steps", "episode_return") else f'columns.{column} = "KEY"'
+    field = column in ("utd", "env_steps", "episode_return", "env_steps_factor")
+    line = f'{column} = "KEY" in MAP.toml' if field else f'{column} = "KEY" under [columns] in MAP.toml'
     fixed = f", or --constant {column}=VALUE if all runs share the value" if constant else ""
-    return f"{listed}Give --key {column}=KEY ({line} in MAP.toml){fixed}."
+    return f"{listed}Give --key {column}=KEY ({line}){fixed}."
 
 
 OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {

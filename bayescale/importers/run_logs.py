@@ -4,7 +4,7 @@ Every importer reads its sources into `RunLog`s and guesses a `ColumnMapping`. `
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -68,6 +68,20 @@ class ColumnMapping:
     env_steps_factor: float | str = 1.0
     episode_return: str | None = None
     smooth_episodes: int = 1
+
+    def with_answers(self, answers: "ColumnMapping | None") -> "ColumnMapping":
+        """Return this mapping with the columns, constants and keys of `answers`, which replace its own.
+
+        A constant of `answers` replaces the key of its column, and a key replaces a constant.
+        """
+        if answers is None:
+            return self
+        named = {*answers.columns, *answers.constants, *({"utd"} if answers.utd else ())}
+        changed = {name: value for name, value in vars(answers).items() if value != getattr(ColumnMapping(), name)}
+        columns = {column: key for column, key in self.columns.items() if column not in named} | dict(answers.columns)
+        constants = {c: value for c, value in self.constants.items() if c not in named} | dict(answers.constants)
+        utd = None if "utd" in answers.constants else self.utd
+        return replace(self, **{"utd": utd} | changed | {"columns": columns, "constants": constants})
 
 
 @dataclass(frozen=True)

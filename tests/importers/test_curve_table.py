@@ -101,7 +101,7 @@ def test_a_missing_column_is_an_error_that_lists_likely_keys_and_the_remedy() ->
     said = str(refused.value)
     assert said.count("batch_") - said.count("batch_size") == 8
     assert "--key batch_size=KEY" in said
-    assert 'columns.batch_size = "KEY"' in said
+    assert 'batch_size = "KEY" under [columns] in MAP.toml' in said
     assert "--constant batch_size=VALUE" in said
     with pytest.raises(InputError, match=r"no key gives episode_return.*Likely keys: eval/return"):
         as_table(Logs([run()]), ColumnMapping(**{**vars(MAPPING), "episode_return": None}))
