@@ -1,0 +1,49 @@
+"""Guess which keys of a tracker hold the columns of a learning-curve table."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bayescale.importers.run_logs import RunLog
+
+
+def first_in_all(keys: Iterable[str], runs: Sequence[RunLog]) -> str | None:
+    """Return the first key that every run's history holds with at least one value, or None."""
+    return next((key for key in keys if all(_has_values(run, key) for run in runs)), None)
+
+
+def _has_values(run: RunLog, key: str) -> bool:
+    return key in run.history and bool(run.history[key].notna().any())
+
+
+def configured(candidates: Mapping[str, Sequence[str]], runs: Sequence[RunLog]) -> dict[str, str]:
+    """Return, by column, the first candidate key that has a value in every run's config; other columns are absent."""
+    found = {}
+    for column, keys in candidates.items():
+        key = next((key for key in keys if all(run.config.get(key) is not None for run in runs)), None)
+        if key is not None:
+            found[column] = key
+    return found
+
+
+def varying(runs: Sequence[RunLog], *, but: Iterable[str]) -> dict[str, str]:
+    """Return further config keys that differ between runs, so that the table shows settings that no column holds.
+
+    Only keys that all runs have, with numbers, text or truth values, are returned.
+
+    Args:
+        runs: the runs.
+        but: keys that are columns already or are no settings.
+    """
+    left_out = set(but)
+    found = {}
+    for key in runs[0].config if runs else ():
+        values: list[Any] = [run.config.get(key) for run in runs]
+        plain = key not in left_out and all(isinstance(value, int | float | str) for value in values)
+        if plain and len(set(values)) > 1:
+            found[key] = key
+    return found
+
+
+def sentences(columns: Mapping[str, str | None]) -> list[str]:
+    """Return a sentence for each column that has a key, in the order given."""
+    return [f"{column}: taken from {key}." for column, key in columns.items() if key is not None]
