@@ -148,10 +148,10 @@ def _files(folder: Path, skipped: list[Skipped]) -> Iterator[_File]:
             except OSError as error:
                 skipped.append(Skipped(str(path), f"it cannot be read ({error.strerror})."))
                 continue
+            room = _room_left(room, len(data), folder)
             if len(data) > LARGEST_FILE:
                 skipped.append(Skipped(str(path), f"it is larger than {LARGEST_FILE // 2**20} MiB."))
                 continue
-            room = _room_left(room, len(data), folder)
             yield _File(str(path), path.absolute().parts, data)
 
 
@@ -173,10 +173,10 @@ def _zipped(file: Path, skipped: list[Skipped]) -> Iterator[_File]:
                 except (OSError, NotImplementedError, *UNREADABLE) as error:
                     skipped.append(Skipped(name, f"it cannot be unpacked ({type(error).__name__})."))
                     continue
+                room = _room_left(room, len(data), file)
                 if len(data) > LARGEST_FILE:
                     skipped.append(Skipped(name, f"it unpacks to more than {LARGEST_FILE // 2**20} MiB."))
                     continue
-                room = _room_left(room, len(data), file)
                 yield _File(name, (file.stem, *path.parts), data)
     except (OSError, NotImplementedError, *UNREADABLE) as error:
         if isinstance(error, InputError):
