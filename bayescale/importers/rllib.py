@@ -109,7 +109,7 @@ def guess_rllib(logs: Logs) -> tuple[ColumnMapping, list[str]]:
         said.append("trial.learning_rate is the rate of actor and critic, which are equal in each run.")
     if utd:
         said.append(
-            "utd: training_intensity / train_batch_size; without a training_intensity, one update per "
+            "trial.utd is training_intensity / train_batch_size; without a training_intensity, one update per "
             "rollout_fragment_length x env runners x environments of each."
         )
     if episode_return and not episode_return.startswith("evaluation"):

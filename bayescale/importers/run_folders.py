@@ -9,12 +9,14 @@ import io
 import json
 import os
 import stat
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bayescale.data.tables.csv_files import EXACT
 from bayescale.data.tables.paths import matching_paths
 from bayescale.errors import InputError
 from bayescale.importers.run_logs import Skipped
@@ -138,12 +140,14 @@ def read_delimited(text: str, separator: str = ",") -> pd.DataFrame:
     if f"\n{header}\n" in text:
         raise Unusable("its header comes again, as two trainings write it. Give each training a file.")
     try:
-        table = pd.read_csv(io.StringIO(text), sep=separator, low_memory=False, float_precision="round_trip")
-    except UNREADABLE:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a line has more fields than the header
+            table: pd.DataFrame = pd.read_csv(
+                io.StringIO(text), sep=separator, index_col=False, low_memory=False, **EXACT
+            )
+    except (*UNREADABLE, pd.errors.ParserWarning):
         raise Unusable("its lines do not form a table.") from None
-    if not isinstance(table.index, pd.RangeIndex):
-        raise Unusable("its lines have more fields than its header.")
-    return table.select_dtypes(["number", "bool"])
+    return table[[name for name in table if table[name].dtype.kind in "biuf"]]
 
 
 def _is_number(text: str) -> bool:
@@ -175,7 +179,7 @@ def flattened(group: Mapping[Any, Any], separator: str = ".", *, leave_out: Coll
         if seen > MOST_KEYS or depth > 50:
             raise Unusable(f"its groups nest deeper than 50 or hold more than {MOST_KEYS:,} keys.")
         if isinstance(value, Mapping):
-            waiting += [(f"{key}{separator}{inner}", deeper, depth + 1) for inner, deeper in reversed(value.items())]
+            waiting += [(f"{key}{separator}{inner}", deeper, depth + 1) for inner, deeper in reversed([*value.items()])]
         else:
             found[key] = value
     return found

@@ -55,8 +55,8 @@ MEANING = {
 CANDIDATES = {
     "algorithm": ("args.algo",),
     "env_id": ("args.env", "monitor.env_id"),
-    "batch_size": ("batch_size",),
-    "learning_rate": ("learning_rate",),
+    "batch_size": ("zoo.batch_size",),
+    "learning_rate": ("zoo.learning_rate",),
     "seed": ("args.seed", "config.seed"),
 }
 NO_SETTINGS = ("config.n_timesteps", "config.learning_rate", "config.batch_size", "config.callback")
@@ -113,7 +113,7 @@ def guess_sb3(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     """Return the mapping from the keys of Stable-Baselines3 to columns, and a sentence for each guess."""
     runs = logs.runs
     columns = configured(CANDIDATES, runs)
-    utd = "utd" if runs and all("utd" in run.config for run in runs) else None
+    utd = "zoo.utd" if runs and all("zoo.utd" in run.config for run in runs) else None
     found = (pair for pair in CURVES if all(first_in_all([key], runs) for key in pair))
     env_steps, episode_return = next(found, (None, None)) if runs else (None, None)
     said = sentences({**columns, "env_steps": env_steps, "episode_return": episode_return})
@@ -122,14 +122,14 @@ def guess_sb3(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     said += _partial_evaluations(runs, episode_return)
     if utd:
         said.append(
-            "utd: gradient_steps / (train_freq * n_envs); gradient_steps = -1 means as many updates as env steps: 1."
+            "zoo.utd is gradient_steps / (train_freq * n_envs); gradient_steps = -1 means an update per env step."
         )
-    if any("config.batch_size" not in run.config or "config.learning_rate" not in run.config for run in runs):
+    if any(map(_has_defaults, runs)):
         said.append("Settings that config.yml leaves out have the defaults of Stable-Baselines3 for SAC, TQC and DQN.")
     if any(isinstance(run.config.get("config.learning_rate"), str) for run in runs):
-        said.append("learning_rate: of a linear schedule lin_X, the rate X at the start.")
+        said.append("zoo.learning_rate of a linear schedule lin_X is the rate X at the start.")
     args = {key for run in runs for key in run.config if key.startswith("args.")}
-    further = varying(runs, but=[*columns.values(), *NO_SETTINGS, *args, "monitor.env_id", "utd"])
+    further = varying(runs, but=[*columns.values(), *NO_SETTINGS, *args, "monitor.env_id", "zoo.utd"])
     said += [f"{key} differs between runs and becomes a further column." for key in further.values()]
     return ColumnMapping(
         columns={**columns, **further}, utd=utd, env_steps=env_steps, episode_return=episode_return
@@ -143,6 +143,20 @@ def _partial_evaluations(runs: Sequence[RunLog], episode_return: str | None) -> 
         return []
     having = [run.name for run in runs if any(key in run.history for key in evaluated)]
     return [f"Only {len(having)} of {len(runs)} runs have evaluations, such as {having[0]}."] if having else []
+
+
+def _has_defaults(run: RunLog) -> bool:
+    """Return True if a setting of the run is a default of Stable-Baselines3, as config.yml leaves it out."""
+    implied = {
+        "batch_size": ["batch_size"],
+        "learning_rate": ["learning_rate"],
+        "utd": ["gradient_steps", "train_freq"],
+    }
+    return any(
+        f"zoo.{name}" in run.config and f"config.{key}" not in run.config
+        for name, keys in implied.items()
+        for key in keys
+    )
 
 
 def _is_log(name: str) -> bool:

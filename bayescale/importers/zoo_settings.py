@@ -6,7 +6,7 @@ as a dict and a tuple as a list; every other tag becomes None, and nothing is ex
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from bayescale.errors import MissingExtra
 from bayescale.importers.run_folders import Unusable, flattened, read_text
@@ -25,7 +25,7 @@ OFF_POLICY = ("sac", "tqc", "dqn", "qrdqn", "td3", "ddpg", "crossq")
 def zoo_settings(folder: Path) -> dict[str, Any]:
     """Return the keys of args.yml as `args.KEY`, those of config.yml as `config.KEY`, and the settings they imply.
 
-    The implied settings are `utd`, `batch_size` and `learning_rate`, where they are known.
+    The implied settings are `zoo.utd`, `zoo.batch_size` and `zoo.learning_rate`, where they are known.
 
     Args:
         folder: the folder that holds the files.
@@ -39,11 +39,11 @@ def zoo_settings(folder: Path) -> dict[str, Any]:
     algorithm = str(args.get("algo", ""))
     known = {**DEFAULTS.get(algorithm, {}), **config} if config else {}
     if (rate := initial_rate(known.get("learning_rate"))) is not None:
-        found["learning_rate"] = rate
+        found["zoo.learning_rate"] = rate
     if _whole(known.get("batch_size")):
-        found["batch_size"] = known["batch_size"]
+        found["zoo.batch_size"] = known["batch_size"]
     if algorithm in OFF_POLICY and (utd := updates_per_env_step(known)) is not None:
-        found["utd"] = utd
+        found["zoo.utd"] = utd
     return found
 
 
@@ -59,9 +59,9 @@ def updates_per_env_step(config: Mapping[str, Any]) -> float | None:
     if isinstance(train_freq, list) and len(train_freq) == 2 and train_freq[1] == "step":
         train_freq = train_freq[0]
     n_envs = 1 if n_envs is None else n_envs  # the zoo's default
-    if not (_whole(gradient_steps) and _whole(train_freq) and _whole(n_envs)):
-        return None
-    return float(gradient_steps / (train_freq * n_envs))
+    if _whole(gradient_steps) and _whole(train_freq) and _whole(n_envs):
+        return gradient_steps / (train_freq * n_envs)
+    return None
 
 
 def initial_rate(value: Any) -> float | None:
@@ -73,7 +73,8 @@ def initial_rate(value: Any) -> float | None:
     return rate if 0 < rate < float("inf") and not isinstance(value, bool) else None
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: Any) -> TypeGuard[int]:
+    """Return True for a whole number above 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
@@ -104,7 +105,7 @@ def read_yaml(text: str) -> Any:
     except ImportError:
         raise MissingExtra("pyyaml", "importers") from None
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
         """Safe loader that reads the tags of Python objects as plain values."""
 
     def pairs(loader: Any, node: Any) -> dict[str, Any]:

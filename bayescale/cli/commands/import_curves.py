@@ -24,10 +24,23 @@ TEMPLATE = Path("MAP.toml")
 
 
 class Importer(NamedTuple):
-    """A function that reads sources, and one that guesses the mapping of what they hold."""
+    """Functions that read sources and guess the mapping of the runs in them.
+
+    Attributes:
+        log: reads sources.
+        guess: returns the mapping that the logs suggest, and sentences about it.
+        split: splits the logs into runs by the mapping; None if each log is a run already.
+    """
 
     log: "Callable[..., Logs]"
     guess: "Callable[[Logs], tuple[ColumnMapping, list[str]]]"
+    split: "Callable[[Logs, ColumnMapping], Logs] | None" = None
+
+
+def _csv() -> Importer:
+    from bayescale.importers.csv_tables import guess_csv, log_csv, split_runs
+
+    return Importer(log_csv, guess_csv, split_runs)
 
 
 def _qscaled() -> Importer:
@@ -36,9 +49,31 @@ def _qscaled() -> Importer:
     return Importer(log_qscaled, guess_qscaled)
 
 
+def _rllib() -> Importer:
+    from bayescale.importers.rllib import guess_rllib, log_rllib
+
+    return Importer(log_rllib, guess_rllib)
+
+
+def _sb3() -> Importer:
+    from bayescale.importers.sb3_logs import guess_sb3, log_sb3
+
+    return Importer(log_sb3, guess_sb3)
+
+
+def _spinningup() -> Importer:
+    from bayescale.importers.spinningup import guess_spinningup, log_spinningup
+
+    return Importer(log_spinningup, guess_spinningup)
+
+
 # Each kind imports its module on first use.
 KINDS: Mapping[str, Callable[[], Importer]] = {
+    "csv": _csv,
     "qscaled": _qscaled,
+    "rllib": _rllib,
+    "sb3": _sb3,
+    "spinningup": _spinningup,
 }
 
 
@@ -101,6 +136,7 @@ def import_curves(
     logs = importer.log(*sources)
     guess, guesses = importer.guess(logs)
     mapping = guess.with_answers(given).with_answers(answers)
+    logs = importer.split(logs, mapping) if importer.split else logs
     for sentence in guesses:
         print(f"guess: {sentence}")
     print(f"runs found: {len(logs.runs):,}")
