@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from bayescale.importers.run_logs import ColumnMapping, Imported, Logs, RunLog, 
 
 NEEDED = ("algorithm", "env_id", "utd", "batch_size", "learning_rate")
 NUMBERS = ("utd", "batch_size", "learning_rate", "model_size", "seed")
+SCALAR = (str, bytes, int, float, Decimal, np.generic)
 LIKELY = 8  # keys that an error lists
 LONGEST_RATIO = 200  # characters of a ratio of keys
 
@@ -80,7 +82,7 @@ def as_table(
     left_out: Counter[str] = Counter()
     for run in logs.runs:
         history = _history(run, mapping, left_out)
-        if history["episode_return"].isna().all() and run.status != "diverged":
+        if history.empty or (history["episode_return"].isna().all() and run.status != "diverged"):
             skipped.append(Skipped(run.name, "no row has both a step and a return."))
             continue
         runs.append(run)
@@ -114,9 +116,7 @@ def _history(run: RunLog, mapping: ColumnMapping, left_out: Counter[str]) -> pd.
     if step_key not in run.history or return_key not in run.history:
         return pd.DataFrame({"env_steps": [], "episode_return": []})
     rows = pd.DataFrame({"env_steps": run.history[step_key], "episode_return": run.history[return_key]})
-    if mapping.smooth_episodes > 1:
-        finished = rows["episode_return"].dropna()
-        rows["episode_return"] = finished.rolling(mapping.smooth_episodes, min_periods=1).mean()
+    rows = rows.reset_index(drop=True)
     with_step = rows["env_steps"].notna()
     if not with_step.all():
         left_out["without a step left out."] += int((~with_step).sum())
@@ -129,11 +129,15 @@ def _history(run: RunLog, mapping: ColumnMapping, left_out: Counter[str]) -> pd.
         if len(replaced):
             left_out["of resumed runs replaced by later rows."] += len(replaced)
             rows = rows.drop(index=replaced)
+    if mapping.smooth_episodes > 1:
+        rows["episode_return"] = rows["episode_return"].dropna().rolling(mapping.smooth_episodes, min_periods=1).mean()
     return rows
 
 
 def _scaled_steps(run: RunLog, steps: pd.Series, factor: float | str) -> pd.Series:
     number = _value(run, factor, "env_steps_factor") if isinstance(factor, str) else factor
+    if not 0 < number < np.inf:
+        raise InputError(f"{run.name}: env_steps_factor must be a finite number > 0; got {number:g}. Correct it.")
     if number == 1:
         return steps
     try:
@@ -154,6 +158,11 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
             value = _lookup(run, key)
         if value is None:
             value = mapping.constants.get(column)
+        if value is not None and not isinstance(value, SCALAR):
+            raise InputError(
+                f"{run.name}: {column} must be text or a number; got {type(value).__name__} {str(value)[:60]}. Name "
+                f"another key, or give --constant {column}=VALUE."
+            )
         if value is not None:
             found[column] = _as_number(value) if column in NUMBERS else value
         elif column in NEEDED or column in mapping.columns:

@@ -58,6 +58,13 @@ def test_a_dry_run_writes_a_mapping_to_edit_and_no_table(folder: Path, capsys: p
     assert "BRO" in said.out
 
 
+def test_the_unit_of_the_step_counter_is_an_option(folder: Path) -> None:
+    command = ["import", "qscaled", "sweep", "--out", "c.parquet", "--constant", "algorithm=SAC"]
+    for option in ("--constant", "--key"):
+        assert cli.main([*command, option, "env_steps_factor=4"]) == 0
+        assert set(pd.read_parquet("c.parquet")["env_steps"]) == {4000, 8000}
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -68,6 +75,10 @@ def test_a_dry_run_writes_a_mapping_to_edit_and_no_table(folder: Path, capsys: p
         (["import", "qscaled", "sweep", "--out", "c.parquet", "--key", "utd"], "--key must be COLUMN=KEY"),
         (["import", "qscaled", "sweep", "--out", "c.parquet", "--key", "seed=a", "--key", "seed=b"], "seed twice"),
         (["import", "qscaled", "sweep", "--out", "c.parquet", "--key", "a=b", "--constant", "a=b"], "both name a"),
+        (
+            ["import", "qscaled", "sweep", "--out", "c.parquet", "--constant", "env_steps=3"],
+            "env_steps differs between",
+        ),
         (["import", "qscaled", "sweep", "--out", "c.parquet", "--map", "no.toml"], "no.toml cannot be read"),
         (["import", "qscaled", "sweep", "--out", "c.parquet", "--map", "sweep/notes.npy"], "is no TOML"),
         (["import", "qscaled", "sweep", "--out", "c.parquet", "--resumed", "yes"], "resumed must be"),

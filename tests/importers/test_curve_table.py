@@ -132,3 +132,26 @@ def test_a_ratio_takes_quoted_and_dotted_keys_and_names_what_fails() -> None:
         utd("updates / env")
     with pytest.raises(InputError, match=r"'updatez' of utd is not logged.*Likely keys: updates"):
         utd("updatez / every")
+
+
+def test_a_setting_is_one_value() -> None:
+    for value in ([64, 128], {"a": 1}, print):
+        with pytest.raises(InputError, match="one: batch_size must be text or a number"):
+            as_table(Logs([run(**{"algo.bs": value})]), MAPPING)
+
+
+@pytest.mark.parametrize("factor", [0, -1, np.nan, np.inf])
+def test_the_factor_of_the_steps_is_positive(factor: float) -> None:
+    with pytest.raises(InputError, match="env_steps_factor must be a finite number > 0"):
+        as_table(Logs([run(envs=factor)]), ColumnMapping(**{**vars(MAPPING), "utd": "updates"}))
+
+
+def test_a_diverged_run_without_returns_is_kept_if_it_has_steps() -> None:
+    nothing = pd.DataFrame({"step": [1], "eval/return": [np.nan]})
+    runs = [run("a"), run("b", history=nothing, status="diverged", seed=1)]
+    with pytest.warns(UserWarning, match="episode_return"):
+        curves = as_table(Logs(runs), MAPPING).curves
+    assert curves.loc[curves["seed"] == 1, "status"].tolist() == ["diverged"]
+    assert len(curves) == 4
+    imported = as_table(Logs([run("a"), run("b", history=nothing.head(0), status="diverged")]), MAPPING)
+    assert [skipped.name for skipped in imported.skipped] == ["b"]

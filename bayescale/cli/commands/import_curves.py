@@ -170,6 +170,10 @@ def _answers(keys: Sequence[str], constants: Sequence[str]) -> "ColumnMapping":
     if both:
         raise InputError(f"--key and --constant both name {both[0]}. Leave one out.")
     fields = ("utd", "env_steps", "episode_return", "env_steps_factor")
+    shared = {name: values.pop(name) for name in fields if name in values and name != "utd"}
+    if shared.keys() - {"env_steps_factor"}:
+        raise InputError(f"{min(shared)} differs between the rows of a run. Name its key with --key.")
+    of_column |= shared
     own = ColumnMapping(
         columns={column: key for column, key in of_column.items() if column not in fields}, constants=values
     )
