@@ -6,9 +6,13 @@ from typing import Any
 from bayescale.importers.run_logs import RunLog
 
 
-def first_in_all(keys: Iterable[str], runs: Sequence[RunLog]) -> str | None:
-    """Return the first key that every run's history holds with at least one value, or None."""
-    return next((key for key in keys if all(_has_values(run, key) for run in runs)), None)
+def first_in_all(keys: Sequence[str], runs: Sequence[RunLog]) -> str | None:
+    """Return the first key that has a value in every run's history, or None.
+
+    Runs in which no key has a value, such as runs that crashed early, have no say.
+    """
+    having = [run for run in runs if any(_has_values(run, key) for key in keys)]
+    return next((key for key in keys if having and all(_has_values(run, key) for run in having)), None)
 
 
 def _has_values(run: RunLog, key: str) -> bool:
@@ -16,10 +20,14 @@ def _has_values(run: RunLog, key: str) -> bool:
 
 
 def configured(candidates: Mapping[str, Sequence[str]], runs: Sequence[RunLog]) -> dict[str, str]:
-    """Return, by column, the first candidate key that has a value in every run's config; other columns are absent."""
+    """Return, by column, the first candidate key that has a value in every run's config; other columns are absent.
+
+    Runs in which no candidate of a column has a value have no say; `as_table` names them.
+    """
     found = {}
     for column, keys in candidates.items():
-        key = next((key for key in keys if all(run.config.get(key) is not None for run in runs)), None)
+        having = [run for run in runs if any(run.config.get(key) is not None for key in keys)]
+        key = next((key for key in keys if having and all(run.config.get(key) is not None for run in having)), None)
         if key is not None:
             found[column] = key
     return found

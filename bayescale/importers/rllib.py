@@ -98,9 +98,9 @@ def guess_rllib(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     """Return the mapping from RLlib's keys to columns, and a sentence for each guess."""
     runs = logs.runs
     columns = configured(CANDIDATES, runs)
-    utd = "trial.utd" if runs and all("trial.utd" in run.config for run in runs) else None
+    utd = configured({"utd": ["trial.utd"]}, runs).get("utd")
     env_steps, episode_return = first_in_all(STEPS, runs), first_in_all(RETURNS, runs)
-    said = sentences({**columns, "env_steps": env_steps, "episode_return": episode_return})
+    said = sentences({**columns, "utd": utd, "env_steps": env_steps, "episode_return": episode_return})
     if columns.get("algorithm") == "trial.algorithm":
         said.append("trial.algorithm is algo_class, or the first word of the trial folder's name.")
     if columns.get("batch_size") == "trial.batch_size":

@@ -113,10 +113,10 @@ def guess_sb3(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     """Return the mapping from the keys of Stable-Baselines3 to columns, and a sentence for each guess."""
     runs = logs.runs
     columns = configured(CANDIDATES, runs)
-    utd = "zoo.utd" if runs and all("zoo.utd" in run.config for run in runs) else None
-    found = (pair for pair in CURVES if all(first_in_all([key], runs) for key in pair))
-    env_steps, episode_return = next(found, (None, None)) if runs else (None, None)
-    said = sentences({**columns, "env_steps": env_steps, "episode_return": episode_return})
+    utd = configured({"utd": ["zoo.utd"]}, runs).get("utd")
+    episode_return = first_in_all([key for _, key in CURVES], runs)
+    env_steps = next((steps for steps, key in CURVES if key == episode_return), None)
+    said = sentences({**columns, "utd": utd, "env_steps": env_steps, "episode_return": episode_return})
     if episode_return in MEANING:
         said.append(MEANING[episode_return])
     said += _partial_evaluations(runs, episode_return)

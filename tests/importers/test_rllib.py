@@ -94,12 +94,18 @@ def test_training_returns_are_taken_and_said_where_only_some_trials_evaluate(tmp
 
 
 def test_old_keys_and_missing_returns(tmp_path: Path) -> None:
-    rows = [{"timesteps_total": 100 * i, "episode_reward_mean": i if i else float("nan")} for i in range(4)]
+    rows = [{"timesteps_total": 100 * i, "episode_reward_mean": i or float("nan")} for i in range(4)]
     write_rows(tmp_path / "SAC_0", rows)
     with pytest.warns(UserWarning, match="1 row without an episode_return"):
         curves = read_rllib(tmp_path / "SAC_0/result.json")
     assert curves["env_steps"].tolist() == [100, 200, 300]
     assert set(curves["status"]) == {"running"}
+
+
+def test_a_trial_without_a_return_does_not_change_the_guesses(tmp_path: Path) -> None:
+    write_trial(tmp_path / "DQN_a", [result(1), result(2)])
+    write_trial(tmp_path / "DQN_b", [{"training_iteration": 1, "done": False}], seed=1)
+    assert read_rllib(tmp_path)["seed"].tolist() == [0, 0]
 
 
 def test_a_restored_trial_keeps_its_later_rows(tmp_path: Path) -> None:
