@@ -91,7 +91,7 @@ def as_table(
     if not runs:
         raise InputError(f"no run has a row with both a step and a return; the first is {logs.runs[0].name}.")
     notes = [*guesses, *_numbered_seeds(runs, settings)]
-    notes += [f"{counted(number, 'row')} {what}" for what, number in left_out.items()]
+    notes += [f"{counted(number, 'row')} {what}" for what, number in left_out.items() if number]
     known_status = any(run.status is not None for run in runs)
     tables = []
     for run, setting, history in zip(runs, settings, histories, strict=True):
@@ -119,7 +119,7 @@ def _history(run: RunLog, mapping: ColumnMapping, left_out: Counter[str]) -> pd.
     rows = rows.reset_index(drop=True)
     with_step = rows["env_steps"].notna()
     if not with_step.all():
-        left_out["without a step left out."] += int((~with_step).sum())
+        left_out["without a step left out."] += int((~with_step & rows["episode_return"].notna()).sum())
         rows = rows[with_step].infer_objects()
     rows["env_steps"] = _scaled_steps(run, rows["env_steps"], mapping.env_steps_factor)
     if run.resumed and len(rows):
@@ -154,6 +154,8 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
         key = mapping.columns.get(column, column)
         if column == "utd" and mapping.utd is not None:
             value: Any = _value(run, mapping.utd, "utd")
+        elif column in mapping.constants and column not in mapping.columns:
+            value = None  # the constant counts, even where the run has a key of the column's name
         else:
             value = _lookup(run, key)
         if value is None:

@@ -84,6 +84,13 @@ def test_progress_csv_says_the_same_as_result_json(tmp_path: Path) -> None:
     assert read_rllib(tmp_path / "*/progress.csv").equals(curves)
 
 
+def test_a_constant_replaces_a_key_of_the_same_name(tmp_path: Path) -> None:
+    write_trial(tmp_path / "DQN_a", [result(1)], seed=3)
+    guess, _ = guess_rllib(log_rllib(tmp_path))
+    curves = read_rllib(tmp_path, mapping=guess.with_answers(ColumnMapping(constants={"seed": 7, "utd": 1})))
+    assert curves[["seed", "utd"]].to_numpy().tolist() == [[7.0, 1.0]]
+
+
 def test_training_returns_are_taken_and_said_where_only_some_trials_evaluate(tmp_path: Path) -> None:
     write_trial(tmp_path / "DQN_a", [result(1)])
     without = {key: value for key, value in result(1).items() if key != "evaluation"}
