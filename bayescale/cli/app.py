@@ -12,6 +12,7 @@ from bayescale.cli.commands.check_design import check_design
 from bayescale.cli.commands.compare import compare
 from bayescale.cli.commands.decide import allocate, portfolio
 from bayescale.cli.commands.fit import fit
+from bayescale.cli.commands.import_curves import import_curves
 from bayescale.cli.commands.next_runs import next_runs
 from bayescale.cli.commands.predict import frontier, performance, predict
 from bayescale.cli.commands.report import demo, report
@@ -96,6 +97,7 @@ def _options(
 
 
 app.command()(sweep)
+app.command("import")(import_curves)
 app.command()(fit)
 app.command()(predict)
 app.command()(performance)

@@ -34,10 +34,15 @@ def read_stable_baselines3(runs: Mapping[str, Settings] | Mapping[Path, Settings
     Raises:
         InputError: EvalCallback did not write a file, or the table is not valid.
     """
-    return read_curves(Table(_evaluations(Path(file)).assign(**settings), str(file)) for file, settings in runs.items())
+    return read_curves(Table(evaluations(Path(file)).assign(**settings), str(file)) for file, settings in runs.items())
 
 
-def _evaluations(file: Path) -> pd.DataFrame:
+def evaluations(file: Path) -> pd.DataFrame:
+    """Return the env steps of each evaluation and its mean return over the episodes.
+
+    Raises:
+        InputError: EvalCallback did not write the file.
+    """
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             timesteps, results = arrays["timesteps"], arrays["results"]

@@ -2,12 +2,13 @@
 
 Heavy imports wait inside the functions, so that `bayescale --help` answers at once.
 
-sweep         the command sweep
-fit           the command fit
-predict       the commands predict, performance and frontier
-decide        the commands allocate and portfolio
-next_runs     the command next
-check_design  the command check-design
-compare       the command compare
-report        the commands report and demo
+sweep          the command sweep
+import_curves  the command import
+fit            the command fit
+predict        the commands predict, performance and frontier
+decide         the commands allocate and portfolio
+next_runs      the command next
+check_design   the command check-design
+compare        the command compare
+report         the commands report and demo
 """

@@ -1,0 +1,216 @@
+"""Run the command that imports learning curves from the files of other tools."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, cast
+
+import typer
+
+from bayescale.arguments import counted
+from bayescale.cli.options import MissingEnd, Resumed
+from bayescale.cli.terminal import say, table_text
+from bayescale.data.output_files import check_output, written
+from bayescale.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bayescale.importers.run_logs import ColumnMapping, Imported, Logs, Skipped
+
+HEAD = 8  # rows that --dry-run prints
+LISTED = 10  # skipped runs that are listed without --dry-run
+TEMPLATE = Path("MAP.toml")
+
+
+class Importer(NamedTuple):
+    """Functions that read sources and guess the mapping of the runs in them.
+
+    Attributes:
+        log: reads sources.
+        guess: returns the mapping that the logs suggest, and sentences about it.
+        split: splits the logs into runs by the mapping; None if each log is a run already.
+    """
+
+    log: "Callable[..., Logs]"
+    guess: "Callable[[Logs], tuple[ColumnMapping, list[str]]]"
+    split: "Callable[[Logs, ColumnMapping], Logs] | None" = None
+
+
+def _csv() -> Importer:
+    from bayescale.importers.csv_tables import guess_csv, log_csv, split_runs
+
+    return Importer(log_csv, guess_csv, split_runs)
+
+
+def _qscaled() -> Importer:
+    from bayescale.importers.qscaled import guess_qscaled, log_qscaled
+
+    return Importer(log_qscaled, guess_qscaled)
+
+
+def _rllib() -> Importer:
+    from bayescale.importers.rllib import guess_rllib, log_rllib
+
+    return Importer(log_rllib, guess_rllib)
+
+
+def _sb3() -> Importer:
+    from bayescale.importers.sb3_logs import guess_sb3, log_sb3
+
+    return Importer(log_sb3, guess_sb3)
+
+
+def _spinningup() -> Importer:
+    from bayescale.importers.spinningup import guess_spinningup, log_spinningup
+
+    return Importer(log_spinningup, guess_spinningup)
+
+
+# Each kind imports its module on first use.
+KINDS: Mapping[str, Callable[[], Importer]] = {
+    "csv": _csv,
+    "qscaled": _qscaled,
+    "rllib": _rllib,
+    "sb3": _sb3,
+    "spinningup": _spinningup,
+}
+
+
+def import_curves(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"The tool that wrote SOURCE: {', '.join(KINDS)}.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files or folders of the tool.")],
+    out: Annotated[Path | None, typer.Option(metavar="CURVES.parquet", help="The file to write.")] = None,
+    mapping_file: Annotated[
+        Path | None,
+        typer.Option("--map", metavar="MAP.toml", help="Keys of the tool by column; --dry-run writes one to edit."),
+    ] = None,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key",
+            metavar="COLUMN=KEY",
+            help="The key of the tool that holds a column; for utd also a ratio of keys. Repeat the option for more.",
+        ),
+    ] = None,
+    constants: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--constant",
+            metavar="COLUMN=VALUE",
+            help="The value of a column that all runs share. Repeat the option for more.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the first rows and all that is left out, and write MAP.toml instead of curves."
+        ),
+    ] = False,
+    resumed: Resumed = None,
+    missing_end: MissingEnd = None,
+) -> None:
+    """Import learning curves from the files of another tool.
+
+    The settings of the runs come from what the tool logged. The command prints which key it takes for which column, and
+    which runs it leaves out and why. What the tool did not log comes from --constant, --key or MAP.toml; these also
+    replace guesses. CURVES.parquet holds the columns that `fit` reads.
+    """
+    if kind not in KINDS:
+        raise InputError(f"KIND must be {', '.join(KINDS)}; got '{kind}'. Correct it.")
+    if out is not None:
+        check_output(out, ".parquet")
+    elif not dry_run:
+        raise InputError("--out is missing. Name a file that ends in .parquet, or look first with --dry-run.")
+    import bayescale as bs
+    from bayescale.data.curves import Rules
+    from bayescale.importers.curve_table import Answers, as_table
+    from bayescale.importers.mapping_file import mapping_text, read_mapping
+
+    Rules(resumed, missing_end)
+    template = mapping_file or TEMPLATE
+    writes_template = dry_run and not template.exists()
+    given = None if mapping_file is None or writes_template else read_mapping(mapping_file)
+    answers = _answers(keys or [], constants or [])
+    importer = KINDS[kind]()
+    logs = importer.log(*sources)
+    guess, guesses = importer.guess(logs)
+    mapping = guess.with_answers(given).with_answers(answers)
+    logs = importer.split(logs, mapping) if importer.split else logs
+    for sentence in guesses:
+        print(f"guess: {sentence}")
+    print(f"runs found: {len(logs.runs):,}")
+    if writes_template:
+        with written(template) as partial:
+            partial.write_text(mapping_text(mapping))
+        print(f"wrote {template}: edit it, and give it as --map.")
+    elif dry_run and mapping_file is None:
+        say(f"note: {template} exists and is not replaced.")
+    imported = as_table(
+        logs,
+        mapping,
+        answers=Answers(
+            cast(Literal["keep-last"] | None, resumed), cast(Literal["ended", "diverged"] | None, missing_end)
+        ),
+    )
+    _print(imported, every_skipped=dry_run)
+    if dry_run:
+        print(_head(imported.curves))
+    elif out is not None:
+        bs.write_curves(imported.curves, out)
+        print(f"wrote {out}")
+
+
+def _answers(keys: Sequence[str], constants: Sequence[str]) -> "ColumnMapping":
+    """Return the mapping that the options --key and --constant state."""
+    from bayescale.importers.run_logs import ColumnMapping
+
+    of_column, values = _pairs("--key", keys), _pairs("--constant", constants)
+    both = [column for column in of_column if column in values]
+    if both:
+        raise InputError(f"--key and --constant both name {both[0]}. Leave one out.")
+    fields = ("utd", "env_steps", "episode_return", "env_steps_factor")
+    shared = {name: values.pop(name) for name in fields if name in values and name != "utd"}
+    if shared.keys() - {"env_steps_factor"}:
+        raise InputError(f"{min(shared)} differs between the rows of a run. Name its key with --key.")
+    of_column |= shared
+    own = ColumnMapping(
+        columns={column: key for column, key in of_column.items() if column not in fields}, constants=values
+    )
+    return replace(own, **{column: key for column, key in of_column.items() if column in fields})  # type: ignore[arg-type]
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in given:
+        column, equals, value = (part.strip() for part in text.partition("="))
+        if not (column and equals and value):
+            raise InputError(f"{option} must be COLUMN={'KEY' if option == '--key' else 'VALUE'}; got '{text}'.")
+        if column in pairs:
+            raise InputError(f"{option} names {column} twice. Leave one out.")
+        pairs[column] = value
+    return pairs
+
+
+def _print(imported: "Imported", *, every_skipped: bool) -> None:
+    for note in imported.guesses:
+        print(f"note: {note}")
+    print(_skipped_text(imported.skipped, every_skipped=every_skipped), end="")
+    curves = imported.curves
+    from bayescale.data.curves import run_starts
+
+    print(f"runs: {len(run_starts(curves)):,}, evaluations: {len(curves):,}, tasks: {curves['env_id'].nunique():,}")
+
+
+def _skipped_text(skipped: "Sequence[Skipped]", *, every_skipped: bool) -> str:
+    """Return one line per skipped run, at most LISTED unless `every_skipped`, and the number of the others."""
+    listed = skipped if every_skipped else skipped[:LISTED]
+    lines = [f"skipped: {one.name}: {one.reason}" for one in listed]
+    if len(listed) < len(skipped):
+        lines.append(f"skipped: {counted(len(skipped) - len(listed), 'more run or file')}; --dry-run lists them all.")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _head(curves: "pd.DataFrame") -> str:
+    rows = [[str(value) for value in row] for row in curves.head(HEAD).itertuples(index=False, name=None)]
+    return table_text([str(name) for name in curves.columns], rows)

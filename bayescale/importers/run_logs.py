@@ -1,0 +1,101 @@
+"""Runs as a tracker logs them, and the mapping that turns them into a learning-curve table.
+
+Every importer reads its sources into `RunLog`s and guesses a `ColumnMapping`. `as_table` applies the mapping.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """One run as a tracker logged it.
+
+    Attributes:
+        name: name of the run in messages: a path or an id.
+        config: hyperparameters by the tracker's keys; keys of nested groups are joined by dots.
+        history: logged rows in the order of logging, one column per key of the tracker.
+        status: "finished", "stopped early", "diverged", "crashed" or "running", if the tracker knows.
+        resumed: the tracker marks that the run was resumed, so that later rows replace earlier ones from their step on.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    history: pd.DataFrame
+    status: str | None = None
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A run or file that was left out, and why, in one sentence."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Runs that an importer found in its sources, and what it left out."""
+
+    runs: Sequence[RunLog]
+    skipped: Sequence[Skipped] = ()
+
+
+@dataclass(frozen=True)
+class ColumnMapping:
+    """Rules by which the keys of a tracker become the columns of a learning-curve table.
+
+    Attributes:
+        columns: key of the tracker by column, such as {"batch_size": "algo.batch_size"}; config first, then history. A
+            column without a key is looked up under its own name.
+        constants: value by column, for runs that did not log it.
+        utd: key of the UTD, or a ratio of keys, "gradient_steps / (train_freq * n_envs)".
+        env_steps: key of the step counter in the history.
+        env_steps_factor: env steps per unit of the counter: action repeat, or parallel environments; a number, a key
+            or a ratio of keys.
+        episode_return: key of the return in the history.
+        smooth_episodes: episodes that a return is averaged over; 1: none.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    utd: str | None = None
+    env_steps: str | None = None
+    env_steps_factor: float | str = 1.0
+    episode_return: str | None = None
+    smooth_episodes: int = 1
+
+    def with_answers(self, answers: "ColumnMapping | None") -> "ColumnMapping":
+        """Return this mapping with the columns, constants and keys of `answers`, which replace its own.
+
+        A constant of `answers` replaces the key of its column, and a key replaces a constant.
+        """
+        if answers is None:
+            return self
+        named = {*answers.columns, *answers.constants, *({"utd"} if answers.utd else ())}
+        changed = {name: value for name, value in vars(answers).items() if value != getattr(ColumnMapping(), name)}
+        columns = {column: key for column, key in self.columns.items() if column not in named} | dict(answers.columns)
+        constants = {c: value for c, value in self.constants.items() if c not in named} | dict(answers.constants)
+        utd = None if "utd" in answers.constants else self.utd
+        return replace(self, **{"utd": utd} | changed | {"columns": columns, "constants": constants})
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A learning-curve table and what was done to make it.
+
+    Attributes:
+        curves: the validated table.
+        mapping: the mapping that was applied.
+        guesses: sentences that say which key was taken for which column, and why.
+        skipped: what was left out.
+    """
+
+    curves: pd.DataFrame
+    mapping: ColumnMapping
+    guesses: Sequence[str]
+    skipped: Sequence[Skipped]

@@ -1,0 +1,89 @@
+"""Long and wide tables with any names of columns become a learning-curve table."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bayescale.cli import app as cli
+from bayescale.errors import InputError
+from bayescale.importers import read_csv_tables
+from bayescale.importers.csv_tables import guess_csv, log_csv
+from bayescale.importers.run_logs import ColumnMapping
+
+SETTINGS = {"algorithm": "SAC", "env_id": "Hopper-v4", "utd": 1, "batch_size": 64, "learning_rate": 3e-4}
+
+
+def long_table() -> pd.DataFrame:
+    runs = [(every, seed, step) for every in (1, 2) for seed in (0, 2**53 + 1) for step in (100, 200)]
+    frame = pd.DataFrame(runs, columns=["train_freq", "seed", "global_step"])
+    return frame.assign(
+        algo="SAC", env="NA", batch=64, lr=3e-4, gradient_steps=2, episodic_return=range(len(frame)), loss=0.5
+    )
+
+
+def test_a_long_table_with_the_names_of_other_tools_needs_only_the_utd(tmp_path: Path) -> None:
+    long_table().to_csv(tmp_path / "runs.csv", index=False)
+    logs = log_csv(tmp_path / "runs.csv")
+    _, guesses = guess_csv(logs)
+    assert "batch_size: the column batch." in guesses
+    with pytest.raises(InputError, match=r"no key gives utd.*Likely keys: gradient_steps, train_freq"):
+        read_csv_tables(tmp_path / "runs.csv")
+    curves = read_csv_tables(tmp_path / "*.csv", mapping=ColumnMapping(utd="gradient_steps / train_freq"))
+    assert set(curves["utd"]) == {1.0, 2.0}
+    assert set(curves["seed"]) == {0, 2**53 + 1}
+    assert set(curves["env_id"]) == {"NA"}
+    assert curves["env_steps"].tolist() == [100, 200] * 4
+    assert curves["episode_return"].tolist() == [4.0, 5.0, 6.0, 7.0, 0.0, 1.0, 2.0, 3.0]
+    assert "loss" not in curves
+
+
+def test_several_columns_that_may_hold_a_return_are_a_question(tmp_path: Path) -> None:
+    frame = long_table().assign(score=1.0, utd=1)
+    frame.to_parquet(tmp_path / "runs.parquet")
+    _, guesses = guess_csv(log_csv(tmp_path / "runs.parquet"))
+    assert any("episodic_return and score may hold it" in guess for guess in guesses)
+    with pytest.raises(InputError, match="no key gives episode_return"):
+        read_csv_tables(tmp_path / "runs.parquet")
+
+
+def test_a_further_setting_is_not_lost(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"env_steps": [1, 2, 1, 2], "episode_return": 1.0, "seed": [0, 0, 1, 1], "tau": [1, 1, 2, 2]})
+    frame.assign(**SETTINGS).to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(InputError, match="tau differs between runs"):
+        read_csv_tables(tmp_path / "runs.csv")
+
+
+def test_runs_without_seeds_go_by_their_names(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"env_steps": [1, 1, 2, 2], "episode_return": [1.0, 2.0, 3.0, 4.0], "run_id": [7, 8, 7, 8]})
+    frame.assign(status="crashed", **SETTINGS).to_csv(tmp_path / "runs.csv", index=False)
+    curves = read_csv_tables(tmp_path / "runs.csv")
+    assert curves.groupby("seed")["episode_return"].apply(list).to_dict() == {0: [1.0, 3.0], 1: [2.0, 4.0]}
+    assert set(curves["status"]) == {"crashed"}
+
+
+def test_a_wide_table_has_a_run_per_column(tmp_path: Path) -> None:
+    wide = pd.DataFrame({"Step": [1, 2, 3]})
+    for seed in (3, 4):
+        name = f"utd=4, seed={seed} - return"
+        wide[name] = [seed, None, 2.0 * seed]
+        wide[f"{name}__MIN"] = wide[f"{name}__MAX"] = wide[name]
+    wide.to_csv(tmp_path / "chart.csv", index=False)
+    constants = {name: value for name, value in SETTINGS.items() if name != "utd"}
+    curves = read_csv_tables(tmp_path / "chart.csv", mapping=ColumnMapping(constants=constants))
+    assert set(curves["utd"]) == {4.0}
+    assert curves["seed"].tolist() == [3, 3, 4, 4]
+    assert curves["env_steps"].tolist() == [1, 3, 1, 3]
+    assert curves["episode_return"].tolist() == [3.0, 6.0, 4.0, 8.0]
+
+
+def test_the_command_imports_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    long_table().to_csv("runs.csv", index=False)
+    command = ["import", "csv", "runs.csv", "--out", "c.parquet", "--key", "utd=gradient_steps / train_freq"]
+    assert cli.main(command) == 0
+    assert "runs found: 4" in capsys.readouterr().out
+    assert len(pd.read_parquet("c.parquet")) == 8
+    assert cli.main(["import", "csv", "none*.csv", "--out", "d.parquet"]) == 2
