@@ -8,7 +8,7 @@ import pytest
 from bayescale.cli import app as cli
 from bayescale.errors import InputError
 from bayescale.importers import read_csv_tables
-from bayescale.importers.csv_tables import guess_csv, log_csv
+from bayescale.importers.kinds.csv_tables import guess_csv, log_csv
 from bayescale.importers.run_logs import ColumnMapping
 
 SETTINGS = {"algorithm": "SAC", "env_id": "Hopper-v4", "utd": 1, "batch_size": 64, "learning_rate": 3e-4}

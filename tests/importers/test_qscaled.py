@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from bayescale.errors import InputError
-from bayescale.importers import qscaled, read_qscaled
-from bayescale.importers.qscaled import guess_qscaled, log_qscaled
+from bayescale.importers import read_qscaled
+from bayescale.importers.kinds import qscaled
+from bayescale.importers.kinds.qscaled import guess_qscaled, log_qscaled
 from bayescale.importers.run_logs import ColumnMapping
 
 SAC = ColumnMapping(constants={"algorithm": "SAC"})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bayescale.errors import InputError
-from bayescale.importers.rllib import guess_rllib, log_rllib, read_rllib
+from bayescale.importers.kinds.rllib import guess_rllib, log_rllib, read_rllib
 from bayescale.importers.run_logs import ColumnMapping
 
 CONFIG: dict[str, Any] = {

@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from bayescale.errors import InputError
+from bayescale.importers.kinds.sb3_logs import guess_sb3, log_sb3, read_sb3
+from bayescale.importers.kinds.zoo_settings import initial_rate, read_yaml, updates_per_env_step
 from bayescale.importers.run_folders import Unusable
 from bayescale.importers.run_logs import ColumnMapping
-from bayescale.importers.sb3_logs import guess_sb3, log_sb3, read_sb3
-from bayescale.importers.zoo_settings import initial_rate, read_yaml, updates_per_env_step
 
 CONFIG = {"batch_size": 64, "gradient_steps": -1, "learning_rate": 1e-3, "train_freq": 8, "policy": "MlpPolicy"}
 CONSTANTS = {"algorithm": "SAC", "env_id": "Pendulum-v1", "utd": 1, "batch_size": 64, "learning_rate": 1e-3, "seed": 0}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bayescale.errors import InputError
+from bayescale.importers.kinds.spinningup import guess_spinningup, log_spinningup, read_spinningup
 from bayescale.importers.run_logs import ColumnMapping
-from bayescale.importers.spinningup import guess_spinningup, log_spinningup, read_spinningup
 
 CONFIG: dict[str, Any] = {
     "ac_kwargs": {"hidden_sizes": [256, 256]}, "actor_critic": "MLPActorCritic", "batch_size": 100, "exp_name": "sac",

@@ -38,31 +38,31 @@ class Importer(NamedTuple):
 
 
 def _csv() -> Importer:
-    from bayescale.importers.csv_tables import guess_csv, log_csv, split_runs
+    from bayescale.importers.kinds.csv_tables import guess_csv, log_csv, split_runs
 
     return Importer(log_csv, guess_csv, split_runs)
 
 
 def _qscaled() -> Importer:
-    from bayescale.importers.qscaled import guess_qscaled, log_qscaled
+    from bayescale.importers.kinds.qscaled import guess_qscaled, log_qscaled
 
     return Importer(log_qscaled, guess_qscaled)
 
 
 def _rllib() -> Importer:
-    from bayescale.importers.rllib import guess_rllib, log_rllib
+    from bayescale.importers.kinds.rllib import guess_rllib, log_rllib
 
     return Importer(log_rllib, guess_rllib)
 
 
 def _sb3() -> Importer:
-    from bayescale.importers.sb3_logs import guess_sb3, log_sb3
+    from bayescale.importers.kinds.sb3_logs import guess_sb3, log_sb3
 
     return Importer(log_sb3, guess_sb3)
 
 
 def _spinningup() -> Importer:
-    from bayescale.importers.spinningup import guess_spinningup, log_spinningup
+    from bayescale.importers.kinds.spinningup import guess_spinningup, log_spinningup
 
     return Importer(log_spinningup, guess_spinningup)
 

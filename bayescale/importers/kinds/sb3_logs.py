@@ -23,6 +23,8 @@ import pandas as pd
 from bayescale.errors import InputError
 from bayescale.importers.curve_table import as_table
 from bayescale.importers.guesses import configured, first_in_all, sentences, varying
+from bayescale.importers.kinds.stable_baselines3 import evaluations
+from bayescale.importers.kinds.zoo_settings import zoo_settings
 from bayescale.importers.run_folders import (
     LARGEST,
     Source,
@@ -34,8 +36,6 @@ from bayescale.importers.run_folders import (
     whole_lines,
 )
 from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
-from bayescale.importers.stable_baselines3 import evaluations
-from bayescale.importers.zoo_settings import zoo_settings
 
 MONITOR = "monitor.csv"
 SETTING_FILES = ("args.yml", "config.yml")

@@ -28,8 +28,8 @@ from jaxtyping import Shaped
 from bayescale.arguments import require_possible_path
 from bayescale.errors import InputError
 from bayescale.importers.curve_table import as_table
+from bayescale.importers.kinds.stable_baselines3 import UNREADABLE
 from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
-from bayescale.importers.stable_baselines3 import UNREADABLE
 
 NUMBER = r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)"
 FILE = re.compile(rf"bs_(\d+)(?:_lr_{NUMBER})?\.npy", re.IGNORECASE)

@@ -18,7 +18,7 @@ import pandas as pd
 from bayescale.data.curves import read_curves
 from bayescale.data.tables import Table
 from bayescale.errors import InputError, MissingExtra
-from bayescale.importers.event_files import read_events
+from bayescale.importers.kinds.event_files import read_events
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
