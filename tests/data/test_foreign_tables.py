@@ -136,7 +136,7 @@ FOLDERS = {
     "qscaled, other layout": (["w256/utd_1/Ant-v4/k/bs_512.npy"], "is a folder of arrays of the package qscaled"),
     "tune": (["SAC_0/params.json", "SAC_0/result.json"], "is a folder of results of Ray Tune"),
     "tensorboard": (["run/events.out.tfevents.1.host"], "read_tensorboard"),
-    "sb3": (["logs/evaluations.npz"], "read_stable_baselines3"),
+    "sb3": (["logs/evaluations.npz"], "bayescale import sb3"),
     "monitor": (["logs/0.monitor.csv"], "Monitor files of Stable-Baselines3"),
     "wandb": (["wandb/offline-run-1/run-1.wandb"], "Weights & Biases"),
     "mlflow": (["0/meta.yaml"], "MLflow"),
@@ -160,7 +160,7 @@ def test_folders_say_what_they_look_like(tmp_path, kind):
 FILES = {
     "result.json": "results of Ray Tune",
     "events.out.tfevents.1": "read_tensorboard",
-    "evaluations.npz": "read_stable_baselines3",
+    "evaluations.npz": "bayescale import sb3",
     "bs_64_lr_0.0003.npy": "the package qscaled",
     "history.json": "pandas.read_json",
     "history.jsonl": "lines=True",

@@ -31,20 +31,19 @@ class Kind:
 
 
 SETTINGS = "algorithm, env_id, utd, batch_size, learning_rate, seed"
-TUNE_REMEDY = (
-    "Read each with pandas.read_json(path, lines=True), rename its steps to env_steps and its returns to "
-    f"episode_return, and add the settings of params.json: {SETTINGS}."
-)
+TUNE_REMEDY = "Import the folder of its trials: bayescale import rllib FOLDER --out curves.parquet."
+QSCALED_REMEDY = "Import them: bayescale import qscaled FOLDER --out curves.parquet."
+SB3_REMEDY = "Import the folder of the run: bayescale import sb3 FOLDER --out curves.parquet."
 KINDS = (
-    Kind("bs_*_lr_*.npy", "arrays of the package qscaled", f"Make a table of their env steps, returns and {SETTINGS}."),
-    Kind("bs_*.npy", "arrays of the package qscaled", f"Make a table of their env steps, returns and {SETTINGS}."),
+    Kind("bs_*_lr_*.npy", "arrays of the package qscaled", QSCALED_REMEDY),
+    Kind("bs_*.npy", "arrays of the package qscaled", QSCALED_REMEDY),
     Kind("result.json", "results of Ray Tune", TUNE_REMEDY),
     Kind("params.json", "settings of a trial of Ray Tune", TUNE_REMEDY),
     Kind("*tfevents*", "event files of TensorBoard", "Read them with bayescale.importers.read_tensorboard."),
     Kind(
         "evaluations.npz",
         "evaluations of Stable-Baselines3",
-        "Read them with bayescale.importers.read_stable_baselines3.",
+        SB3_REMEDY,
     ),
     Kind("*.wandb", "a run of Weights & Biases", f"Export its history with {SETTINGS} as a CSV."),
     Kind("mlflow.db", "a store of MLflow", f"Export the metrics of its runs with {SETTINGS} as a CSV."),
@@ -52,14 +51,18 @@ KINDS = (
     Kind(
         "*monitor.csv",
         "Monitor files of Stable-Baselines3",
-        f"Make a table: env_steps is the running sum of l, episode_return is r; add {SETTINGS}.",
+        SB3_REMEDY,
     ),
     Kind("*.nc", "a saved fit", "Give the learning curves that it was made from."),
     Kind("*.json", "JSON", "Convert it with pandas.read_json to a .parquet file."),
     Kind("*.jsonl", "JSON", "Convert it with pandas.read_json(path, lines=True) to a .parquet file."),
     Kind("*.np[yz]", "NumPy arrays", f"Make a table of env_steps, episode_return and {SETTINGS}."),
     Kind("*.p*kl*", "a pickle, which is never opened", "Write its table with to_parquet."),
-    Kind("progress.txt", "a progress.txt of Spinning Up", f"Write it as a CSV with {SETTINGS}."),
+    Kind(
+        "progress.txt",
+        "a progress.txt of Spinning Up",
+        "Import its folder: bayescale import spinningup FOLDER --out curves.parquet.",
+    ),
     Kind("*.xls*", "a spreadsheet", "Save it as a CSV."),
     Kind("*.zip", "an archive", "Unpack it and give its files."),
     Kind("*.tar*", "an archive", "Unpack it and give its files."),
