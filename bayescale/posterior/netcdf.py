@@ -15,6 +15,7 @@ import pandas as pd
 
 from bayescale.data.output_files import written
 
+HASH = "content_sha256"  # name of the attribute that holds the hash of everything else
 FORMAT = 3  # version of the file format of posteriors; raise it when this code would misread an older file
 
 
@@ -80,9 +81,16 @@ def table_dataset(table: pd.DataFrame) -> Any:
 
 
 def content_hash(groups: Mapping[str, Any]) -> str:
-    """Return the SHA-256 hash of the arrays of xarray datasets: numbers bit by bit, everything else as text."""
+    """Return the SHA-256 hash of the arrays and attributes of xarray datasets; the attribute `HASH` is left out.
+
+    Numbers are hashed bit by bit, everything else as text.
+    """
     digest = hashlib.sha256()
-    for name, part in (item for group in groups.values() for item in group.items()):
+    for group in groups.values():
+        for name, value in sorted(group.attrs.items()):
+            if name != HASH:
+                digest.update(f"{name}={value};".encode())
+    for name, part in (item for group in groups.values() for item in sorted(group.variables.items())):
         values = part.to_numpy()
         numbers = values.dtype.kind in "biuf"
         digest.update(f"{name} {values.dtype if numbers else 'text'} {values.shape} ".encode())

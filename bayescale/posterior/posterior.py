@@ -273,8 +273,8 @@ class Posterior:
             format=netcdf.FORMAT,
             status=self.status.name,
             provenance=json.dumps(self.provenance),
-            content_sha256=netcdf.content_hash(groups),
         )
+        groups["posterior"].attrs[netcdf.HASH] = netcdf.content_hash(groups)
         return groups
 
     def to_arviz(self) -> Any:

@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Callable[[dict[str, 
         raise InputError(
             f"{path} holds no posterior that this version of bayescale reads ({type(error).__name__}); fit it again."
         ) from None
-    if netcdf.content_hash(groups) != attributes.get("content_sha256"):
+    if netcdf.content_hash(groups) != attributes.get(netcdf.HASH):
         raise InputError(f"{path} is damaged: its content differs from what was saved. Copy it again, or fit it again.")
     arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
     crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,6 +77,32 @@ def test_a_damaged_fit_is_refused(tmp_path):
         "holds no posterior that this version of bayescale reads",
         "is damaged: its content differs from what was saved. Copy it again, or fit it again.",
     }
+
+
+@pytest.mark.parametrize(
+    ("attribute", "old", "new"),
+    [
+        ("model", '"failure.spread", ', '"failure.spread", '),
+        ("model", "Pendulum-v1", "Pendulum-v2"),
+        ("model", "0.7", "0.9"),
+        ("status", "CONVERGED", "APPROXIMATE"),
+        ("provenance", '"seed": "', '"seed": "1'),
+    ],
+)
+def test_a_fit_whose_attributes_were_changed_is_refused(tmp_path, attribute, old, new):
+    """Attributes hold the model and its priors: a changed one would change predictions."""
+    path = tmp_path / "fit.nc"
+    shutil.copy(FILE, path)
+    with h5py.File(path, "r+") as file:
+        text = file["posterior"].attrs[attribute]
+        changed = text.replace(old, new, 1)
+        file["posterior"].attrs[attribute] = changed
+    assert (changed == text) == (old == new)
+    if changed == text:  # the control: an attribute written again as it was
+        bs.load(path)
+        return
+    with pytest.raises(bs.InputError, match="is damaged: its content differs from what was saved"):
+        bs.load(path)
 
 
 def test_a_disk_that_is_full_before_the_end_leaves_python_and_the_old_file_alone(tmp_path):
