@@ -85,7 +85,7 @@ def test_a_damaged_fit_is_refused(tmp_path):
         ("model", '"failure.spread", ', '"failure.spread", '),
         ("model", "Pendulum-v1", "Pendulum-v2"),
         ("model", "0.7", "0.9"),
-        ("status", "CONVERGED", "APPROXIMATE"),
+        ("status", "NOT_MIXED", "CONVERGED"),
         ("provenance", '"seed": "', '"seed": "1'),
     ],
 )
