@@ -10,6 +10,7 @@ from bayescale.cli import app as cli
 
 COMMANDS = (
     "sweep",
+    "import",
     "fit",
     "predict",
     "performance",
