@@ -72,7 +72,7 @@ def fit(
 
 
 def _warn_of_outcomes(crossings: pd.DataFrame) -> None:
-    """Warn of what these crossings cannot show: failed settings, tasks that reached nothing, one evaluation per run."""
+    """Warn about gaps in these crossings: failed settings, tasks that reached nothing, one evaluation per run."""
     crossings = validate_crossings(crossings)
     require_reached_in_training(crossings)
     crossings = with_task_names(crossings, naming_columns(crossings))

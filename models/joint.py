@@ -134,7 +134,7 @@ class JointModel:
 
     @cached_property
     def frame(self) -> Frame:
-        """What the response surface is stated for."""
+        """The declarations, thresholds and references that the response surface is stated for."""
         thresholds = np.asarray(self.thresholds)
         half = (thresholds[-1] - thresholds[0]) / 2
         x = (thresholds - thresholds[0]) / half - 1 if half > 0 else np.zeros(1)

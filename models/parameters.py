@@ -74,7 +74,7 @@ MODEL_SIZE = Resource(
         unit="log exponent",
         meaning="exponent of the data in critic parameters",
         prior=normal(log(0.8), 0.6),  # 0.25 to 2.7 within two scales
-        spread=fixed(0.5),  # in some tasks small critics hardly learn
+        spread=fixed(0.5),  # small critics hardly learn in some tasks
         drift=normal(0.0, 0.2),
     ),
     noise_slope=ByTask(

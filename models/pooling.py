@@ -1,4 +1,4 @@
-"""How a parameter varies over tasks and thresholds: shared, by task, or by task and threshold.
+"""Declare how a parameter varies over tasks and thresholds: shared, by task, or by task and threshold.
 
 A declaration holds everything about one parameter: its name, unit, meaning and priors. It samples the parameter in a
 NumPyro model and draws the parameter of a new task from the population.

@@ -26,7 +26,7 @@ from bayescale.models.axes import Resource, Tuned
 
 # Both were chosen by effective draws and divergences of several sweeps.
 CURVATURE_POWER = 0.7  # 0 samples distances to the optimum, 1 samples slopes; slopes diverge where the penalty is flat
-CORRELATION_SHARE = 0.7  # at 1 the coordinates of two axes become collinear where their correlation is near 1
+CORRELATION_SHARE = 0.7  # 1 makes the coordinates of two axes collinear where their correlation is near 1
 
 
 def sample_log_exponent(resource: Resource, log_saved_odds: Float[Array, "task threshold"]) -> Float[Array, ""]:

@@ -77,7 +77,7 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientSta
     observed = observations(crossings).by_run(thresholds)
     lower, upper = (
         np.maximum(bound, 0.0) for bound in (observed.log_lower, observed.log_upper)
-    )  # from one env step on
+    )  # bounds below one env step count as one
     inside, right = observed.interval_censored, observed.right_censored
     middle = np.where(inside, (lower + np.where(inside, upper, 0.0)) / 2, 0.0)
     width2 = np.where(inside, (np.where(inside, upper, 0.0) - lower) ** 2 / 12, 0.0)
@@ -147,7 +147,9 @@ def _skewness(
     """
     seeds = np.bincount(config, minlength=len(squares))[:, None]
     median = pd.DataFrame(residual).groupby(config).median().to_numpy()
-    v = np.pi / 2 / (seeds + np.where(seeds % 2, 0.46, 1.35))  # within 2% of the exact variance from three seeds on
+    v = (
+        np.pi / 2 / (seeds + np.where(seeds % 2, 0.46, 1.35))
+    )  # differs by at most 2% from the exact variance for three seeds or more
     usable = complete & (seeds >= FEWEST_SEEDS) & (squares > 0)
     sd = np.sqrt(np.where(usable, squares, 1.0) / np.maximum(seeds - 1, 1))
     precision = (1 - v) ** 2 / np.where(usable, v - 1 / seeds, np.inf)

@@ -22,7 +22,7 @@ AnyArray = np.ndarray | Array
 
 
 class Points(NamedTuple):
-    """Where to evaluate the surface.
+    """Points at which to evaluate the surface.
 
     Attributes:
         task: number of the task; the number after the last task is a task without runs.

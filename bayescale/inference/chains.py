@@ -27,7 +27,7 @@ from bayescale.inference.log_density import Density
 
 STATISTICS = ("num_steps", "diverging", "potential_energy", "accept_prob")  # NumPyro's names
 BLOCK = 50  # iterations
-TARGET_ACCEPTANCE = 0.95  # at 0.8 draws of several sweeps diverge
+TARGET_ACCEPTANCE = 0.95  # a target of 0.8 lets draws of several sweeps diverge
 MAX_TREE_DEPTH = 9  # doublings of a NUTS trajectory: at most 511 steps
 RELATIVE_LENGTHS = (0.5, 1.5)  # HMC trajectories vary in length: a fixed length can resonate with some direction
 

@@ -17,7 +17,7 @@ from bayescale.inference.log_density import Density
 
 CENTRE, ROOT = np.array([3.0, -1.0]), np.array([[2.0, 0.0], [5.0, 0.5]])
 WARMUP, DRAWS, CHAINS = 70, 45, 3
-BLOCKS = 4  # per chain, for the warm-up and two rounds: 160 iterations
+BLOCKS = 4  # blocks of a chain's warm-up and two rounds: 160 iterations
 LENGTH = 6.0  # mean trajectory length
 
 
@@ -51,7 +51,7 @@ def test_draws_their_statistics_and_the_reported_progress_belong_together(trajec
     progress: list[int] = []
     first, second = two_rounds(chain._replace(start=start), progress)
     assert len({float(point.z[0]) for point in starts}) == CHAINS
-    for point in starts:  # in standardised coordinates the potential is y'y / 2 and its gradient is y
+    for point in starts:  # the potential is y'y / 2 in standardised coordinates, and its gradient is y
         assert float(point.potential_energy) == pytest.approx(0.5 * float(point.z @ point.z))
         np.testing.assert_allclose(point.z_grad, point.z)
     assert first[0].shape == (CHAINS, DRAWS, 2)

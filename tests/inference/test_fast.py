@@ -36,9 +36,7 @@ def test_fast_intervals_end_within_a_tenth_of_the_intervals_of_full_sampling():
 
 @pytest.mark.usefixtures("jax_float64")
 def test_short_chains_draw_from_a_density_whose_scales_the_root_missed():
-    scales = jnp.array(
-        [0.4, 1.0, 2.0]
-    )  # at one trajectory length the first direction would come back to its start after 3 turns
+    scales = jnp.array([0.4, 1.0, 2.0])  # the first direction would return to its start after 3 turns of one length
     density = Density(lambda centre, z: 0.5 * jnp.sum(((z - centre) / scales) ** 2), lambda z: {"z": z}, 3)
     centre = jnp.array([1.0, -2.0, 0.0])
     value_and_grad = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), centre)

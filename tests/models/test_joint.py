@@ -159,7 +159,7 @@ def test_the_trend_of_the_spread_ends_with_the_swept_utds(posterior: Posterior) 
 
 
 def test_the_likelihood_of_seeds_equals_its_slow_twin() -> None:
-    """Without a configuration effect, one threshold: the likelihood is a sum of one normal log density per run."""
+    """The likelihood of one threshold is a sum of normal log densities of runs if there is no configuration effect."""
     crossings = simulated(2).query("threshold == 300.0").reset_index(drop=True)
     model = JointModel.for_crossings(crossings)
     cells = collapse(crossings, model.env_ids)

@@ -87,7 +87,7 @@ def test_checks_tell_sizes_apart(posterior: Posterior) -> None:
 
 
 def test_the_best_utd_and_size_are_those_of_the_closed_form() -> None:
-    # Of D = D_min + (a/utd)^alpha + (b/N)^gamma at a fixed batch size: least compute for a given D (Fu et al., 2025).
+    # Least compute for a given D = D_min + (a/utd)^alpha + (b/N)^gamma at a fixed batch size (Fu et al., 2025).
     alpha, gamma, share, size_share = 0.8, 1.1, 0.4, 0.3
     utds, sizes = np.geomspace(0.05, 200, 1501), np.geomspace(1e4, 1e9, 1501)
     ratio = log_data_ratio(np.log(utds)[:, None], share, alpha)

@@ -50,7 +50,7 @@ def test_settings_whose_runs_all_ended_early_below_a_return_failed_there_and_not
     assert failed_settings(table, "Other-v0", 700.0) == ()
     fallback = table.drop(columns="highest_return")
     assert failed_settings(fallback, "Known-v0", 136.5) == AT_UTD_4
-    assert failed_settings(fallback, "Known-v0", 1e9) == AT_UTD_4  # as at the highest threshold
+    assert failed_settings(fallback, "Known-v0", 1e9) == AT_UTD_4  # the settings of the highest threshold
     assert failed_settings(crossings(curves(short_utd=0)), "Known-v0", 700.0) == ()
 
 

@@ -45,7 +45,7 @@ def table():
 
 @pytest.fixture
 def crossings():
-    """Two seeds at each of three UTD; at J = 800 the last run of UTD 1 ended at 400k env steps."""
+    """Return crossings of two seeds at each of three UTDs; at J = 800 the last run of UTD 1 ended at 400k env steps."""
     rows = [
         ("SAC", env_id, utd, 256, 1e-4, seed, threshold, lower, lower + 1e3, False)
         for env_id in ("Ant-v4", "Hopper-v4")
@@ -277,7 +277,7 @@ def test_long_names_take_lines_and_leave_the_picture_its_width(table, crossings)
     for ax in drawn:
         figure = ax.get_figure()
         figure.savefig("/dev/null", format="png")  # warns where nothing is left of the axes
-        assert ax.get_position().width > 0.75  # of 0.88
+        assert ax.get_position().width > 0.75  # the whole width is 0.88
         assert ax.get_legend().get_window_extent().x1 <= figure.bbox.x1
 
 

@@ -17,6 +17,6 @@ def test_a_task_that_reached_nothing_has_no_recommendation_and_the_others_have_o
     assert len(heard) == 1
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     reason = "none of 16 runs on Hopper &amp; co reached 321, the lowest fitted threshold: give longer runs"
-    assert page.count(reason) == 2  # in the table of all tasks and in the part of the task
+    assert page.count(reason) == 2  # once in the table of all tasks, once in the part of the task
     assert page.count("<strong>No recommendation:</strong>") == 1
     assert page.count("To reach <strong>J = ") == 1
