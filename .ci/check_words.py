@@ -104,7 +104,10 @@ def python_files(arguments: list[str]) -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print every finding and return 1 if there is one, otherwise 0."""
+    """Print every finding and return 1 if there is one, otherwise 0; return 2 if no file or folder is named."""
+    if not arguments:
+        print("name files or folders to check, such as bayescale models", file=sys.stderr)
+        return 2
     lines = [f"{path}:{line}: {message}" for path in python_files(arguments) for line, message in findings(path)]
     print("\n".join(lines) if lines else "Each docstring and comment can be read alone.")
     return 1 if lines else 0
