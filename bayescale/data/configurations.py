@@ -1,8 +1,10 @@
 """Check tables of configurations: a row holds a task, UTD, batch size, learning rate and, where known, model size."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from bayescale.data.tables import Column, Table, check_columns, columns_from_index
 
@@ -35,6 +37,41 @@ def checked_configs(configs: pd.DataFrame, *further: Column) -> pd.DataFrame:
     return columns_from_index(configs)
 
 
+ROUNDING = 1e-9  # relative distance beyond an end of a range that counts as rounding
+
+
+class SweptRange(NamedTuple):
+    """The values of one axis beside the swept range of their task; NaN ends for a task without runs."""
+
+    axis: str
+    value: Float[np.ndarray, " config"]
+    low: Float[np.ndarray, " config"]
+    high: Float[np.ndarray, " config"]
+
+    @property
+    def below(self) -> Bool[np.ndarray, " config"]:
+        """True where a value lies below the range by more than rounding."""
+        return np.asarray(self.value < self.low * (1 - ROUNDING))
+
+    @property
+    def above(self) -> Bool[np.ndarray, " config"]:
+        """True where a value lies above the range by more than rounding."""
+        return np.asarray(self.value > self.high * (1 + ROUNDING))
+
+
+def swept_ranges(fitted: pd.DataFrame, configs: pd.DataFrame) -> list[SweptRange]:
+    """Return, for each axis that both tables have, the configurations' values and the ends of their tasks' ranges.
+
+    Args:
+        fitted: rows of the fitted runs.
+        configs: the configurations.
+    """
+    axes = [axis for axis in SIZED[1:] if axis in configs and axis in fitted]
+    own = fitted.groupby("env_id")[axes].agg(["min", "max"]).reindex(configs["env_id"])
+    ends = ((axis, own[axis, "min"].to_numpy(float), own[axis, "max"].to_numpy(float)) for axis in axes)
+    return [SweptRange(axis, configs[axis].to_numpy(float), low, high) for axis, low, high in ends]
+
+
 def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
     """Return True for each configuration outside the fitted range of its task in any setting, or of an unknown task.
 
@@ -42,12 +79,7 @@ def outside_range(fitted: pd.DataFrame, configs: pd.DataFrame) -> Bool[np.ndarra
         fitted: rows of the fitted runs.
         configs: the configurations. A setting counts only where both tables have its column.
     """
-    axes = [axis for axis in SIZED[1:] if axis in configs and axis in fitted]
-    ranges = fitted.groupby("env_id")[axes].agg(["min", "max"])
-    outside = ~configs["env_id"].isin(ranges.index).to_numpy()
-    own = ranges.reindex(configs["env_id"])
-    for axis in axes:
-        value = configs[axis].to_numpy(float)
-        low, high = own[axis, "min"].to_numpy(float), own[axis, "max"].to_numpy(float)
-        outside = outside | (value < low * (1 - 1e-9)) | (value > high * (1 + 1e-9))
+    outside = ~configs["env_id"].isin(fitted["env_id"]).to_numpy(bool)
+    for one in swept_ranges(fitted, configs):
+        outside = outside | one.below | one.above
     return np.asarray(outside, bool)

@@ -5,9 +5,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from bayescale.arguments import three_digits
-from bayescale.data.configurations import SIZED
+from bayescale.data.configurations import swept_ranges
 
-ROUNDING = 1e-9  # relative distance beyond an end of the range that counts as rounding
 NEW_TASK = "no run of this task"
 
 
@@ -22,17 +21,12 @@ def outside_sweep(fitted: pd.DataFrame, configs: pd.DataFrame) -> list[str]:
         Texts such as "utd 4 times below the smallest swept; learning_rate 10 times above the largest swept"; empty
         inside the range; "no run of this task" for a task without runs.
     """
-    axes = [axis for axis in SIZED[1:] if axis in configs and axis in fitted]
-    ranges = fitted.groupby("env_id")[axes].agg(["min", "max"])
-    own = ranges.reindex(configs["env_id"])
-    parts: list[list[str]] = [[] if known else [NEW_TASK] for known in configs["env_id"].isin(ranges.index)]
-    for axis in axes:
-        value = configs[axis].to_numpy(float)
-        low, high = own[axis, "min"].to_numpy(float), own[axis, "max"].to_numpy(float)
-        for i in np.flatnonzero(value < low * (1 - ROUNDING)):
-            parts[i].append(f"{axis} {_times(low[i] / value[i])} below the smallest swept")
-        for i in np.flatnonzero(value > high * (1 + ROUNDING)):
-            parts[i].append(f"{axis} {_times(value[i] / high[i])} above the largest swept")
+    parts: list[list[str]] = [[] if known else [NEW_TASK] for known in configs["env_id"].isin(fitted["env_id"])]
+    for one in swept_ranges(fitted, configs):
+        for i in np.flatnonzero(one.below):
+            parts[i].append(f"{one.axis} {_times(one.low[i] / one.value[i])} below the smallest swept")
+        for i in np.flatnonzero(one.above):
+            parts[i].append(f"{one.axis} {_times(one.value[i] / one.high[i])} above the largest swept")
     return ["; ".join(each) for each in parts]
 
 
