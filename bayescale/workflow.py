@@ -21,7 +21,7 @@ from bayescale.errors import InputError
 from bayescale.inference.sampling import ROUNDS, WARMUP, SamplerOptions, sample
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.parameters import with_replacements
-from bayescale.posterior.outcomes import failure_warning, nothing_reached, one_evaluation_warning
+from bayescale.posterior.outcomes import diverged_counts, failure_warning, nothing_reached, one_evaluation_warning
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.saved_fits import load as load_posterior
 from bayescale.reporting.report import report
@@ -41,9 +41,9 @@ def fit(
 ) -> Posterior:
     """Fit the joint model to crossings and return its posterior.
 
-    Axes that do not vary in the crossings drop out of the model. Warns, in one line each, of settings whose runs all
-    diverged or ended early below the highest threshold, of tasks on which no run reached the lowest threshold, and of
-    curves with one evaluation per run; see `bayescale.posterior.outcomes`.
+    Axes that do not vary in the crossings drop out of the model. Warns, in one line each, of runs that diverged and
+    where, of settings whose runs all diverged or ended early below the highest threshold, of tasks on which no run
+    reached the lowest threshold, and of curves with one evaluation per run; see `bayescale.posterior.outcomes`.
 
     Args:
         crossings: the table of `time_to_threshold`. If it holds several suites or algorithms, each combination with a
@@ -72,13 +72,18 @@ def fit(
 
 
 def _warn_of_outcomes(crossings: pd.DataFrame) -> None:
-    """Warn about gaps in these crossings: failed settings, tasks that reached nothing, one evaluation per run."""
+    """Warn about diverged runs, failed settings, tasks that reached nothing, and one evaluation per run."""
     crossings = validate_crossings(crossings)
     require_reached_in_training(crossings)
     crossings = with_task_names(crossings, naming_columns(crossings))
     clauses = nothing_reached(crossings, crossings["env_id"].unique()).values()
     unlearnt = f"{'; '.join(clauses)}: allocate refuses to advise on this." if clauses else None
-    for sentence in (failure_warning(crossings), unlearnt, one_evaluation_warning(crossings)):
+    for sentence in (
+        diverged_counts(crossings),
+        failure_warning(crossings),
+        unlearnt,
+        one_evaluation_warning(crossings),
+    ):
         if sentence is not None:
             warnings.warn(sentence, stacklevel=3)
 

@@ -3,7 +3,8 @@
 priors                 prior distributions as plain data
 pooling                how a parameter varies over tasks and thresholds
 axes                   the kinds of axes of a sweep: resources and tuned settings
-parameters             every parameter and axis, declared once, with its priors
+parameters             every axis and its parameters, declared once, with their priors
+run_parameters         the parameters of single runs: noise, skewness, chance of failure
 surface                the response surface as functions of the parameters
 sampler_coordinates    coordinates that the sampler moves through
 sufficient_statistics  crossings collapsed to what the likelihood reads

@@ -38,6 +38,7 @@ class Resource:
         log_saved_odds: logit of q, the share of the env steps at the reference that an infinite amount would save.
         log_exponent: log of the exponent.
         noise_slope: slope of the log seed noise in log v.
+        failure_slope: slope of the logit of the chance of failure in log v.
         noise_levels_off: the seed noise stays constant beyond the swept range.
     """
 
@@ -45,6 +46,7 @@ class Resource:
     log_saved_odds: ByTask
     log_exponent: ByTask | Shared
     noise_slope: ByTask
+    failure_slope: Shared
     noise_levels_off: bool = False
 
 
@@ -58,6 +60,7 @@ class Tuned:
         shifts: how resources shift the optimum.
         log_curvature: log of the curvature.
         noise_slope: slope of the log seed noise in the log of the setting.
+        failure_slope: slope of the logit of the chance of failure in the log of the setting.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Tuned:
     shifts: tuple[PowerShift | SaturatingShift, ...]
     log_curvature: ByTask
     noise_slope: ByTask
+    failure_slope: Shared
 
 
 Axis = Resource | Tuned
@@ -108,7 +112,9 @@ class Declared:
 
     def law_parameters(self) -> tuple[Parameter, ...]:
         """Return the parameters of the response surface along the axes: all but those of noise and failure."""
-        return tuple(one for axis in self.axes for one in _parameters(axis) if one is not axis.noise_slope)
+        return tuple(
+            one for axis in self.axes for one in _parameters(axis) if one not in (axis.noise_slope, axis.failure_slope)
+        )
 
     def for_axes(self, varying: Sequence[str]) -> "Declared":
         """Return the declarations of a sweep in which only these axes vary."""

@@ -25,16 +25,17 @@ in `bayescale.models.parameters`. An axis that varies within no task drops out.
 (5) Seed noise log noise = `log_noise`[e,k] + `utd_noise_slope`[e] s_utd + `batch_noise_slope`[e] s_B
                            + `rate_noise_slope`[e] s_eta + `size_noise_slope`[e] s_N
                Along UTD the noise stays constant beyond the task's swept range.
-(6) Failure    logit P(T = infinity) = `failure`[e] + `failure_penalty` phi + `failure_rise` x_k
-(7) Data       T lies between the last evaluation below the threshold and the first one at or above it; it is
-               left-censored if that is the first evaluation, right-censored if there is none.
+(6) Failure    logit P(T = inf) = `failure`[e] + `failure_penalty` phi + `failure_rise` x_k + `utd_failure_slope` s_utd
+                   + `batch_failure_slope` s_B + `rate_failure_slope` s_eta + `size_failure_slope` s_N
+(7) Data       T lies between the last evaluation below the threshold and the first at or above it: left-censored if it
+               is the first evaluation, right-censored if there is none, infinite if the run diverged before.
 
 Predictions take the running maximum of the median and the running minimum of the chance to reach over thresholds.
 
 The likelihood (`bayescale.models.likelihood`) treats interval-censored times as normal around their mean, and adds what
 the seeds of a configuration show of the skewness as an observation of its own. The thresholds of one run are
-correlated; each enters by its marginal, at the weight of `SufficientStatistics.weight`, as a composite likelihood. With
-one threshold the weight is 1.
+correlated; each enters by its marginal, at the weight of `SufficientStatistics.weight` (1 for one threshold), as a
+composite likelihood.
 
 Sources: Rybkin et al. (ICML 2025) for (1) and (3) in UTD, Fu et al. (NeurIPS 2025) for (1) and (3) in model size.
 """
@@ -234,8 +235,7 @@ class JointModel:
     def observe_each(self, tables: Sequence[pd.DataFrame]) -> list[SufficientStatistics]:
         """Return the sufficient statistics of several tables of the same configurations, in equal shapes."""
         statistics = [self.observe(table) for table in tables]
-        most = max(len(one.log_bound) for one in statistics)
-        return [padded(one, most) for one in statistics]
+        return [padded(one, max(len(each.log_bound) for each in statistics)) for one in statistics]
 
     def points(self, configs: pd.DataFrame) -> Points:
         """Return configurations as arrays; tasks without runs share the number after the last task.
@@ -282,7 +282,7 @@ class JointModel:
             for axis in AXES
             if isinstance(axis, Tuned)
         }
-        fails = failure_logit(self.frame, p, at, jnp.zeros_like(log_env_steps))
+        fails = failure_logit(self.frame, p, at, jnp.zeros_like(log_env_steps), tuned)
         return Optimum(
             jnp.broadcast_to(best["batch_size"], log_env_steps.shape),
             jnp.broadcast_to(best["learning_rate"], log_env_steps.shape),

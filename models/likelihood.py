@@ -41,7 +41,7 @@ def log_likelihood(frame: Frame, p: Parameters, observed: SufficientStatistics) 
     among_seeds = skew / jnp.sqrt(1 + effect2)  # coefficient of the seed's part of z^2, in units of the seed noise
     known -= 0.5 * observed.skewness_precision * (observed.skewness - among_seeds) ** 2
     fails = failure_logit(frame, p, at, extra)
-    known += n * jax.nn.log_sigmoid(-fails)
+    known += n * jax.nn.log_sigmoid(-fails) + observed.failed * jax.nn.log_sigmoid(fails)
 
     cell = observed.censored_config, observed.censored_threshold
     left_over = seed_variance / (seed_variance + n * effect_variance)  # share of the effect's variance

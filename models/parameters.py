@@ -1,4 +1,4 @@
-"""Every parameter of the joint model and every axis of a sweep, declared once.
+"""Every axis of a sweep, declared once, and all declarations of the joint model together.
 
 A declaration states a parameter's name, unit, meaning, pooling and priors; each prior has its reason beside it. The
 equations that use the parameters stand at the head of `bayescale.models.joint`.
@@ -12,8 +12,16 @@ from math import inf, isfinite, log
 
 from bayescale.errors import InputError
 from bayescale.models.axes import Axis, Declared, Interaction, PowerShift, Resource, SaturatingShift, Tuned
-from bayescale.models.pooling import ByTask, ByTaskAndThreshold, Cumulative, Shared
-from bayescale.models.priors import Prior, fixed, lognormal, normal
+from bayescale.models.pooling import ByTask, Cumulative, Shared
+from bayescale.models.priors import Prior, fixed, heavy_tailed, lognormal, normal
+from bayescale.models.run_parameters import (
+    CONFIGURATION_EFFECT,
+    FAILURE,
+    FAILURE_PENALTY,
+    FAILURE_RISE,
+    LOG_NOISE,
+    SKEWNESS,
+)
 
 DRIFT_SPREAD = fixed(0.4)  # a task's drift around the population's
 WALK = fixed(0.5)  # a task's random walk, per square root of a half range of the thresholds
@@ -54,6 +62,12 @@ UTD = Resource(
         prior=normal(0.1, 0.1),  # published tasks: 0.05 to 0.2
         spread=fixed(0.15),
     ),
+    failure_slope=Shared(
+        name="utd_failure_slope",
+        unit="logit per log UTD",
+        meaning="growth of the chance of failure with UTD",
+        prior=heavy_tailed(0.7, 1.0),  # 7 within two scales: from -5 to 5 within a factor of 4, an edge of stability
+    ),
     noise_levels_off=True,
 )
 
@@ -83,6 +97,12 @@ MODEL_SIZE = Resource(
         meaning="growth of the seed noise with model size",
         prior=normal(0.0, 0.1),
         spread=fixed(0.2),
+    ),
+    failure_slope=Shared(
+        name="size_failure_slope",
+        unit="logit per log critic parameters",
+        meaning="growth of the chance of failure with model size",
+        prior=heavy_tailed(0.0, 0.5),  # 3 within two scales; sizes span more logs than the other axes
     ),
 )
 
@@ -141,6 +161,12 @@ BATCH_SIZE = Tuned(
         prior=normal(0.0, 0.2),
         spread=fixed(0.2),
     ),
+    failure_slope=Shared(
+        name="batch_failure_slope",
+        unit="logit per log samples",
+        meaning="growth of the chance of failure with batch size",
+        prior=heavy_tailed(0.0, 1.0),  # either side of the swept batch sizes may fail
+    ),
 )
 
 LEARNING_RATE = Tuned(
@@ -192,6 +218,12 @@ LEARNING_RATE = Tuned(
         prior=normal(0.0, 0.2),  # seeds vary more at large rates
         spread=fixed(0.2),
     ),
+    failure_slope=Shared(
+        name="rate_failure_slope",
+        unit="logit per log rate",
+        meaning="growth of the chance of failure with the learning rate",
+        prior=heavy_tailed(0.7, 1.0),  # large rates diverge; 7 within two scales, as with UTD
+    ),
 )
 
 BATCH_AND_RATE = Interaction(
@@ -202,51 +234,6 @@ BATCH_AND_RATE = Interaction(
         meaning="correlation of log batch size and log learning rate in the penalty",
         prior=normal(0.3, 0.5),  # > 0: a rate above eta* costs more at a batch above B*; published Gym runs: 0.4 to 0.9
     ),
-)
-
-LOG_NOISE = ByTaskAndThreshold(
-    name="log_noise",
-    unit="log of log env steps",
-    meaning="seed noise with every setting at its reference",
-    prior=normal(log(0.25), 0.5),  # published runs: 0.1 to 0.45 in log env steps
-    spread=fixed(0.4),
-)
-
-SKEWNESS = ByTaskAndThreshold(
-    name="skewness",
-    unit="spreads",
-    meaning="mean minus median of log env steps, in units of their spread; > 0: a tail of late runs",
-    prior=normal(0.0, 0.15),  # published tasks: 0 to 0.2
-    spread=fixed(0.1),
-)
-
-CONFIGURATION_EFFECT = Shared(
-    name="configuration_effect",
-    unit="seed noises",
-    meaning="spread of configurations around the response surface",
-    prior=lognormal(0.3, 0.5),
-)
-
-FAILURE = ByTask(
-    name="failure",
-    unit="logit",
-    meaning="chance that a run at the optimum never reaches a threshold halfway between the lowest and the highest",
-    prior=normal(-5.0, 1.0),
-    spread=fixed(0.7),
-)
-
-FAILURE_PENALTY = Shared(
-    name="failure_penalty",
-    unit="logit per log env steps",
-    meaning="growth of the chance of failure with the penalty",
-    prior=lognormal(1.0, 0.7),
-)
-
-FAILURE_RISE = Shared(
-    name="failure_rise",
-    unit="logit per half range of the thresholds",
-    meaning="growth of the chance of failure with the threshold",
-    prior=lognormal(1.5, 0.5),
 )
 
 AXES: tuple[Axis, ...] = (UTD, BATCH_SIZE, LEARNING_RATE, MODEL_SIZE)

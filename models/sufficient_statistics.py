@@ -3,8 +3,8 @@
 Seeds of a configuration enter through counts, means and sums of squares, so the cost of a fit grows with the number of
 distinct configurations, not with runs. An interval-censored time enters at the middle of its log interval; its uniform
 uncertainty adds width^2 / 12 to the variance (Sheppard's correction). Left- and right-censored times keep one exact
-term per run. A run that is above the threshold before training shows only that it does not fail: its time is earlier
-than any bound.
+term per run. Failed runs enter by their number. A run that is above the threshold before training shows only that it
+does not fail: its time is earlier than any bound.
 """
 
 from dataclasses import dataclass, replace
@@ -39,6 +39,7 @@ class SufficientStatistics:
         skewness: (mean - median) / sd of the distribution, estimated from the seeds.
         skewness_precision: 1 / variance of that estimate; 0: no information.
         grid_variance: variance from the spacing of evaluations, averaged over the times.
+        failed: number of runs that diverged below the threshold.
         censored_config: configuration of each censored observation.
         censored_threshold: number of its threshold.
         censored_side: +1: later than the bound (right-censored); -1: earlier.
@@ -54,6 +55,7 @@ class SufficientStatistics:
     skewness: Float[AnyArray, "config threshold"]
     skewness_precision: Float[AnyArray, "config threshold"]
     grid_variance: Float[AnyArray, "config threshold"]
+    failed: Float[AnyArray, "config threshold"]
     censored_config: Int[AnyArray, " censored"]
     censored_threshold: Int[AnyArray, " censored"]
     censored_side: Float[AnyArray, " censored"]
@@ -93,7 +95,7 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientSta
     residual = np.where(inside, middle - mean[config], 0.0)
     squares = total(residual**2)
     skewness, skewness_precision = _skewness(residual, config, squares, count == runs[:, None])
-    run, threshold = np.nonzero(~inside)
+    run, threshold = np.nonzero(~inside & ~observed.failed)
     bound = np.where(right, lower, np.where(observed.before_training, AFTER_ALL_STEPS, upper))
     return SufficientStatistics(
         task=configs["env_id"].map({name: i for i, name in enumerate(env_ids)}).to_numpy(int),
@@ -104,6 +106,7 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientSta
         skewness=skewness,
         skewness_precision=skewness_precision,
         grid_variance=total(width2) / np.maximum(count, 1),
+        failed=total(observed.failed.astype(float)),
         censored_config=config[run],
         censored_threshold=threshold,
         censored_side=np.where(right, 1.0, -1.0)[run, threshold],

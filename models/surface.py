@@ -134,7 +134,11 @@ def log_noise(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point th
 
 
 def failure_logit(
-    frame: Frame, p: Parameters, at: Points, extra: Float[Array, "point threshold"]
+    frame: Frame,
+    p: Parameters,
+    at: Points,
+    extra: Float[Array, "point threshold"],
+    optima: Mapping[str, Float[Array, "point threshold"]] | None = None,
 ) -> Float[Array, "point threshold"]:
     """Return the logit of the chance that a run never reaches the threshold, equation (6).
 
@@ -143,7 +147,14 @@ def failure_logit(
         p: the parameters.
         at: the points.
         extra: the penalty there.
+        optima: by tuned axis, log settings of each threshold that replace those of the points.
     """
     declared = frame.declared
-    rise = p[declared.failure_rise.name] * frame.x
-    return value(declared.failure, p, at) + p[declared.failure_penalty.name] * extra + rise
+    logit = value(declared.failure, p, at) + p[declared.failure_penalty.name] * extra
+    logit += p[declared.failure_rise.name] * frame.x
+    for axis in declared.axes:
+        distance = frame.distance(axis.name, at)
+        if optima is not None and axis.name in optima:
+            distance = optima[axis.name] - jnp.asarray(frame.references[axis.name])[at.task][:, None]
+        logit += p[axis.failure_slope.name] * distance
+    return logit

@@ -7,7 +7,11 @@ log_lower < log T <= log_upper; a bound that the row does not give is infinite.
     interval-censored   log(env_steps_lower)    log(env_steps_upper)
     left-censored       -inf                    log(env_steps_upper)
     right-censored      log(env_steps_lower)    inf
+    failed              inf                     inf
     before training     -inf                    inf
+
+A diverged run never reaches what it had not reached: its run length there is infinite. A run that crashed, was stopped
+or is still running is right-censored at its last evaluation.
 """
 
 from enum import IntEnum
@@ -17,6 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from bayescale.data.run_ends import DIVERGED
 from bayescale.errors import InputError
 
 
@@ -25,15 +30,16 @@ class Kind(IntEnum):
 
     INTERVAL_CENSORED = 0  # the run reached the threshold between two evaluations
     LEFT_CENSORED = 1  # the first evaluation after env step 0 was already above the threshold
-    RIGHT_CENSORED = 2  # the run never reached the threshold
+    RIGHT_CENSORED = 2  # the run had not reached the threshold by its last evaluation
     BEFORE_TRAINING = 3  # the untrained agent was above the threshold: the row says nothing about the run length
+    FAILED = 4  # the run diverged below the threshold and will never reach it
 
 
 class Observations(NamedTuple):
     """Bounds on log run lengths; each array has shape (crossing,), or (run, threshold) after `by_run`.
 
     Attributes:
-        log_lower: exclusive lower bound on log env steps; -inf if there is none.
+        log_lower: exclusive lower bound on log env steps; -inf if there is none, inf for a failed run.
         log_upper: inclusive upper bound on log env steps; inf if there is none.
         kind: a `Kind` for each crossing.
     """
@@ -54,8 +60,13 @@ class Observations(NamedTuple):
 
     @property
     def right_censored(self) -> Bool[np.ndarray, "..."]:
-        """True where the run never reached the threshold."""
+        """True where the run had not reached the threshold by its last evaluation, and had not diverged."""
         return np.asarray(self.kind == Kind.RIGHT_CENSORED)
+
+    @property
+    def failed(self) -> Bool[np.ndarray, "..."]:
+        """True where the run diverged below the threshold."""
+        return np.asarray(self.kind == Kind.FAILED)
 
     @property
     def before_training(self) -> Bool[np.ndarray, "..."]:
@@ -81,25 +92,35 @@ def observations(crossings: pd.DataFrame) -> Observations:
     """Return the bounds on log env steps and the observation kind of each row of a crossings table.
 
     Args:
-        crossings: columns env_steps_lower (>= 0), env_steps_upper and censored, as `time_to_threshold` makes them.
+        crossings: columns env_steps_lower (>= 0), env_steps_upper, censored and [status], as `time_to_threshold` makes
+            them. No run has failed where the status is missing.
     """
     lower, upper = (crossings[f"env_steps_{end}"].to_numpy(float) for end in ("lower", "upper"))
-    right_censored = crossings["censored"].to_numpy(bool)
-    before_training = ~right_censored & (upper <= 0)
+    not_reached = crossings["censored"].to_numpy(bool)
+    failed = not_reached & diverged(crossings)
+    before_training = ~not_reached & (upper <= 0)
     kind = np.select(
-        [right_censored, before_training, lower <= 0],
-        [Kind.RIGHT_CENSORED, Kind.BEFORE_TRAINING, Kind.LEFT_CENSORED],
+        [failed, not_reached, before_training, lower <= 0],
+        [Kind.FAILED, Kind.RIGHT_CENSORED, Kind.BEFORE_TRAINING, Kind.LEFT_CENSORED],
         Kind.INTERVAL_CENSORED,
     )
     with np.errstate(divide="ignore"):  # log 0 = -inf, the bound that says nothing
         log_lower, log_upper = np.log(lower), np.log(upper)
-    return Observations(log_lower, np.where(right_censored | before_training, np.inf, log_upper), kind)
+    log_upper = np.where(not_reached | before_training, np.inf, log_upper)
+    return Observations(np.where(failed, np.inf, log_lower), log_upper, kind)
+
+
+def diverged(crossings: pd.DataFrame) -> Bool[np.ndarray, " crossing"]:
+    """Return True for each row of a run whose status is `diverged`, in capital or small letters."""
+    if "status" not in crossings:
+        return np.zeros(len(crossings), bool)
+    return crossings["status"].astype(str).str.strip().str.lower().eq(DIVERGED).to_numpy(bool)
 
 
 def require_reached_in_training(crossings: pd.DataFrame) -> None:
     """Raise InputError unless a run reaches a threshold after its first env step."""
     observed = observations(crossings)
-    if observed.right_censored.all():
+    if (observed.right_censored | observed.failed).all():
         raise InputError("no run reaches any threshold; lower the thresholds or give longer runs.")
     if not observed.reached_in_training.any():
         raise InputError(

@@ -1,9 +1,9 @@
 """Say what the fitted runs of each task and setting achieved, so that users can judge a prediction by its own data.
 
 A run failed at a return J if its status is `diverged` or `crashed`, or if its status is unknown, it did not reach
-J and it ended before a quarter of the task's longest run. A setting failed at J if all of its runs failed. Short runs
-enter the model as right-censored, which says little about J; therefore decisions about J leave these settings out, see
-`near_failed_settings`.
+J and it ended before a quarter of the task's longest run. A setting failed at J if all of its runs failed. Crashed and
+short runs enter the model as right-censored, which says little about J; therefore decisions about J leave these
+settings out, see `near_failed_settings`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float
 from bayescale.arguments import counted, three_digits
 from bayescale.data.configurations import SIZED
 from bayescale.data.curves import run_columns
+from bayescale.data.observations import observations
+from bayescale.data.run_ends import DIVERGED
 
-DIVERGED = "diverged"
 FAILED = (DIVERGED, "crashed")  # values of `status`, in lower case, that mark a failed run
 EARLY = 0.25  # a run ends early if it ends before this share of the task's longest run
 ROUNDING = 1e-9  # difference up to which two distances count as equal
@@ -185,6 +186,30 @@ def listed(settings: Sequence[str]) -> str:
     """Return the first settings and the number of the others."""
     more = f"; and {len(settings) - LISTED} more" if len(settings) > LISTED else ""
     return "; ".join(settings[:LISTED]) + more
+
+
+def diverged_counts(crossings: pd.DataFrame) -> str | None:
+    """Return a sentence with the number of runs that diverged below the highest threshold, and where; None for none.
+
+    Settings are named by the axes that vary, those with the largest share of such runs first.
+    """
+    runs = crossings.assign(lost=observations(crossings).failed).groupby(run_columns(crossings), dropna=False)
+    lost = runs["lost"].any().reset_index()
+    if not lost["lost"].any():
+        return None
+    axes = [name for name in SIZED if name in lost and lost[name].nunique() > 1]
+    where = ""
+    if axes:
+        counts = lost.groupby(axes)["lost"].agg(["sum", "size"]).query("sum > 0")
+        counts = counts.assign(share=counts["sum"] / counts["size"]).sort_values(
+            "share", ascending=False, kind="stable"
+        )
+        each = []
+        for _, row in counts.reset_index().iterrows():
+            name = ", ".join(filter(None, (row["env_id"] if "env_id" in axes else "", setting_text(row[axes]))))
+            each.append(f"{name}: {int(row['sum'])} of {int(row['size'])}")
+        where = f": {listed(each)}"
+    return f"{lost['lost'].sum()} of {counted(len(lost), 'run')} diverged{where}."
 
 
 def failure_warning(crossings: pd.DataFrame) -> str | None:

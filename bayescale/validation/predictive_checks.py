@@ -230,13 +230,14 @@ def _censored(
     shares: Float[np.ndarray, " draw"],
     rng: np.random.Generator,
 ) -> Censored:
-    """Count the right-censored run lengths of a task, in the data and in replicated data.
+    """Count the right-censored and failed run lengths of a task, in the data and in replicated data.
 
     A replicated run uses one normal score for all thresholds. Crossings do not say when a run that reached its highest
-    threshold ended. Such a run is assumed to end with the last right-censored run of the task, or never if the task has
-    no right-censored run.
+    threshold ended, nor how long a failed run would have been watched. Such a run is assumed to end with the last
+    right-censored run of the task, or never if the task has no right-censored run.
     """
     right_censored = observed.bounded & observed.right_censored
+    missed, counted = right_censored | observed.failed, observed.bounded | observed.failed
     last = np.where(right_censored, observed.log_lower, -np.inf).max(axis=1)
     end = np.where(np.isfinite(last), last, last.max() if right_censored.any() else np.inf)
     p_censored = 1 - predicted.reached_by(end[:, None])
@@ -246,5 +247,5 @@ def _censored(
         configuration_effect = rng.standard_normal((REPLICATES, config.max() + 1))[:, config]
         score = np.sqrt(share) * configuration_effect + np.sqrt(1 - share) * seed_noise
         limit = -ndtri(np.clip(probability, EDGE, 1 - EDGE))
-        replicated.append(((score[..., None] > limit) & observed.bounded).sum(axis=(1, 2)))
-    return Censored(int(right_censored.sum()), np.concatenate(replicated), max(int(observed.bounded.sum()), 1))
+        replicated.append(((score[..., None] > limit) & counted).sum(axis=(1, 2)))
+    return Censored(int(missed.sum()), np.concatenate(replicated), max(int(counted.sum()), 1))

@@ -3,9 +3,9 @@
 All scores are in natural-log env steps. They need the prediction table alone, so every method is scored alike.
 
 A run length is observed as the evaluation that first shows the run at the threshold (`env_steps_upper`). A run that
-never reaches the threshold is right-censored at its last evaluation (`env_steps_lower`). A run that is above the
-threshold before training carries no information and is left out. An infinite quantile counts as 20 times the longest
-observed run length.
+never reaches the threshold is right-censored at its last evaluation (`env_steps_lower`). The run length of a run that
+diverged below the threshold is infinite. A run that is above the threshold before training carries no information and
+is left out. An infinite run length or quantile counts as 20 times the longest observed run length.
 """
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class Scores(NamedTuple):
 
     Attributes:
         observations: pairs of a run and a threshold, without those reached before training.
-        censored: share of observations that are right-censored.
+        censored: share of observations that are right-censored or failed.
         coverage90: share of observations inside [q05, q95]; see `interval_hits`.
         wis: weighted interval score, twice the mean pinball loss over the seven quantiles; it estimates the CRPS. For
             right-censored runs see `pinball_loss`.
@@ -100,7 +100,8 @@ def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.Data
     censored = bounds.right_censored
     observed = np.maximum(np.where(censored, bounds.log_lower, bounds.log_upper), 0.0)
     env_steps = seen[QUANTILE_COLUMNS].to_numpy(float)
-    never = NEVER * np.exp(observed.max())
+    never = NEVER * np.exp(observed.max(initial=0.0, where=~bounds.failed))
+    observed = np.minimum(observed, np.log(never))
     quantiles = np.log(np.minimum(env_steps, never))
     if (np.diff(quantiles, axis=1) < -1e-9).any():
         raise InputError("predictions have quantiles that cross; sort each row's q05 to q95.")
@@ -110,7 +111,9 @@ def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.Data
         q50=np.exp(quantiles[:, QUANTILE_LEVELS == 0.5][:, 0]),
         inside=interval_hits(seen, low=seen["q05"], high=seen["q95"]),
         wis=2.0 * losses.mean(axis=1),
-        log_score=log_density(np.log(np.minimum(between, never)), bounds.log_lower, bounds.log_upper),
+        log_score=log_density(
+            np.log(np.minimum(between, never)), np.minimum(bounds.log_lower, np.log(never)), bounds.log_upper
+        ),
         width90=quantiles[:, -1] - quantiles[:, 0],
     )
 
@@ -118,8 +121,8 @@ def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.Data
 def interval_hits(crossings: pd.DataFrame, *, low: pd.Series, high: pd.Series) -> Bool[np.ndarray, " observation"]:
     """Return True where an observed run length lies inside its interval [low, high], ends included.
 
-    A right-censored run length is inside unless `high` lies before the run's last evaluation. A run that is above the
-    threshold before training is inside every interval.
+    A right-censored run length is inside unless `high` lies before the run's last evaluation, that of a failed run if
+    `high` is infinite. A run that is above the threshold before training is inside every interval.
 
     Args:
         crossings: one row per run and threshold, as `time_to_threshold` returns it.
@@ -127,8 +130,9 @@ def interval_hits(crossings: pd.DataFrame, *, low: pd.Series, high: pd.Series) -
         high: env steps at its upper end; inf for no upper end.
     """
     evaluation, censored = crossings["env_steps_upper"], crossings["censored"]
-    earliest = evaluation.where(~censored, crossings["env_steps_lower"]).clip(lower=1.0)
-    latest = evaluation.mask(observations(crossings).before_training, np.inf)
+    observed = observations(crossings)
+    earliest = evaluation.where(~censored | observed.failed, crossings["env_steps_lower"]).clip(lower=1.0)
+    latest = evaluation.mask(observed.before_training, np.inf)
     return ((low <= latest) & (high >= earliest)).to_numpy(bool)
 
 

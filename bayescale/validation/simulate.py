@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Float, Num
 
 from bayescale.data.curves import SETTING_COLUMNS, run_columns
+from bayescale.data.run_ends import DIVERGED
 from bayescale.data.tables import Column, Table, check_columns
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError
@@ -174,23 +175,28 @@ def simulate_runs(
     return table.assign(threshold=np.tile(returns, len(runs)), true_env_steps=true.ravel())
 
 
-def crossings_of(runs: pd.DataFrame, *, every: int, horizon: float) -> pd.DataFrame:
+def crossings_of(runs: pd.DataFrame, *, every: int, horizon: float, diverged: bool = False) -> pd.DataFrame:
     """Return the crossings that `time_to_threshold` would find in the learning curves of simulated runs.
 
     Args:
         runs: the result of `simulate_runs`.
         every: env steps between evaluations; the first evaluation comes after as many.
         horizon: env steps of every run; the last evaluation is the last multiple of `every` within it.
+        diverged: True: a run that never reaches a threshold is seen to diverge. False: it is right-censored.
 
     Returns:
-        One row per run and threshold: the run's columns, threshold, env_steps_lower, env_steps_upper and censored;
-        not `highest_return`, as simulated runs have no returns.
+        One row per run and threshold: the run's columns, threshold, env_steps_lower, env_steps_upper, censored and, if
+        `diverged`, status; not `highest_return`, as simulated runs have no returns.
 
     Raises:
         InputError: there is no evaluation before the horizon.
     """
     last = _last_evaluation(every, horizon)
-    runs = runs.sort_values([*run_columns(runs), "threshold"], kind="stable", ignore_index=True)
+    columns = run_columns(runs)
+    runs = runs.sort_values([*columns, "threshold"], kind="stable", ignore_index=True)
+    if diverged:
+        longest = runs.groupby(columns, sort=False, dropna=False)["true_env_steps"].transform("max")
+        runs["status"] = np.where(np.isinf(longest), DIVERGED, "finished")
     upper = np.maximum(np.ceil(runs.pop("true_env_steps").to_numpy() / every), 1.0) * every
     right_censored = upper > last
     return runs.assign(

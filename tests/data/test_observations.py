@@ -18,6 +18,17 @@ CROSSINGS = pd.DataFrame(
     ],
     columns=["env_steps_lower", "env_steps_upper", "censored", "kind"],
 )
+ENDS = pd.DataFrame(
+    [
+        (10.0, 20.0, False, "diverged", Kind.INTERVAL_CENSORED),  # reached before the run diverged
+        (50.0, np.inf, True, " Diverged", Kind.FAILED),
+        (50.0, np.inf, True, "crashed", Kind.RIGHT_CENSORED),
+        (50.0, np.inf, True, "running", Kind.RIGHT_CENSORED),
+        (50.0, np.inf, True, "stopped early", Kind.RIGHT_CENSORED),
+        (50.0, np.inf, True, "", Kind.RIGHT_CENSORED),
+    ],
+    columns=["env_steps_lower", "env_steps_upper", "censored", "status", "kind"],
+)
 
 
 def test_each_kind_has_its_bounds():
@@ -37,6 +48,15 @@ def test_views_agree_with_the_kind():
     assert observed.bounded.tolist() == [True, True, True, False, True, False]
 
 
+def test_a_diverged_run_failed_where_it_had_not_reached_the_threshold_and_no_other_run_failed():
+    observed = observations(ENDS)
+    assert observed.kind.tolist() == ENDS["kind"].tolist()
+    assert observed.failed.tolist() == [False, True, False, False, False, False]
+    assert (observed.log_lower[1], observed.log_upper[1]) == (np.inf, np.inf)
+    assert observed.log_lower[2] == np.log(50)
+    assert not observations(ENDS.drop(columns="status")).failed.any()
+
+
 def test_observations_by_run_have_a_row_for_each_run():
     observed = observations(CROSSINGS).by_run(2)
     assert observed.log_lower.shape == observed.log_upper.shape == (3, 2)
@@ -47,5 +67,7 @@ def test_crossings_must_hold_a_threshold_that_was_reached_in_training():
     require_reached_in_training(CROSSINGS)
     with pytest.raises(InputError, match="no run reaches any threshold; lower the thresholds or give longer runs"):
         require_reached_in_training(CROSSINGS[CROSSINGS["censored"]])
+    with pytest.raises(InputError, match="no run reaches any threshold"):
+        require_reached_in_training(ENDS[ENDS["censored"]])
     with pytest.raises(InputError, match="above it before their first env step; raise the thresholds"):
         require_reached_in_training(CROSSINGS[CROSSINGS["env_steps_lower"].eq(0) & (CROSSINGS["kind"] != 1)])

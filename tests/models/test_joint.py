@@ -92,6 +92,31 @@ def test_predictions_rise_with_the_threshold_and_the_level(posterior: Posterior)
     assert (by_threshold[:, 1] >= by_threshold[:, 0]).all()
 
 
+def test_the_chance_to_reach_falls_with_distance_from_the_sweep_in_every_direction(posterior: Posterior) -> None:
+    inside = (2.0, 256, 5e-4)
+    directions = [
+        (0, [4.0, 32.0, 128.0]),
+        (0, [1.0, 0.12, 0.03]),
+        (1, [1024, 8192, 32768]),
+        (1, [64, 8, 2]),
+        (2, [2.5e-3, 2e-2, 2e-1]),
+        (2, [1e-4, 1e-5, 1e-6]),
+    ]  # the end of the swept range, then two settings beyond
+    rows = [
+        inside,
+        *(tuple(np.r_[inside[:axis], value, inside[axis + 1 :]]) for axis, ends in directions for value in ends),
+    ]
+    configs = pd.DataFrame(rows, columns=["utd", "batch_size", "learning_rate"]).assign(env_id="Known-v0")
+    configs["batch_size"] = configs["batch_size"].astype(int)
+    chance = posterior.predict(configs)["p_reach"].to_numpy().reshape(-1, len(THRESHOLDS))[:, -1]
+    swept, near, far = chance[1:].reshape(-1, 3).T
+    assert chance[0] > 0.97
+    assert (swept > 0.93).all()
+    assert (near < swept - 0.005).all()
+    assert (far < near - 0.005).all()
+    assert (far < 0.93).all()
+
+
 def test_a_saved_posterior_predicts_the_same(posterior: Posterior, tmp_path) -> None:
     posterior.save(tmp_path / "fit.nc")
     again = bs.load(tmp_path / "fit.nc")

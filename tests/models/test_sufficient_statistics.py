@@ -42,6 +42,17 @@ def test_cells_by_hand() -> None:
     assert sized.task.tolist() == [0, 0, 1]
 
 
+def test_failed_runs_are_counted_in_place_of_a_bound() -> None:
+    seen = table().assign(status="finished")
+    diverged = seen.assign(status=np.where((seen["utd"] == 2) & (seen["seed"] == 1), "diverged", "finished"))
+    before, after = collapse(seen, ("A", "B")), collapse(diverged, ("A", "B"))
+    assert before.failed.sum() == 0
+    np.testing.assert_array_equal(after.failed, [[0, 0], [0, 1], [0, 0]])
+    assert len(before.log_bound) == 3
+    assert after.censored_side.tolist() == [-1.0, -1.0]
+    np.testing.assert_array_equal(after.mean, before.mean)
+
+
 def test_the_weight_of_a_runs_times_follows_their_correlation() -> None:
     one, other = np.array([1.0, 1.0, -1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])
     assert _weight(np.column_stack([one, one, one])) == pytest.approx(3 ** (-2 / 3))

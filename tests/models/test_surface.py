@@ -41,13 +41,16 @@ POINTS = pd.DataFrame(
 
 
 def crossings() -> pd.DataFrame:
-    """Return three runs of each configuration: one never reaches the highest threshold, one is early at the lowest."""
+    """Return three runs of each configuration: one misses the highest threshold, one is early, one diverges."""
     rng = np.random.default_rng(1)
     table = RUNS.loc[RUNS.index.repeat(3)].assign(threshold=np.tile(THRESHOLDS, len(RUNS))).reset_index(drop=True)
     upper = np.exp(11 + 1.2 * np.tile(X, len(RUNS)) + 0.3 * rng.standard_normal(len(table)))
     table = table.assign(env_steps_lower=0.8 * upper, env_steps_upper=upper, censored=False)
     table.loc[5, ["env_steps_lower", "env_steps_upper", "censored"]] = [2e5, np.inf, True]
     table.loc[9, ["env_steps_lower", "env_steps_upper"]] = [0.0, 1.5e4]
+    table["status"] = "finished"
+    table.loc[13:14, ["env_steps_lower", "env_steps_upper", "censored"]] = [6e4, np.inf, True]
+    table.loc[12:14, "status"] = "diverged"
     return table
 
 
@@ -104,9 +107,17 @@ def law(env_id: str, e: int, k: int, s: float, n: float) -> float:
     return float(at_optimum + np.log((1 - q) * (1 - w + w * np.exp(-alpha * s)) + q * np.exp(-gamma * n)))
 
 
-def p_reach(e: int, k: int, extra: float) -> float:
-    failing = P["failure"][e] + P["failure_rise"] * X[k]
+def p_reach(env_id: str, e: int, k: int, s: float, n: float, extra: float, at: np.ndarray) -> float:
+    """Return the chance to reach a threshold at a log batch size and a log learning rate."""
+    distances = np.array([s, *(at - centre(env_id)[:2]), n])
+    slopes = [P[f"{name}_failure_slope"] for name in ("utd", "batch", "rate", "size")]
+    failing = P["failure"][e] + P["failure_rise"] * X[k] + slopes @ distances
     return float(expit(-failing - P["failure_penalty"] * extra))
+
+
+def p_reach_all(env_id: str, e: int, s: float, n: float, extra: list[float], at: list[np.ndarray]) -> np.ndarray:
+    """Return the chance to reach each threshold at its own log batch size and log learning rate."""
+    return np.minimum.accumulate([p_reach(env_id, e, k, s, n, extra[k], np.asarray(at[k])) for k in range(3)])
 
 
 def seed_noise(point: pd.Series, e: int, k: int) -> float:
@@ -130,11 +141,13 @@ def test_new_runs_and_optima_follow_the_formulas() -> None:
         best = [law(point["env_id"], e, k, s, n) for k in range(3)]
         extra = [penalty(e, k, s, n, *np.log([point["batch_size"], point["learning_rate"]])) for k in range(3)]
         width = np.sqrt(1 + P["configuration_effect"] ** 2)
+        own = np.log(point[["batch_size", "learning_rate"]].to_numpy(float))
+        optima = [[log_optimum(name, e, k, s, n) for name in ("batch_size", "learning_rate")] for k in range(3)]
         expected = {
             "location": np.maximum.accumulate(np.add(best, extra)),
             "scale": [width * seed_noise(point, e, k) for k in range(3)],
             "skewness": [skewness(e, k) for k in range(3)],
-            "p_reach": np.minimum.accumulate([p_reach(e, k, extra[k]) for k in range(3)]),
+            "p_reach": p_reach_all(point["env_id"], e, s, n, extra, [own] * 3),
         }
         for name, values in expected.items():
             np.testing.assert_allclose(getattr(runs, name)[i], values, rtol=1e-9, err_msg=name)
@@ -142,7 +155,7 @@ def test_new_runs_and_optima_follow_the_formulas() -> None:
             "log_batch_size": [log_optimum("batch_size", e, k, s, n) for k in range(3)],
             "log_learning_rate": [log_optimum("learning_rate", e, k, s, n) for k in range(3)],
             "log_env_steps": np.maximum.accumulate(best),
-            "p_reach": np.minimum.accumulate([p_reach(e, k, 0.0) for k in range(3)]),
+            "p_reach": p_reach_all(point["env_id"], e, s, n, [0.0] * 3, optima),
         }
         for name, values in at_best.items():
             np.testing.assert_allclose(getattr(optimum, name)[i], values, rtol=1e-9, err_msg=name)
@@ -159,7 +172,7 @@ def slow_log_likelihood(cells, precision: float) -> float:
         mine = table.merge(config.to_frame().T.astype(CONFIGS.dtypes))
         for k in range(3):
             extra = penalty(e, k, s, n, *at)
-            noise, reach = seed_noise(config, e, k), p_reach(e, k, extra)
+            noise, reach = seed_noise(config, e, k), p_reach(config["env_id"], e, k, s, n, extra, at)
             width = noise * np.sqrt(1 + effect2)
             middle = law(config["env_id"], e, k, s, n) + extra + skewness(e, k) * width
             seed2 = noise**2 * (1 + 2 * skewness(e, k) ** 2)
@@ -175,7 +188,9 @@ def slow_log_likelihood(cells, precision: float) -> float:
             mean = middle + share @ (ends - middle)
             scale = noise * np.sqrt(1 + effect2 * (1 - share.sum()))
             new = RunLengthDistribution(mean - skewness(e, k) * scale, scale, skewness(e, k), 1.0)
-            for _, run in times[times["censored"]].iterrows():
+            failed = times["censored"] & (times["status"] == "diverged")
+            total += failed.sum() * np.log(1 - reach)
+            for _, run in times[times["censored"] & ~failed].iterrows():
                 total += np.log(1 - reach * new.reached_by(np.log(run["env_steps_lower"])))
             for _, run in times[times["env_steps_lower"] == 0].iterrows():
                 total += np.log(reach * new.reached_by(np.log(run["env_steps_upper"])))

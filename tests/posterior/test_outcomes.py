@@ -8,6 +8,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.posterior.outcomes import (
+    diverged_counts,
     failed_settings,
     failure_warning,
     highest_returns,
@@ -127,6 +128,26 @@ def test_the_warning_of_failed_settings_names_them_and_the_remedy():
     assert "; and 3 more" in many
 
 
+def test_diverged_runs_are_counted_by_the_settings_that_vary():
+    table = crossings(curves(short_utd=0))
+    assert diverged_counts(table) is None
+    assert diverged_counts(table.assign(status="diverged")) is None  # all had reached the highest threshold
+    low = crossings(curves(short_utd=0), thresholds=(100.0, 2_000.0))
+    lost = (low["utd"] == 4) & (low["batch_size"] == 64) | (low["utd"] == 2) & (low["seed"] == 0)
+    said = diverged_counts(low.assign(status=np.where(lost, "diverged", "finished")))
+    assert said == (
+        "4 of 12 runs diverged: UTD 4, batch size 64: 2 of 2; UTD 2, batch size 64: 1 of 2; UTD 2, batch size 128: "
+        "1 of 2."
+    )
+    one = low[(low["utd"] == 4) & (low["batch_size"] == 64)]
+    assert diverged_counts(one.assign(status="diverged")) == "2 of 2 runs diverged."
+    both = pd.concat([low, low.assign(env_id="Other-v0")]).assign(status="crashed")
+    both.loc[(both["env_id"] == "Other-v0") & (both["utd"] == 1), "status"] = "diverged"
+    assert diverged_counts(both) == (
+        "4 of 24 runs diverged: Other-v0, UTD 1, batch size 64: 2 of 2; Other-v0, UTD 1, batch size 128: 2 of 2."
+    )
+
+
 def test_one_evaluation_a_run_is_said():
     table = curves(short_utd=0)
     last = table[table["env_steps"] == LONG]
@@ -151,6 +172,10 @@ def test_a_fit_warns_once_of_each(fitted):
         fitted(table)
     assert len(heard) == 1
     fitted(crossings(curves(short_utd=0)))  # a sweep without failures gives no warning
+    some = (table["utd"] == 4) & (table["seed"] == 0)
+    with pytest.warns(UserWarning, match=r"^2 of 12 runs diverged: UTD 4, batch size 64: 1 of 2; ") as heard:
+        fitted(table.assign(status=np.where(some, "diverged", "finished")))
+    assert len(heard) == 1
 
 
 def unlearnt() -> bs.Posterior:

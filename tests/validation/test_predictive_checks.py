@@ -343,3 +343,16 @@ def test_bad_arguments_are_refused(posteriors):
         posterior_predictive_checks(
             posterior, rng=rng, crossings=posterior.crossings.replace({"threshold": {500.0: 500.5}})
         )
+
+
+def test_failed_runs_count_among_those_that_missed_a_threshold():
+    seen = pd.DataFrame({"env_steps_lower": [1e5, 2e4], "env_steps_upper": np.inf, "censored": True})
+    seen["status"] = ["finished", "diverged"]
+    shape = (200, 2, 1)
+    times = RunLengthDistribution(*(np.full(shape, value) for value in (np.log(1e5), 0.5, 0.0, 0.6)))
+    counted = _censored(
+        observations(seen).by_run(1), times, np.zeros(2, int), np.full(200, 0.5), np.random.default_rng(0)
+    )
+    assert (counted.observed, counted.total) == (2, 2)
+    # The failed run is watched as long as the other one: each is later than 1e5 with probability 1 - 0.6 / 2 = 0.7.
+    assert counted.replicated.mean() == pytest.approx(2 * 0.7, abs=3.3 * np.sqrt(2 * 0.7 * 0.3 * 1.5 / 200))

@@ -217,3 +217,22 @@ def test_settings_that_went_through_a_file_still_match() -> None:
     assert bs.score(pd.concat(tables), crossings=pd.concat(runs)).male == pytest.approx(0.0)
     with pytest.raises(InputError, match="predictions lack 1 of 1"):
         bs.score(predictions(1e3, 0.3, utd=1.001), crossings=observed(1e3))
+
+
+def test_a_failed_run_scores_the_chance_of_failure_that_was_predicted() -> None:
+    reached = observed(*[1e5] * 3)
+    lost = observed(np.inf, last=5e3).assign(seed=9, status="diverged")
+    runs = pd.concat([reached.assign(status="finished"), lost], ignore_index=True)
+    sure = predictions(1e5, 0.1)
+    doubtful = sure.assign(**dict.fromkeys(QUANTILE_COLUMNS[-2:], np.inf))
+    assert interval_hits(runs, low=pd.Series([1e4] * 4), high=pd.Series([1e6] * 4)).tolist() == [True] * 3 + [False]
+    assert interval_hits(runs, low=pd.Series([1e4] * 4), high=pd.Series([np.inf] * 4)).all()
+    each = [score_each(table, crossings=runs).iloc[-1] for table in (sure, doubtful)]
+    never = np.log(20 * 1e5)
+    quantiles = np.log(sure[QUANTILE_COLUMNS].to_numpy(float)[0])
+    np.testing.assert_allclose(each[0]["wis"], 2 * (QUANTILE_LEVELS * (never - quantiles)).mean())
+    assert each[1]["wis"] < each[0]["wis"]
+    assert np.isfinite(each[0]["log_score"])
+    assert each[1]["log_score"] > np.log(0.09)  # at least one run in eleven was said to fail
+    censored = score_each(sure, crossings=runs.assign(status="finished")).iloc[-1]
+    assert censored["wis"] == 0.0  # the control: a run that was only stopped may have got there as predicted

@@ -133,6 +133,17 @@ def test_spread_failures_and_correlations_are_those_asked_for() -> None:
     assert (reached[:, 0] >= reached[:, 1]).all()
 
 
+def test_runs_that_never_reach_a_threshold_are_seen_to_diverge_on_request() -> None:
+    runs = bs.simulate_runs(
+        grid(4), thresholds=(1.0, 2.0), location=9.0, scale=0.1, rng=np.random.default_rng(3), p_reach=[1.0, 0.5]
+    )
+    table = bs.crossings_of(runs, every=1000, horizon=1e6, diverged=True)
+    never = np.isinf(runs["true_env_steps"].to_numpy().reshape(-1, 2)[:, 1])
+    assert 0 < never.sum() < len(never)
+    assert (table["status"].to_numpy().reshape(-1, 2) == np.where(never, "diverged", "finished")[:, None]).all()
+    assert "status" not in bs.crossings_of(runs, every=1000, horizon=1e6)
+
+
 def test_equal_generators_give_equal_runs() -> None:
     design = grid()
 
