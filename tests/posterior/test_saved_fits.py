@@ -13,7 +13,7 @@ import pytest
 
 import bayescale as bs
 
-FILE = Path(__file__).parent / "data" / "fit_format_3.nc"
+FILE = Path(__file__).parent / "data" / "fit_format_4.nc"
 CONFIGS = pd.DataFrame(
     {"env_id": "Pendulum-v1", "utd": [1.0, 16.0], "batch_size": [64, 64], "learning_rate": [1e-3, 3e-3]}
 )
@@ -30,8 +30,8 @@ def test_a_saved_fit_predicts_what_it_predicted_when_it_was_saved():
 
 
 def test_a_fit_in_another_format_is_refused_with_the_version_that_reads_it(monkeypatch):
-    monkeypatch.setattr("bayescale.posterior.netcdf.FORMAT", 4)
-    said = r"fit_format_3\.nc was written by bayescale 0\.1\.0 in format 3, not 4; fit it again, or read it with that"
+    monkeypatch.setattr("bayescale.posterior.netcdf.FORMAT", 5)
+    said = r"fit_format_4\.nc was written by bayescale 0\.1\.0 in format 4, not 5; fit it again, or read it with that"
     with pytest.raises(bs.InputError, match=said):
         bs.load(FILE)
 
