@@ -13,7 +13,7 @@ from math import inf, isfinite, log
 from bayescale.errors import InputError
 from bayescale.models.axes import Axis, Declared, Interaction, PowerShift, Resource, SaturatingShift, Tuned
 from bayescale.models.pooling import ByTask, Cumulative, Shared
-from bayescale.models.priors import Prior, fixed, heavy_tailed, lognormal, normal
+from bayescale.models.priors import Prior, fixed, lognormal, normal
 from bayescale.models.run_parameters import (
     CONFIGURATION_EFFECT,
     FAILURE,
@@ -66,7 +66,7 @@ UTD = Resource(
         name="utd_failure_slope",
         unit="logit per log UTD",
         meaning="growth of the chance of failure with UTD",
-        prior=heavy_tailed(0.7, 1.0),  # 7 within two scales: from -5 to 5 within a factor of 4, an edge of stability
+        prior=normal(0.7, 3.0),  # 7 within about two scales: from -5 to 5 in a factor of 4, an edge of stability
     ),
     noise_levels_off=True,
 )
@@ -102,7 +102,7 @@ MODEL_SIZE = Resource(
         name="size_failure_slope",
         unit="logit per log critic parameters",
         meaning="growth of the chance of failure with model size",
-        prior=heavy_tailed(0.0, 0.5),  # 3 within two scales; sizes span more logs than the other axes
+        prior=normal(0.0, 1.5),  # sizes span more logs than the other axes
     ),
 )
 
@@ -165,7 +165,7 @@ BATCH_SIZE = Tuned(
         name="batch_failure_slope",
         unit="logit per log samples",
         meaning="growth of the chance of failure with batch size",
-        prior=heavy_tailed(0.0, 1.0),  # either side of the swept batch sizes may fail
+        prior=normal(0.0, 2.0),  # either side of the swept batch sizes may fail
     ),
 )
 
@@ -222,7 +222,7 @@ LEARNING_RATE = Tuned(
         name="rate_failure_slope",
         unit="logit per log rate",
         meaning="growth of the chance of failure with the learning rate",
-        prior=heavy_tailed(0.7, 1.0),  # large rates diverge; 7 within two scales, as with UTD
+        prior=normal(0.7, 3.0),  # large rates diverge; 7 within about two scales, as with UTD
     ),
 )
 

@@ -24,7 +24,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 from numpyro.handlers import scope
 
-from bayescale.models.priors import Prior, stretched
+from bayescale.models.priors import Prior
 
 Scaled = Float[np.ndarray, " threshold"]
 AnyDeclaration = TypeVar("AnyDeclaration", bound="Declaration")
@@ -82,7 +82,7 @@ class Shared(Declaration):
         """
         with scope(prefix=self.name):
             if mean is None:
-                mean = self.prior.sample("prior")
+                mean = numpyro.sample("prior", self.prior.distribution())
             if self.drift is None:
                 return jnp.asarray(mean)
             return mean + _drift(self.drift, x) * x
@@ -94,8 +94,7 @@ class ByTask(Declaration):
 
         value[e] = mean + spread z[e]  +  (drift + drift_spread u[e]) x  +  walk W[e](x),   z, u standard normal
 
-    with W a random walk that starts at the lowest threshold. Parts that are None are absent. If `heavy_tailed`,
-    `stretched(z)` replaces z: a task may lie far from the others.
+    with W a random walk that starts at the lowest threshold. Parts that are None are absent.
 
     Attributes:
         prior: prior of the population mean at x = 0.
@@ -103,7 +102,6 @@ class ByTask(Declaration):
         drift: prior of the population's slope in x; None: the value is the same at all thresholds.
         drift_spread: standard deviation of the tasks' slopes around the population's.
         walk: standard deviation of a task's random walk per square root of a unit of x.
-        heavy_tailed: departures have the tails of `bayescale.models.priors.stretched`.
     """
 
     prior: Prior
@@ -111,7 +109,6 @@ class ByTask(Declaration):
     drift: Prior | None = None
     drift_spread: Prior | None = None
     walk: Prior | None = None
-    heavy_tailed: bool = False
 
     def dimensions(self) -> tuple[str, ...]:
         """Return the names of the value's dimensions."""
@@ -120,7 +117,7 @@ class ByTask(Declaration):
     def sample_mean(self) -> Float[Array, ""]:
         """Declare the population mean at x = 0."""
         with scope(prefix=self.name):
-            return self.prior.sample("prior")
+            return jnp.asarray(numpyro.sample("prior", self.prior.distribution()))
 
     def sample_offsets(self, tasks: int) -> Float[Array, " task"]:
         """Declare z, the tasks' departures in units of their spread."""
@@ -141,7 +138,7 @@ class ByTask(Declaration):
         mean = self.sample_mean() if mean is None else mean
         offsets = self.sample_offsets(tasks) if offsets is None else offsets
         if self.drift is None:
-            return jnp.append(mean + self._offset(offsets), mean)
+            return jnp.append(mean + self.spread.location * offsets, mean)
         with scope(prefix=self.name):
             line = mean + _drift(self.drift, x) * x
             along = _standard_normal("departures", (tasks, self._steps(x))) if self._steps(x) else None
@@ -153,15 +150,11 @@ class ByTask(Declaration):
             return 0
         return 1 if self.walk is None else len(x)
 
-    def _offset(self, offsets: Float[Array, " task"]) -> Float[Array, " task"]:
-        """Return the departures at x = 0 for standard normal `offsets`."""
-        return self.spread.location * (stretched(offsets) if self.heavy_tailed else offsets)
-
     def _departures(
         self, offsets: Float[Array, " task"], along: Float[Array, "task threshold"] | None, x: Scaled
     ) -> Float[Array, "task threshold"]:
         """Return the departures for standard normal `offsets` and, in `along`, slopes (first column) and steps."""
-        departures = self._offset(offsets)[:, None]
+        departures = self.spread.location * offsets[:, None]
         if along is None or self.drift_spread is None:
             return jnp.broadcast_to(departures, (len(offsets), len(x)))
         departures = departures + self.drift_spread.location * along[:, :1] * x
@@ -175,7 +168,7 @@ class ByTask(Declaration):
         key_offset, key_along = jax.random.split(key)
         offset = jax.random.normal(key_offset, (1,))
         if self.drift is None:
-            return mean + self._offset(offset)[0]
+            return mean + self.spread.location * offset[0]
         along = jax.random.normal(key_along, (1, self._steps(x))) if self._steps(x) else None
         return mean + self._departures(offset, along, x)[0]
 
