@@ -43,6 +43,9 @@ NARROW = {
     **PRIORS,
     "log_env_steps_at_centre": Prior("normal", log(1e5), 0.5),  # log env steps
     "log_env_steps_at_centre.spread": Prior("fixed", 0.1, 0.0),  # log env steps, between tasks
+    "failure.spread": Prior("fixed", 0.7, 0.0),  # logit, between tasks
+    "utd_failure_slope": Prior("normal", 0.3, 0.5),  # logit per log UTD
+    "batch_failure_slope": Prior("normal", 0.0, 0.5),  # logit per log samples
 }
 
 

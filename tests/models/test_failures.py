@@ -1,6 +1,7 @@
 """Test the chance to reach a threshold where runs diverge, where nothing is learnt, and far from the swept settings."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -43,9 +44,15 @@ def posterior() -> bs.Posterior:
     table.loc[never, "env_steps_lower"] = HORIZON
     table.loc[diverged | never, "env_steps_upper"] = np.inf
     table["censored"] = diverged | never
-    with pytest.warns(UserWarning, match="4 of 24 runs diverged") as heard:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
         fitted = bs.fit(table, chains=2, draws=300, warmup=300, require_convergence=False)
-    assert len(heard) == 3  # diverged runs, failed settings, a task that reached nothing
+    said = [str(one.message) for one in heard]
+    assert (
+        said[0] == "4 of 24 runs diverged: Edge-v0, UTD 4, learning rate 0.0002: 2 of 2; Edge-v0, UTD 4, learning rate "
+        "0.0006: 2 of 2."
+    )
+    assert len(said) == 3  # the other two: failed settings, a task that reached nothing
     return fitted
 
 

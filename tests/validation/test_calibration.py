@@ -40,6 +40,8 @@ NARROW = {
     "log_env_steps_at_centre": Prior("normal", np.log(1e5), 0.5),
     "log_env_steps_at_centre.spread": Prior("fixed", 0.1, 0.0),
     "failure": Prior("normal", -3.0, 1.0),
+    "failure.spread": Prior("fixed", 0.7, 0.0),
+    "utd_failure_slope": Prior("normal", 0.3, 0.5),
     "log_alpha": Prior("normal", np.log(0.75), 0.2),
 }
 MODEL = JointModel.for_crossings(DESIGN.assign(threshold=500.0), NARROW)
