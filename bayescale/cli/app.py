@@ -14,6 +14,7 @@ from bayescale.cli.commands.decide import allocate, portfolio
 from bayescale.cli.commands.fit import fit
 from bayescale.cli.commands.import_curves import import_curves
 from bayescale.cli.commands.next_runs import next_runs
+from bayescale.cli.commands.plan import plan
 from bayescale.cli.commands.predict import frontier, performance, predict
 from bayescale.cli.commands.report import demo, report
 from bayescale.cli.commands.sweep import sweep
@@ -96,6 +97,7 @@ def _options(
     """Take the options that come before a command."""
 
 
+app.command()(plan)
 app.command()(sweep)
 app.command("import")(import_curves)
 app.command()(fit)
