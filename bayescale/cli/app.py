@@ -11,6 +11,7 @@ import typer
 from bayescale.cli.commands.check_design import check_design
 from bayescale.cli.commands.compare import compare
 from bayescale.cli.commands.decide import allocate, portfolio
+from bayescale.cli.commands.doctor import doctor
 from bayescale.cli.commands.fit import fit
 from bayescale.cli.commands.import_curves import import_curves
 from bayescale.cli.commands.next_runs import next_runs
@@ -111,6 +112,7 @@ app.command("check-design")(check_design)
 app.command()(compare)
 app.command()(report)
 app.command()(demo)
+app.command()(doctor)
 
 
 def _usage(error: typer.BadParameter) -> str:
