@@ -10,7 +10,8 @@ import pytest
 
 from bayescale.arguments import three_digits
 from bayescale.cli import app as cli
-from bayescale.cli.terminal import BAR_WIDTH, ProgressDisplay, duration, table_text
+from bayescale.cli.terminal import SweepDisplay, table_text
+from bayescale.progress_display import BAR_WIDTH, duration
 from bayescale.runners.sweeps.progress import Progress
 
 STATES = [
@@ -23,7 +24,7 @@ STATES = [
 
 
 def test_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressDisplay() as display:
+    with SweepDisplay() as display:
         for state in STATES:
             display(state)
     said = capsys.readouterr()
@@ -42,7 +43,7 @@ def test_progress_on_a_terminal_is_a_bar_that_stays_in_its_line(monkeypatch: pyt
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    with ProgressDisplay() as display:
+    with SweepDisplay() as display:
         for state in STATES:
             display(state)
     _, *before, last = terminal.getvalue().split("\r\x1b[2K")

@@ -7,8 +7,9 @@ import typer
 
 from bayescale.arguments import counted, three_digits
 from bayescale.cli.options import FlopPrice
-from bayescale.cli.terminal import ProgressDisplay, duration
+from bayescale.cli.terminal import SweepDisplay
 from bayescale.data.output_files import check_folder
+from bayescale.progress_display import duration
 
 if TYPE_CHECKING:
     from bayescale.runners import Estimate
@@ -73,7 +74,7 @@ def sweep(
     if dry_run:
         print(_expected(estimate(grid, out, workers=workers), hour_price, env_step_price, flop_price))
         return
-    with ProgressDisplay() as display:
+    with SweepDisplay() as display:
         table = run_sweep(
             grid,
             out,
