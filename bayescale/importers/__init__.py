@@ -5,6 +5,7 @@ run_folders   find the folders of runs and read their text files
 run_logs      runs as trackers log them, and the mapping to a table
 guesses       guess which keys hold the columns
 mapping_file  read and write a mapping as TOML
+path_patterns read settings from the names of runs
 curve_table   apply a mapping to runs, and return the validated table
 """
 

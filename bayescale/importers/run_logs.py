@@ -20,6 +20,7 @@ class RunLog:
         history: logged rows in the order of logging, one column per key of the tracker.
         status: "finished", "stopped early", "diverged", "crashed" or "running", if the tracker knows.
         resumed: the tracker marks that the run was resumed, so that later rows replace earlier ones from their step on.
+        label: name that the user gave the run, from which a pattern reads settings; None if `name` is that name.
     """
 
     name: str
@@ -27,6 +28,7 @@ class RunLog:
     history: pd.DataFrame
     status: str | None = None
     resumed: bool = False
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class ColumnMapping:
             or a ratio of keys.
         episode_return: key of the return in the history.
         smooth_episodes: episodes that a return is averaged over; 1: none.
+        path_pattern: pattern of the names of runs, whose fields are further keys of the config, such as
+            "{env}__{algo}__{seed}"; see `path_patterns`.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +72,7 @@ class ColumnMapping:
     env_steps_factor: float | str = 1.0
     episode_return: str | None = None
     smooth_episodes: int = 1
+    path_pattern: str | None = None
 
     def with_answers(self, answers: "ColumnMapping | None") -> "ColumnMapping":
         """Return this mapping with the columns, constants and keys of `answers`, which replace its own.

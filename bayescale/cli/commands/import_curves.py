@@ -101,6 +101,14 @@ def import_curves(
             help="The value of a column that all runs share. Repeat the option for more.",
         ),
     ] = None,
+    path_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="How the names of runs hold settings, such as '{env}__{algo}__{seed}': the last parts of their paths, "
+            "or the names of a tracker. Each field becomes a key.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -126,16 +134,18 @@ def import_curves(
     from bayescale.data.curves import Rules
     from bayescale.importers.curve_table import Answers, as_table
     from bayescale.importers.mapping_file import mapping_text, read_mapping
+    from bayescale.importers.path_patterns import with_path_settings
 
     Rules(resumed, missing_end)
     template = mapping_file or TEMPLATE
     writes_template = dry_run and not template.exists()
     given = None if mapping_file is None or writes_template else read_mapping(mapping_file)
-    answers = _answers(keys or [], constants or [])
+    answers = replace(_answers(keys or [], constants or []), path_pattern=path_pattern)
+    named = (given or answers).with_answers(answers)
     importer = KINDS[kind]()
-    logs = importer.log(*sources)
+    logs = with_path_settings(importer.log(*sources), named.path_pattern)
     guess, guesses = importer.guess(logs)
-    mapping = guess.with_answers(given).with_answers(answers)
+    mapping = guess.with_answers(named)
     logs = importer.split(logs, mapping) if importer.split else logs
     for sentence in guesses:
         print(f"guess: {sentence}")

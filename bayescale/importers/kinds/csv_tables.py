@@ -104,7 +104,7 @@ def _long_runs(log: RunLog, mapping: ColumnMapping) -> Iterator[RunLog]:
         groups = log.history.groupby(keys, sort=False, dropna=False, observed=True)
         for number, (_, rows) in enumerate(groups, start=1):
             first = rows.iloc[0]
-            config = {key: first[key] for key in keys if not pd.isna(first[key])}
+            config = {**log.config, **{key: first[key] for key in keys if not pd.isna(first[key])}}
             status = rows["status"].iloc[-1] if "status" in rows and not pd.isna(rows["status"].iloc[-1]) else None
             yield RunLog(f"{log.name} run {number}", config, rows.drop(columns=keys), status)
     except TypeError:
@@ -157,7 +157,7 @@ def _wide_runs(log: RunLog, mapping: ColumnMapping) -> Iterator[RunLog]:
     steps = mapping.env_steps or "env_steps"
     for name in _return_columns(log.history, mapping):
         rows = log.history.loc[log.history[name].notna(), [steps, name]]
-        config = {"column": str(name), **dict(NAMED_VALUE.findall(str(name)))}
+        config = {**log.config, "column": str(name), **dict(NAMED_VALUE.findall(str(name)))}
         history = rows.rename(columns={name: mapping.episode_return or "episode_return"})
         yield RunLog(f"{log.name} column {str(name)[:60]}", config, history)
 
