@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 30  # characters
 SECONDS_BETWEEN_LINES = 60.0
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def be_quiet(quiet: bool) -> None:
+    """Show no progress from now on in this context, or show it again; the command line prints no notes then either."""
+    _quiet.set(quiet)
+
+
+def is_quiet() -> bool:
+    """Return True after `be_quiet(True)`."""
+    return _quiet.get()
 
 
 def duration(seconds: float) -> str:
@@ -31,7 +44,7 @@ class ProgressDisplay:
 
     def __enter__(self) -> Self:
         self._start = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not is_quiet():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
@@ -57,6 +70,8 @@ class ProgressDisplay:
             seconds: time since the work began.
             last: True shows a line however short the time since the line before.
         """
+        if is_quiet():
+            return
         if self._bar is not None:
             self._bar.update(self._job, completed=share, description=text, refresh=True)
         elif last or seconds - self._last_line >= SECONDS_BETWEEN_LINES:

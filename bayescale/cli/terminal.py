@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bayescale.arguments import counted
-from bayescale.progress_display import ProgressDisplay, duration
+from bayescale.progress_display import ProgressDisplay, duration, is_quiet
 
 if TYPE_CHECKING:
     from bayescale.runners import Progress
@@ -15,7 +15,12 @@ PIPE_WIDTH = 10_000  # characters; a table that goes to a pipe or a file is neve
 
 
 def say(line: str) -> None:
-    """Print the line on standard error at once, so that standard output holds only the command's result."""
+    """Print the line on standard error at once, so that standard output holds only the command's result.
+
+    After `be_quiet(True)`, print nothing.
+    """
+    if is_quiet():
+        return
     print(line, file=sys.stderr, flush=True)
 
 
