@@ -1,6 +1,7 @@
 """Keep posterior draws, predict new runs from them, and save and load them.
 
 posterior         the `Posterior` class: draws, predictions and saving
+summary           what a terminal or a notebook shows of a posterior
 saved_fits        loading a saved posterior
 predictive        the posterior predictive distribution of a new run's length, and its quantiles
 extrapolation     run lengths to returns between and beyond the fitted thresholds
