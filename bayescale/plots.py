@@ -48,6 +48,8 @@ def column_width() -> Iterator[None]:
     settings = {
         "font.size": COLUMN_FONT,
         "lines.linewidth": 1.0,
+        "legend.handlelength": 1.5,
+        "legend.columnspacing": 1.0,
         "pdf.fonttype": 42,  # TrueType, which publishers ask for
         "svg.fonttype": "none",
     }
