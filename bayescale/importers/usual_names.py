@@ -78,7 +78,8 @@ def guess_usual(runs: Sequence[RunLog], *, own_step: OwnStep, system: str) -> tu
         system: beginning of config keys that the importer added, which are no settings.
     """
     columns, said = setting_keys(runs)
-    utd, about_utd = columns.pop("utd", None), []
+    utd = columns.pop("utd", None)
+    about_utd: list[str] = []
     if utd is None:
         utd, about_utd = utd_ratio(runs)
     episode_return, about_return = return_key(runs)
@@ -89,12 +90,7 @@ def guess_usual(runs: Sequence[RunLog], *, own_step: OwnStep, system: str) -> tu
     said = [*taken, *said, *about_utd, *about_return, *about_steps]
     histories = set(_history_keys(runs))
     no_settings = {key for run in runs for key in run.config if str(key).startswith(system) or key in histories}
-    used = {
-        *columns,
-        *columns.values(),
-        utd or "utd",
-        *(key for run in runs for key in run.config if key in (utd or "")),
-    }
+    used = {*columns, *columns.values(), *(re.findall(r"[\w./]+", utd) if utd else ["utd"]), utd or "utd"}
     further = varying(runs, but=used | no_settings)
     said += [f"{key} differs between runs and becomes a further column." for key in further.values()]
     mapping = ColumnMapping(columns={**columns, **further}, utd=utd, env_steps=env_steps, episode_return=episode_return)
