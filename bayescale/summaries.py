@@ -17,7 +17,7 @@ MOST_NAMES = 5  # names that a line lists before it counts the others
 
 @dataclass(frozen=True)
 class Summary:
-    """What a person sees of a result.
+    """A title and some labelled sentences: all that a person first sees of a result.
 
     Attributes:
         title: what it is, in one line.
