@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from bayescale.decisions.candidates import require_candidates, swept_sizes, swept_utds
 from bayescale.decisions.frontier import optima
-from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, expected_cost, require_prices
 from bayescale.laws import flops
 from bayescale.posterior.outcomes import near_failed_settings
 from bayescale.posterior.posterior import Posterior
@@ -54,9 +54,9 @@ def budget_path(
 ) -> BudgetPath:
     """Return the budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges.
 
-    The cost that they minimise is prices.flop * 10 N B* sigma D + prices.env_step * D. A UTD and model size whose
-    setting at the median B* and eta* lies nearest to a swept setting that failed at the return is left out, as in
-    `allocate`.
+    The cost that they minimise is (prices.flop * 10 N B* sigma + prices.env_step) D / p_reach, where the division pays
+    for failed runs and their repetition. A UTD and model size whose setting at the median B* and eta* lies nearest to a
+    swept setting that failed at the return is left out, as in `allocate`.
 
     Args:
         posterior: a fit.
@@ -77,8 +77,9 @@ def budget_path(
     utds, sizes = swept_utds(posterior, env_id), swept_sizes(posterior, env_id, model_size)
     utd, size = np.tile(utds, len(sizes)), np.repeat(sizes, len(utds))
     by_size = (optima(posterior, env_id, utds, n) for n in sizes)
-    batch, rate, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*by_size, strict=True))
-    cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], steps)), steps)
+    batch, rate, steps, p_reach = (np.concatenate(parts, axis=1) for parts in zip(*by_size, strict=True))
+    step_cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], 1.0)), np.ones_like(batch))
+    cost = expected_cost(steps, step_cost=step_cost, p_reach=p_reach)
     settings = pd.DataFrame({"env_id": env_id, "utd": utd, "model_size": size})
     for k, threshold in enumerate(posterior.thresholds):
         at_optimum = {
