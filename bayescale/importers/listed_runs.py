@@ -1,12 +1,15 @@
 """List the runs of a tracker before their histories are read, and read only the keys that the mapping needs.
 
-A tracker may hold millions of rows with hundreds of keys. A listed run has its config, and the last value of each key
-as the one row of its history: enough to guess the mapping.
+A tracker may hold millions of rows with hundreds of keys. A listed run has its config, and a history that suffices to
+guess the mapping: often one row, the last value of each key.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
 
 from bayescale.importers.run_folders import Unusable
 from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
@@ -14,15 +17,23 @@ from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
 Progress = Callable[[int, int], None]  # histories that are read, and all
 
 
+class Rows(NamedTuple):
+    """The rows of a run, and whether they show that it was resumed."""
+
+    history: pd.DataFrame
+    resumed: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListedRun(RunLog):
-    """One run whose history has not been read: it is one row, the last value of each key.
+    """One run of whose history some rows are known, at least the last value of each key.
 
     Attributes:
-        read: function that returns the run with the rows of the given keys; raises `Unusable`.
+        read: function that returns the rows that have the step counter and the return, the first two of the given keys,
+            and those that have a further key; raises `Unusable`.
     """
 
-    read: Callable[[Sequence[str]], RunLog]
+    read: Callable[[Sequence[str]], Rows]
 
 
 def read_histories(
@@ -45,9 +56,10 @@ def read_histories(
 
     def read(run: ListedRun, keys: Sequence[str]) -> RunLog | Skipped:
         try:
-            return run.read(keys)
+            rows = run.read(keys)
         except Unusable as reason:
             return Skipped(run.name, str(reason))
+        return RunLog(run.name, run.config, rows.history, run.status, rows.resumed, run.label)
 
     with ThreadPoolExecutor(workers) as pool:
         results = pool.map(lambda one: read(*one[1:]), wanted)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from bayescale.importers.run_logs import RunLog, starts_over
+from bayescale.importers.listed_runs import Rows
+from bayescale.importers.run_logs import starts_over
 
 STEP = "mlflow.step"
 
@@ -65,23 +66,25 @@ class StoredRun:
     read: Callable[[Sequence[str]], list[Points]]
 
 
-def with_rows(run: RunLog, metrics: Sequence[Points]) -> RunLog:
-    """Return the run with the points of the metrics as rows, in the order of the steps.
+def rows_of(metrics: Sequence[Points], further: Sequence[Points] = ()) -> Rows:
+    """Return the points of the last metric, with those of the others at their steps, as rows in the order of the steps.
 
     If the steps of a metric go back, the rows are in the order of time. The run then was resumed, unless its steps
     start over.
+
+    Args:
+        metrics: the return, and before it the step counter, if that is a metric.
+        further: metrics whose values need not share rows with the return.
     """
     backward = any(_goes_back(metric.steps) for metric in metrics)
     resumed = backward and not any(starts_over(metric.steps) for metric in metrics)
-    return RunLog(run.name, run.config, _rows(metrics, by_time=backward), run.status, resumed, run.label)
+    rows = [_joined(metrics, by_time=backward), *(pd.DataFrame({metric.key: metric.values}) for metric in further)]
+    return Rows(pd.concat(rows, ignore_index=True) if further else rows[0], resumed)
 
 
-def _rows(metrics: Sequence[Points], *, by_time: bool) -> pd.DataFrame:
-    filled = [metric for metric in metrics if len(metric.steps)]
-    if not filled:
-        return pd.DataFrame({STEP: np.empty(0, np.int64)})
+def _joined(metrics: Sequence[Points], *, by_time: bool) -> pd.DataFrame:
     points = pd.concat(
-        [pd.DataFrame({"key": m.key, "step": m.steps, "time": m.times, "value": m.values}) for m in filled],
+        [pd.DataFrame({"key": m.key, "step": m.steps, "time": m.times, "value": m.values}) for m in metrics],
         ignore_index=True,
     )
     at_step = points.groupby(["step", "key"], sort=False)
@@ -89,11 +92,12 @@ def _rows(metrics: Sequence[Points], *, by_time: bool) -> pd.DataFrame:
     as_many = count.where(count > 1).groupby(points["step"]).transform("nunique") <= 1
     points["turn"] = (-at_step.cumcount(ascending=False)).where(as_many, points["time"])
     points = points.drop_duplicates(["step", "turn", "key"], keep="last")
-    wide = points.pivot(index=["step", "turn"], columns="key", values="value")
-    times = points.groupby(["step", "turn"])["time"].max().reindex(wide.index)
-    wide = wide.rename_axis(columns=None).reset_index()
-    order = np.lexsort([wide["turn"], wide["step"], *([times.to_numpy()] if by_time else [])])
-    return wide.iloc[order].drop(columns="turn").rename(columns={"step": STEP}).reset_index(drop=True)
+    values = points.pivot(index=["step", "turn"], columns="key", values="value")
+    returns = points[points["key"] == metrics[-1].key].sort_values(
+        ["time" if by_time else "step", "turn"], kind="stable"
+    )
+    rows = values.reindex(pd.MultiIndex.from_frame(returns[["step", "turn"]]))
+    return rows.rename_axis(columns=None).reset_index().drop(columns="turn").rename(columns={"step": STEP})
 
 
 def _goes_back(steps: Int[np.ndarray, " point"]) -> bool:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,8 +15,8 @@ from bayescale.data.tables.paths import matching_paths
 from bayescale.errors import InputError
 from bayescale.importers.kinds.mlflow.databases import database_runs
 from bayescale.importers.kinds.mlflow.file_stores import META, NO_RUNS, folder_runs
-from bayescale.importers.kinds.mlflow.stored_runs import STEP, StoredRun, with_rows
-from bayescale.importers.listed_runs import ListedRun
+from bayescale.importers.kinds.mlflow.stored_runs import STEP, StoredRun, rows_of
+from bayescale.importers.listed_runs import ListedRun, Rows
 from bayescale.importers.run_folders import run_folders
 from bayescale.importers.run_logs import Logs, Skipped, shown
 
@@ -95,6 +95,11 @@ def _name(run: StoredRun) -> str:
 
 
 def _listed(run: StoredRun, stored: Mapping[str, StoredRun]) -> ListedRun:
+    def read(keys: Sequence[str]) -> Rows:
+        metrics = run.read([key for key in keys if key != STEP])
+        joined = 1 if STEP in keys[:2] else 2  # the return, and the step counter unless it is MLflow's own
+        return rows_of(metrics[:joined], metrics[joined:])
+
     config: dict[str, Any] = {}
     one: StoredRun | None = run
     seen = set()
@@ -104,12 +109,11 @@ def _listed(run: StoredRun, stored: Mapping[str, StoredRun]) -> ListedRun:
         config = {**own, **config}
         one = stored.get(one.tags.get(PARENT, ""))
     config |= {"mlflow.experiment": run.experiment, LAST_STEP: run.last_step, POINTS: run.points}
-    listed: ListedRun = ListedRun(
+    return ListedRun(
         name=_name(run),
         config=config,
         history=pd.DataFrame([{STEP: run.last_step, **run.last}]),
         status=STATUSES.get(run.status),
         label=run.name or run.id,
-        read=lambda keys: with_rows(listed, run.read([key for key in keys if key != STEP])),
+        read=read,
     )
-    return listed

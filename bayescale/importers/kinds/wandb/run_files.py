@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pandas as pd
 
 from bayescale.errors import MissingExtra
+from bayescale.importers.listed_runs import ListedRun, Rows
 from bayescale.importers.run_folders import UNREADABLE, Unusable, flattened, open_plain, run_folders, skipped
-from bayescale.importers.run_logs import Logs, RunLog, Skipped
+from bayescale.importers.run_logs import Logs, Skipped
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -78,23 +79,36 @@ def log_run_files(sources: Sequence[Path]) -> Logs:
     return Logs([_joined(sorted(parts, key=lambda run: run.started)) for parts in runs.values()], left_out)
 
 
-def _joined(parts: list[_Run]) -> RunLog:
+def _joined(parts: list[_Run]) -> ListedRun:
     """Return the run that one file holds, or several if it was resumed."""
     last = parts[-1]
     config = {key: value for part in parts for key, value in part.config.items() if key != "_wandb"}
-    history = pd.DataFrame([row for part in parts for row in part.rows])
+    rows = [row for part in parts for row in part.rows]
+    history = pd.DataFrame(rows)
     own: dict[str, Any] = {f"wandb.{name}": text for name, text in last.names.items() if text}
     if STEP in history:
         own |= {LAST_STEP: int(history[STEP].max()), ROWS: len(history)}
     status = "running" if last.exit_code is None else "crashed" if last.exit_code else "finished"
-    return RunLog(
+    return ListedRun(
         name=str(last.file),
         config={**flattened(config), **own},
         history=history,
         status=status,
-        resumed=len(parts) > 1,
         label=last.names.get("name") or last.id or None,
+        read=lambda keys: Rows(chosen_rows(rows, keys), resumed=len(parts) > 1),
     )
+
+
+def chosen_rows(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> pd.DataFrame:
+    """Return the rows that have the step counter and the return, the first two keys, then those of each further key."""
+    groups = [list(keys[:2]), *([key] for key in keys[2:])]
+    frames = [
+        pd.DataFrame(
+            [{key: row[key] for key in group} for row in rows if all(key in row for key in group)], columns=group
+        )
+        for group in groups
+    ]
+    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
 def _read(file: Path, left_out: list[Skipped]) -> _Run:

@@ -21,10 +21,10 @@ from bayescale.errors import InputError, MissingExtra
 from bayescale.importers.kinds.wandb.charts import STATES
 from bayescale.importers.kinds.wandb.parts import part_of, read_part, write_part
 from bayescale.importers.kinds.wandb.requests import Refused, answered
-from bayescale.importers.kinds.wandb.run_files import LAST_STEP, ROWS, STEP, is_value
-from bayescale.importers.listed_runs import ListedRun
+from bayescale.importers.kinds.wandb.run_files import LAST_STEP, ROWS, STEP, chosen_rows, is_value
+from bayescale.importers.listed_runs import ListedRun, Rows
 from bayescale.importers.run_folders import Unusable, flattened
-from bayescale.importers.run_logs import Logs, RunLog, Skipped, shown
+from bayescale.importers.run_logs import Logs, Skipped, shown
 
 TIMEOUT = 60  # seconds until a request that lists runs has failed
 CHANGING = ("running", "pending", "preempting")  # states of runs whose history may grow
@@ -130,7 +130,7 @@ def _listed(run: ServiceRun, name: str, place: Place, download: Download) -> Lis
     state = str(run.state)
     identity = [name, state, rows, getattr(run, "created_at", None), getattr(run, "heartbeat_at", None)]
 
-    def read(keys: Sequence[str]) -> RunLog:
+    def read(keys: Sequence[str]) -> Rows:
         part = None if download.parts is None or state in CHANGING else part_of(download.parts, identity, keys)
         history = read_part(part) if part else None
         if history is None:
@@ -138,9 +138,9 @@ def _listed(run: ServiceRun, name: str, place: Place, download: Download) -> Lis
             if part is not None:
                 part.parent.mkdir(exist_ok=True)
                 write_part(part, history)
-        return RunLog(listed.name, config, history, listed.status, label=listed.label)
+        return Rows(history)
 
-    listed = ListedRun(
+    return ListedRun(
         name=f"{name} ({shown(run.name)})" if run.name else name,
         config=config,
         history=pd.DataFrame([last]),
@@ -148,7 +148,6 @@ def _listed(run: ServiceRun, name: str, place: Place, download: Download) -> Lis
         label=run.name or run.id,
         read=read,
     )
-    return listed
 
 
 def _number_keys(run: ServiceRun) -> list[str]:
@@ -165,15 +164,14 @@ def _number_keys(run: ServiceRun) -> list[str]:
 
 def _history(run: ServiceRun, name: str, keys: Sequence[str], page_size: int) -> pd.DataFrame:
     """Return the rows that have the step counter and the return, the first two keys, then those of each further key."""
-    frames = []
+    rows: list[dict[str, Any]] = []
     for group in [list(keys[:2]), *([key] for key in keys[2:])]:
         try:
-            rows = answered(partial(_rows, run, group, page_size), name)
+            found = answered(partial(_rows, run, group, page_size), name)
         except Refused as error:
             raise Unusable(str(error)) from None
-        values = [{key: _number(row[key]) for key in group if key in row} for row in rows]
-        frames.append(pd.DataFrame(values, columns=group))
-    return pd.concat(frames, ignore_index=True)
+        rows += [{key: _number(row[key]) for key in group if key in row} for row in found]
+    return chosen_rows(rows, keys)
 
 
 def _rows(run: ServiceRun, keys: list[str], page_size: int) -> list[dict[str, Any]]:
