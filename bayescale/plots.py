@@ -15,7 +15,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 
 from bayescale.errors import MissingExtra
-from bayescale.reporting import calibration_plots, diagnostic_plots
+from bayescale.reporting import calibration_plots, diagnostic_plots, frontier_plot
 from bayescale.reporting import plots as drawings
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _shown(draw: Callable[P, Axes]) -> Callable[P, Axes]:
     return drawn
 
 
-frontier = plot_frontier = _shown(drawings.plot_frontier)
+frontier = plot_frontier = _shown(frontier_plot.plot_frontier)
 budget_path = _shown(drawings.plot_budget_path)
 learning_curves = _shown(drawings.plot_learning_curves)
 rule = _shown(drawings.plot_rule)

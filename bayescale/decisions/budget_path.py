@@ -6,16 +6,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from bayescale.arguments import counted, three_digits
 from bayescale.decisions.candidates import require_candidates, swept_sizes, swept_utds
-from bayescale.decisions.frontier import optima
+from bayescale.decisions.law_optima import optima
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, expected_cost, require_prices
 from bayescale.laws import flops
 from bayescale.posterior.outcomes import near_failed_settings
 from bayescale.posterior.posterior import Posterior
+from bayescale.summaries import Summarised, Summary, with_interval
 
 
-@dataclass(frozen=True)
-class BudgetPath:
+@dataclass(frozen=True, repr=False)
+class BudgetPath(Summarised):
     """The budget-optimal UTD and model size at each fitted threshold, at the best batch size and learning rate.
 
     Attributes:
@@ -33,6 +35,19 @@ class BudgetPath:
     budget: Float[np.ndarray, "draw threshold"]
     utd_chosen: Float[np.ndarray, " threshold"]
     model_size_chosen: Float[np.ndarray, " threshold"]
+
+    def summary(self) -> Summary:
+        """Return the best UTD and the cost at the lowest, a middle and the highest threshold, and what to do next."""
+        table = self.table()
+        shown = table.iloc[sorted({0, len(table) // 2, len(table) - 1})]
+        said = {}
+        for _, row in shown.iterrows():
+            utd, cost = ({q: row[f"{name}_{q}"] for q in ("q05", "q50", "q95")} for name in ("utd", "budget"))
+            chosen = f"run UTD {three_digits(row['utd_chosen'])}"
+            best = f"each draw's best is {with_interval(utd, 'updates per env step')}"
+            said[f"return {three_digits(row['threshold'])}"] = f"{chosen}; {best}; cost {with_interval(cost, 'units')}"
+        title = f"Budget-optimal UTD of {self.env_id} at {counted(len(table), 'threshold')}"
+        return Summary(title, {**said, "next": "path.table(); bs.plots.budget_path(path.table(), posterior.crossings)"})
 
     def table(self) -> pd.DataFrame:
         """Return one row per threshold: 5%, 50% and 95% quantiles over draws, and the chosen pair."""

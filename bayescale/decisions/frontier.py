@@ -9,12 +9,10 @@ B*(sigma), eta*(sigma), as Rybkin et al. (ICML 2025) draw the frontier, here wit
 estimates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Num
@@ -30,21 +28,17 @@ from bayescale.decisions.candidates import (
     utd_grid,
 )
 from bayescale.decisions.cheapest_settings import Question, coarse_choices, refined
+from bayescale.decisions.law_optima import optima
 from bayescale.decisions.records import quantile_over_draws
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, expected_cost, parse_risk, require_prices
 from bayescale.errors import InputError
-from bayescale.float64 import float64
-from bayescale.inference.compilation_cache import compiled_code_kept
-from bayescale.inference.model import Model, Points
 from bayescale.laws import flops
-from bayescale.posterior.ceilings import Ceiling, ceilings
-from bayescale.posterior.extrapolation import at_thresholds, between_thresholds
+from bayescale.posterior.ceilings import Ceiling
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
-from bayescale.run_length_distribution import RunLengthDistribution
 from bayescale.summaries import Summarised, Summary, with_interval
 
-FRONTIER_DRAWS = 1000
+REGION_POINTS = 73  # points of the outline of a credible region
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,6 +123,27 @@ class Frontier(Summarised):
             extrapolated=self.extrapolated,
             extrapolation=list(self.extrapolation),
         )
+
+    def credible_regions(self, level: float = 0.9) -> Float[np.ndarray, "utd point 2"]:
+        """Return the outline of the joint credible region of env steps and flops at each UTD: an ellipse in logs.
+
+        The ellipse has the mean and the covariance of the draws in logs, and holds the share `level` of them. Draws
+        that never reach the threshold are left out.
+        """
+        angle = np.linspace(0.0, 2 * np.pi, REGION_POINTS)
+        circle = np.stack([np.cos(angle), np.sin(angle)])
+        outlines = np.full((len(self.utd), REGION_POINTS, 2), np.nan)
+        for i in range(len(self.utd)):
+            both = np.stack([self.env_steps[:, i], self.flops[:, i]])
+            logs = np.log(both[:, np.isfinite(both).all(axis=0)])
+            if logs.shape[1] < 3:
+                continue
+            centre, (sizes, axes) = logs.mean(axis=1, keepdims=True), np.linalg.eigh(np.cov(logs))
+            lengths = np.sqrt(np.maximum(sizes, 0.0))[:, None]
+            scores = np.divide(axes.T @ (logs - centre), lengths, out=np.zeros_like(logs), where=lengths > 1e-9)
+            radius = np.sqrt(np.quantile((scores**2).sum(axis=0), level))
+            outlines[i] = np.exp(centre + radius * axes @ (lengths * circle)).T
+        return outlines
 
 
 def frontier(
@@ -234,50 +249,3 @@ def frontier(
         failed=failed,
         extrapolation=outside,
     )
-
-
-@compiled_code_kept()
-@float64()
-def optima(
-    posterior: Posterior,
-    env_id: str,
-    utd: Float[np.ndarray, " utd"],
-    model_size: float | None = None,
-    threshold: float | None = None,
-    ceiling: Ceiling | None = None,
-) -> tuple[Float[np.ndarray, "draw utd threshold"], ...]:
-    """Return B*, eta*, env steps of the median run at B* and eta*, and its probability to reach the threshold.
-
-    Args:
-        posterior: a fit.
-        env_id: task.
-        utd: gradient updates per env step.
-        model_size: critic parameters; read only where the model size varies in the fitted runs.
-        threshold: one return; None: all fitted thresholds.
-        ceiling: the highest return that a task allows; used with `threshold` alone.
-    """
-    configs = pd.DataFrame({"env_id": env_id, "utd": utd, "batch_size": 1, "learning_rate": 1.0})
-    points = posterior.model.points(configs.assign(**model_size_column(posterior, model_size)))
-    draws, fitted = posterior.flat_draws(FRONTIER_DRAWS), posterior.thresholds
-    batch, rate, steps, p_reach = (np.asarray(part) for part in _optimum(posterior.model, draws, points))
-    if threshold is not None:
-        distribution = RunLengthDistribution(steps, np.zeros_like(steps), np.zeros_like(steps), p_reach)
-        if threshold > fitted[-1]:
-            distribution = RunLengthDistribution(*_run_lengths_at_optimum(posterior.model, draws, points))
-        best = ceilings(ceiling, pd.Series([env_id] * len(utd)), posterior.crossings)
-        distribution = at_thresholds(distribution, fitted, [threshold], best)
-        steps, p_reach = np.where(distribution.p_reach > 0, distribution.location, np.inf), distribution.p_reach
-        within = np.array([min(threshold, fitted[-1])])
-        batch, rate = (between_thresholds(part, fitted, within) for part in (batch, rate))
-    return np.exp(batch), np.exp(rate), np.exp(steps), p_reach
-
-
-def _optimum(model: Model, draws: Mapping[str, Any], points: Points) -> Any:
-    """Apply `model.optimum` under every draw; JAX compiles once per model (by value) and array shape."""
-    return jax.vmap(model.optimum, in_axes=(0, None))(draws, points)
-
-
-@partial(jax.jit, static_argnums=0)
-def _run_lengths_at_optimum(model: Model, draws: Mapping[str, Any], points: Points) -> Any:
-    """Apply `model.run_lengths_at_optimum` under every draw."""
-    return jax.vmap(model.run_lengths_at_optimum, in_axes=(0, None))(draws, points)

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from bayescale.arguments import require_positive
+from bayescale.arguments import counted, require_positive, three_digits
 from bayescale.data.tasks import several_names
 from bayescale.decisions.allocation import allocations
 from bayescale.decisions.candidates import flops_per_step
@@ -24,13 +24,15 @@ from bayescale.decisions.utility import DEFAULT_PRICES, Prices, expected_cost
 from bayescale.errors import InputError
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import run_lengths
+from bayescale.summaries import Summarised, Summary, with_interval
 
 # Value of the whole budget in units of the smallest step between thresholds: of equal sums, the cheapest is chosen.
 THRIFT = 1e-3
+MOST_TASKS = 8  # tasks that a summary lists
 
 
-@dataclass(frozen=True)
-class Portfolio:
+@dataclass(frozen=True, repr=False)
+class Portfolio(Summarised):
     """A choice for each task, and the joint cost.
 
     Attributes:
@@ -46,6 +48,25 @@ class Portfolio:
     feasible: bool
     budget: dict[str, float]
     p_within: float
+
+    def summary(self) -> Summary:
+        """Return the choice for each task, what all of them cost, and how sure that is."""
+        said = {
+            choice.env_id: f"return {three_digits(choice.threshold)} at {choice.setting}"
+            for choice in self.choices[:MOST_TASKS]
+        }
+        if len(self.choices) > MOST_TASKS:
+            said["and"] = f"{counted(len(self.choices) - MOST_TASKS, 'further task')}"
+        title = f"Portfolio of {counted(len(self.choices), 'task')}"
+        return Summary(
+            title if self.feasible else f"{title}: NOT FEASIBLE within the budget",
+            {
+                **said,
+                "cost": f"{with_interval(self.budget, 'units')} together",
+                "how sure": f"the median runs stay within the budget with probability {self.p_within:.0%}",
+                "next": "portfolio.choices holds one allocation per task; portfolio.to_json() for scripts",
+            },
+        )
 
     def to_json(self) -> str:
         """Return the portfolio as a JSON object."""

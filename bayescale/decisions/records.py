@@ -86,11 +86,15 @@ class Allocation(Summarised):
     left_out: tuple[str, ...]
     basis: Basis
 
+    @property
+    def setting(self) -> str:
+        """The chosen setting in words."""
+        chosen = f"UTD {three_digits(self.utd)}, batch size {self.batch_size:,}"
+        return f"{chosen}, learning rate {three_digits(self.learning_rate)}, {self.model_size:,} critic parameters"
+
     def summary(self) -> Summary:
         """Return what was chosen, what it needs, how sure that is, and what to do next."""
         prices, regret = self.basis.prices, self.regret
-        setting = f"UTD {three_digits(self.utd)}, batch size {self.batch_size}, learning rate"
-        setting = f"{setting} {three_digits(self.learning_rate)}, {self.model_size:,} critic parameters"
         paid = f"{prices.flop:g} per flop and {prices.env_step:g} per env step"
         seen = "an unknown number" if self.runs_reached is None else f"{self.runs_reached:,}"
         seen = f"{seen} of {counted(self.runs, 'fitted run')} of the task reached the return"
@@ -101,7 +105,7 @@ class Allocation(Summarised):
         return Summary(
             title if self.feasible else f"{title}: NOT FEASIBLE within the budget",
             {
-                "run": setting,
+                "run": self.setting,
                 "data": f"{with_interval(self.env_steps, 'env steps')} of the median run",
                 "compute": with_interval(self.flops, "flops"),
                 "cost": f"{with_interval(self.budget, 'units')} at {paid}",

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 # Two colours of Okabe and Ito's palette, which readers with colour blindness can distinguish
 BLUE, ORANGE = "#0072B2", "#D55E00"
+OKABE_ITO = (BLUE, ORANGE, "#009E73", "#AA4499")  # the last one is darker than theirs, to be read on white
 WIDTH = 6.0  # inches of a figure
 MARGIN = 0.6  # inches beside the axes
 TITLE_WIDTH = 64  # characters that fit this width in the usual type
 
 
-def own_axes(ax: Axes | None) -> Axes:
-    """Return `ax`, or the axes of a new figure of 6 by 4.2 inches if it is None.
+def own_axes(ax: Axes | None, height: float = 4.2) -> Axes:
+    """Return `ax`, or the axes of a new figure of 6 inches by `height` if it is None.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -36,7 +37,7 @@ def own_axes(ax: Axes | None) -> Axes:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingExtra("matplotlib", "report") from error
-    return Figure(figsize=(WIDTH, 4.2), layout="constrained").add_subplot() if ax is None else ax
+    return Figure(figsize=(WIDTH, height), layout="constrained").add_subplot() if ax is None else ax
 
 
 def finish(ax: Axes, title: str | None = None) -> Axes:
@@ -102,6 +103,11 @@ def ordered_colours(count: int) -> list[tuple[float, ...]]:
     from matplotlib import colormaps
 
     return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.85, count))]
+
+
+def distinct_colours(count: int) -> list[Any]:
+    """Return colours that stay distinct for readers with colour blindness: those of Okabe and Ito, of many viridis."""
+    return list(OKABE_ITO[:count]) if count <= len(OKABE_ITO) else ordered_colours(count)
 
 
 def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[float], str]) -> None:

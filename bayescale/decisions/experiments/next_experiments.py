@@ -2,7 +2,7 @@
 
 The decision is the one of `allocate`: the setting of least expected cost for a return, where failed runs count as
 paid for and repeated. The worth of a run is its
-expected value of sample information, EVSI; see `bayescale.decisions.sample_information`.
+expected value of sample information, EVSI; see `bayescale.decisions.experiments.sample_information`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from bayescale.decisions.candidates import (
     swept_settings,
     with_model_sizes,
 )
-from bayescale.decisions.sample_information import CandidateRuns, expected_loss, log_likelihood
+from bayescale.decisions.experiments.sample_information import CandidateRuns, expected_loss, log_likelihood
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, expected_cost, require_prices
 from bayescale.errors import Infeasible, InputError
 from bayescale.posterior.extrapolation import between_thresholds
