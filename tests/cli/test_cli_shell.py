@@ -10,7 +10,7 @@ import pytest
 
 from bayescale.cli import app as cli
 from bayescale.cli.terminal import SweepDisplay, say
-from bayescale.progress_display import be_quiet, is_quiet
+from bayescale.progress_display import ProgressDisplay, be_quiet, is_quiet
 from bayescale.runners.sweeps.progress import Progress
 from tests.scaffolding.prior_posterior import prior_posterior
 
@@ -66,3 +66,16 @@ def test_warnings_are_lines_unless_quiet(capsys: pytest.CaptureFixture[str], mon
     assert capsys.readouterr().err == "warning: look out\n"
     assert cli.main(["-q", "doctor"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("kernel", "lines"), [(False, 1), (True, 3)])
+def test_a_notebook_hears_more_often(
+    kernel: bool, lines: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if kernel:
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    with ProgressDisplay() as display:
+        for seconds in (0.0, 3.0, 6.0, 9.0, 12.0):
+            display.show(seconds / 60, "sampling", seconds=seconds)
+    assert len(capsys.readouterr().err.splitlines()) == lines
