@@ -135,7 +135,8 @@ def import_curves(
     elif dry_run and mapping_file is None:
         say(f"note: {template} exists and is not replaced.")
     logs = importer.runs(logs, mapping) if importer.runs else logs
-    print(f"runs found: {len(logs.runs):,}")
+    if logs.runs:
+        print(f"runs found: {len(logs.runs):,}")
     imported = as_table(
         logs,
         mapping,

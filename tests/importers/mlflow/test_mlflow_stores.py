@@ -99,7 +99,7 @@ def test_the_command_says_what_it_did_and_its_table_fits(inside: Path, capsys: p
     curves = bs.read_curves("c.parquet")
     assert set(curves["utd"]) == {1.0, 2.0, 4.0}
     crossings = bs.time_to_threshold(curves, thresholds=[300.0])
-    posterior = bs.fit(crossings, method="fast", seed=0, chains=2, warmup=100, draws=50, allow_unconverged=True)
+    posterior = bs.fit(crossings, chains=2, warmup=150, draws=50, most_draws=50, require_convergence=False)
     law = posterior.predict(
         pd.DataFrame({"env_id": ["Ant-v4"] * 2, "utd": [1.0, 4.0], "batch_size": 256, "learning_rate": 3e-4})
     )

@@ -72,7 +72,7 @@ def _read(file: Path) -> tuple[list[str], pd.DataFrame]:
     """Return the header of a CSV file and its rows, whose columns are numbered."""
     try:
         text = read_text(file)
-        header = [name.strip() for name in next(csv.reader(io.StringIO(text)), [])]
+        header = [name.strip() for name in next(csv.reader(io.StringIO(text), strict=True), [])]
         table = pd.read_csv(
             io.StringIO(text),
             header=None,

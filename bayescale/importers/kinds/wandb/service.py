@@ -96,7 +96,7 @@ def log_service(places: Sequence[Place], download: Download) -> Logs:
     api = answered(lambda: wandb.Api(timeout=TIMEOUT), "the service")
     listed: dict[str, ListedRun] = {}
     skipped: list[Skipped] = []
-    for place in places:
+    for place in dict.fromkeys(places):
         filters = [dict(download.filters)] if download.filters else []
         if place.id:
             filters.append({"sweep" if place.kind == "sweeps" else "name": place.id})
