@@ -8,6 +8,7 @@ extrapolation     run lengths to returns between and beyond the fitted threshold
 ceilings          the highest return that each task allows
 swept_ranges      how far a configuration lies outside the swept range of its task
 outcomes          what the fitted runs of each task and setting achieved
+identifiability   what the runs and what the prior determine of the law, and why chains have not converged
 prediction_table  the rows and columns that every method's predictions share
 netcdf            groups of arrays in one netCDF file
 """
