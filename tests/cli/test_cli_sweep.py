@@ -128,5 +128,9 @@ def test_a_ray_address_where_nothing_answers_is_refused(
     assert cli.main([*command, *options]) == 2
     heard = capsys.readouterr()
     assert heard.out == "1 run, 2,000 env steps, 1,000 gradient updates\n"
-    assert heard.err.startswith(f"error: {said}")
+    *doubts, error = heard.err.splitlines()
+    assert error.startswith(f"error: {said}")
+    assert "doubt: every setting has one seed: the sweep cannot tell seed noise from the effect of a setting." in (
+        doubt.partition(" Give")[0] for doubt in doubts
+    )
     assert not (tmp_path / "runs").exists()
