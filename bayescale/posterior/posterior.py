@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Num
 
-from bayescale.arguments import number
+from bayescale.arguments import counted, number
 from bayescale.data.configurations import checked_configs, outside_range
 from bayescale.data.observations import observations
 from bayescale.data.tasks import naming_columns, require_fitted_tasks, with_task_names
@@ -31,16 +31,20 @@ from bayescale.inference.model import Model
 from bayescale.inference.sampling import Draws
 from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
+from bayescale.posterior.identifiability import in_words, likely_cause
 from bayescale.posterior.outcomes import nothing_reached
 from bayescale.posterior.prediction_table import predictions_by_threshold
+from bayescale.posterior.summary import summary_of
 from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
+from bayescale.summaries import Summarised, Summary
 
 POPULATION = "(population mean)"  # label of the last row of parameters that vary by task
+WORST_LISTED = 3  # parameters that an error names
 PREDICTION_DRAWS = 500  # evenly spaced draws for predictions; more move a quantile by about 1% of the spread in logs
 
 
-@dataclass(frozen=True)
-class Posterior:
+@dataclass(frozen=True, repr=False)
+class Posterior(Summarised):
     """Draws from the posterior of a model, together with the data that it was fitted to.
 
     Attributes:
@@ -81,6 +85,10 @@ class Posterior:
         """The fitted thresholds, increasing, in the crossings' units: normalised or raw returns."""
         return np.asarray(self.model.thresholds)
 
+    def summary(self) -> Summary:
+        """Return what the posterior is, on which runs it rests, how sure it is, and what to do with it."""
+        return summary_of(self)
+
     def of_task(self, env_id: str) -> pd.DataFrame:
         """Return the fitted crossings of a task, or all fitted crossings if the task has no runs."""
         own = self.crossings[self.crossings["env_id"] == env_id]
@@ -96,17 +104,25 @@ class Posterior:
         """Return this posterior if its chains converged.
 
         Raises:
-            NotConverged: the status is not usable; the message names the worst parameters.
+            NotConverged: the status is not usable; the message names the worst parameters, the likely cause in the
+                fitted crossings and a remedy, and the error keeps this posterior for a diagnosis.
         """
         if self.status.usable:
             return self
-        table = self.diagnostics()
-        names = unconverged(table, len(next(iter(self.draws.values()))))
-        worst = ", ".join(
-            f"{row.Index} (R-hat {row.r_hat:.3f}, bulk ESS {row.ess_bulk:.0f}, tail ESS {row.ess_tail:.0f})"
-            for row in table.loc[list(names[:5])].itertuples()
+        table, kept = self.diagnostics(), next(iter(self.draws.values()))
+        names = unconverged(table, len(kept))
+        cause, remedy = likely_cause(self.crossings)
+        worst = "; ".join(
+            f"{in_words(self.model, row.Index)} (R-hat {row.r_hat:.3f}, {row.ess_bulk:,.0f} effective draws)"
+            for row in table.loc[list(names[:WORST_LISTED])].itertuples()
         )
-        raise NotConverged(f"{self.status.value}{'; worst ' + worst if worst else ''}.", names)
+        listed = f" The worst parameters: {worst}." if worst else ""
+        raise NotConverged(
+            f"{self.status.value.partition(';')[0]}, after {kept.shape[1]:,} draws of each of "
+            f"{counted(len(kept), 'chain')}.{listed} Likely cause: {cause}. Remedy: {remedy}.",
+            names,
+            self,
+        )
 
     @compiled_code_kept()
     @float64()
