@@ -1,6 +1,6 @@
 """Write one HTML page about a posterior: what to run, at prices that its reader sets, and how far to trust it.
 
-The page needs no network and no other file. It holds draws of run lengths at candidate settings (`live_data`), scripts
+The page needs no network and no other file. It holds draws of run lengths at candidate settings (`live`), scripts
 that turn them into decisions and charts (the folder `page`), and two plotting libraries with their licences.
 """
 
@@ -24,8 +24,9 @@ from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
 from bayescale.errors import Infeasible, InputError
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.posterior.posterior import Posterior
-from bayescale.reporting.live_data import facts, task_fields
-from bayescale.reporting.packed_draws import Arrays
+from bayescale.reporting.live.packed_draws import Arrays
+from bayescale.reporting.live.rendering import rendered, require_jinja2
+from bayescale.reporting.live.task_data import facts, task_fields
 from bayescale.reporting.report_checks import (
     FALSE_ALARM,
     convergence_fields,
@@ -35,7 +36,6 @@ from bayescale.reporting.report_checks import (
     law_checks,
     predictive_check,
 )
-from bayescale.reporting.report_page import rendered, require_jinja2
 from bayescale.run_length_distribution import BEND
 from bayescale.validation.calibration import coverage
 from bayescale.validation.predictive_checks import OVERALL

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from bayescale.decisions.utility import Prices
-from bayescale.reporting.live_candidates import COARSE, candidate_settings
-from bayescale.reporting.live_data import CURVE_LENGTHS, facts, run_fields
-from bayescale.reporting.packed_draws import Arrays
+from bayescale.reporting.live.candidates import COARSE, candidate_settings
+from bayescale.reporting.live.packed_draws import Arrays
+from bayescale.reporting.live.task_data import CURVE_LENGTHS, facts, run_fields
 from tests.scaffolding.prior_posterior import TASKS, prior_posterior, sweep
 
 

@@ -6,7 +6,7 @@ import gzip
 import numpy as np
 import pytest
 
-from bayescale.reporting.packed_draws import Arrays, pack, unpack
+from bayescale.reporting.live.packed_draws import Arrays, pack, unpack
 
 
 def smooth_draws(draws=60, columns=300):

@@ -54,7 +54,9 @@ def pack(values: Float[np.ndarray, "draw column"], *, tolerance: float, most: in
     mean = values.mean(axis=0)
     apart = values - mean
     variances, directions = np.linalg.eigh(apart @ apart.T)  # far faster than a decomposition of the wide matrix
-    scores = directions[:, ::-1] * np.sqrt(len(values))  # of standard deviation 1, largest variance first
+    scores = directions[:, ::-1] * np.sqrt(
+        len(values)
+    )  # their standard deviation is 1, the largest variance comes first
     components = scores[:, :most].T @ apart / len(values)
     step = SHARE_OF_STEP * tolerance
 

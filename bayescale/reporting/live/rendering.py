@@ -12,7 +12,7 @@ from typing import Any
 
 from bayescale.arguments import counted
 from bayescale.errors import MissingExtra
-from bayescale.reporting.packed_draws import Arrays
+from bayescale.reporting.live.packed_draws import Arrays
 from bayescale.reporting.style import percent, plain, scientific, steps
 
 SCRIPTS = ("numbers.js", "decisions.js", "words.js", "charts.js", "evidence.js", "controls.js")

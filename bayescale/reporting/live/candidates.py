@@ -19,7 +19,7 @@ from bayescale.run_length_distribution import RunLengthDistribution
 
 AXES = ("utd", "batch_size", "learning_rate", "model_size")
 GRID, GRID_PER_SIZE = 9, 5  # batch sizes and learning rates of the grid at one model size, and where sizes vary too
-COARSE = 5  # of these, the batch sizes and learning rates that are candidates themselves
+COARSE = 5  # batch sizes and learning rates of the grid that are candidates themselves
 FINE = 49  # batch sizes and learning rates between which the interpolation chooses
 PRICE_FACTORS = np.geomspace(0.01, 100, 9)  # multiples of the price of an env step that candidates are placed for
 

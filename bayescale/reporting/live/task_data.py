@@ -19,8 +19,8 @@ from bayescale.decisions.records import Allocation
 from bayescale.decisions.utility import Prices
 from bayescale.posterior.outcomes import near_failed_settings, run_counts
 from bayescale.posterior.posterior import Posterior
-from bayescale.reporting.live_candidates import AXES, candidate_settings, lengths_at
-from bayescale.reporting.packed_draws import Arrays, Packed, pack, unpack
+from bayescale.reporting.live.candidates import AXES, candidate_settings, lengths_at
+from bayescale.reporting.live.packed_draws import Arrays, Packed, pack, unpack
 from bayescale.run_length_distribution import RunLengthDistribution
 
 TOLERANCE = 0.01  # aimed error of log env steps at the worst setting and draw: 1% of env steps
