@@ -34,10 +34,12 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
-PAGE = (6.0, 4.2)  # inches
-COLUMN = (3.35, 3.0)  # inches; two columns with a gap fill a page of 7 inches
+PAGE = 6.0  # inches; the width of a figure
+COLUMN = 3.35  # inches; two columns with a gap fill a page of 7 inches
+HEIGHT = 4.2  # inches of a figure of the page's width
+COLUMN_HEIGHT = 0.7  # height of a column's figure over that of a page's; its text takes more of the height
 COLUMN_FONT = 7.0  # points
-_figure_size: ContextVar[tuple[float, float]] = ContextVar("figure_size", default=PAGE)
+_width: ContextVar[float] = ContextVar("width", default=PAGE)
 
 
 @contextmanager
@@ -53,16 +55,16 @@ def column_width() -> Iterator[None]:
         "pdf.fonttype": 42,  # TrueType, which publishers ask for
         "svg.fonttype": "none",
     }
-    before = _figure_size.set(COLUMN)
+    before = _width.set(COLUMN)
     try:
         with rc_context(settings):
             yield
     finally:
-        _figure_size.reset(before)
+        _width.reset(before)
 
 
-def _shown(draw: Callable[P, Axes]) -> Callable[P, Axes]:
-    """Return the plot function with a pyplot figure in place of a missing `ax`."""
+def _shown(draw: Callable[P, Axes], height: float = HEIGHT) -> Callable[P, Axes]:
+    """Return the plot function with a pyplot figure, `height` inches high, in place of a missing `ax`."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Axes:
@@ -72,7 +74,9 @@ def _shown(draw: Callable[P, Axes]) -> Callable[P, Axes]:
             import matplotlib.pyplot as plt
         except ModuleNotFoundError as error:
             raise MissingExtra("matplotlib", "report") from error
-        figure = plt.figure(figsize=_figure_size.get(), layout="constrained")
+        width = _width.get()
+        size = width, height if width == PAGE else height * COLUMN_HEIGHT
+        figure = plt.figure(figsize=size, layout="constrained")
         try:
             kwargs["ax"] = figure.add_subplot()
             return draw(*args, **kwargs)
@@ -83,7 +87,7 @@ def _shown(draw: Callable[P, Axes]) -> Callable[P, Axes]:
     return drawn
 
 
-frontier = plot_frontier = _shown(frontier_plot.plot_frontier)
+frontier = plot_frontier = _shown(frontier_plot.plot_frontier, frontier_plot.HEIGHT)
 budget_path = _shown(drawings.plot_budget_path)
 learning_curves = _shown(drawings.plot_learning_curves)
 rule = _shown(drawings.plot_rule)

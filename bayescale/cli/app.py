@@ -15,10 +15,9 @@ from bayescale.cli.commands.doctor import doctor
 from bayescale.cli.commands.fit import fit
 from bayescale.cli.commands.import_curves import import_curves
 from bayescale.cli.commands.next_runs import next_runs
-from bayescale.cli.commands.plan import plan
 from bayescale.cli.commands.predict import frontier, performance, predict
 from bayescale.cli.commands.report import demo, report
-from bayescale.cli.commands.sweep import sweep
+from bayescale.cli.commands.sweep import plan, sweep
 from bayescale.cli.interrupts import Outcome, answer, print_line
 from bayescale.errors import BayeScaleError
 from bayescale.progress_display import be_quiet, is_quiet

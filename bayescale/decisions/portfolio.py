@@ -28,7 +28,7 @@ from bayescale.summaries import Summarised, Summary, with_interval
 
 # Value of the whole budget in units of the smallest step between thresholds: of equal sums, the cheapest is chosen.
 THRIFT = 1e-3
-MOST_TASKS = 8  # tasks that a summary lists
+MOST_TASKS = 6  # tasks that a summary lists
 
 
 @dataclass(frozen=True, repr=False)

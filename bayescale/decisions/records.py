@@ -88,9 +88,9 @@ class Allocation(Summarised):
 
     @property
     def setting(self) -> str:
-        """The chosen setting in words."""
-        chosen = f"UTD {three_digits(self.utd)}, batch size {self.batch_size:,}"
-        return f"{chosen}, learning rate {three_digits(self.learning_rate)}, {self.model_size:,} critic parameters"
+        """The chosen UTD, batch size and learning rate in words."""
+        sizes = f"UTD {three_digits(self.utd)}, batch size {self.batch_size:,}"
+        return f"{sizes}, learning rate {three_digits(self.learning_rate)}"
 
     def summary(self) -> Summary:
         """Return what was chosen, what it needs, how sure that is, and what to do next."""
@@ -105,7 +105,7 @@ class Allocation(Summarised):
         return Summary(
             title if self.feasible else f"{title}: NOT FEASIBLE within the budget",
             {
-                "run": self.setting,
+                "run": f"{self.setting}, {self.model_size:,} critic parameters",
                 "data": f"{with_interval(self.env_steps, 'env steps')} of the median run",
                 "compute": with_interval(self.flops, "flops"),
                 "cost": f"{with_interval(self.budget, 'units')} at {paid}",

@@ -100,8 +100,8 @@ class Checkpoint:
         if not self.path.is_file():
             raise InputError(f"there is no checkpoint {self.path}; leave out resume (--resume) to start the fit.")
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in content.files}
             identity = json.loads(str(arrays["identity"]))
             chains, leaves = int(arrays["chains"]), int(arrays["leaves"])
             states = [[arrays[f"state {c} {i}"] for i in range(leaves)] for c in range(chains)]

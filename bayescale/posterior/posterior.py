@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Num
 
-from bayescale.arguments import counted, number
+from bayescale.arguments import number
 from bayescale.data.configurations import checked_configs, outside_range
 from bayescale.data.observations import observations
 from bayescale.data.tasks import naming_columns, require_fitted_tasks, with_task_names
@@ -31,7 +31,7 @@ from bayescale.inference.model import Model
 from bayescale.inference.sampling import Draws
 from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
-from bayescale.posterior.identifiability import in_words, likely_cause
+from bayescale.posterior.identifiability import not_converged
 from bayescale.posterior.outcomes import nothing_reached
 from bayescale.posterior.prediction_table import predictions_by_threshold
 from bayescale.posterior.summary import summary_of
@@ -39,7 +39,6 @@ from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_s
 from bayescale.summaries import Summarised, Summary
 
 POPULATION = "(population mean)"  # label of the last row of parameters that vary by task
-WORST_LISTED = 3  # parameters that an error names
 PREDICTION_DRAWS = 500  # evenly spaced draws for predictions; more move a quantile by about 1% of the spread in logs
 
 
@@ -109,20 +108,9 @@ class Posterior(Summarised):
         """
         if self.status.usable:
             return self
-        table, kept = self.diagnostics(), next(iter(self.draws.values()))
-        names = unconverged(table, len(kept))
-        cause, remedy = likely_cause(self.crossings)
-        worst = "; ".join(
-            f"{in_words(self.model, row.Index)} (R-hat {row.r_hat:.3f}, {row.ess_bulk:,.0f} effective draws)"
-            for row in table.loc[list(names[:WORST_LISTED])].itertuples()
-        )
-        listed = f" The worst parameters: {worst}." if worst else ""
-        raise NotConverged(
-            f"{self.status.value.partition(';')[0]}, after {kept.shape[1]:,} draws of each of "
-            f"{counted(len(kept), 'chain')}.{listed} Likely cause: {cause}. Remedy: {remedy}.",
-            names,
-            self,
-        )
+        names = unconverged(self.diagnostics(), len(next(iter(self.draws.values()))))
+        worst = self.diagnostics().loc[list(names)]
+        raise NotConverged(not_converged(self.model, self.crossings, self.draws, self.status, worst), names, self)
 
     @compiled_code_kept()
     @float64()

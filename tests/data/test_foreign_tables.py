@@ -28,7 +28,7 @@ def test_a_chart_of_weights_and_biases(tmp_path):
     runs = {f"quiet-river-{n} - charts/episodic_return{end}": 1.0 for n in range(24) for end in ("", "__MIN", "__MAX")}
     text = said(csv(tmp_path, pd.DataFrame({"global_step": steps, **{name: [1.0] * 3 for name in runs}})))
     assert "is a chart that Weights & Biases exported: a column per run, and no settings." in text
-    assert "one row per evaluation (pandas.melt)" in text
+    assert "bayescale import wandb CHART.csv RUNS.csv" in text
 
 
 @pytest.mark.parametrize(

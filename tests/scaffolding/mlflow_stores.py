@@ -1,30 +1,32 @@
 """Write two stores of MLflow with its own client, a SQLite database and a folder of files, and what it reads from them.
 
-Run it as a process of its own: python mlflow_stores.py FOLDER. FOLDER then holds mlflow.db, mlruns and read.json, which
-holds the points of each metric by store and run as the client reads them.
+Run it as a process of its own: python mlflow_stores.py FOLDER [URI ...]. FOLDER then holds mlflow.db, mlruns and
+read.json, which holds the points of each metric by store and run as the client reads them.
 """
 
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+URIS = ("sqlite:///mlflow.db", "file:./mlruns")
 POINTS = 12  # evaluations of a run
 UTDS = (1, 2, 4)
 SEEDS = 3
 
 
-def main(folder: Path) -> None:
-    """Write the same runs to both stores."""
-    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # the client refuses folders of files since MLflow 3.7
+def main(folder: Path, uris: Sequence[str]) -> None:
+    """Write the same runs to each store."""
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # the client refuses folders of files otherwise
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
 
     os.chdir(folder)
     read: dict[str, dict[str, dict[str, list[list[float]]]]] = {}
-    for uri in ("sqlite:///mlflow.db", "file:./mlruns"):
+    for uri in uris:
         client = MlflowClient(tracking_uri=uri)
         experiment = client.create_experiment("sweep")
         parent = client.create_run(experiment, run_name="parent").info.run_id
@@ -66,4 +68,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or URIS)

@@ -12,9 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 PAGE = 3  # runs per page
+STEPS = np.arange(1, 13) * 1000  # env steps of the evaluations of a run
 
 
 @dataclass
@@ -135,3 +139,34 @@ def served(service: Service) -> Iterator[Service]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def evaluation_rows(utd: float, seed: int) -> list[dict[str, Any]]:
+    """Return evaluations, and rows of losses between them; W&B's own step numbers the rows."""
+    returns = 900 * (1 - np.exp(-STEPS * (1 - 0.4 / utd) * (1 + 0.1 * seed) / 4000))
+    pairs = [
+        ({"losses/q": 1.0, "global_step": int(step) - 1}, {"eval/mean_reward": float(value), "global_step": int(step)})
+        for step, value in zip(STEPS, returns, strict=True)
+    ]
+    return [{"_step": i, **row} for i, row in enumerate(row for pair in pairs for row in pair)]
+
+
+def sweep_run(utd: int, seed: int, **changed: Any) -> FakeRun:
+    """Return a run of a small sweep over the UTD."""
+    config = {"algo": "SAC", "env_id": "Ant-v4", "batch_size": 256, "lr": 3e-4, "utd": utd, "seed": seed}
+    return FakeRun(
+        id=f"id{utd}{seed}",
+        name=f"sac-{utd}-{seed}",
+        config=config,
+        rows=changed.pop("rows", evaluation_rows(utd, seed)),
+        **changed,
+    )
+
+
+def client_environment(service: Service, cache: Path) -> dict[str, str]:
+    """Return the variables with which W&B's client talks to the service."""
+    key = "x" * 40
+    return {
+        "WANDB_BASE_URL": service.url, "WANDB_API_KEY": key, "WANDB_CACHE_DIR": str(cache),
+        "WANDB_ERROR_REPORTING": "false",
+    }  # fmt: skip

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from bayescale.arguments import three_digits
 from bayescale.cli.files import read_curve_files
 from bayescale.cli.options import (
     MAX_SEED,
@@ -119,9 +120,9 @@ class FitInterrupted(BayeScaleError):
 def _fit_summary(posterior: "Posterior") -> str:
     crossings, thresholds = posterior.crossings, posterior.thresholds
     runs = len(crossings) // len(thresholds)
-    span = f"{thresholds[0]:g}"
+    span = three_digits(thresholds[0])
     if len(thresholds) > 1:
-        span = f"{len(thresholds)} from {span} to {thresholds[-1]:g}"
+        span = f"{len(thresholds)} from {span} to {three_digits(thresholds[-1])}"
     return (
         f"runs: {runs:,}, tasks: {len(posterior.tasks):,}, threshold{'s' * (len(thresholds) > 1)}: {span}, "
         f"right-censored crossings: {crossings['censored'].mean():.0%}\n{posterior.status.value}"

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,48 +16,21 @@ from bayescale.errors import InputError
 from bayescale.importers import read_wandb
 from bayescale.importers.kinds.wandb import Download
 from bayescale.importers.run_logs import ColumnMapping
-from tests.scaffolding.wandb_service import FakeRun, Service, served
-
-STEPS = np.arange(1, 13) * 1000
-
-
-def rows(utd: float, seed: int) -> list[dict[str, Any]]:
-    """Return evaluations, and rows of losses between them; W&B's own step numbers the rows."""
-    returns = 900 * (1 - np.exp(-STEPS * (1 - 0.4 / utd) * (1 + 0.1 * seed) / 4000))
-    pairs = [
-        ({"losses/q": 1.0, "global_step": int(step) - 1}, {"eval/mean_reward": float(value), "global_step": int(step)})
-        for step, value in zip(STEPS, returns, strict=True)
-    ]
-    return [{"_step": i, **row} for i, row in enumerate(row for pair in pairs for row in pair)]
-
-
-def run(utd: int, seed: int, **changed: Any) -> FakeRun:
-    config = {"algo": "SAC", "env_id": "Ant-v4", "batch_size": 256, "lr": 3e-4, "utd": utd, "seed": seed}
-    return FakeRun(
-        id=f"id{utd}{seed}",
-        name=f"sac-{utd}-{seed}",
-        config=config,
-        rows=changed.pop("rows", rows(utd, seed)),
-        **changed,
-    )
+from tests.scaffolding.wandb_service import STEPS, Service, client_environment, evaluation_rows, served, sweep_run
 
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
-    runs = [run(utd, seed, sweep="sw1" if utd == 1 else None) for utd in (1, 2, 4) for seed in range(3)]
-    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setattr(requests, "PAUSE", 0.01)
     monkeypatch.chdir(tmp_path)
+    runs = [sweep_run(utd, seed, sweep="sw1" if utd == 1 else None) for utd in (1, 2, 4) for seed in range(3)]
     with served(Service(runs)) as one:
-        monkeypatch.setenv("WANDB_BASE_URL", one.url)
+        for name, value in client_environment(one, tmp_path / "cache").items():
+            monkeypatch.setenv(name, value)
         yield one
 
 
-def test_a_project_becomes_a_table_that_fits(
-    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_project_becomes_a_table(service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["import", "wandb", "me/proj", "--out", "c.parquet"]) == 0
     said = capsys.readouterr().out
     assert "guess: eval/mean_reward is a return of evaluation." in said
@@ -67,14 +39,9 @@ def test_a_project_becomes_a_table_that_fits(
     assert not list(tmp_path.glob("*.parts")), "the parts of a finished import are removed"
     curves = bs.read_curves("c.parquet")
     own = curves[(curves["utd"] == 4) & (curves["seed"] == 1)]
-    wanted = [row for row in rows(4, 1) if "eval/mean_reward" in row]
+    wanted = [row for row in evaluation_rows(4, 1) if "eval/mean_reward" in row]
     assert own["env_steps"].tolist() == [row["global_step"] for row in wanted]
     assert own["episode_return"].tolist() == [row["eval/mean_reward"] for row in wanted]
-    crossings = bs.time_to_threshold(curves, thresholds=[300.0])
-    posterior = bs.fit(crossings, chains=2, warmup=150, draws=50, most_draws=50, require_convergence=False)
-    at = pd.DataFrame({"env_id": ["Ant-v4"] * 2, "utd": [1.0, 4.0], "batch_size": 256, "learning_rate": 3e-4})
-    law = posterior.predict(at)["law_q50"].to_numpy()
-    assert law[1] < law[0] < 13_000
 
 
 def test_sweeps_runs_addresses_and_filters(service: Service) -> None:
@@ -95,8 +62,8 @@ def test_a_history_is_read_in_full_by_any_page_size(service: Service) -> None:
     assert before == 1, "a run of fewer rows than a page takes one request"
     assert read_wandb("me/proj/runs/id10", download=Download(page_size=5)).equals(whole)
     assert service.requests["SampledHistoryPage"] - before == 5
-    sparse = [{**row, "_step": row["_step"] * 10**6} for row in rows(1, 0)]
-    service.runs.append(run(8, 0, rows=sparse))
+    sparse = [{**row, "_step": row["_step"] * 10**6} for row in evaluation_rows(1, 0)]
+    service.runs.append(sweep_run(8, 0, rows=sparse))
     before = service.requests["SampledHistoryPage"]
     assert read_wandb("me/proj/runs/id80")["episode_return"].equals(whole["episode_return"])
     assert service.requests["SampledHistoryPage"] - before == 1
@@ -110,30 +77,30 @@ def test_states_become_statuses(service: Service) -> None:
         "killed": "stopped early",
         "running": "running",
     }
-    service.runs[:] = [run(1, seed, state=state) for seed, state in enumerate(states)]
+    service.runs[:] = [sweep_run(1, seed, state=state) for seed, state in enumerate(states)]
     curves = read_wandb("me/proj")
     assert curves.groupby("seed")["status"].first().tolist() == list(states.values())
 
 
 def test_a_resumed_run_keeps_its_later_rows(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
-    again = [{**row, "_step": row["_step"] + 24, "eval/mean_reward": -1.0} for row in rows(1, 0)[17::2]]
-    service.runs[:] = [run(1, 0, rows=[*rows(1, 0), *again])]
+    again = [{**row, "_step": row["_step"] + 24, "eval/mean_reward": -1.0} for row in evaluation_rows(1, 0)[17::2]]
+    service.runs[:] = [sweep_run(1, 0, rows=[*evaluation_rows(1, 0), *again])]
     assert cli.main(["import", "wandb", "me/proj", "--out", "c.parquet"]) == 0
     assert "note: 4 rows of resumed runs replaced by later rows." in capsys.readouterr().out
     curves = bs.read_curves("c.parquet")
     assert curves["env_steps"].tolist() == STEPS.tolist()
     assert (curves["episode_return"] == -1.0).tolist() == [False] * 8 + [True] * 4
-    over = [{**row, "_step": row["_step"] + 24} for row in rows(2, 0)]
-    service.runs[:] = [run(1, 0, rows=[*rows(1, 0), *over])]
+    over = [{**row, "_step": row["_step"] + 24} for row in evaluation_rows(2, 0)]
+    service.runs[:] = [sweep_run(1, 0, rows=[*evaluation_rows(1, 0), *over])]
     with pytest.raises(InputError, match="--resumed keep-last"):
         read_wandb("me/proj")
 
 
 def test_words_for_numbers_are_numbers(service: Service) -> None:
-    special = rows(1, 0)
+    special = evaluation_rows(1, 0)
     special[1]["eval/mean_reward"] = "NaN"
     special[-1]["eval/mean_reward"] = "Infinity"
-    service.runs[:] = [run(1, 0, rows=special)]
+    service.runs[:] = [sweep_run(1, 0, rows=special)]
     with pytest.warns(UserWarning, match="1 run diverged"):
         curves = read_wandb("me/proj")
     assert curves["env_steps"].tolist() == STEPS[1:-1].tolist()
@@ -226,7 +193,7 @@ def test_options_of_the_service_are_checked(service: Service, refused) -> None:
 def test_other_settings_become_columns_that_can_be_ignored(service: Service) -> None:
     for number, one in enumerate(service.runs):
         one.config = {**one.config, "tau": 0.005 * (1 + number % 2), "nested": {"width": 64 + number % 2}}
-    service.runs[:] = [one for one in service.runs if one.config["utd"] == 1] + [run(1, 3 + s) for s in range(0)]
+    service.runs[:] = [one for one in service.runs if one.config["utd"] == 1] + [sweep_run(1, 3 + s) for s in range(0)]
     command = ["import", "wandb", "me/proj", "--out", "c.parquet"]
     assert cli.main(command) == 2
     assert cli.main([*command, "--ignore", "tau", "--ignore", "nested.width"]) == 0
@@ -234,7 +201,7 @@ def test_other_settings_become_columns_that_can_be_ignored(service: Service) -> 
 
 
 def test_names_of_runs_hold_settings(service: Service) -> None:
-    service.runs[:] = [run(utd, 0) for utd in (1, 2)]
+    service.runs[:] = [sweep_run(utd, 0) for utd in (1, 2)]
     for one in service.runs:
         one.config = {key: value for key, value in one.config.items() if key != "utd"}
     curves = read_wandb("me/proj", mapping=ColumnMapping(path_pattern="{agent}-{utd}-{number}"))

@@ -1,7 +1,7 @@
 """Make requests to W&B's service that survive a busy service, and say in a sentence why it refuses.
 
-The client itself waits and tries again when the service limits the rate of requests or is away, up to 20 times with
-growing pauses. What fails after that, or after a timeout, is tried again here.
+The client itself waits and tries again when the service limits the rate of requests or is away, with growing pauses.
+What fails after that, or after a timeout, is tried again here.
 """
 
 import time
