@@ -1,0 +1,261 @@
+"""Does the model predict below, beyond and between the swept settings, and in corners of two axes?
+
+Data: the sweeps in case_studies/data and, with --data, a folder with the published tables that published_gym.py,
+published_simba.py and the FlashSAC splits read (rybkin2025_gym, simbav2 and flashsac below it). These do not ship with
+the project, and without --data their splits are left out. `splits.md` lists all splits and says when they were chosen.
+
+Run time: about 10 s of two quiet cores for each fit; a split of the published Gym sweep without one task has four fits.
+
+Expected result: a line per split with the weighted interval score, the error of medians, the coverage of 90% intervals
+and the bias: the mean log ratio of predicted and observed medians, above 0 if predicted too late. A folder keeps them.
+To compare two versions of the code, run each with a folder of its own, then give both folders to --compare.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import bayescale as bs
+from held_out import SETTINGS
+from published_simba import read as read_simba
+
+OWN = Path(__file__).parent / "data"
+GYM = "rybkin2025_gym"
+Condition = Callable[[pd.DataFrame], pd.Series]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Runs to fit, and runs to predict.
+
+    Attributes:
+        table: name of the table in `read`.
+        left_out: conditions on runs. A fit sees the runs that meet none; the runs that meet all are predicted.
+        unseen: name of another table, whose runs are predicted instead.
+        give_back: None, or the runs that a fit sees of a task left out, one task after the other.
+    """
+
+    table: str
+    left_out: tuple[Condition, ...] = ()
+    unseen: str | None = None
+    give_back: int | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """Seeds of the sampler, and its method."""
+
+    seeds: tuple[int, ...] = (0,)
+    method: str = "fast"
+
+
+def utd(*values: float) -> Condition:
+    """Return the condition that a run has one of these UTDs."""
+    return lambda runs: runs["utd"].isin(values)
+
+
+def lowest(axis: str, count: int = 1) -> Condition:
+    """Return the condition that a setting is one of the lowest of its task, if it varies there."""
+    return lambda runs: _rank(runs, axis) <= count
+
+
+def highest(axis: str) -> Condition:
+    """Return the condition that a setting is the highest of its task, if it varies there."""
+    return lambda runs: _rank(runs.assign(**{axis: -runs[axis]}), axis) <= 1
+
+
+def _rank(runs: pd.DataFrame, axis: str) -> pd.Series:
+    """Return the rank of a setting among the values of its task, from 1; infinite where only one value occurs."""
+    by_task = runs.groupby("env_id")[axis]
+    return by_task.rank("dense").where(by_task.transform("nunique") > 1, np.inf)
+
+
+SPLITS: dict[str, Split] = {
+    "Gym second stage": Split("gym", unseen="gym second stage"),
+    "Gym UTD 8": Split("gym", (utd(8),)),
+    "Gym UTD 1": Split("gym", (utd(1),)),
+    "Gym UTD 1 and 8": Split("gym", (utd(1, 8),)),
+    "Gym UTD 4 and 8": Split("gym", (utd(4, 8),)),
+    "Gym UTD 1 and 2": Split("gym", (utd(1, 2),)),
+    "Gym task, 4 runs back": Split("gym", give_back=4),
+    "Gym largest rate": Split("gym", (highest("learning_rate"),)),
+    "Gym smallest rate": Split("gym", (lowest("learning_rate"),)),
+    "Gym largest batch": Split("gym", (highest("batch_size"),)),
+    "Gym smallest batch": Split("gym", (lowest("batch_size"),)),
+    "Gym corner UTD 8 x largest batch": Split("gym", (utd(8), highest("batch_size"))),
+    "Gym corner UTD 8 x largest rate": Split("gym", (utd(8), highest("learning_rate"))),
+    "Gym corner UTD 1 x smallest rate": Split("gym", (utd(1), lowest("learning_rate"))),
+    "HalfCheetah two lowest UTDs": Split("halfcheetah", (lowest("utd", 2),)),
+    "Hopper two lowest UTDs": Split("hopper", (lowest("utd", 2),)),
+    "Pendulum two lowest UTDs": Split("pendulum", (lowest("utd", 2),)),
+    "BRO two lowest UTDs": Split("bro", (lowest("utd", 2),)),
+    "PQL lowest UTD": Split("pql", (lowest("utd"),)),
+    "BRO corner highest UTD x largest critic": Split("bro sizes", (highest("utd"), highest("model_size"))),
+    "FlashSAC highest UTD": Split("flashsac", (highest("utd"),)),
+    "FlashSAC lowest UTD": Split("flashsac", (lowest("utd"),)),
+    "FlashSAC widest": Split("flashsac", (highest("model_size"),)),
+    "FlashSAC largest batch": Split("flashsac", (highest("batch_size"),)),
+    "Simba UTD 1": Split("simba", (utd(1),)),
+    "Simba UTD 8": Split("simba", (utd(8),)),
+}
+
+
+@lru_cache
+def read(table: str, data: Path | None) -> pd.DataFrame | None:
+    """Return the curves of a table; None if it needs the folder of published tables and there is none."""
+    bro = [path for path in sorted(OWN.glob("bro_*.parquet")) if "heldout" not in path.stem]
+    own = {
+        "halfcheetah": [OWN / "sac_halfcheetah.parquet"],
+        "hopper": [OWN / "sac_hopper.parquet"],
+        "pendulum": [OWN / "sac_pendulum.parquet"],
+        "pql": [OWN / "pql_pendulum.parquet"],
+        "bro": bro,
+        "bro sizes": [*bro, OWN / "bro_cartpole_balance_heldout_width.parquet"],
+    }
+    if table in own:
+        return bs.read_curves(own[table])
+    if data is None:
+        return None
+    if table == "simba":
+        return read_simba(data / "simbav2" / "utd_sweep.parquet", "simba", "utd")
+    published = {
+        "gym": data / GYM / "sweep.parquet",
+        "gym second stage": data / GYM / "second_stage.parquet",
+        "flashsac": data / "flashsac" / "star.parquet",
+    }
+    return bs.read_curves(published[table])
+
+
+def crossing_options(table: str, data: Path | None) -> dict[str, Any]:
+    """Return the thresholds and the return scale of a table; default thresholds are chosen from the fitted runs."""
+    if table.startswith("gym"):
+        thresholds = 1000 - np.geomspace(700, 200, 10)
+        return {"thresholds": thresholds, "return_scale": data and data / GYM / "return_scale.csv"}
+    if table == "flashsac":
+        return {"return_scale": data and data / "flashsac" / "return_scale.csv"}
+    return {"simba": {"thresholds": np.linspace(300, 800, 6)}, "bro": {"thresholds": range(350, 601, 25)}}.get(
+        table.split()[0], {}
+    )
+
+
+def folds(split: Split, data: Path | None) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Return the fitted and the unseen crossings of each fold of a split; none if the data is not there."""
+    curves = read(split.table, data)
+    if curves is None:
+        return []
+    options = crossing_options(split.table, data)
+    if split.unseen is not None:
+        return [tuple(bs.time_to_threshold(read(name, data), **options) for name in (split.table, split.unseen))]
+    if split.give_back is not None:
+        crossings = bs.time_to_threshold(curves, **options)
+        runs = crossings[[*SETTINGS, "seed"]].drop_duplicates()
+        rng = np.random.default_rng(0)
+        held = []
+        for _, own in runs.groupby("env_id"):
+            out = pd.MultiIndex.from_frame(own.drop(rng.choice(own.index, split.give_back, replace=False)))
+            held.append(pd.MultiIndex.from_frame(crossings[[*SETTINGS, "seed"]]).isin(out))
+        return [(crossings[~out].reset_index(drop=True), crossings[out].reset_index(drop=True)) for out in held]
+    meets = np.array([condition(curves) for condition in split.left_out])
+    fitted = bs.time_to_threshold(curves[~meets.any(axis=0)], **options)
+    options["thresholds"] = np.unique(fitted["threshold"])
+    return [(fitted, bs.time_to_threshold(curves[meets.all(axis=0)], **options))]
+
+
+def scores(predicted: pd.DataFrame, unseen: pd.DataFrame) -> dict[str, float]:
+    """Return the weighted interval score, the error of medians, the coverage and the bias."""
+    on = [name for name in (*SETTINGS, "threshold") if name in predicted and name in unseen]
+    cells = unseen.assign(seen=unseen["env_steps_upper"].where(~unseen["censored"], np.inf))
+    cells = cells.groupby(on, as_index=False)["seen"].median().merge(predicted, on=on, validate="one_to_one")
+    cells = cells[np.isfinite(cells["seen"]) & np.isfinite(cells["q50"]) & (cells["seen"] > 0)]
+    found = bs.score(predicted, crossings=unseen)
+    bias = float(np.log(cells["q50"] / cells["seen"]).mean())
+    return {"wis": found.wis, "male": found.male, "coverage90": found.coverage90, "bias": bias}
+
+
+def at_evaluations(predicted: pd.DataFrame, unseen: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions whose quantiles, predicted to the step, are rounded up to the task's own evaluations.
+
+    Quantiles beyond the last evaluation stay. Evaluations of FlashSAC come at irregular steps.
+    """
+    rounded = predicted.copy()
+    quantiles = [name for name in predicted if name.startswith("q") and name[1:].isdigit()]
+    for env_id, own in predicted.groupby("env_id"):
+        seen = unseen[unseen["env_id"] == env_id]
+        steps = pd.concat([seen["env_steps_upper"], seen["env_steps_lower"]])
+        steps = np.append(np.unique(steps[np.isfinite(steps) & (steps > 0)]), np.inf)
+        values = own[quantiles].to_numpy(float)
+        upper = steps[np.searchsorted(steps, values * (1 - 1e-9))]
+        rounded.loc[own.index, quantiles] = np.where(np.isfinite(upper), upper, values)
+    return rounded
+
+
+def predict(posterior: bs.Posterior, fold: tuple[pd.DataFrame, pd.DataFrame], irregular: bool) -> pd.DataFrame:
+    """Return the predictions of a fit for the unseen configurations of a fold."""
+    unseen = fold[1]
+    configs = unseen[[name for name in SETTINGS if name in unseen]].drop_duplicates(ignore_index=True)
+    if irregular:
+        return at_evaluations(posterior.predict(configs.assign(evaluation_interval=1.0)), unseen)
+    return posterior.predict(configs)
+
+
+def main(config: Config, data: Path | None, work: Path, chosen: tuple[str, ...]) -> None:
+    """Fit each split, predict its unseen runs and print the scores; read scores that the folder holds."""
+    work.mkdir(parents=True, exist_ok=True)
+    for name in chosen:
+        path = work / f"{name.replace(' ', '_')}.csv"
+        if not path.exists():
+            rows = []
+            parts = folds(SPLITS[name], data)
+            for seed in config.seeds if parts else ():
+                fits = [
+                    bs.fit(fitted, seed=seed, method=config.method, require_convergence=False) for fitted, _ in parts
+                ]
+                predicted = [
+                    predict(fit, part, SPLITS[name].table == "flashsac") for fit, part in zip(fits, parts, strict=True)
+                ]
+                unseen = pd.concat([part[1] for part in parts], ignore_index=True)
+                note = "; ".join(sorted({fit.status.name for fit in fits}))
+                rows.append({"seed": seed, **scores(pd.concat(predicted, ignore_index=True), unseen), "note": note})
+            if not rows:
+                print(f"{name}: needs --data", flush=True)
+                continue
+            pd.DataFrame(rows).to_csv(path, index=False)
+        print(f"{name:42s} {shown(path)}", flush=True)
+
+
+def shown(path: Path) -> str:
+    """Return the mean scores of a file as text; "-" if there is none."""
+    if not path.exists():
+        return "-"
+    table = pd.read_csv(path)
+    wis, male, coverage, bias = table[["wis", "male", "coverage90", "bias"]].mean()
+    return f"{wis:.3f} / {male:.3f} / {coverage:.2f} / {bias:+.2f}"
+
+
+def compare(folders: list[Path]) -> None:
+    """Print a table in Markdown with a row per split and a column per folder."""
+    print("| left out |" + "|".join(f" {folder.name} " for folder in folders) + "|\n|---" * (1 + len(folders)) + "|")
+    for name in SPLITS:
+        cells = [shown(folder / f"{name.replace(' ', '_')}.csv") for folder in folders]
+        print("| " + " | ".join([name, *cells]) + " |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("splits", nargs="*", help="names of splits, or their first words; all by default")
+    parser.add_argument("--data", type=Path, help="folder of the published tables")
+    parser.add_argument("--work", type=Path, default=Path("held_out_splits"), help="folder that keeps the scores")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds of the sampler")
+    parser.add_argument("--compare", type=Path, nargs="+", help="folders of scores to print side by side; fits nothing")
+    given = parser.parse_args()
+    if given.compare:
+        compare(given.compare)
+    else:
+        names = [name for name in SPLITS if not given.splits or name.startswith(tuple(given.splits))]
+        main(Config(seeds=tuple(range(given.seeds))), given.data, given.work, tuple(names))
