@@ -27,6 +27,7 @@ from published_simba import read as read_simba
 
 OWN = Path(__file__).parent / "data"
 GYM = "rybkin2025_gym"
+LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 Condition = Callable[[pd.DataFrame], pd.Series]
 
 
@@ -138,7 +139,8 @@ def crossing_options(table: str, data: Path | None) -> dict[str, Any]:
         thresholds = 1000 - np.geomspace(700, 200, 10)
         return {"thresholds": thresholds, "return_scale": data and data / GYM / "return_scale.csv"}
     if table == "flashsac":
-        return {"return_scale": data and data / "flashsac" / "return_scale.csv"}
+        scale = data and data / "flashsac" / "return_scale.csv"
+        return {"thresholds": range(300, 901, 100), "return_scale": scale}
     return {"simba": {"thresholds": np.linspace(300, 800, 6)}, "bro": {"thresholds": range(350, 601, 25)}}.get(
         table.split()[0], {}
     )
@@ -167,8 +169,17 @@ def folds(split: Split, data: Path | None) -> list[tuple[pd.DataFrame, pd.DataFr
     return [(fitted, bs.time_to_threshold(curves[meets.all(axis=0)], **options))]
 
 
-def scores(predicted: pd.DataFrame, unseen: pd.DataFrame) -> dict[str, float]:
-    """Return the weighted interval score, the error of medians, the coverage and the bias."""
+def scores(predicted: pd.DataFrame, unseen: pd.DataFrame, irregular: bool = False) -> dict[str, float]:
+    """Return the weighted interval score, the error of medians, the coverage and the bias.
+
+    Args:
+        predicted: the table of `Posterior.predict`.
+        unseen: crossings of the predicted runs.
+        irregular: evaluations come at irregular steps. Quantiles are then predicted to the step and compared with the
+            interval between two evaluations in which the crossing lies, at no loss inside it.
+    """
+    if irregular:
+        return _interval_scores(predicted, unseen)
     on = [name for name in (*SETTINGS, "threshold") if name in predicted and name in unseen]
     cells = unseen.assign(seen=unseen["env_steps_upper"].where(~unseen["censored"], np.inf))
     cells = cells.groupby(on, as_index=False)["seen"].median().merge(predicted, on=on, validate="one_to_one")
@@ -178,30 +189,32 @@ def scores(predicted: pd.DataFrame, unseen: pd.DataFrame) -> dict[str, float]:
     return {"wis": found.wis, "male": found.male, "coverage90": found.coverage90, "bias": bias}
 
 
-def at_evaluations(predicted: pd.DataFrame, unseen: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions whose quantiles, predicted to the step, are rounded up to the task's own evaluations.
+def _interval_scores(predicted: pd.DataFrame, unseen: pd.DataFrame) -> dict[str, float]:
+    """Return the scores of quantiles predicted to the step, for crossings known up to an interval."""
+    names = [f"q{level:02.0f}" for level in 100 * LEVELS]
+    on = [name for name in (*SETTINGS, "threshold") if name in predicted and name in unseen]
+    seen = unseen.merge(predicted[[*on, *names]], on=on, validate="many_to_one")
+    last = seen["env_steps_lower"].where(seen["censored"], seen["env_steps_upper"]).max()
+    q = np.log(np.minimum(seen[names].to_numpy(float), 20 * last))
+    low = np.log(np.maximum(seen["env_steps_lower"].to_numpy(float), 1.0))[:, None]
+    high = np.log(seen["env_steps_upper"].where(~seen["censored"], np.inf).to_numpy(float))[:, None]
+    loss = LEVELS * np.maximum(low - q, 0) + (1 - LEVELS) * np.maximum(q - high, 0)
+    middle = np.where(np.isfinite(high), (low + high) / 2, np.inf)[:, 0]
+    cells = seen.assign(seen=middle, q50=q[:, LEVELS == 0.5][:, 0]).groupby(on)[["seen", "q50"]].median()
+    error = (cells["q50"] - cells["seen"])[np.isfinite(cells["seen"])]
+    inside = (q[:, :1] <= high) & (q[:, -1:] > low)
+    return {
+        "wis": float(2 * loss.mean()),
+        "male": float(error.abs().mean()),
+        "coverage90": float(inside.mean()),
+        "bias": float(error.mean()),
+    }
 
-    Quantiles beyond the last evaluation stay. Evaluations of FlashSAC come at irregular steps.
-    """
-    rounded = predicted.copy()
-    quantiles = [name for name in predicted if name.startswith("q") and name[1:].isdigit()]
-    for env_id, own in predicted.groupby("env_id"):
-        seen = unseen[unseen["env_id"] == env_id]
-        steps = pd.concat([seen["env_steps_upper"], seen["env_steps_lower"]])
-        steps = np.append(np.unique(steps[np.isfinite(steps) & (steps > 0)]), np.inf)
-        values = own[quantiles].to_numpy(float)
-        upper = steps[np.searchsorted(steps, values * (1 - 1e-9))]
-        rounded.loc[own.index, quantiles] = np.where(np.isfinite(upper), upper, values)
-    return rounded
 
-
-def predict(posterior: bs.Posterior, fold: tuple[pd.DataFrame, pd.DataFrame], irregular: bool) -> pd.DataFrame:
-    """Return the predictions of a fit for the unseen configurations of a fold."""
-    unseen = fold[1]
+def predict(posterior: bs.Posterior, unseen: pd.DataFrame, irregular: bool) -> pd.DataFrame:
+    """Return the predictions of a fit for the configurations of unseen runs."""
     configs = unseen[[name for name in SETTINGS if name in unseen]].drop_duplicates(ignore_index=True)
-    if irregular:
-        return at_evaluations(posterior.predict(configs.assign(evaluation_interval=1.0)), unseen)
-    return posterior.predict(configs)
+    return posterior.predict(configs.assign(evaluation_interval=1.0) if irregular else configs)
 
 
 def main(config: Config, data: Path | None, work: Path, chosen: tuple[str, ...]) -> None:
@@ -211,17 +224,18 @@ def main(config: Config, data: Path | None, work: Path, chosen: tuple[str, ...])
         path = work / f"{name.replace(' ', '_')}.csv"
         if not path.exists():
             rows = []
+            irregular = SPLITS[name].table == "flashsac"
             parts = folds(SPLITS[name], data)
             for seed in config.seeds if parts else ():
                 fits = [
                     bs.fit(fitted, seed=seed, method=config.method, require_convergence=False) for fitted, _ in parts
                 ]
-                predicted = [
-                    predict(fit, part, SPLITS[name].table == "flashsac") for fit, part in zip(fits, parts, strict=True)
-                ]
+                predicted = [predict(fit, part[1], irregular) for fit, part in zip(fits, parts, strict=True)]
                 unseen = pd.concat([part[1] for part in parts], ignore_index=True)
                 note = "; ".join(sorted({fit.status.name for fit in fits}))
-                rows.append({"seed": seed, **scores(pd.concat(predicted, ignore_index=True), unseen), "note": note})
+                rows.append(
+                    {"seed": seed, **scores(pd.concat(predicted, ignore_index=True), unseen, irregular), "note": note}
+                )
             if not rows:
                 print(f"{name}: needs --data", flush=True)
                 continue
