@@ -139,8 +139,7 @@ def crossing_options(table: str, data: Path | None) -> dict[str, Any]:
         thresholds = 1000 - np.geomspace(700, 200, 10)
         return {"thresholds": thresholds, "return_scale": data and data / GYM / "return_scale.csv"}
     if table == "flashsac":
-        scale = data and data / "flashsac" / "return_scale.csv"
-        return {"thresholds": range(300, 901, 100), "return_scale": scale}
+        return {"return_scale": data and data / "flashsac" / "return_scale.csv"}
     return {"simba": {"thresholds": np.linspace(300, 800, 6)}, "bro": {"thresholds": range(350, 601, 25)}}.get(
         table.split()[0], {}
     )
@@ -199,7 +198,7 @@ def _interval_scores(predicted: pd.DataFrame, unseen: pd.DataFrame) -> dict[str,
     low = np.log(np.maximum(seen["env_steps_lower"].to_numpy(float), 1.0))[:, None]
     high = np.log(seen["env_steps_upper"].where(~seen["censored"], np.inf).to_numpy(float))[:, None]
     loss = LEVELS * np.maximum(low - q, 0) + (1 - LEVELS) * np.maximum(q - high, 0)
-    middle = np.where(np.isfinite(high), (low + high) / 2, np.inf)[:, 0]
+    middle = np.where(low > 0, (low + high) / 2, -np.inf)[:, 0]
     cells = seen.assign(seen=middle, q50=q[:, LEVELS == 0.5][:, 0]).groupby(on)[["seen", "q50"]].median()
     error = (cells["q50"] - cells["seen"])[np.isfinite(cells["seen"])]
     inside = (q[:, :1] <= high) & (q[:, -1:] > low)

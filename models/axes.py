@@ -31,33 +31,39 @@ class SaturatingShift:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """An axis that saves data: D / D_ref = (1 - q) + q (v / v_ref)^-exponent.
+    """An axis that saves data, along one of two laws.
+
+        D / D_ref = (1 - q) + q (v / v_ref)^-exponent
+        D / D_ref = ((1 - q) + q (v / v_ref)^-sharpness)^(1 / sharpness)
 
     Attributes:
         name: column of the table.
-        log_saved_odds: logit of q, the share of the env steps at the reference that an infinite amount would save.
-        log_exponent: log of the exponent.
+        log_saved_odds: logit of q.
+        log_exponent: log of the exponent of the first law; None: the axis follows the second.
+        log_sharpness: log of the sharpness of the second law; None: the axis follows the first.
         noise_slope: slope of the log seed noise in log v.
         noise_levels_off: the seed noise stays constant beyond the swept range.
     """
 
     name: str
     log_saved_odds: ByTask
-    log_exponent: ByTask | Shared
+    log_exponent: ByTask | Shared | None = None
+    log_sharpness: Shared | None = None
     noise_slope: ByTask
     noise_levels_off: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """An axis with an optimum: missing it by z in logs costs curvature z^2 / 2 in log env steps.
+    """An axis with an optimum: missing it by z in logs costs curvature z^2 / 2 in log env steps, near the optimum.
 
     Attributes:
         name: column of the table.
         log_optimum: log of the optimum at the reference of all resources.
         shifts: how resources shift the optimum.
-        log_curvature: log of the curvature.
+        log_curvature: log of the curvature at the optimum.
         noise_slope: slope of the log seed noise in the log of the setting.
+        one_sided: the penalty has slope -1 far below the optimum, see `bayescale.laws.one_sided`.
     """
 
     name: str
@@ -65,6 +71,7 @@ class Tuned:
     shifts: tuple[PowerShift | SaturatingShift, ...]
     log_curvature: ByTask
     noise_slope: ByTask
+    one_sided: bool = False
 
 
 Axis = Resource | Tuned
@@ -88,6 +95,7 @@ class Declared:
     log_noise: ByTaskAndThreshold
     skewness: ByTaskAndThreshold
     configuration_effect: Shared
+    error_growth: Shared
     failure: ByTask
     failure_penalty: Shared
     failure_rise: Shared

@@ -16,7 +16,7 @@ import pandas as pd
 from bayescale.data.output_files import written
 
 HASH = "content_sha256"  # name of the attribute that holds the hash of everything else
-FORMAT = 3  # version of the file format of posteriors; raise it when this code would misread an older file
+FORMAT = 4  # version of the file format of posteriors; raise it when this code would misread an older file
 
 
 def write_groups(groups: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

@@ -55,7 +55,7 @@ STATISTICS = {
     "censored": "share of censored runs differs from the prediction",
 }
 EXPONENTS = {
-    "log_alpha": "log α: how fast the data needed falls with UTD",
+    "log_sharpness": "log p: how sharply the data needed levels off with UTD",
     "batch_utd_exponent": "how fast the best batch size falls with UTD",
     "rate_utd_exponent": "how fast the best learning rate falls with UTD",
 }

@@ -22,9 +22,9 @@ def test_a_wide_grid_of_utds_identifies_the_law():
         design, every=500, horizon=1e6, rng=np.random.default_rng(0), datasets=16, draws=80, warmup=100
     )
     assert list(wide.table) == ["prior_sd", "posterior_sd", "ratio", "coverage90", "standard_error"]
-    assert wide.table.loc["log_alpha", "ratio"] < 0.75
+    assert wide.table.loc["log_sharpness", "ratio"] < 0.75
     assert wide.table.loc["log env steps, A-v0, UTD 0.0078125", "ratio"] < 0.75
-    assert wide.table.loc["log_alpha", "prior_sd"] == pytest.approx(PRIORS["log_alpha"].scale, rel=0.1)
+    assert wide.table.loc["log_sharpness", "prior_sd"] == pytest.approx(PRIORS["log_sharpness"].scale, rel=0.1)
     assert (
         wide.table["coverage90"] > 0.9 - 3.3 * wide.table["standard_error"]
     ).all()  # four comparisons: false alarm below 1%
@@ -68,7 +68,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(InputError, match=r"thresholds must increase; got \(2, 1\)\."):
         bs.prior_predictive(CONFIGS, thresholds=(2, 1))
     with pytest.raises(InputError, match=r"priors has no 'beta'; the names are"):
-        bs.prior_predictive(CONFIGS, priors={"beta": PRIORS["log_alpha"]})
+        bs.prior_predictive(CONFIGS, priors={"beta": PRIORS["log_sharpness"]})
     with pytest.raises(InputError, match=r"draws must be at least 1; got 0\."):
         bs.prior_predictive(CONFIGS, draws=0)
     for every, horizon in ((0.0, 1e6), (np.inf, np.inf), (1.0, np.nan), (np.nan, 1e6), (1e3, 1e2)):
@@ -103,7 +103,7 @@ def test_the_command_reads_plans_and_prints_what_they_tell(tmp_path, capsys, mon
     def check(design, **options):
         asked.append((design, options))
         columns = {"prior_sd": 1.0, "posterior_sd": [0.2, 0.6, 0.9], "ratio": [0.2, 0.6, 0.9], "coverage90": 0.875}
-        names = pd.Index(["log_batch_optimum", "utd_share", "log_alpha"], name="quantity")
+        names = pd.Index(["log_batch_optimum", "utd_share", "log_sharpness"], name="quantity")
         return bs.DesignCheck(pd.DataFrame({**columns, "standard_error": 0.05}, names), 0.9, 2)
 
     monkeypatch.setattr(bs, "check_design", check)
@@ -119,7 +119,7 @@ def test_the_command_reads_plans_and_prints_what_they_tell(tmp_path, capsys, mon
     assert [line.split("  ")[-1] for line in lines[1:4]] == ["identified", "partly identified", "not identified"]
     assert lines[4].startswith("2 data sets; 90% of their times")
     table = pd.read_csv(tmp_path / "check.csv")
-    assert table["quantity"].tolist() == ["log_batch_optimum", "utd_share", "log_alpha"]
+    assert table["quantity"].tolist() == ["log_batch_optimum", "utd_share", "log_sharpness"]
 
 
 def test_a_table_needs_the_length_of_the_runs(tmp_path, refused):
@@ -149,7 +149,7 @@ def test_model_sizes_of_a_design_are_an_axis_of_its_law(monkeypatch):
     made = bs.check_design(design, every=500, horizon=1e6, rng=np.random.default_rng(0), datasets=2)
     ((model, followed, at),) = asked
     assert set(model.varying) == {"utd", "model_size"}
-    assert {"log_alpha", "size_share", "log_gamma"} <= set(followed)
+    assert {"log_sharpness", "size_share", "log_gamma"} <= set(followed)
     assert "batch_utd_exponent" not in followed
     assert at["utd"].tolist() == pytest.approx([0.125, 32.0])
     assert at["model_size"].tolist() == pytest.approx([1e5, 1e5])
