@@ -13,7 +13,7 @@ To compare two versions of the code, run each with a folder of its own, then giv
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Config:
-    """Seeds of the sampler, and its method."""
+    """Seeds of the sampler, and further arguments of `bayescale.fit`."""
 
     seeds: tuple[int, ...] = (0,)
-    method: str = "fast"
+    sampling: dict[str, Any] = field(default_factory=lambda: {"method": "fast"})
 
 
 def utd(*values: float) -> Condition:
@@ -216,30 +216,37 @@ def predict(posterior: bs.Posterior, unseen: pd.DataFrame, irregular: bool) -> p
     return posterior.predict(configs.assign(evaluation_interval=1.0) if irregular else configs)
 
 
+def scored(split: Split, config: Config, data: Path | None) -> pd.DataFrame:
+    """Fit a split with each seed and return its scores, one row per seed; no row if the data is not there."""
+    rows = []
+    parts = folds(split, data)
+    irregular = split.table == "flashsac"
+    for seed in config.seeds if parts else ():
+        fits = [bs.fit(fitted, seed=seed, require_convergence=False, **config.sampling) for fitted, _ in parts]
+        predicted = [predict(fit, unseen, irregular) for fit, (_, unseen) in zip(fits, parts, strict=True)]
+        together = [pd.concat(tables, ignore_index=True) for tables in (predicted, [unseen for _, unseen in parts])]
+        note = "; ".join(sorted({fit.status.name for fit in fits}))
+        rows.append({"seed": seed, **scores(*together, irregular), "note": note})
+    return pd.DataFrame(rows)
+
+
 def main(config: Config, data: Path | None, work: Path, chosen: tuple[str, ...]) -> None:
-    """Fit each split, predict its unseen runs and print the scores; read scores that the folder holds."""
+    """Print the scores of each split; fit those that the folder does not hold."""
     work.mkdir(parents=True, exist_ok=True)
     for name in chosen:
-        path = work / f"{name.replace(' ', '_')}.csv"
+        path = score_file(work, name)
         if not path.exists():
-            rows = []
-            irregular = SPLITS[name].table == "flashsac"
-            parts = folds(SPLITS[name], data)
-            for seed in config.seeds if parts else ():
-                fits = [
-                    bs.fit(fitted, seed=seed, method=config.method, require_convergence=False) for fitted, _ in parts
-                ]
-                predicted = [predict(fit, part[1], irregular) for fit, part in zip(fits, parts, strict=True)]
-                unseen = pd.concat([part[1] for part in parts], ignore_index=True)
-                note = "; ".join(sorted({fit.status.name for fit in fits}))
-                rows.append(
-                    {"seed": seed, **scores(pd.concat(predicted, ignore_index=True), unseen, irregular), "note": note}
-                )
-            if not rows:
+            table = scored(SPLITS[name], config, data)
+            if table.empty:
                 print(f"{name}: needs --data", flush=True)
                 continue
-            pd.DataFrame(rows).to_csv(path, index=False)
+            table.to_csv(path, index=False)
         print(f"{name:42s} {shown(path)}", flush=True)
+
+
+def score_file(work: Path, split: str) -> Path:
+    """Return the file that keeps the scores of a split."""
+    return work / f"{split.replace(' ', '_')}.csv"
 
 
 def shown(path: Path) -> str:
@@ -255,7 +262,7 @@ def compare(folders: list[Path]) -> None:
     """Print a table in Markdown with a row per split and a column per folder."""
     print("| left out |" + "|".join(f" {folder.name} " for folder in folders) + "|\n|---" * (1 + len(folders)) + "|")
     for name in SPLITS:
-        cells = [shown(folder / f"{name.replace(' ', '_')}.csv") for folder in folders]
+        cells = [shown(score_file(folder, name)) for folder in folders]
         print("| " + " | ".join([name, *cells]) + " |")
 
 
@@ -266,9 +273,12 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=Path("held_out_splits"), help="folder that keeps the scores")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds of the sampler")
     parser.add_argument("--compare", type=Path, nargs="+", help="folders of scores to print side by side; fits nothing")
+    parser.add_argument("--smoke", action="store_true", help="one split of a small sweep, few draws")
     given = parser.parse_args()
     if given.compare:
         compare(given.compare)
+    elif given.smoke:
+        main(Config(sampling={"chains": 1, "draws": 20, "warmup": 30}), None, given.work, ("PQL lowest UTD",))
     else:
         names = [name for name in SPLITS if not given.splits or name.startswith(tuple(given.splits))]
         main(Config(seeds=tuple(range(given.seeds))), given.data, given.work, tuple(names))
