@@ -26,9 +26,23 @@ from held_out import SETTINGS
 from published_simba import read as read_simba
 
 OWN = Path(__file__).parent / "data"
-GYM = "rybkin2025_gym"
+BRO = tuple(path for path in sorted(OWN.glob("bro_*.parquet")) if "heldout" not in path.stem)
+OWN_TABLES: dict[str, tuple[Path, ...]] = {
+    "halfcheetah": (OWN / "sac_halfcheetah.parquet",),
+    "hopper": (OWN / "sac_hopper.parquet",),
+    "pendulum": (OWN / "sac_pendulum.parquet",),
+    "pql": (OWN / "pql_pendulum.parquet",),
+    "bro": BRO,
+    "bro sizes": (*BRO, OWN / "bro_cartpole_balance_heldout_width.parquet"),
+}
+PUBLISHED = {
+    "gym": Path("rybkin2025_gym", "sweep.parquet"),
+    "gym second stage": Path("rybkin2025_gym", "second_stage.parquet"),
+    "flashsac": Path("flashsac", "star.parquet"),
+}
 LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 Condition = Callable[[pd.DataFrame], pd.Series]
+Fold = tuple[pd.DataFrame, pd.DataFrame]  # crossings that a fit sees, crossings that it predicts
 
 
 @dataclass(frozen=True)
@@ -108,51 +122,36 @@ SPLITS: dict[str, Split] = {
 
 
 @lru_cache
-def read(table: str, data: Path | None) -> pd.DataFrame | None:
-    """Return the curves of a table; None if it needs the folder of published tables and there is none."""
-    bro = [path for path in sorted(OWN.glob("bro_*.parquet")) if "heldout" not in path.stem]
-    own = {
-        "halfcheetah": [OWN / "sac_halfcheetah.parquet"],
-        "hopper": [OWN / "sac_hopper.parquet"],
-        "pendulum": [OWN / "sac_pendulum.parquet"],
-        "pql": [OWN / "pql_pendulum.parquet"],
-        "bro": bro,
-        "bro sizes": [*bro, OWN / "bro_cartpole_balance_heldout_width.parquet"],
-    }
-    if table in own:
-        return bs.read_curves(own[table])
-    if data is None:
-        return None
+def read(table: str, data: Path) -> pd.DataFrame:
+    """Return the curves of a table of `OWN_TABLES`, or of a published table in the folder `data`."""
+    if table in OWN_TABLES:
+        return bs.read_curves(OWN_TABLES[table])
     if table == "simba":
         return read_simba(data / "simbav2" / "utd_sweep.parquet", "simba", "utd")
-    published = {
-        "gym": data / GYM / "sweep.parquet",
-        "gym second stage": data / GYM / "second_stage.parquet",
-        "flashsac": data / "flashsac" / "star.parquet",
-    }
-    return bs.read_curves(published[table])
+    return bs.read_curves(data / PUBLISHED[table])
 
 
-def crossing_options(table: str, data: Path | None) -> dict[str, Any]:
+def crossing_options(table: str, data: Path) -> dict[str, Any]:
     """Return the thresholds and the return scale of a table; default thresholds are chosen from the fitted runs."""
     if table.startswith("gym"):
-        thresholds = 1000 - np.geomspace(700, 200, 10)
-        return {"thresholds": thresholds, "return_scale": data and data / GYM / "return_scale.csv"}
+        return {
+            "thresholds": 1000 - np.geomspace(700, 200, 10),
+            "return_scale": data / "rybkin2025_gym" / "return_scale.csv",
+        }
     if table == "flashsac":
-        return {"return_scale": data and data / "flashsac" / "return_scale.csv"}
-    return {"simba": {"thresholds": np.linspace(300, 800, 6)}, "bro": {"thresholds": range(350, 601, 25)}}.get(
-        table.split()[0], {}
-    )
+        return {"return_scale": data / "flashsac" / "return_scale.csv"}
+    if table == "simba":
+        return {"thresholds": np.linspace(300, 800, 6)}
+    return {"thresholds": range(350, 601, 25)} if table.startswith("bro") else {}
 
 
-def folds(split: Split, data: Path | None) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Return the fitted and the unseen crossings of each fold of a split; none if the data is not there."""
+def folds(split: Split, data: Path) -> list[Fold]:
+    """Return the fitted and the unseen crossings of each fold of a split."""
     curves = read(split.table, data)
-    if curves is None:
-        return []
     options = crossing_options(split.table, data)
     if split.unseen is not None:
-        return [tuple(bs.time_to_threshold(read(name, data), **options) for name in (split.table, split.unseen))]
+        unseen = bs.time_to_threshold(read(split.unseen, data), **options)
+        return [(bs.time_to_threshold(curves, **options), unseen)]
     if split.give_back is not None:
         crossings = bs.time_to_threshold(curves, **options)
         runs = crossings[[*SETTINGS, "seed"]].drop_duplicates()
@@ -161,11 +160,11 @@ def folds(split: Split, data: Path | None) -> list[tuple[pd.DataFrame, pd.DataFr
         for _, own in runs.groupby("env_id"):
             out = pd.MultiIndex.from_frame(own.drop(rng.choice(own.index, split.give_back, replace=False)))
             held.append(pd.MultiIndex.from_frame(crossings[[*SETTINGS, "seed"]]).isin(out))
-        return [(crossings[~out].reset_index(drop=True), crossings[out].reset_index(drop=True)) for out in held]
+        return [(crossings.loc[~out].reset_index(drop=True), crossings.loc[out].reset_index(drop=True)) for out in held]
     meets = np.array([condition(curves) for condition in split.left_out])
-    fitted = bs.time_to_threshold(curves[~meets.any(axis=0)], **options)
+    fitted = bs.time_to_threshold(curves.loc[~meets.any(axis=0)], **options)
     options["thresholds"] = np.unique(fitted["threshold"])
-    return [(fitted, bs.time_to_threshold(curves[meets.all(axis=0)], **options))]
+    return [(fitted, bs.time_to_threshold(curves.loc[meets.all(axis=0)], **options))]
 
 
 def scores(predicted: pd.DataFrame, unseen: pd.DataFrame, irregular: bool = False) -> dict[str, float]:
@@ -216,17 +215,17 @@ def predict(posterior: bs.Posterior, unseen: pd.DataFrame, irregular: bool) -> p
     return posterior.predict(configs.assign(evaluation_interval=1.0) if irregular else configs)
 
 
-def scored(split: Split, config: Config, data: Path | None) -> pd.DataFrame:
-    """Fit a split with each seed and return its scores, one row per seed; no row if the data is not there."""
-    rows = []
+def scored(split: Split, config: Config, data: Path) -> pd.DataFrame:
+    """Fit a split with each seed and return its scores, one row per seed."""
     parts = folds(split, data)
     irregular = split.table == "flashsac"
-    for seed in config.seeds if parts else ():
+    unseen = pd.concat([part for _, part in parts], ignore_index=True)
+    rows = []
+    for seed in config.seeds:
         fits = [bs.fit(fitted, seed=seed, require_convergence=False, **config.sampling) for fitted, _ in parts]
-        predicted = [predict(fit, unseen, irregular) for fit, (_, unseen) in zip(fits, parts, strict=True)]
-        together = [pd.concat(tables, ignore_index=True) for tables in (predicted, [unseen for _, unseen in parts])]
+        predicted = [predict(fit, part, irregular) for fit, (_, part) in zip(fits, parts, strict=True)]
         note = "; ".join(sorted({fit.status.name for fit in fits}))
-        rows.append({"seed": seed, **scores(*together, irregular), "note": note})
+        rows.append({"seed": seed, **scores(pd.concat(predicted, ignore_index=True), unseen, irregular), "note": note})
     return pd.DataFrame(rows)
 
 
@@ -236,11 +235,10 @@ def main(config: Config, data: Path | None, work: Path, chosen: tuple[str, ...])
     for name in chosen:
         path = score_file(work, name)
         if not path.exists():
-            table = scored(SPLITS[name], config, data)
-            if table.empty:
+            if data is None and SPLITS[name].table not in OWN_TABLES:
                 print(f"{name}: needs --data", flush=True)
                 continue
-            table.to_csv(path, index=False)
+            scored(SPLITS[name], config, data or OWN).to_csv(path, index=False)
         print(f"{name:42s} {shown(path)}", flush=True)
 
 
