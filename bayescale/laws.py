@@ -16,9 +16,6 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 FLOPS_PER_PARAMETER_AND_SAMPLE = 10.0  # 2 target forward, 2 critic forward, 4 backward, 2 in the actor update
-# Bounds of t in `one_sided`: nearer to 0 a series is exact to 1e-11; no run is observed beyond the larger one.
-SMALLEST_EXPONENT, LARGEST_EXPONENT = 0.02, 20.0
-
 AnyArray = np.ndarray | Array
 
 
@@ -137,29 +134,6 @@ def penalty(
     xp, matrix, *arrays = _arrays(correlations, *distances, *curvatures)
     scaled = [xp.sqrt(arrays[len(distances) + i]) * arrays[i] for i in axes]
     return _array(0.5 * sum(matrix[i, j] * scaled[i] * scaled[j] for i in axes for j in axes))
-
-
-def one_sided(distance: ArrayLike, curvature: ArrayLike) -> Float[Any, "..."]:
-    """Return the distance u whose quadratic penalty curvature u^2 / 2 is the one-sided penalty at `distance`.
-
-        curvature u^2 / 2 = (e^t - t - 1) / curvature,   t = curvature distance
-
-    The one-sided penalty has the given curvature at the optimum. Far below the optimum it has slope -1 in the distance:
-    half the batch size needs twice the env steps. Above the optimum it grows exponentially.
-
-    Args:
-        distance: z, log of the setting over its optimum.
-        curvature: curvature of the penalty at the optimum, > 0.
-
-    Returns:
-        u, with the sign of z.
-    """
-    xp, z, k = _arrays(distance, curvature)
-    t = xp.clip(k * z, -LARGEST_EXPONENT, LARGEST_EXPONENT)
-    near = abs(t) < SMALLEST_EXPONENT
-    series = 1.0 + t / 3.0 + t**2 / 12.0 + t**3 / 60.0 + t**4 / 360.0
-    away = xp.where(near, 1.0, t)
-    return _array(z * xp.sqrt(xp.where(near, series, 2.0 * (xp.expm1(away) - away) / away**2)))
 
 
 def flops(model_size: ArrayLike, batch_size: ArrayLike, utd: ArrayLike, env_steps: ArrayLike) -> Float[Any, "..."]:

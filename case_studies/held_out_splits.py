@@ -161,10 +161,10 @@ def folds(split: Split, data: Path) -> list[Fold]:
             out = pd.MultiIndex.from_frame(own.drop(rng.choice(own.index, split.give_back, replace=False)))
             held.append(pd.MultiIndex.from_frame(crossings[[*SETTINGS, "seed"]]).isin(out))
         return [(crossings.loc[~out].reset_index(drop=True), crossings.loc[out].reset_index(drop=True)) for out in held]
-    meets = np.array([condition(curves) for condition in split.left_out])
-    fitted = bs.time_to_threshold(curves.loc[~meets.any(axis=0)], **options)
+    meets = pd.concat([condition(curves) for condition in split.left_out], axis=1)
+    fitted = bs.time_to_threshold(curves.loc[~meets.any(axis=1)], **options)
     options["thresholds"] = np.unique(fitted["threshold"])
-    return [(fitted, bs.time_to_threshold(curves.loc[meets.all(axis=0)], **options))]
+    return [(fitted, bs.time_to_threshold(curves.loc[meets.all(axis=1)], **options))]
 
 
 def scores(predicted: pd.DataFrame, unseen: pd.DataFrame, irregular: bool = False) -> dict[str, float]:

@@ -55,15 +55,14 @@ class Resource:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """An axis with an optimum: missing it by z in logs costs curvature z^2 / 2 in log env steps, near the optimum.
+    """An axis with an optimum: missing it by z in logs costs curvature z^2 / 2 in log env steps.
 
     Attributes:
         name: column of the table.
         log_optimum: log of the optimum at the reference of all resources.
         shifts: how resources shift the optimum.
-        log_curvature: log of the curvature at the optimum.
+        log_curvature: log of the curvature.
         noise_slope: slope of the log seed noise in the log of the setting.
-        one_sided: the penalty has slope -1 far below the optimum, see `bayescale.laws.one_sided`.
     """
 
     name: str
@@ -71,7 +70,6 @@ class Tuned:
     shifts: tuple[PowerShift | SaturatingShift, ...]
     log_curvature: ByTask
     noise_slope: ByTask
-    one_sided: bool = False
 
 
 Axis = Resource | Tuned

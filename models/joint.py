@@ -9,11 +9,9 @@ in `bayescale.models.parameters`. An axis that varies within no task drops out.
 (1) Optima     log B*   = `log_batch_optimum`[e,k] - `batch_utd_exponent`[e,k] s_utd
                           + log((1 + `batch_size_room`) / (1 + `batch_size_room` exp(-`batch_size_exponent` s_N)))
                log eta* = `log_rate_optimum`[e,k] - `rate_utd_exponent`[e,k] s_utd - `rate_size_exponent` s_N
-(2) Penalty    phi = z' K z / 2,   z = (f(log B - log B*), log eta - log eta*)
+(2) Penalty    phi = z' K z / 2,   z = (log B - log B*, log eta - log eta*)
                K_BB = exp(`log_batch_curvature`[e,k]),   K_ee = exp(`log_rate_curvature`[e,k]),
                K_Be = tanh(`interaction`) sqrt(K_BB K_ee)
-               f(y) = y sqrt(2 (e^t - t - 1) / t^2),   t = K_BB y
-               f(y) is y near B*. Far below B* the penalty is -y: half the samples need twice the env steps.
 (3) Law        log D = `log_env_steps_at_centre`[e,k] - phi(all settings at their reference) + log r
                r = (1 - q) [(1 - w) + w exp(-p s_utd)]^(1 / p) + q exp(-gamma s_N)
                w = sigmoid(`utd_share`[e,k]),   p = exp(`log_sharpness`[k]),

@@ -141,7 +141,6 @@ BATCH_SIZE = Tuned(
         prior=normal(0.0, 0.2),
         spread=fixed(0.2),
     ),
-    one_sided=True,
 )
 
 LEARNING_RATE = Tuned(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from bayescale.laws import log_batch_room, log_crossover_ratio, log_size_ratio, one_sided, penalty
+from bayescale.laws import log_batch_room, log_crossover_ratio, log_size_ratio, penalty
 from bayescale.models.axes import Declared, PowerShift, Resource, Tuned
 from bayescale.models.pooling import Parameter, Shared
 
@@ -104,10 +104,6 @@ def log_penalty(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point 
     tuned = frame.declared.tuned
     distances = [at.log_settings[axis.name][:, None] - log_optimum(frame, axis, p, at) for axis in tuned]
     curvatures = [jnp.exp(value(axis.log_curvature, p, at)) for axis in tuned]
-    distances = [
-        jnp.asarray(one_sided(z, curvature)) if axis.one_sided else z
-        for axis, z, curvature in zip(tuned, distances, curvatures, strict=True)
-    ]
     if not tuned:
         return jnp.zeros((len(at.task), len(frame.x)))
     return jnp.asarray(penalty(distances, curvatures, correlations(frame.declared, p)))

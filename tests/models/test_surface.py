@@ -89,10 +89,10 @@ def log_optimum(axis: str, e: int, k: int, s: float, n: float) -> float:
 
 
 def penalty(e: int, k: int, s: float, n: float, log_batch: float, log_rate: float) -> float:
+    z = np.array(
+        [log_batch - log_optimum("batch_size", e, k, s, n), log_rate - log_optimum("learning_rate", e, k, s, n)]
+    )
     curvature = [np.exp(P["log_batch_curvature"][e, k]), np.exp(P["log_rate_curvature"][e, k])]
-    below = log_batch - log_optimum("batch_size", e, k, s, n)
-    t = curvature[0] * below
-    z = np.array([below * np.sqrt(2 * (np.exp(t) - t - 1) / t**2), log_rate - log_optimum("learning_rate", e, k, s, n)])
     cross = np.tanh(P["interaction"]) * np.sqrt(np.prod(curvature))
     return float(z @ np.array([[curvature[0], cross], [cross, curvature[1]]]) @ z / 2)
 

@@ -117,7 +117,8 @@ def test_credible_intervals_hold_the_truth_as_often_as_they_say(right: bs.Replic
 def test_a_design_identifies_the_level_and_nothing_that_it_does_not_vary(right: bs.Replications) -> None:
     ratio = bs.contraction(right)["ratio"]
     assert ratio["log_env_steps[0,0]"] < 0.4
-    assert ratio["failure_rise"] == pytest.approx(1.0, abs=0.05)  # one threshold has no rise
+    # One threshold has no rise. The sd of this lognormal has an error of 2.5% by 100 fits of about 100 effective draws.
+    assert ratio["failure_rise"] == pytest.approx(1.0, abs=3.3 * 0.025)
     assert ratio["log_sharpness"] > 0.8
 
 
