@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 FLOPS_PER_PARAMETER_AND_SAMPLE = 10.0  # 2 target forward, 2 critic forward, 4 backward, 2 in the actor update
-
 AnyArray = np.ndarray | Array
 
 
@@ -37,6 +36,27 @@ def log_data_ratio(log_utd: ArrayLike, min_share: ArrayLike, alpha: ArrayLike) -
     """
     xp, s, w, exponent = _arrays(log_utd, min_share, alpha)
     return _array(xp.log(w + (1.0 - w) * xp.exp(-exponent * s)))
+
+
+def log_crossover_ratio(log_utd: ArrayLike, share: ArrayLike, sharpness: ArrayLike) -> Float[Any, "..."]:
+    """Return log D(utd) / D(utd_ref) of the law D^p = D_min^p + (b / utd)^p, written at a reference UTD.
+
+        (1 / p) log(1 - w + w (utd / utd_ref)^-p),   1 - w = (D_min / D(utd_ref))^p
+
+    Where updates are rare, D is proportional to 1 / utd: the number of updates limits learning. Where they are many, D
+    is D_min. The sharpness p says how fast one limit gives way to the other. At the reference, w is the slope
+    -d log D / d log utd.
+
+    Args:
+        log_utd: log(utd / utd_ref).
+        share: w in (0, 1).
+        sharpness: p > 0.
+
+    Returns:
+        Log ratio of env steps, 0 at the reference UTD.
+    """
+    xp, s, w, p = _arrays(log_utd, share, sharpness)
+    return _array(xp.log(1.0 - w + w * xp.exp(-p * s)) / p)
 
 
 def log_size_ratio(

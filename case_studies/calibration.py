@@ -38,7 +38,7 @@ class Config:
 
 
 # Parameters whose ranks and intervals are checked; row 1 of log_noise is the population of tasks.
-FOLLOWED = ("log_alpha", "utd_share", "log_batch_optimum", "batch_utd_exponent", "log_noise[1,0]")
+FOLLOWED = ("log_sharpness", "utd_share", "log_batch_optimum", "batch_utd_exponent", "log_noise[1,0]")
 NARROW = {
     **PRIORS,
     "log_env_steps_at_centre": Prior("normal", log(1e5), 0.5),  # log env steps
@@ -89,7 +89,7 @@ def main(config: Config) -> None:
         held = bs.credible_coverage(several)
         law = held[held.index.str.startswith("log_env_steps")]
         print(f"{len(config.thresholds)} thresholds correlated by {correlation:g} within a run:")
-        print(pd.concat([held.loc[["log_alpha"]], law.mean().rename("law").to_frame().T]).round(3).to_string())
+        print(pd.concat([held.loc[["log_sharpness"]], law.mean().rename("law").to_frame().T]).round(3).to_string())
     ratios = {
         " ".join(map(str, utds)): bs.contraction(replications(config, utds, config.thresholds[:1]))["ratio"]
         for utds in config.utds

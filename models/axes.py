@@ -31,12 +31,16 @@ class SaturatingShift:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """An axis that saves data: D / D_ref = (1 - q) + q (v / v_ref)^-exponent.
+    """An axis that saves data, along one of two laws.
+
+        D / D_ref = (1 - q) + q (v / v_ref)^-exponent
+        D / D_ref = ((1 - q) + q (v / v_ref)^-sharpness)^(1 / sharpness)
 
     Attributes:
         name: column of the table.
-        log_saved_odds: logit of q, the share of the env steps at the reference that an infinite amount would save.
-        log_exponent: log of the exponent.
+        log_saved_odds: logit of q.
+        log_exponent: log of the exponent of the first law; None: the axis follows the second.
+        log_sharpness: log of the sharpness of the second law; None: the axis follows the first.
         noise_slope: slope of the log seed noise in log v.
         failure_slope: slope of the logit of the chance of failure in log v.
         noise_levels_off: the seed noise stays constant beyond the swept range.
@@ -44,7 +48,8 @@ class Resource:
 
     name: str
     log_saved_odds: ByTask
-    log_exponent: ByTask | Shared
+    log_exponent: ByTask | Shared | None = None
+    log_sharpness: Shared | None = None
     noise_slope: ByTask
     failure_slope: Shared
     noise_levels_off: bool = False
@@ -92,6 +97,7 @@ class Declared:
     log_noise: ByTaskAndThreshold
     skewness: ByTaskAndThreshold
     configuration_effect: Shared
+    error_growth: Shared
     failure: ByTask
     failure_penalty: Shared
     failure_rise: Shared

@@ -13,15 +13,18 @@ in `bayescale.models.parameters`. An axis that varies within no task drops out.
                K_BB = exp(`log_batch_curvature`[e,k]),   K_ee = exp(`log_rate_curvature`[e,k]),
                K_Be = tanh(`interaction`) sqrt(K_BB K_ee)
 (3) Law        log D = `log_env_steps_at_centre`[e,k] - phi(all settings at their reference) + log r
-               r = (1 - q) [(1 - w) + w exp(-alpha s_utd)] + q exp(-gamma s_N)
-               w = sigmoid(`utd_share`[e,k]),   alpha = exp(`log_alpha`[k]),
+               r = (1 - q) [(1 - w) + w exp(-p s_utd)]^(1 / p) + q exp(-gamma s_N)
+               w = sigmoid(`utd_share`[e,k]),   p = exp(`log_sharpness`[k]),
                q = sigmoid(`size_share`[e,k]),  gamma = exp(`log_gamma`[e,k])
-               This is D = D_min + (a / sigma)^alpha + (b / N)^gamma, written as shares of D at the reference.
-(4) Run length log T = m + spread (z + skew z^2),   m = log D + phi,   skew = `skewness`[e,k]
-               spread^2 = noise^2 (1 + `configuration_effect`^2),   z standard normal
+               This is D = (D_min^p + (a / sigma)^p)^(1 / p) + (b / N)^gamma, written as shares of D at the reference.
+               Where updates are rare, D is proportional to 1 / sigma: their number limits learning.
+(4) Run length log T = m + spread (z + skew z^2),   m = log D + phi,   skew = `skewness`[e,k],   z standard normal
+               spread^2 = noise^2 (1 + `configuration_effect`^2) + `error_growth`^2 (sum over axes of d_a^2)
+               d_a is the log distance of axis a beyond the task's swept range: 0 for all fitted runs, which therefore
+               do not inform `error_growth`, the error of the law itself where there are no data.
                m is the median. z has two parts: the configuration effect, which all seeds of a configuration share and
-               which has the share `configuration_effect`^2 / (1 + `configuration_effect`^2) of the variance, and the
-               noise of a seed. The law of a single run is `bayescale.run_length_distribution`.
+               which has the share `configuration_effect`^2 / (1 + `configuration_effect`^2) of the variance within the
+               swept range, and the noise of a seed. The law of a single run is `bayescale.run_length_distribution`.
 (5) Seed noise log noise = `log_noise`[e,k] + `utd_noise_slope`[e] s_utd + `batch_noise_slope`[e] s_B
                            + `rate_noise_slope`[e] s_eta + `size_noise_slope`[e] s_N
                Along UTD the noise stays constant beyond the task's swept range.
@@ -58,7 +61,7 @@ from bayescale.models.likelihood import log_likelihood
 from bayescale.models.parameters import AXES, DECLARED, PRIORS, with_replacements
 from bayescale.models.pooling import ByTask, Shared
 from bayescale.models.priors import Prior
-from bayescale.models.sampler_coordinates import sample_log_exponent, sample_optimum_offsets
+from bayescale.models.sampler_coordinates import sample_log_exponent, sample_optima
 from bayescale.models.sufficient_statistics import SufficientStatistics, collapse, padded
 from bayescale.models.surface import (
     Frame,
@@ -68,9 +71,9 @@ from bayescale.models.surface import (
     correlations,
     failure_logit,
     log_law,
-    log_noise,
     log_optimum,
     log_penalty,
+    log_spread,
     value,
 )
 from bayescale.run_length_distribution import RunLengthDistribution
@@ -156,32 +159,14 @@ class JointModel:
         p: dict[str, Array] = {}
         for resource in declared.resources:
             odds = p[resource.log_saved_odds.name] = resource.log_saved_odds.sample(tasks, x)
-            exponent = sample_log_exponent(resource, odds[:tasks])
-            p[resource.log_exponent.name] = resource.log_exponent.sample(tasks, x, exponent)
+            if resource.log_exponent is not None:
+                exponent = sample_log_exponent(resource.log_exponent, odds[:tasks])
+                p[resource.log_exponent.name] = resource.log_exponent.sample(tasks, x, exponent)
         for interaction in declared.interactions:
             p[interaction.strength.name] = interaction.strength.sample(tasks, x)
-        p |= self._sample_optima(correlations(declared, p))
+        centres = np.array([[self.frame.references[axis.name][e] for axis in declared.tuned] for e in range(tasks)])
+        p |= sample_optima(declared.tuned, correlations(declared, p), centres, x)
         return p | {one.name: one.sample(tasks, x) for one in declared.parameters() if one.name not in p}
-
-    def _sample_optima(self, correlations: Float[Array, "axis axis"]) -> dict[str, Array]:
-        """Declare the optima and curvatures of the tuned axes, and return them by name."""
-        tuned, tasks, x = self.declared.tuned, len(self.env_ids), self.frame.x
-        if not tuned:
-            return {}
-        optima = [axis.log_optimum.sample_mean() for axis in tuned]
-        curvatures = [axis.log_curvature.sample_mean() for axis in tuned]
-        bends = [axis.log_curvature.sample_offsets(tasks) for axis in tuned]
-        by_task = [
-            mean + axis.log_curvature.spread.location * offsets
-            for axis, mean, offsets in zip(tuned, curvatures, bends, strict=True)
-        ]
-        centres = np.stack([self.frame.references[axis.name][:tasks] for axis in tuned], axis=1)
-        offsets = sample_optimum_offsets(tuned, optima, by_task, correlations, centres)
-        p = {}
-        for i, axis in enumerate(tuned):
-            p[axis.log_optimum.name] = axis.log_optimum.sample(tasks, x, optima[i], offsets[i])
-            p[axis.log_curvature.name] = axis.log_curvature.sample(tasks, x, curvatures[i], bends[i])
-        return p
 
     def fields(self) -> dict[str, Any]:
         """Return what a saved fit needs to make the model again, as JSON takes it."""
@@ -259,7 +244,7 @@ class JointModel:
         """Return the distribution of a new run's length at each point, under one draw of the parameters."""
         extra = log_penalty(self.frame, p, at)
         location = log_law(self.frame, p, at) + extra
-        scale = jnp.exp(log_noise(self.frame, p, at)) * jnp.sqrt(1 + p[self.declared.configuration_effect.name] ** 2)
+        scale = jnp.exp(log_spread(self.frame, p, at))
         p_reach = jax.nn.sigmoid(-failure_logit(self.frame, p, at, extra))
         skew = value(self.declared.skewness, p, at)
         return RunLengthDistribution(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
@@ -291,7 +276,7 @@ class JointModel:
         )
 
     def shared_variance(self, p: Mapping[str, ArrayLike]) -> Float[Array, "*draw"]:
-        """Return the share of a new run's variance that the seeds of a configuration have in common."""
+        """Return the share of a new run's variance that a configuration's seeds have in common, within the sweep."""
         effect2 = jnp.asarray(p[self.declared.configuration_effect.name]) ** 2
         return effect2 / (1 + effect2)
 

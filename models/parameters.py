@@ -16,6 +16,7 @@ from bayescale.models.pooling import ByTask, Cumulative, Shared
 from bayescale.models.priors import Prior, fixed, lognormal, normal
 from bayescale.models.run_parameters import (
     CONFIGURATION_EFFECT,
+    ERROR_GROWTH,
     FAILURE,
     FAILURE_PENALTY,
     FAILURE_RISE,
@@ -41,18 +42,18 @@ UTD = Resource(
     log_saved_odds=ByTask(
         name="utd_share",
         unit="logit",
-        meaning="share of the env steps at the reference UTD that infinitely many updates would save: 1 - D_min / D",
-        prior=normal(0.0, 1.0),  # published: 0.2 to 0.65
+        meaning="slope -d log D / d log UTD at the reference UTD: 1 - (D_min / D)^p",
+        prior=normal(0.0, 1.0),  # published laws: 0.15 to 0.6 at the middle of their sweeps
         spread=fixed(0.8),
         drift=normal(0.0, 0.5),
         drift_spread=DRIFT_SPREAD,
         walk=WALK,
     ),
-    log_exponent=Shared(
-        name="log_alpha",
+    log_sharpness=Shared(
+        name="log_sharpness",
         unit="log exponent",
-        meaning="exponent of the data in UTD",
-        prior=normal(log(0.75), 0.4),  # published: 0.58 to 0.82 (Gym), 0.86 to 1.15 (DMC); few UTDs do not identify it
+        meaning="sharpness p of the crossover from D ~ 1 / UTD, where updates are rare, to D_min, where they are many",
+        prior=normal(-0.6, 0.3),  # p of 0.3 to 1 within two scales; few UTDs do not identify it
         drift=normal(0.0, 0.1),
     ),
     noise_slope=ByTask(
@@ -238,7 +239,6 @@ BATCH_AND_RATE = Interaction(
 
 AXES: tuple[Axis, ...] = (UTD, BATCH_SIZE, LEARNING_RATE, MODEL_SIZE)
 
-
 DECLARED = Declared(
     axes=AXES,
     interactions=(BATCH_AND_RATE,),
@@ -246,19 +246,16 @@ DECLARED = Declared(
     log_noise=LOG_NOISE,
     skewness=SKEWNESS,
     configuration_effect=CONFIGURATION_EFFECT,
+    error_growth=ERROR_GROWTH,
     failure=FAILURE,
     failure_penalty=FAILURE_PENALTY,
     failure_rise=FAILURE_RISE,
 )
 
-PRIORS: dict[str, Prior] = {
-    name: prior for parameter in DECLARED.parameters() for name, prior in parameter.priors().items()
-}
+PRIORS: dict[str, Prior] = {name: prior for one in DECLARED.parameters() for name, prior in one.priors().items()}
 
 # Priors that make all tasks alike: no spread between them.
-ONE_TASK_FOR_ALL: dict[str, Prior] = {
-    name: fixed(0.0) for parameter in DECLARED.parameters() for name in parameter.spreads()
-}
+ONE_TASK_FOR_ALL: dict[str, Prior] = {name: fixed(0.0) for one in DECLARED.parameters() for name in one.spreads()}
 
 
 def with_replacements(priors: Mapping[str, Prior] | None) -> dict[str, Prior]:

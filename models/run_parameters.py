@@ -1,4 +1,4 @@
-"""Parameters of single runs: their noise, the skewness of their lengths, and their chance of failure.
+"""Parameters of single runs: noise, error of the response surface, skewness of run lengths, and chance of failure.
 
 The slopes of the noise and of the chance of failure along each axis stand with the axes, in
 `bayescale.models.parameters`.
@@ -30,6 +30,13 @@ CONFIGURATION_EFFECT = Shared(
     unit="seed noises",
     meaning="spread of configurations around the response surface",
     prior=lognormal(0.3, 0.5),
+)
+
+ERROR_GROWTH = Shared(
+    name="error_growth",
+    unit="log env steps per log setting",
+    meaning="spread of configurations around the response surface for each unit of log distance beyond the swept range",
+    prior=lognormal(0.1, 0.7),  # sweeps predicted beyond their ends; no run of the fit identifies it
 )
 
 FAILURE = ByTask(

@@ -4,12 +4,14 @@ Data determine some functions of the parameters well and others hardly. Where a 
 directly, trajectories are short and few diverge. Each function below declares such a coordinate and returns the
 parameter that it serves, which keeps its declared prior:
 
-- `sample_log_exponent` serves the exponents of the data in the resources (`log_alpha`, `log_gamma`).
-- `sample_optimum_offsets` serves the tasks' departures from the mean optimum (`log_batch_optimum`, `log_rate_optimum`).
+- `sample_log_exponent` serves the exponent of the data in the model size (`log_gamma`).
+- `sample_optima`, through `sample_optimum_offsets`, serves the tasks' departures from the mean optimum
+  (`log_batch_optimum`, `log_rate_optimum`).
 
 Two more such choices lie in the model's form itself: env steps are stated at the reference of all settings
 (`log_env_steps_at_centre`) and as shares at a reference (`utd_share`, `size_share`), because an asymptote and an
-amplitude are nearly collinear. Departures of tasks are non-centred (see `bayescale.models.pooling`).
+amplitude are nearly collinear. `utd_share` is the slope of log D at the reference, which runs determine well, so that
+`log_sharpness` needs no coordinate. Departures of tasks are non-centred (see `bayescale.models.pooling`).
 """
 
 from collections.abc import Sequence
@@ -22,14 +24,15 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 from numpyro.handlers import scope
 
-from bayescale.models.axes import Resource, Tuned
+from bayescale.models.axes import Tuned
+from bayescale.models.pooling import ByTask, Scaled, Shared
 
 # Both were chosen by effective draws and divergences of several sweeps.
 CURVATURE_POWER = 0.7  # 0 samples distances to the optimum, 1 samples slopes; slopes diverge where the penalty is flat
 CORRELATION_SHARE = 0.7  # 1 makes the coordinates of two axes collinear where their correlation is near 1
 
 
-def sample_log_exponent(resource: Resource, log_saved_odds: Float[Array, "task threshold"]) -> Float[Array, ""]:
+def sample_log_exponent(exponent: ByTask | Shared, log_saved_odds: Float[Array, "task threshold"]) -> Float[Array, ""]:
     """Declare a resource's mean log elasticity at the reference, and return the log exponent at x = 0.
 
         log elasticity = log exponent + mean over tasks and thresholds of log q,   q = sigmoid(log_saved_odds)
@@ -38,16 +41,48 @@ def sample_log_exponent(resource: Resource, log_saved_odds: Float[Array, "task t
     shows in the bend of the law alone.
 
     Args:
-        resource: the axis.
-        log_saved_odds: its share of the data by task and threshold, without the population's row.
+        exponent: the log exponent of the axis.
+        log_saved_odds: the axis's share of the data by task and threshold, without the population's row.
     """
-    prior = resource.log_exponent.prior
-    with scope(prefix=resource.log_exponent.name):
+    prior = exponent.prior
+    with scope(prefix=exponent.name):
         if prior.family != "normal":
             return jnp.asarray(numpyro.sample("prior", prior.distribution()))
         log_share = jax.nn.log_sigmoid(log_saved_odds).mean()
         log_elasticity = numpyro.sample("log_elasticity", dist.Normal(prior.location + log_share, prior.scale))
     return jnp.asarray(log_elasticity - log_share)
+
+
+def sample_optima(
+    tuned: Sequence[Tuned],
+    correlations: Float[Array, "axis axis"],
+    centres: Float[np.ndarray, "task axis"],
+    x: Scaled,
+) -> dict[str, Array]:
+    """Declare the optima and curvatures of the tuned axes, and return them by name.
+
+    Args:
+        tuned: the axes.
+        correlations: correlations of the axes in the penalty.
+        centres: mean log setting of each task's data.
+        x: scaled thresholds.
+    """
+    if not tuned:
+        return {}
+    tasks = len(centres)
+    optima = [axis.log_optimum.sample_mean() for axis in tuned]
+    curvatures = [axis.log_curvature.sample_mean() for axis in tuned]
+    bends = [axis.log_curvature.sample_offsets(tasks) for axis in tuned]
+    by_task = [
+        mean + axis.log_curvature.spread.location * offsets
+        for axis, mean, offsets in zip(tuned, curvatures, bends, strict=True)
+    ]
+    offsets = sample_optimum_offsets(tuned, optima, by_task, correlations, centres)
+    p = {}
+    for i, axis in enumerate(tuned):
+        p[axis.log_optimum.name] = axis.log_optimum.sample(tasks, x, optima[i], offsets[i])
+        p[axis.log_curvature.name] = axis.log_curvature.sample(tasks, x, curvatures[i], bends[i])
+    return p
 
 
 def sample_optimum_offsets(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from bayescale.laws import log_batch_room, log_size_ratio, penalty
+from bayescale.laws import log_batch_room, log_crossover_ratio, log_size_ratio, penalty
 from bayescale.models.axes import Declared, PowerShift, Resource, Tuned
 from bayescale.models.pooling import Parameter, Shared
 
@@ -63,6 +63,16 @@ class Frame:
         """One point per task, with every setting at its reference."""
         count = len(next(iter(self.references.values())))
         return Points(jnp.arange(count), {name: jnp.asarray(logs) for name, logs in self.references.items()})
+
+    def beyond(self, name: str, at: Points) -> Float[Array, "point 1"]:
+        """Return the log distance beyond the task's swept range along an axis, signed; 0 inside the range."""
+        distance = self.distance(name, at)
+        return distance - self.clipped(name, distance, at)
+
+    def clipped(self, name: str, distance: Float[Array, "point 1"], at: Points) -> Float[Array, "point 1"]:
+        """Return log distances from the reference, moved to the nearer end of the task's swept range if beyond it."""
+        ends = jnp.asarray(self.swept[name] - self.references[name][:, None])[at.task]
+        return jnp.clip(distance, ends[:, :1], ends[:, 1:])
 
     def distance(self, name: str, at: Points) -> Float[Array, "point 1"]:
         """Return log(setting / reference) along an axis."""
@@ -116,8 +126,13 @@ def log_law(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point thre
     log_ratio = jnp.zeros(())
     for resource in frame.declared.resources:
         share = jax.nn.sigmoid(value(resource.log_saved_odds, p, at))
-        exponent = jnp.exp(value(resource.log_exponent, p, at))
-        log_ratio = jnp.asarray(log_size_ratio(log_ratio, frame.distance(resource.name, at), share, exponent))
+        distance = frame.distance(resource.name, at)
+        if resource.log_sharpness is not None:
+            sharpness = jnp.exp(value(resource.log_sharpness, p, at))
+            log_ratio = log_ratio + log_crossover_ratio(distance, share, sharpness)
+        if resource.log_exponent is not None:
+            exponent = jnp.exp(value(resource.log_exponent, p, at))
+            log_ratio = jnp.asarray(log_size_ratio(log_ratio, distance, share, exponent))
     return at_centre[at.task] + log_ratio
 
 
@@ -127,10 +142,18 @@ def log_noise(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point th
     for axis in frame.declared.axes:
         distance = frame.distance(axis.name, at)
         if isinstance(axis, Resource) and axis.noise_levels_off:
-            ends = jnp.asarray(frame.swept[axis.name] - frame.references[axis.name][:, None])[at.task]
-            distance = jnp.clip(distance, ends[:, :1], ends[:, 1:])
+            distance = frame.clipped(axis.name, distance, at)
         noise = noise + value(axis.noise_slope, p, at) * distance
     return noise
+
+
+def log_spread(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point threshold"]:
+    """Return the log of the spread of a new run, equation (4): seed noise, configuration effect, growing error."""
+    declared = frame.declared
+    squared_distance = sum((frame.beyond(axis.name, at) ** 2 for axis in declared.axes), jnp.zeros((1, 1)))
+    error = p[declared.error_growth.name] ** 2 * squared_distance
+    noise = jnp.exp(2 * log_noise(frame, p, at))
+    return jnp.log(noise * (1 + p[declared.configuration_effect.name] ** 2) + error) / 2
 
 
 def failure_logit(

@@ -89,6 +89,22 @@ def test_sac_next(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_held_out_splits(tmp_path: Path) -> None:
+    """The folder keeps the scores of a split: a second call prints them, and a comparison shows them twice."""
+    folder = tmp_path / "scores"
+    said = smoke("held_out_splits.py", tmp_path, "--work", str(folder))
+    table = pd.read_csv(folder / "PQL_lowest_UTD.csv")
+    wis, male, coverage, bias = table.loc[0, ["wis", "male", "coverage90", "bias"]]
+    assert 0 < wis < 1
+    assert 0 <= coverage <= 1
+    assert abs(bias) <= male
+    text = f"{wis:.3f} / {male:.3f} / {coverage:.2f} / {bias:+.2f}"
+    assert said.split(None, 3)[-1].strip() == text
+    (folder / "PQL_lowest_UTD.csv").write_text(table.assign(wis=0.5).to_csv(index=False))
+    again = smoke("held_out_splits.py", tmp_path, "--work", str(folder), "--compare", str(folder), str(folder))
+    assert again.count("| 0.500 / ") == 2
+
+
 def test_sac_against_sb3(tmp_path: Path) -> None:
     picture = ROOT / "case_studies" / "sac_against_sb3.svg"
     before = picture.read_bytes()

@@ -122,6 +122,7 @@ def test_the_context_covers_its_block_and_its_thread_alone() -> None:
 
 LAWS = {
     "log_data_ratio": (0.7, 0.2, 0.8),
+    "log_crossover_ratio": (0.7, 0.2, 0.8),
     "log_size_ratio": (0.3, 0.5, 0.3, 0.9),
     "log_batch_room": (0.4, 1.2, 0.6),
     "log_optimum": (5.5, 0.4, 0.7),

@@ -18,7 +18,7 @@ from bayescale.validation.scores import interval_hits
 FALSE_ALARM = 0.01  # probability that any task is flagged although all follow the law
 RANK_BINS = 20  # bins of a rank plot
 EXPONENTS = {
-    "log_alpha": "log α: how fast the data needed falls with UTD",
+    "log_sharpness": "log p: how sharply the data needed levels off with UTD",
     "batch_utd_exponent": "how fast the best batch size falls with UTD",
     "rate_utd_exponent": "how fast the best learning rate falls with UTD",
 }

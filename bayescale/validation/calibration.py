@@ -88,7 +88,7 @@ def replicate(
         horizon: env steps of every run.
         rng: source of randomness.
         datasets: number of data sets.
-        parameters: what to follow; None: everything. A name such as `log_alpha` is the population mean, where one
+        parameters: what to follow; None: everything. A name such as `log_sharpness` is the population mean, where one
             number describes the population, else every element; `log_noise[0,1]` is one element.
         at: configurations at which to follow the log env steps of the median run; None: nowhere.
         correlation: correlation of a run's deviations between thresholds, in [0, 1]. The joint model's likelihood of

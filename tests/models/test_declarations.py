@@ -89,13 +89,13 @@ def test_priors_go_by_the_names_of_parameters_and_are_replaced_by_name() -> None
     assert len(set(names)) == len(names)
     assert set(names) <= set(PRIORS)
     assert {name.partition(".")[0] for name in PRIORS} == set(names)
-    wider = with_replacements({"log_alpha": PRIORS["failure"], "log_batch_optimum.drift": PRIORS["log_alpha"]})
+    wider = with_replacements({"log_sharpness": PRIORS["failure"], "log_batch_optimum.drift": PRIORS["log_sharpness"]})
     replaced = DECLARED.with_priors(wider)
     assert [one.priors() for one in DECLARED.with_priors(PRIORS).parameters()] == [
         one.priors() for one in DECLARED.parameters()
     ]
     changed = {name for one in replaced.parameters() for name, prior in one.priors().items() if prior != PRIORS[name]}
-    assert changed == {"log_alpha", "log_batch_optimum.drift"}
+    assert changed == {"log_sharpness", "log_batch_optimum.drift"}
     assert set(ONE_TASK_FOR_ALL) == {name for name, prior in PRIORS.items() if prior.family == "fixed"}
 
 

@@ -170,7 +170,7 @@ def test_spreads_that_grow_with_the_learning_rate_and_the_utd_and_late_straggler
     assert np.quantile(skew[1], 0.01) < 0 < np.quantile(skew[1], 0.99)  # the control: normal runs
 
 
-def test_the_trend_of_the_spread_ends_with_the_swept_utds(posterior: Posterior) -> None:
+def test_the_trend_of_the_spread_ends_with_the_swept_utds_and_the_error_of_the_law_grows(posterior: Posterior) -> None:
     configs = pd.DataFrame({"env_id": ["Known-v0", "New-v0"], "batch_size": 200, "learning_rate": 5e-4})
     some = posterior.model.add_task({n: v[0, :1] for n, v in posterior.draws.items()}, jax.random.PRNGKey(0))
     draw = {name: values[0] for name, values in some.items()}
@@ -178,8 +178,9 @@ def test_the_trend_of_the_spread_ends_with_the_swept_utds(posterior: Posterior) 
     def spread(utd: float) -> np.ndarray:
         return np.asarray(posterior.model.run_lengths(draw, posterior.model.points(configs.assign(utd=utd))).scale)
 
-    np.testing.assert_array_equal(spread(8.0), spread(4.0))
-    np.testing.assert_array_equal(spread(0.5), spread(1.0))
+    growth = (float(draw["error_growth"]) * np.log(2)) ** 2  # both UTDs are a factor of 2 beyond the sweep
+    np.testing.assert_allclose(spread(8.0) ** 2, spread(4.0) ** 2 + growth)
+    np.testing.assert_allclose(spread(0.5) ** 2, spread(1.0) ** 2 + growth)
     assert (spread(4.0) != spread(2.0)).all()
 
 

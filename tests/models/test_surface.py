@@ -103,8 +103,9 @@ def penalty(e: int, k: int, s: float, n: float, log_batch: float, log_rate: floa
 def law(env_id: str, e: int, k: int, s: float, n: float) -> float:
     at_optimum = P["log_env_steps_at_centre"][e, k] - penalty(e, k, 0.0, 0.0, *centre(env_id)[:2])
     w, q = expit(P["utd_share"][e, k]), expit(P["size_share"][e, k])
-    alpha, gamma = np.exp(P["log_alpha"][k]), np.exp(P["log_gamma"][e, k])
-    return float(at_optimum + np.log((1 - q) * (1 - w + w * np.exp(-alpha * s)) + q * np.exp(-gamma * n)))
+    p, gamma = np.exp(P["log_sharpness"][k]), np.exp(P["log_gamma"][e, k])
+    of_utd = (1 - w + w * np.exp(-p * s)) ** (1 / p)
+    return float(at_optimum + np.log((1 - q) * of_utd + q * np.exp(-gamma * n)))
 
 
 def p_reach(env_id: str, e: int, k: int, s: float, n: float, extra: float, at: np.ndarray) -> float:
@@ -128,6 +129,17 @@ def seed_noise(point: pd.Series, e: int, k: int) -> float:
     return float(np.exp(P["log_noise"][e, k] + np.dot(slopes, [s_of(np.clip(point["utd"], *ends)), *logs])))
 
 
+def spread(point: pd.Series, e: int, k: int) -> float:
+    """Return the spread of a new run: each axis adds to it by its log distance beyond the task's swept range."""
+    own = CONFIGS[CONFIGS["env_id"] == point["env_id"]] if point["env_id"] in {"A", "B"} else CONFIGS
+    beyond = 0.0
+    for axis in CONFIGS.columns[1:]:
+        nearest = np.clip(point[axis], own[axis].min(), own[axis].max())
+        beyond += (np.log(point[axis] / nearest)) ** 2
+    within = seed_noise(point, e, k) ** 2 * (1 + P["configuration_effect"] ** 2)
+    return float(np.sqrt(within + P["error_growth"] ** 2 * beyond))
+
+
 def skewness(e: int, k: int) -> float:
     return float(P["skewness"][e, k])
 
@@ -140,12 +152,11 @@ def test_new_runs_and_optima_follow_the_formulas() -> None:
         s, n = s_of(point["utd"]), np.log(point["model_size"]) - centre(point["env_id"])[2]
         best = [law(point["env_id"], e, k, s, n) for k in range(3)]
         extra = [penalty(e, k, s, n, *np.log([point["batch_size"], point["learning_rate"]])) for k in range(3)]
-        width = np.sqrt(1 + P["configuration_effect"] ** 2)
         own = np.log(point[["batch_size", "learning_rate"]].to_numpy(float))
         optima = [[log_optimum(name, e, k, s, n) for name in ("batch_size", "learning_rate")] for k in range(3)]
         expected = {
             "location": np.maximum.accumulate(np.add(best, extra)),
-            "scale": [width * seed_noise(point, e, k) for k in range(3)],
+            "scale": [spread(point, e, k) for k in range(3)],
             "skewness": [skewness(e, k) for k in range(3)],
             "p_reach": p_reach_all(point["env_id"], e, s, n, extra, [own] * 3),
         }

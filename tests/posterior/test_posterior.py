@@ -98,13 +98,13 @@ def test_a_prior_of_an_unknown_family_is_refused() -> None:
     [
         ("beta", Prior("normal", 0.0, 1.0), "priors has no 'beta'"),
         (
-            "log_alpha",
+            "log_sharpness",
             Prior("normal", 0.0, -1.0),
-            "the prior of log_alpha must have finite numbers and a scale >= 0",
+            "the prior of log_sharpness must have finite numbers and a scale >= 0",
         ),
-        ("log_alpha", Prior("normal", 0.0, 0.0), "the prior of log_alpha has scale 0"),
+        ("log_sharpness", Prior("normal", 0.0, 0.0), "the prior of log_sharpness has scale 0"),
         ("log_noise.spread", Prior("normal", 1.0, 0.3), "the prior of log_noise.spread is fixed; got"),
-        ("log_alpha", Prior("fixed", -0.3, 0.0), "fit samples log_alpha, so its prior cannot be fixed"),
+        ("log_sharpness", Prior("fixed", -0.3, 0.0), "fit samples log_sharpness, so its prior cannot be fixed"),
     ],
 )
 def test_priors_that_a_fit_cannot_use_are_refused(name, prior, said):

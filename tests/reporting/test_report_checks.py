@@ -56,7 +56,7 @@ def test_exponents_are_compared_with_their_priors():
     drift = np.array([-0.3, 0.3])  # over two thresholds
     by_threshold = (0.5 + 0.1 * deviations)[..., None] + drift
     population = (0.4 + 0.27 * deviations)[..., None] + drift
-    draws = {"log_alpha": by_threshold, "batch_utd_exponent": np.stack([population * 7, population], axis=2)}
+    draws = {"log_sharpness": by_threshold, "batch_utd_exponent": np.stack([population * 7, population], axis=2)}
     table = exponents(draws, json.loads(prior_posterior().provenance["priors"]))
     np.testing.assert_allclose(table["mean"], [0.5, 0.4])
     np.testing.assert_allclose(table["left"], [0.1 / 0.4, 0.27 / 0.3])

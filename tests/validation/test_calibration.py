@@ -25,7 +25,7 @@ FOLLOWED = (
     "log_env_steps_at_centre[1,0]",
     "log_noise[1,0]",
     "configuration_effect",
-    "log_alpha",
+    "log_sharpness",
     "utd_share",
     "failure_rise",
 )
@@ -42,7 +42,7 @@ NARROW = {
     "failure": Prior("normal", -3.0, 1.0),
     "failure.spread": Prior("fixed", 0.7, 0.0),
     "utd_failure_slope": Prior("normal", 0.3, 0.5),
-    "log_alpha": Prior("normal", np.log(0.75), 0.2),
+    "log_sharpness": Prior("normal", np.log(0.75), 0.2),
 }
 MODEL = JointModel.for_crossings(DESIGN.assign(threshold=500.0), NARROW)
 
@@ -95,7 +95,7 @@ def test_ranks_are_uniform_for_the_right_model_alone(right: bs.Replications, wro
     passed = bs.rank_test(right, rng=np.random.default_rng(1), false_alarm=FALSE_ALARM)
     assert passed.uniform, passed.p_values
     assert list(passed.ranks) == list(right.true)
-    assert {"log_alpha", "log_noise[1,0]", "log_env_steps[1,0]"} < set(right.true)
+    assert {"log_sharpness", "log_noise[1,0]", "log_env_steps[1,0]"} < set(right.true)
     assert not bs.rank_test(
         wrong, rng=np.random.default_rng(1), false_alarm=FALSE_ALARM
     ).uniform  # control: the wrong model must fail
@@ -119,8 +119,9 @@ def test_credible_intervals_hold_the_truth_as_often_as_they_say(right: bs.Replic
 def test_a_design_identifies_the_level_and_nothing_that_it_does_not_vary(right: bs.Replications) -> None:
     ratio = bs.contraction(right)["ratio"]
     assert ratio["log_env_steps[0,0]"] < 0.4
-    assert ratio["failure_rise"] == pytest.approx(1.0, abs=0.05)  # one threshold has no rise
-    assert ratio["log_alpha"] > 0.8
+    # One threshold has no rise. The sd of this lognormal has an error of 2.5% by 100 fits of about 100 effective draws.
+    assert ratio["failure_rise"] == pytest.approx(1.0, abs=3.3 * 0.025)
+    assert ratio["log_sharpness"] > 0.8
 
 
 class MeanAndSpread(BareModel):
