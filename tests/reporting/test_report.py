@@ -324,7 +324,7 @@ def test_exponents_are_compared_with_their_priors(posterior):
     draws = {"log_sharpness": by_threshold, "batch_utd_exponent": np.stack([population * 7, population], axis=2)}
     table = MODULE._exponents(draws, json.loads(posterior.provenance["priors"]))
     np.testing.assert_allclose(table["mean"], [0.5, 0.4])
-    np.testing.assert_allclose(table["left"], [0.1 / 0.4, 0.27 / 0.3])
+    np.testing.assert_allclose(table["left"], [0.1 / 0.3, 0.27 / 0.3])
 
 
 @pytest.mark.parametrize(
