@@ -9,7 +9,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 FRESH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,9 +25,12 @@ test: $(VENV)/installed-dev ## run the tests on all cores
 lint: $(VENV)/installed-dev ## check format, lint, wording, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python .ci/check_words.py .ci bayescale case_studies models runners tests
+	$(BIN)/python .ci/check_words.py .ci bayescale case_studies docs models runners tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/installed-dev ## build the documentation into site/; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
 
 bench: $(VENV)/installed-dev ## measure speed against peers, one JSON object per line; ONLY=NAME,... picks benchmarks
 	-@test -e $(PEERS)/installed || { $(BIN)/python -m venv $(PEERS) && $(PEERS)/bin/python -m pip \
@@ -35,7 +38,7 @@ bench: $(VENV)/installed-dev ## measure speed against peers, one JSON object per
 	@BAYESCALE_CACHE=off BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
 
 clean: ## remove the files that the other targets made
-	rm -rf $(VENV) $(PEERS) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) out site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find bayescale models runners tests case_studies -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # These stamp files let a second call install nothing unless the requirements changed.

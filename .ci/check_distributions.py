@@ -9,7 +9,8 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-SHIPPED = (".py", ".pyi", ".typed", ".jinja")  # suffixes of the files that a distribution must hold
+# Suffixes of the files that a distribution must hold; the last is that of the report's libraries.
+SHIPPED = (".py", ".pyi", ".typed", ".jinja", ".css", ".js", ".json", ".LICENSE")
 
 
 def shipped_files(source: Path, models: str, runners: str) -> set[str]:

@@ -15,9 +15,10 @@ The chain is one function per step: `read_curves`, `time_to_threshold`, `fit`, t
     reporting       draw plots and write the report
     cli             offer all of this on the command line
 
-Files beside the folders: `workflow` (the whole chain in one place), `laws` (the scaling laws as pure functions),
-`run_length_distribution` (the distribution of a run's time to a threshold), `float64`, `arguments`, `atomic_files`,
-`errors`. `models` and `runners` are links to the folders of these names at the top level.
+Files beside the folders: `workflow` (the whole chain in one place), `plots` (the plots that users call), `laws` (the
+scaling laws as pure functions), `run_length_distribution` (the distribution of a run's time to a threshold), `float64`,
+`arguments`, `atomic_files`, `progress_display`, `summaries`, `errors`. `models` and `runners` are links to the folders
+of these names at the top level.
 
 Public names are listed once, in `__init__.pyi`; each loads its module on first use.
 """

@@ -1,5 +1,6 @@
 """The public names of the package and the module that each comes from."""
 
+from . import plots as plots
 from .comparators import (
     fit_complete_pooling as fit_complete_pooling,
 )
@@ -29,7 +30,7 @@ from .decisions.budget_path import BudgetPath as BudgetPath
 from .decisions.budget_path import budget_path as budget_path
 from .decisions.frontier import Frontier as Frontier
 from .decisions.frontier import frontier as frontier
-from .decisions.next_experiments import next_experiments as next_experiments
+from .decisions.experiments.next_experiments import next_experiments as next_experiments
 from .decisions.performance import performance as performance
 from .decisions.portfolio import Portfolio as Portfolio
 from .decisions.portfolio import portfolio as portfolio
@@ -50,9 +51,9 @@ from .errors import (
 from .errors import (
     NotConverged as NotConverged,
 )
+from .plots import plot_frontier as plot_frontier
+from .plots import plot_ranks as plot_ranks
 from .posterior.posterior import Posterior as Posterior
-from .reporting.calibration_plots import plot_ranks as plot_ranks
-from .reporting.plots import plot_frontier as plot_frontier
 from .reporting.report import report as report
 from .validation.calibration import (
     Replications as Replications,

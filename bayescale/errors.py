@@ -26,13 +26,18 @@ class MissingExtra(BayeScaleError, ImportError):
 
 
 class NotConverged(BayeScaleError):
-    """The sampler's draws cannot be trusted; `parameters` names the parameters that failed the checks."""
+    """The sampler's draws cannot be trusted.
+
+    `parameters` names the parameters that failed the checks. `posterior` keeps the draws for a diagnosis: to look at,
+    never to advise from.
+    """
 
     exit_code = 3
 
-    def __init__(self, message: str, parameters: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, parameters: tuple[str, ...] = (), posterior: object = None) -> None:
         super().__init__(message)
         self.parameters = parameters
+        self.posterior = posterior
 
 
 class Infeasible(BayeScaleError):

@@ -3,28 +3,36 @@
 `demo` shows the chain in one function. Only `fit` and `load` name the model; everything else takes it as an argument.
 """
 
+import json
 import os
 import sys
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bayescale.data.crossings import time_to_threshold, validate_crossings
-from bayescale.data.curves import read_curves
+from bayescale.data.curves import read_curves, write_curves
 from bayescale.data.observations import require_reached_in_training
 from bayescale.data.tasks import naming_columns, with_task_names
 from bayescale.decisions.allocation import allocate
 from bayescale.errors import InputError
+from bayescale.inference.checkpoints import Checkpoint
 from bayescale.inference.sampling import ROUNDS, WARMUP, SamplerOptions, sample
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.parameters import with_replacements
+from bayescale.posterior.identifiability import what_the_prior_decides, what_the_sweep_tells
+from bayescale.posterior.netcdf import table_hash
 from bayescale.posterior.outcomes import failure_warning, nothing_reached, one_evaluation_warning
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.saved_fits import load as load_posterior
 from bayescale.reporting.report import report
+
+SHIPPED_SWEEP = Path(__file__).parent / "shipped" / "sac_pendulum.parquet"
 
 
 def fit(
@@ -38,6 +46,10 @@ def fit(
     require_convergence: bool = True,
     method: str = "nuts",
     most_draws: int | None = None,
+    progress: bool | None = None,
+    tell: Callable[[str], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> Posterior:
     """Fit the joint model to crossings and return its posterior.
 
@@ -57,18 +69,33 @@ def fit(
         require_convergence: raise NotConverged if the draws cannot be trusted.
         method: "nuts", or "fast" for a first look: short chains, then "nuts", with a warning, if these disagree.
         most_draws: most draws kept per chain; by default four times `draws`, or `draws` without `require_convergence`.
+        progress: show progress on standard error; None: if it is a terminal.
+        tell: called with three sentences: before the sampling, on what the sweep can tell and on how long the sampling
+            will take; after it, on the parts of the law that the prior determines.
+        checkpoint: file that keeps what the chains have done if Ctrl-C comes; it is removed when the fit is done.
+        resume: go on from the checkpoint; the draws are those of a fit without a break.
 
     Returns:
         The posterior, with its draws, status and provenance.
 
     Raises:
-        NotConverged: the draws cannot be trusted; the message names the parameters.
-        InputError: crossings that cannot be used or that hold no observed run length, an unknown method or prior, or a
-            count that is too low.
+        NotConverged: the draws cannot be trusted; the message names the parameters, the likely cause and a remedy. The
+            error's `posterior` keeps the draws for a diagnosis.
+        InputError: crossings that cannot be used or that hold no observed run length, an unknown method or prior, a
+            count that is too low, or a checkpoint that is missing or of another fit.
     """
     options = SamplerOptions(seed=seed, chains=chains, draws=draws, warmup=warmup, method=method, most_draws=most_draws)
     _warn_of_outcomes(crossings)
-    return fit_with_options(crossings, options, priors=priors, require_convergence=require_convergence)
+    return fit_with_options(
+        crossings,
+        options,
+        priors=priors,
+        require_convergence=require_convergence,
+        progress=progress,
+        tell=tell,
+        checkpoint=checkpoint,
+        resume=resume,
+    )
 
 
 def _warn_of_outcomes(crossings: pd.DataFrame) -> None:
@@ -89,8 +116,14 @@ def fit_with_options(
     *,
     priors: dict[str, Prior] | None = None,
     require_convergence: bool = True,
+    progress: bool | None = None,
+    tell: Callable[[str], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> Posterior:
     """Fit the joint model to crossings, as `fit` does, with the sampler's options in one object."""
+    if resume and checkpoint is None:
+        raise InputError("resume needs the file to go on from; give checkpoint.")
     crossings = validate_crossings(crossings)
     require_reached_in_training(crossings)
     crossings = with_task_names(crossings, naming_columns(crossings))
@@ -101,9 +134,25 @@ def fit_with_options(
     model = JointModel.for_crossings(crossings, all_priors)
     if require_convergence and options.most_draws is None:
         options = replace(options, most_draws=ROUNDS * options.draws)
-    result = sample(model, crossings, options, progress=sys.stderr.isatty())
+    if tell is not None:
+        tell(what_the_sweep_tells(crossings))
+    kept = None if checkpoint is None else Checkpoint(Path(checkpoint), _identity(model, crossings, options))
+    shown = sys.stderr.isatty() if progress is None else progress
+    result = sample(model, crossings, options, progress=shown, tell=tell, checkpoint=kept, resume=resume)
     posterior = Posterior.from_draws(model, result, crossings, options.seed)
+    if tell is not None:
+        tell(what_the_prior_decides(model, posterior.draws))
     return posterior.require_convergence() if require_convergence else posterior
+
+
+def _identity(model: JointModel, crossings: pd.DataFrame, options: SamplerOptions) -> dict[str, str]:
+    """Return what a checkpoint is of: a fit with the same texts has the same draws on the same machine."""
+    return {
+        "curves, thresholds or return scale": table_hash(crossings),
+        "model or priors": json.dumps(model.fields(), sort_keys=True),
+        "sampler options": json.dumps(asdict(options), sort_keys=True),
+        "versions of packages": json.dumps({name: version(name) for name in ("bayescale", "jax", "numpyro", "numpy")}),
+    }
 
 
 def load(path: str | os.PathLike[str]) -> Posterior:
@@ -116,22 +165,22 @@ def load(path: str | os.PathLike[str]) -> Posterior:
 
 
 def demo(out: Path, curves: Path | None = None) -> str:
-    """Run the whole chain on the Pendulum sweep that ships with the source, and return the recommendation in words.
+    """Run the whole chain on the Pendulum sweep that ships with the package, and return the recommendation in words.
 
     Args:
-        out: folder for demo.nc and report.html, made if missing.
+        out: folder for curves.parquet, demo.nc and report.html, made if missing.
         curves: another learning-curve table.
 
     Raises:
         InputError: the table is missing.
     """
-    shipped = Path(__file__).resolve().parent.parent / "case_studies" / "data" / "sac_pendulum.parquet"
-    source = curves or shipped
+    source = curves or SHIPPED_SWEEP
     if not source.is_file():
-        raise InputError(f"{source} is missing; run the demo from a checkout of the source, with `make demo`.")
+        raise InputError(f"{source} is missing; install bayescale again, or give learning curves of your own.")
     out.mkdir(parents=True, exist_ok=True)
 
     table = read_curves(source)
+    write_curves(table, out / "curves.parquet")
     crossings = time_to_threshold(table)
     posterior = fit(crossings)
     posterior.save(out / "demo.nc")

@@ -4,6 +4,7 @@
 order of the flow:
 
     config          the settings of a run, one class per algorithm
+    plan_keys       the documentation of each key of a plan, and example plans
     suites          environments of all suites behind one interface
     networks        networks of all members of an ensemble, stacked
     algorithms      SAC, BRO and PQL, each for an ensemble of agents

@@ -4,6 +4,7 @@ from .config import BROConfig as BROConfig
 from .config import PQLConfig as PQLConfig
 from .config import RunConfig as RunConfig
 from .config import SACConfig as SACConfig
+from .sweeps.doubts import doubts as doubts
 from .sweeps.estimates import Estimate as Estimate
 from .sweeps.estimates import estimate as estimate
 from .sweeps.plan import Plan as Plan

@@ -45,6 +45,19 @@ def test_sac_gymnasium(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_edge_of_stability(tmp_path: Path) -> None:
+    """Each setting has a row with its runs and its chance; no run at a rate of 0.1 or above reached the return."""
+    said = smoke("edge_of_stability.py", tmp_path)
+    rows = [line.split() for line in said.splitlines() if line.split()[:1] in (["0.5"], ["2.0"], ["8.0"])]
+    assert len(rows) == 15
+    assert all(row[3] == "0" for row in rows if float(row[1]) >= 0.1)
+    assert sum(int(row[3]) for row in rows) == 12
+    assert all(0 < float(row[4]) <= 1 for row in rows)
+    assert "Brier score of the chance to reach -400 over the fitted runs: 0." in said
+    assert '"env_id": "Pendulum-v1"' in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sac_decisions(tmp_path: Path) -> None:
     """Each task, price and method has a row; BayeScale's choices are the unit of cost."""
     choices = ROOT / "case_studies" / "data" / "decisions.csv"

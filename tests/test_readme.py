@@ -2,9 +2,11 @@
 
 import re
 import shlex
+import shutil
 from functools import partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import typer
 
@@ -26,14 +28,22 @@ COMMANDS = [
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = [block for language, block in BLOCKS if language == "python"]
     assert blocks
-    (tmp_path / "case_studies").symlink_to(ROOT / "case_studies")
+    (tmp_path / "bayescale-demo").mkdir()
+    shutil.copy(ROOT / "case_studies" / "data" / "sac_pendulum.parquet", tmp_path / "bayescale-demo" / "curves.parquet")
     monkeypatch.chdir(tmp_path)
     short = partial(bs.fit, chains=2, warmup=150, draws=100, require_convergence=False)
     monkeypatch.setattr(bs, "fit", short)
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
+    plt.close("all")
     assert names["bs"] is bs
+    assert (tmp_path / "report.html").exists()
+
+
+def test_the_wheel_of_the_readme_is_of_this_version() -> None:
+    for page in ("README.md", "docs/install.md"):
+        assert f"dist/bayescale-{bs.__version__}-py3-none-any.whl" in (ROOT / page).read_text(), page
 
 
 def test_the_commands_of_the_readme_exist() -> None:
@@ -52,7 +62,7 @@ def test_the_make_targets_of_the_readme_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("page", ["README.md", *PAGES])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *PAGES])
 def test_the_files_that_a_page_links_to_exist(page: str) -> None:
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target

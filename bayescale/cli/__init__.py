@@ -1,11 +1,12 @@
 """The command line: `main` runs it.
 
-interrupts  end a command with one line when Ctrl-C or SIGTERM comes
-app         the application: its commands, exit codes and one-line errors
-commands    one file per command, or per few that belong together
-options     options that several commands share
-files       read and write the files that commands name
-terminal    print messages, numbers, tables and progress
+interrupts    end a command with one line when Ctrl-C or SIGTERM comes
+app           the application: its commands, exit codes and one-line errors
+commands      one file per command, or per few that belong together
+options       options that several commands share
+files         read and write the files that commands name
+plan_outlook  compare the lengths of planned runs with expected crossing times
+terminal      print messages, numbers, tables and progress
 """
 
 from collections.abc import Sequence

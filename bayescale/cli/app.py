@@ -11,17 +11,20 @@ import typer
 from bayescale.cli.commands.check_design import check_design
 from bayescale.cli.commands.compare import compare
 from bayescale.cli.commands.decide import allocate, portfolio
+from bayescale.cli.commands.doctor import doctor
 from bayescale.cli.commands.fit import fit
 from bayescale.cli.commands.import_curves import import_curves
 from bayescale.cli.commands.next_runs import next_runs
 from bayescale.cli.commands.predict import frontier, performance, predict
 from bayescale.cli.commands.report import demo, report
-from bayescale.cli.commands.sweep import sweep
+from bayescale.cli.commands.sweep import plan, sweep
 from bayescale.cli.interrupts import Outcome, answer, print_line
 from bayescale.errors import BayeScaleError
+from bayescale.progress_display import be_quiet, is_quiet
 
 INTERNAL_ERROR = 1
 BAD_USAGE = 2
+COMPLETION = "_BAYESCALE_COMPLETE"  # variable by which a shell asks for completions
 
 # Typer raises click's usage errors and exports one of them; the others share its base class.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
@@ -34,7 +37,6 @@ app = typer.Typer(
         "with `sweep`. The other commands read the file that `fit` writes."
     ),
     epilog="Exit codes: 0 done, 2 bad usage or bad input, 3 not converged, 4 infeasible, 130 interrupted.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -56,10 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_command(arguments: Sequence[str] | None) -> Outcome:
     """Run one command and return its exit code and error; see `main`."""
     try:
+        be_quiet(False)
         command = typer.main.get_command(app)
         given = list(sys.argv[1:] if arguments is None else arguments)
+        if COMPLETION in os.environ:  # the shell asks for the words that may come next
+            command.main(given, prog_name="bayescale", standalone_mode=False)
         with warnings.catch_warnings(), command.make_context("bayescale", given) as context:
-            warnings.showwarning = lambda message, *_: print_line("warning", str(message))
+            warnings.showwarning = lambda message, *_: None if is_quiet() else print_line("warning", str(message))
             command.invoke(context)
             sys.stdout.flush()
     except typer.Exit as done:
@@ -89,13 +94,21 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    _version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Print results and errors only: no notes, warnings or progress. Goes before COMMAND."
+        ),
     ] = False,
 ) -> None:
     """Take the options that come before a command."""
+    be_quiet(quiet)
 
 
+app.command()(plan)
 app.command()(sweep)
 app.command("import")(import_curves)
 app.command()(fit)
@@ -109,6 +122,7 @@ app.command("check-design")(check_design)
 app.command()(compare)
 app.command()(report)
 app.command()(demo)
+app.command()(doctor)
 
 
 def _usage(error: typer.BadParameter) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from bayescale.cli.terminal import say
 from bayescale.data.output_files import written
-from bayescale.errors import InputError
+from bayescale.errors import InputError, NotConverged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def read_candidates(path: Path) -> "pd.DataFrame":
     """Return the candidate runs in a file, checked, one row each."""
     from bayescale.data.tables import check_columns
     from bayescale.data.tables.files import read_table
-    from bayescale.decisions.next_experiments import CANDIDATE_COLUMNS
+    from bayescale.decisions.experiments.next_experiments import CANDIDATE_COLUMNS
 
     return check_columns(read_table(path, CANDIDATE_COLUMNS), CANDIDATE_COLUMNS).reset_index(drop=True)
 
@@ -50,25 +50,20 @@ def read_configs(path: Path, *further: "Column") -> "pd.DataFrame":
     return check_columns(read_table(path, columns), columns).reset_index(drop=True)
 
 
-class Design(NamedTuple):
-    """A planned sweep: its configurations and, if it comes from a plan file, its run lengths."""
+def read_design(path: Path) -> "pd.DataFrame":
+    """Read a design from a table of configurations or from a sweep plan (.toml) of one algorithm and one width.
 
-    configs: "pd.DataFrame"  # one row per configuration; column seeds: number of runs
-    every: int | None  # env steps between evaluations; None for a table of configurations
-    horizon: int | None  # env steps of the longest run; None for a table of configurations
-
-
-def read_design(path: Path) -> Design:
-    """Read a design from a table of configurations or from a sweep plan (.toml) of one algorithm and one width."""
+    Returns:
+        One row per configuration. A plan gives the columns seeds (number of runs), every (env steps between
+        evaluations) and horizon (env steps of a run).
+    """
     from bayescale.data.configurations import CONFIG
     from bayescale.data.tables import check_columns
     from bayescale.data.tables.files import read_table
-    from bayescale.validation.simulate import DESIGN_COLUMNS
+    from bayescale.validation.design_check import PLAN_COLUMNS
 
     if path.suffix != ".toml":
-        return Design(
-            check_columns(read_table(path, DESIGN_COLUMNS), DESIGN_COLUMNS).reset_index(drop=True), None, None
-        )
+        return check_columns(read_table(path, PLAN_COLUMNS), PLAN_COLUMNS).reset_index(drop=True)
     import pandas as pd
 
     from bayescale.runners import load_plan
@@ -80,15 +75,27 @@ def read_design(path: Path) -> Design:
             f"the plan {path} has several algorithms or widths; give a plan of one, or a table of configurations."
         )
     configs = pd.DataFrame([{name: getattr(run, name) for name in names} for run in runs])
-    seeds = configs.groupby(names, sort=False).size().rename("seeds").reset_index()
-    return Design(seeds, max(run.evaluation_interval for run in runs), max(run.env_steps for run in runs))
+    configs = configs.assign(
+        every=[run.evaluation_interval for run in runs], horizon=[run.env_steps for run in runs], seeds=1
+    )
+    return configs.groupby(names, sort=False, as_index=False).agg({"seeds": "sum", "every": "max", "horizon": "max"})
 
 
 def load_posterior(fit: Path, *env_ids: str, new_task: bool = False) -> "Posterior":
-    """Load the posterior, and check that it has runs of these tasks or that `new_task` allows tasks without runs."""
+    """Load a posterior to predict or decide from.
+
+    Raises:
+        NotConverged: the draws are kept for a diagnosis alone.
+        InputError: a task has no runs in the fit, and `new_task` does not allow it.
+    """
     import bayescale as bs
 
     posterior = bs.load(fit)
+    if not posterior.status.usable:
+        raise NotConverged(
+            f"{fit} holds draws that have {posterior.status.value.partition(';')[0]}: they serve a diagnosis "
+            "(bayescale report), not a prediction or a decision. Fit again as `fit` advised."
+        )
     check_tasks(posterior, env_ids, new_task=new_task)
     return posterior
 

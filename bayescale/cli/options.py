@@ -86,6 +86,26 @@ CutShort = Annotated[
         "recommended.",
     ),
 ]
+RiskMeasure = Annotated[
+    str,
+    typer.Option(
+        "--risk",
+        metavar="mean|cvar:A|prob:A|run:A",
+        help="The cost to minimise. mean: the posterior mean of the expected cost, which counts failed runs and their "
+        "repetition. cvar:0.9: the mean of the most expensive 10% of its posterior. prob:0.9: the cost that it "
+        "does not exceed with probability 0.9. "
+        "run:0.9: a cost that suffices for any one run, seed noise included, with probability 0.9.",
+    ),
+]
+WithinOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--within",
+        metavar="AXIS=LO:HI",
+        help="Choose among these values of utd, batch_size, learning_rate or model_size, in place of the swept range. "
+        "Choices beyond the sweep extrapolate. Repeat the option for more axes.",
+    ),
+]
 ResetPeriod = Annotated[
     float | None,
     typer.Option(
@@ -136,6 +156,19 @@ def parse_ceiling(text: str | None) -> float | str | None:
         return None if text is None else float(text)
     except ValueError:
         return text
+
+
+def parse_within(texts: list[str] | None) -> dict[str, tuple[float, float]] | None:
+    """Return the ranges that `AXIS=LO:HI` describe, by axis, or None for None."""
+    found = {}
+    for text in texts or ():
+        axis, _, limits = text.partition("=")
+        try:
+            low, high = map(float, limits.split(":"))
+        except ValueError:
+            raise InputError(f"--within must be AXIS=LO:HI; got '{text}'. Try --within batch_size=64:4096.") from None
+        found[axis.strip()] = (low, high)
+    return found or None
 
 
 def parse_utd(text: str | None) -> "np.ndarray | None":

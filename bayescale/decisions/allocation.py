@@ -1,60 +1,36 @@
 """Choose the setting to run: the one of least expected cost for a return, or the highest return within a budget.
 
 A setting is one UTD, batch size and learning rate, and one model size where that varies. The choice is the Bayes
-action: one setting for all posterior draws, not each draw's optimum. Costs are the costs of the median run under each
-draw. Seed noise enters `p_success`; it enters the choice only under the risk measure run:LEVEL.
+action: one setting for all posterior draws, not each draw's optimum. The cost under a draw is the cost of the median
+run over the probability that a run reaches the return: a failed run is paid for and repeated. Seed noise enters
+`p_success`; it enters the choice only under the risk measure run:LEVEL.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Bool, Float
 
 from bayescale.arguments import require_positive
-from bayescale.decisions.candidates import crossings_of_task, flops_per_step, require_candidates, swept_settings
+from bayescale.decisions.candidates import (
+    Within,
+    crossings_of_task,
+    flops_per_step,
+    ranges,
+    require_candidates,
+    utd_candidates,
+)
+from bayescale.decisions.cheapest_settings import ALLOCATION_DRAWS as ALLOCATION_DRAWS
+from bayescale.decisions.cheapest_settings import Choices, Question, coarse_choices, refined
 from bayescale.decisions.records import Allocation, Basis, basis_of, mean_and_quantiles
-from bayescale.decisions.utility import DEFAULT_PRICES, Prices, Risk, parse_risk, require_prices
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, parse_risk, require_prices
 from bayescale.errors import Infeasible, InputError
-from bayescale.posterior.ceilings import Ceiling, ceilings
-from bayescale.posterior.extrapolation import at_thresholds
-from bayescale.posterior.outcomes import failed_settings, near_failed_settings, nothing_reached, run_counts
+from bayescale.posterior.ceilings import Ceiling
+from bayescale.posterior.outcomes import failed_settings, nothing_reached, run_counts
 from bayescale.posterior.posterior import Posterior
-from bayescale.posterior.predictive import quantiles, run_lengths
 from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
-from bayescale.run_length_distribution import RunLengthDistribution
 
-ALLOCATION_DRAWS = 400
 AXES = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "critic parameters"}
 EDGE = 1e-6  # relative distance to the end of a range within which a value lies at that end
-
-
-class _Outcomes(NamedTuple):
-    """The run lengths of a new run at each candidate setting.
-
-    Attributes:
-        posterior: the fit.
-        env_id: task.
-        thresholds: increasing returns.
-        settings: one row per candidate setting.
-        run_lengths: axes draw, setting, threshold.
-        failed: True where the nearest swept setting failed, so that the setting is no candidate for the threshold.
-        cut_short: True: runs that ended early were only cut short.
-        basis: what the choices rest on.
-        one_run_env_steps: env steps within which one new run reaches the threshold with the probability that the risk
-            measure asks for; None if the risk measure is one of the median run.
-    """
-
-    posterior: Posterior
-    env_id: str
-    thresholds: Float[np.ndarray, " threshold"]
-    settings: pd.DataFrame
-    run_lengths: RunLengthDistribution
-    failed: Bool[np.ndarray, "setting threshold"]
-    cut_short: bool
-    basis: Basis
-    one_run_env_steps: Float[np.ndarray, "setting threshold"] | None
 
 
 def allocate(
@@ -69,8 +45,12 @@ def allocate(
     ceiling: Ceiling | None = None,
     new_task: bool = False,
     cut_short: bool = False,
+    within: Within | None = None,
 ) -> Allocation:
     """Choose the setting to run among candidates inside the swept ranges.
+
+    The candidates are the UTDs of `candidates.utd_candidates`, and at each the batch size, learning rate and model size
+    of least risk, searched in steps of a few percent. The choice is the cheapest row of `frontier` at these UTDs.
 
     Settings whose nearest swept setting failed at the return are no candidates, see `bayescale.posterior.outcomes`;
     `left_out` names the failed settings. The probability
@@ -80,7 +60,10 @@ def allocate(
     Given a threshold, choose the setting that minimises the risk of the cost; a budget below that risk makes the choice
     infeasible. Given a budget alone, choose the highest fitted threshold whose least risk is within the budget.
 
-        cost = prices.flop * flops + prices.env_step * env_steps;   lower is better, so risk reads its upper tail
+        cost = (prices.flop * flops + prices.env_step * env_steps) / p_reach
+
+    Here flops and env_steps are those of the median run, and the division pays for failed runs and their repetition.
+    Lower is better, so risk reads the upper tail of the cost.
 
     Args:
         posterior: a fit.
@@ -90,13 +73,15 @@ def allocate(
             `bayescale.posterior.extrapolation` holds; some draws then never reach it, so their cost is inf and the
             mean is too: use prob:LEVEL there.
         prices: of a training flop and of an env step.
-        risk: mean, cvar:LEVEL or prob:LEVEL of the median run's cost, or run:LEVEL, the budget within which one new run
+        risk: mean, cvar:LEVEL or prob:LEVEL of this cost, or run:LEVEL, the budget within which one new run
             reaches the threshold with probability LEVEL; see `bayescale.decisions.utility`.
         model_size: critic parameters; default: that of the fitted runs, or chosen where it varies.
         ceiling: the highest return that a task allows, in units of the thresholds; see `bayescale.posterior.ceilings`.
         new_task: True allows a task without runs; the choice is then for a task sampled from the population of tasks.
         cut_short: True: runs that ended early below the return were only cut short, so their settings are candidates
             too. Settings all of whose runs have the status diverged stay out.
+        within: lowest and highest value by axis, in place of the swept range: {"utd": (0.5, 16)}. A choice beyond the
+            sweep says so in `extrapolation`.
 
     Returns:
         The allocation. If it is not `feasible`, it shows the cheapest choice for the lowest threshold in question; if
@@ -113,12 +98,25 @@ def allocate(
         require_positive("budget", budget)
     require_prices(prices)
     measure = parse_risk(risk)
-    wanted = None if threshold is None else np.array([posterior.as_fitted(threshold)])
+    wanted = None if threshold is None else posterior.as_fitted(threshold)
     _require_answer(posterior, env_id, new_task)
-    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
-    basis = basis_of(posterior, prices, risk)
-    outcomes = _outcomes(posterior, settings, basis, wanted=wanted, ceiling=ceiling, cut_short=cut_short)
-    return _choose(outcomes, range(len(outcomes.thresholds)), prices, measure, budget)
+    question = Question(
+        posterior=posterior,
+        env_id=env_id,
+        wanted=wanted,
+        prices=prices,
+        measure=measure,
+        ranges=ranges(posterior, env_id, within=within, model_size=model_size),
+        ceiling=ceiling,
+        cut_short=cut_short,
+    )
+    coarse = coarse_choices(question, utd_candidates(posterior, env_id, *question.ranges["utd"]))
+    k = 0 if wanted is not None or budget is None else _affordable(coarse, budget)
+    best = _best(question, coarse, k)
+    if budget is not None and wanted is None:  # the search may find that a higher return is affordable after all
+        while k + 1 < len(question.thresholds) and (higher := _best(question, coarse, k + 1)).risk[0] <= budget:
+            best, k = higher, k + 1
+    return _allocation(question, best, basis_of(posterior, prices, risk), budget)
 
 
 def allocations(
@@ -150,14 +148,21 @@ def allocations(
         Infeasible: as for `allocate`.
     """
     require_prices(prices)
-    measure = parse_risk("mean")
     _require_answer(posterior, env_id, new_task)
-    settings = swept_settings(posterior, env_id=env_id, model_size=model_size)
-    outcomes = _outcomes(posterior, settings, basis_of(posterior, prices, "mean"), cut_short=cut_short)
-    return {
-        threshold: _choose(outcomes, [posterior.threshold_number(threshold)], prices, measure)
-        for threshold in thresholds
-    }
+    question = Question(
+        posterior=posterior,
+        env_id=env_id,
+        wanted=None,
+        prices=prices,
+        measure=parse_risk("mean"),
+        ranges=ranges(posterior, env_id, model_size=model_size),
+        cut_short=cut_short,
+    )
+    numbers = {threshold: posterior.threshold_number(threshold) for threshold in thresholds}
+    coarse = coarse_choices(question, utd_candidates(posterior, env_id, *question.ranges["utd"]))
+    best = _best(question, coarse, *numbers.values())
+    basis = basis_of(posterior, prices, "mean")
+    return {threshold: _allocation(question, best.take(best.threshold == k), basis) for threshold, k in numbers.items()}
 
 
 def at_edge(posterior: Posterior, choice: Allocation) -> tuple[str, ...]:
@@ -181,93 +186,58 @@ def _require_answer(posterior: Posterior, env_id: str, new_task: bool) -> None:
         )
 
 
-def _outcomes(
-    posterior: Posterior,
-    settings: pd.DataFrame,
-    basis: Basis,
-    *,
-    wanted: Float[np.ndarray, " threshold"] | None = None,
-    ceiling: Ceiling | None = None,
-    cut_short: bool,
-) -> _Outcomes:
-    """Predict all candidate settings at the wanted returns, or at the fitted thresholds if `wanted` is None."""
-    thresholds, measure = posterior.thresholds, parse_risk(basis.risk_measure)
-    distribution = run_lengths(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
-    if wanted is not None:
-        best = ceilings(ceiling, settings["env_id"], posterior.crossings)
-        distribution = at_thresholds(distribution, thresholds, wanted, best)
-        thresholds = wanted
-    one_run = quantiles(distribution, np.array([measure.level]))[..., 0] if measure.one_run else None
-    env_id = str(settings["env_id"].iloc[0])
-    failed = near_failed_settings(posterior.crossings, settings, thresholds, cut_short=cut_short)
-    return _Outcomes(posterior, env_id, thresholds, settings, distribution, failed, cut_short, basis, one_run)
+def _affordable(coarse: Choices, budget: float) -> int:
+    """Return the index of the highest return such that the coarse grid affords it and all below; 0 if none."""
+    least = np.array([coarse.risk[coarse.threshold == k].min() for k in np.unique(coarse.threshold)])
+    return max(int(np.logical_and.accumulate(least <= budget).sum()) - 1, 0)
 
 
-def _choose(
-    outcomes: _Outcomes,
-    thresholds: Sequence[int],
-    prices: Prices,
-    measure: Risk,
-    budget: float | None = None,
-) -> Allocation:
-    """Choose for the highest of the thresholds that the budget affords, or for the lowest if it affords none.
+def _best(question: Question, coarse: Choices, *thresholds: int) -> Choices:
+    """Return the best choice for each of these returns, given by index, in increasing order."""
+    for k in thresholds:
+        left = ~coarse.failed[coarse.threshold == k]
+        require_candidates(question.env_id, float(question.thresholds[k]), left)
+    found = refined(question, coarse.take(np.isin(coarse.threshold, thresholds)), only_best=True)
+    numbers = np.unique(found.threshold)
+    return found.take([int(np.where(found.threshold == k, found.merit, np.inf).argmin()) for k in numbers])
+
+
+def _allocation(question: Question, best: Choices, basis: Basis, budget: float | None = None) -> Allocation:
+    """Return the record of one choice.
 
     Args:
-        outcomes: predictions of the candidate settings.
-        thresholds: increasing indices into `outcomes.thresholds`.
-        prices: of a training flop and of an env step.
-        measure: the risk measure to minimise.
-        budget: in the unit of the prices; None: unlimited, so the last threshold for which a finite budget suffices.
+        question: the task, the returns and the cost.
+        best: one choice.
+        basis: what the choice rests on.
+        budget: in the unit of the prices; None: unlimited, so a finite risk is feasible.
     """
-    settings, p_reach = outcomes.settings, outcomes.run_lengths.p_reach
-    step_flops = flops_per_step(settings)
-    step_cost = prices.cost(step_flops, np.ones(len(step_flops)))
-    best = None
-    for k in thresholds:
-        env_steps = np.where(p_reach[:, :, k] > 0, np.exp(outcomes.run_lengths.location[:, :, k]), np.inf)
-        kept = ~outcomes.failed[:, k]
-        if best is None:
-            require_candidates(outcomes.env_id, float(outcomes.thresholds[k]), kept)
-        cost = np.where(kept, step_cost * env_steps, np.inf)
-        one_run = outcomes.one_run_env_steps
-        risks = measure(cost) if one_run is None else np.where(kept, step_cost * one_run[:, k], np.inf)
-        possible = np.isfinite(risks).any()
-        choice = int(risks.argmin() if possible else np.where(kept, p_reach[:, :, k].mean(axis=0), -1.0).argmax())
-        affordable = bool(possible and (budget is None or risks[choice] <= budget))
-        if best is not None and not affordable:
-            break
-        best = (k, choice, affordable, float(risks[choice]), env_steps[:, choice], cost)
-        if not affordable:
-            break
-    assert best is not None  # there is at least one threshold
-    k, choice, affordable, risk, env_steps, cost = best
-    setting, chosen_cost, least_cost = settings.iloc[choice], cost[:, choice], cost.min(axis=1)
+    setting, k, risk, posterior = best.settings.iloc[0], best.threshold[0], float(best.risk[0]), question.posterior
+    step_flops = float(flops_per_step(best.settings)[0])
+    step_cost = question.prices.flop * step_flops + question.prices.env_step
+    env_steps, cost, least_cost = best.env_steps[:, 0], best.cost[:, 0], best.least_cost[:, k]
+    ratio = np.divide(cost, least_cost, out=np.ones_like(cost), where=np.isfinite(least_cost))
     # Without a budget, the run may last forever and only a run that never learns fails.
-    log_limit = np.inf if budget is None else float(np.log(budget / step_cost[choice]))
-    chosen = RunLengthDistribution(*(part[:, choice, k] for part in outcomes.run_lengths))
-    ratio = np.divide(chosen_cost, least_cost, out=np.ones_like(chosen_cost), where=np.isfinite(least_cost))
-    threshold, fitted = float(outcomes.thresholds[k]), outcomes.posterior.thresholds
-    outside = outside_sweep(outcomes.posterior.crossings, settings.iloc[[choice]])[0]
-    counts = run_counts(outcomes.posterior.crossings, outcomes.env_id, threshold)
+    log_limit = np.inf if budget is None else float(np.log(budget / step_cost))
+    threshold = float(question.thresholds[k])
+    outside = outside_sweep(posterior.crossings, best.settings)[0]
+    counts = run_counts(posterior.crossings, question.env_id, threshold)
     return Allocation(
-        env_id=outcomes.env_id,
+        env_id=question.env_id,
         threshold=threshold,
         utd=float(setting["utd"]),
         batch_size=int(setting["batch_size"]),
         learning_rate=float(setting["learning_rate"]),
         model_size=int(setting["model_size"]),
-        feasible=affordable,
+        feasible=bool(np.isfinite(risk) and (budget is None or risk <= budget)),
         risk=risk,
-        p_success=float(chosen.reached_by(log_limit).mean()),
+        p_success=float(best.run_lengths.reached_by(log_limit).mean()),
         env_steps=mean_and_quantiles(env_steps),
-        flops=mean_and_quantiles(step_flops[choice] * env_steps),
-        budget=mean_and_quantiles(chosen_cost),
+        flops=mean_and_quantiles(step_flops * env_steps),
+        budget=mean_and_quantiles(cost),
         regret=mean_and_quantiles(ratio - 1),
         runs=counts.runs,
         runs_reached=counts.reached,
-        extrapolation=joined(outside, above_thresholds(fitted, threshold)),
-        left_out=failed_settings(
-            outcomes.posterior.crossings, outcomes.env_id, threshold, cut_short=outcomes.cut_short
-        ),
-        basis=outcomes.basis,
+        extrapolation=joined(outside, above_thresholds(posterior.thresholds, threshold)),
+        left_out=failed_settings(posterior.crossings, question.env_id, threshold, cut_short=question.cut_short),
+        basis=basis,
     )

@@ -6,16 +6,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from bayescale.arguments import counted, three_digits
 from bayescale.decisions.candidates import require_candidates, swept_sizes, swept_utds
-from bayescale.decisions.frontier import optima
-from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
+from bayescale.decisions.law_optima import optima
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, expected_cost, require_prices
 from bayescale.laws import flops
 from bayescale.posterior.outcomes import near_failed_settings
 from bayescale.posterior.posterior import Posterior
+from bayescale.summaries import Summarised, Summary, with_interval
 
 
-@dataclass(frozen=True)
-class BudgetPath:
+@dataclass(frozen=True, repr=False)
+class BudgetPath(Summarised):
     """The budget-optimal UTD and model size at each fitted threshold, at the best batch size and learning rate.
 
     Attributes:
@@ -33,6 +35,19 @@ class BudgetPath:
     budget: Float[np.ndarray, "draw threshold"]
     utd_chosen: Float[np.ndarray, " threshold"]
     model_size_chosen: Float[np.ndarray, " threshold"]
+
+    def summary(self) -> Summary:
+        """Return the best UTD and the cost at the lowest, a middle and the highest threshold, and what to do next."""
+        table = self.table()
+        shown = table.iloc[sorted({0, len(table) // 2, len(table) - 1})]
+        said = {}
+        for _, row in shown.iterrows():
+            utd, cost = ({q: row[f"{name}_{q}"] for q in ("q05", "q50", "q95")} for name in ("utd", "budget"))
+            chosen = f"run UTD {three_digits(row['utd_chosen'])}"
+            best = f"each draw's best is {with_interval(utd, 'updates per env step')}"
+            said[f"return {three_digits(row['threshold'])}"] = f"{chosen}; {best}; cost {with_interval(cost, 'units')}"
+        title = f"Budget-optimal UTD of {self.env_id} at {counted(len(table), 'threshold')}"
+        return Summary(title, {**said, "next": "path.table(); bs.plots.budget_path(path.table(), posterior.crossings)"})
 
     def table(self) -> pd.DataFrame:
         """Return one row per threshold: 5%, 50% and 95% quantiles over draws, and the chosen pair."""
@@ -54,9 +69,9 @@ def budget_path(
 ) -> BudgetPath:
     """Return the budget-optimal UTDs and model sizes over the fitted thresholds, within the swept ranges.
 
-    The cost that they minimise is prices.flop * 10 N B* sigma D + prices.env_step * D. A UTD and model size whose
-    setting at the median B* and eta* lies nearest to a swept setting that failed at the return is left out, as in
-    `allocate`.
+    The cost that they minimise is (prices.flop * 10 N B* sigma + prices.env_step) D / p_reach, where the division pays
+    for failed runs and their repetition. A UTD and model size whose setting at the median B* and eta* lies nearest to a
+    swept setting that failed at the return is left out, as in `allocate`.
 
     Args:
         posterior: a fit.
@@ -77,8 +92,9 @@ def budget_path(
     utds, sizes = swept_utds(posterior, env_id), swept_sizes(posterior, env_id, model_size)
     utd, size = np.tile(utds, len(sizes)), np.repeat(sizes, len(utds))
     by_size = (optima(posterior, env_id, utds, n) for n in sizes)
-    batch, rate, steps, _ = (np.concatenate(parts, axis=1) for parts in zip(*by_size, strict=True))
-    cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], steps)), steps)
+    batch, rate, steps, p_reach = (np.concatenate(parts, axis=1) for parts in zip(*by_size, strict=True))
+    step_cost = prices.cost(np.asarray(flops(size[:, None], batch, utd[:, None], 1.0)), np.ones_like(batch))
+    cost = expected_cost(steps, step_cost=step_cost, p_reach=p_reach)
     settings = pd.DataFrame({"env_id": env_id, "utd": utd, "model_size": size})
     for k, threshold in enumerate(posterior.thresholds):
         at_optimum = {

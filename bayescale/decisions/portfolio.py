@@ -14,30 +14,33 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from bayescale.arguments import require_positive
+from bayescale.arguments import counted, require_positive, three_digits
 from bayescale.data.tasks import several_names
-from bayescale.decisions.allocation import ALLOCATION_DRAWS, allocations
+from bayescale.decisions.allocation import allocations
 from bayescale.decisions.candidates import flops_per_step
+from bayescale.decisions.cheapest_settings import ALLOCATION_DRAWS
 from bayescale.decisions.records import Allocation, mean_and_quantiles
-from bayescale.decisions.utility import DEFAULT_PRICES, Prices
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, expected_cost
 from bayescale.errors import InputError
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import run_lengths
+from bayescale.summaries import Summarised, Summary, with_interval
 
 # Value of the whole budget in units of the smallest step between thresholds: of equal sums, the cheapest is chosen.
 THRIFT = 1e-3
+MOST_TASKS = 6  # tasks that a summary lists
 
 
-@dataclass(frozen=True)
-class Portfolio:
+@dataclass(frozen=True, repr=False)
+class Portfolio(Summarised):
     """A choice for each task, and the joint cost.
 
     Attributes:
         choices: one allocation per task.
         feasible: True if the expected cost is within the budget. If False, each task's choice is its
             cheapest, and these choices together cost more than the budget.
-        budget: cost of the median runs together, one per task, in the unit of the prices: mean, q05, q50 and q95 over
-            draws.
+        budget: expected cost of the choices together, in the unit of the prices, failed runs and their repetition
+            included: mean, q05, q50 and q95 over draws.
         p_within: probability, over draws, that this cost is within the given budget.
     """
 
@@ -45,6 +48,25 @@ class Portfolio:
     feasible: bool
     budget: dict[str, float]
     p_within: float
+
+    def summary(self) -> Summary:
+        """Return the choice for each task, what all of them cost, and how sure that is."""
+        said = {
+            choice.env_id: f"return {three_digits(choice.threshold)} at {choice.setting}"
+            for choice in self.choices[:MOST_TASKS]
+        }
+        if len(self.choices) > MOST_TASKS:
+            said["and"] = f"{counted(len(self.choices) - MOST_TASKS, 'further task')}"
+        title = f"Portfolio of {counted(len(self.choices), 'task')}"
+        return Summary(
+            title if self.feasible else f"{title}: NOT FEASIBLE within the budget",
+            {
+                **said,
+                "cost": f"{with_interval(self.budget, 'units')} together",
+                "how sure": f"the median runs stay within the budget with probability {self.p_within:.0%}",
+                "next": "portfolio.choices holds one allocation per task; portfolio.to_json() for scripts",
+            },
+        )
 
     def to_json(self) -> str:
         """Return the portfolio as a JSON object."""
@@ -134,9 +156,12 @@ def _greatest_sum(
 def _costs(
     posterior: Posterior, choices: Sequence[Allocation], chosen: np.ndarray, prices: Prices
 ) -> Float[np.ndarray, "draw task"]:
-    """Return the cost of each choice's median run under each draw, in the unit of the prices."""
+    """Return the expected cost of each choice under each draw, in the unit of the prices."""
     names = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
     settings = pd.DataFrame([{name: getattr(choice, name) for name in names} for choice in choices])
-    location = run_lengths(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings).location
-    steps = np.exp(location[:, np.arange(len(choices)), chosen])
-    return np.asarray(prices.cost(flops_per_step(settings) * steps, steps))
+    distribution = run_lengths(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
+    location, p_reach = (
+        part[:, np.arange(len(choices)), chosen] for part in (distribution.location, distribution.p_reach)
+    )
+    step_cost = prices.cost(flops_per_step(settings), np.ones(len(settings)))
+    return expected_cost(np.exp(location), step_cost=step_cost, p_reach=p_reach)

@@ -38,6 +38,25 @@ class Prices:
 DEFAULT_PRICES = Prices()
 
 
+def expected_cost(
+    env_steps: Float[np.ndarray, "..."], *, step_cost: Float[np.ndarray, "..."], p_reach: Float[np.ndarray, "..."]
+) -> Float[np.ndarray, "..."]:
+    """Return the expected cost until a run has reached the threshold, failed runs and their repetition included.
+
+        step_cost * env_steps / p_reach
+
+    A run that never reaches the threshold is stopped after the env steps of the median run and replaced by a new run,
+    so that 1 / p_reach runs are paid for on average.
+
+    Args:
+        env_steps: of the median run, D.
+        step_cost: cost of one env step with its gradient updates, in the unit of the prices.
+        p_reach: probability that a run reaches the threshold. 0 makes the cost infinite.
+    """
+    reached = p_reach > 0
+    return np.where(reached, step_cost * env_steps / np.where(reached, p_reach, 1.0), np.inf)
+
+
 @dataclass(frozen=True)
 class Risk:
     """A risk measure: a function of the draws of a cost whose value a choice minimises.
@@ -52,8 +71,9 @@ class Risk:
     Attributes:
         kind: mean, cvar or prob.
         level: probability in (0, 1); unused by mean.
-        one_run: False: the cost is the cost of the median run, so its draws differ by parameter uncertainty alone.
-            True: the cost is the cost of one new run, so seed noise and failed runs count too.
+        one_run: False: the cost is `expected_cost`, an expectation over seeds, so its draws differ by parameter
+            uncertainty alone. True: the cost is the cost of one new run, so its seed noise counts too, and the cost of
+            a failed run is infinite.
     """
 
     kind: str = "mean"

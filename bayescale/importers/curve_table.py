@@ -3,19 +3,20 @@
 The settings of a run come from its config, or from a column of its history that has one value. A column without a key
 in the mapping is looked up under its own name. Runs without a seed are numbered within their configuration.
 
+A run that lacks most of the keys of settings, because its config was lost, is skipped if most runs have a config. A
+run that lacks fewer keys shows that the mapping does not fit, which is refused.
+
 A row without a step is left out. Rows without a return, infinite returns and the status follow the rules of
 `read_curves`. Of a run that its tracker marks as resumed, later rows replace the earlier ones from their step on.
-Repeated steps of any other run are refused, unless the caller states that such runs were resumed.
+Of other runs, returns that were logged one after another at one step, as episodes of several environments are, become
+their mean. Steps that come again later are refused, unless the caller states that such runs were resumed.
 """
 
-import ast
-import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
@@ -25,26 +26,12 @@ from bayescale.arguments import counted
 from bayescale.data.curves import RUN_COLUMNS, read_curves
 from bayescale.data.tables import Table
 from bayescale.errors import InputError
+from bayescale.importers.keys import MissingKey, lookup, remedy, value_of
 from bayescale.importers.run_logs import ColumnMapping, Imported, Logs, RunLog, Skipped
 
 NEEDED = ("algorithm", "env_id", "utd", "batch_size", "learning_rate")
 NUMBERS = ("utd", "batch_size", "learning_rate", "model_size", "seed")
 SCALAR = (str, bytes, int, float, Decimal, np.generic)
-LIKELY = 8  # keys that an error lists
-LONGEST_RATIO = 200  # characters of a ratio of keys
-
-# Words in the names of keys that often hold a column; the error about a missing column lists keys with them first.
-WORDS = {
-    "algorithm": ("algo", "agent", "name"),
-    "env_id": ("env", "task"),
-    "utd": ("utd", "replay_ratio", "update", "gradient", "train_freq"),
-    "batch_size": ("batch",),
-    "learning_rate": ("lr", "learning_rate"),
-    "model_size": ("param", "size"),
-    "seed": ("seed",),
-    "env_steps": ("step", "frame", "iteration"),
-    "episode_return": ("return", "reward", "score"),
-}
 
 
 @dataclass(frozen=True)
@@ -79,15 +66,25 @@ def as_table(
     _require_keys(logs.runs, mapping)
     skipped = list(logs.skipped)
     runs, settings, histories = [], [], []
+    incomplete: list[MissingKey] = []
     left_out: Counter[str] = Counter()
     for run in logs.runs:
         history = _history(run, mapping, left_out)
         if history.empty or (history["episode_return"].isna().all() and run.status != "diverged"):
             skipped.append(Skipped(run.name, "no row has both a step and a return."))
             continue
+        try:
+            settings.append(_settings(run, mapping))
+        except MissingKey as error:
+            if not _without_config(run, mapping):
+                raise
+            incomplete.append(error)
+            skipped.append(Skipped(run.name, str(error).removeprefix(f"{run.name}: ")))
+            continue
         runs.append(run)
-        settings.append(_settings(run, mapping))
         histories.append(history)
+    if len(incomplete) > len(runs):
+        raise incomplete[0]
     if not runs:
         raise InputError(f"no run has a row with both a step and a return; the first is {logs.runs[0].name}.")
     notes = [*guesses, *_numbered_seeds(runs, settings)]
@@ -107,7 +104,7 @@ def _require_keys(runs: Sequence[RunLog], mapping: ColumnMapping) -> None:
         if not any((key or column) in run.history for run in runs):
             keys = {str(name) for run in runs for name in run.history.columns}
             said = f"no run has the key '{key}' for {column}" if key else f"no key gives {column}"
-            raise InputError(f"{said}. {_remedy(column, keys, constant=False)}")
+            raise InputError(f"{said}. {remedy(column, keys, constant=False)}")
 
 
 def _history(run: RunLog, mapping: ColumnMapping, left_out: Counter[str]) -> pd.DataFrame:
@@ -131,11 +128,24 @@ def _history(run: RunLog, mapping: ColumnMapping, left_out: Counter[str]) -> pd.
             rows = rows.drop(index=replaced)
     if mapping.smooth_episodes > 1:
         rows["episode_return"] = rows["episode_return"].dropna().rolling(mapping.smooth_episodes, min_periods=1).mean()
-    return rows
+    return _averaged(rows, left_out) if run.logged and not run.resumed else rows
+
+
+def _averaged(rows: pd.DataFrame, left_out: Counter[str]) -> pd.DataFrame:
+    """Return the rows with the mean of the returns that follow one another at one step, in the place of the first."""
+    evaluations = rows[rows["episode_return"].notna()]
+    again = (evaluations["env_steps"] == evaluations["env_steps"].shift()).to_numpy(bool)
+    if not again.any() or evaluations["episode_return"].dtype.kind not in "iuf":
+        return rows
+    left_out["averaged with others at one step, as episodes of several environments."] += int(
+        (again | np.append(again[1:], False)).sum()
+    )
+    means = evaluations["episode_return"].groupby(np.cumsum(~again)).transform("mean")
+    return rows.assign(episode_return=means).drop(index=evaluations.index[again])
 
 
 def _scaled_steps(run: RunLog, steps: pd.Series, factor: float | str) -> pd.Series:
-    number = _value(run, factor, "env_steps_factor") if isinstance(factor, str) else factor
+    number = value_of(run, factor, "env_steps_factor") if isinstance(factor, str) else factor
     if not 0 < number < np.inf:
         raise InputError(f"{run.name}: env_steps_factor must be a finite number > 0; got {number:g}. Correct it.")
     if number == 1:
@@ -152,12 +162,14 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
     found = {}
     for column in [*RUN_COLUMNS, *(name for name in (*mapping.columns, *mapping.constants) if name not in RUN_COLUMNS)]:
         key = mapping.columns.get(column, column)
+        if not key:
+            continue  # the user leaves the column out
         if column == "utd" and mapping.utd is not None:
-            value: Any = _value(run, mapping.utd, "utd")
+            value: Any = value_of(run, mapping.utd, "utd")
         elif column in mapping.constants and column not in mapping.columns:
             value = None  # the constant counts, even where the run has a key of the column's name
         else:
-            value = _lookup(run, key)
+            value = lookup(run, key)
         if value is None:
             value = mapping.constants.get(column)
         if value is not None and not isinstance(value, SCALAR):
@@ -170,8 +182,14 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
         elif column in NEEDED or column in mapping.columns:
             keys = {*map(str, run.config), *(str(name) for name in run.history.columns)}
             said = f"the key '{key}' of {column} is not logged" if key != column else f"no key gives {column}"
-            raise InputError(f"{run.name}: {said}. {_remedy(column, keys)}")
+            raise MissingKey(f"{run.name}: {said}. {remedy(column, keys)}")
     return found
+
+
+def _without_config(run: RunLog, mapping: ColumnMapping) -> bool:
+    """Return True if the run lacks most of the keys that hold settings."""
+    keys = [key for key in (*mapping.columns.values(), mapping.utd) if key]
+    return 2 * sum(key in run.config or key in run.history for key in keys) < len(keys)
 
 
 def _as_number(value: Any) -> Any:
@@ -181,25 +199,6 @@ def _as_number(value: Any) -> Any:
             with suppress(ValueError):
                 return number(value)
     return value
-
-
-def _lookup(run: RunLog, key: str) -> Any:
-    """Return the value of a key of the run: of its config, else of a history column with one value; else None."""
-    if key in run.config:
-        value = run.config[key]
-        return value.item() if isinstance(value, np.generic) else value
-    if key not in run.history:
-        return None
-    try:
-        values = run.history[key].dropna().unique()
-    except TypeError:  # lists and dicts are no settings
-        return None
-    if len(values) > 1:
-        raise InputError(
-            f"{run.name}: {key} changes during the run ({values[0]}, {values[1]}). A setting has one value; state it "
-            "as a constant."
-        )
-    return values[0] if len(values) else None
 
 
 def _numbered_seeds(runs: Sequence[RunLog], settings: list[dict[str, Any]]) -> list[str]:
@@ -217,77 +216,3 @@ def _numbered_seeds(runs: Sequence[RunLog], settings: list[dict[str, Any]]) -> l
         setting["seed"] = seen[configuration]
         seen[configuration] += 1
     return ["seed: no key holds it; the runs of each configuration are numbered from 0."]
-
-
-def _remedy(column: str, keys: Iterable[str], *, constant: bool = True) -> str:
-    """Return the likely keys of a column, and the flag and the line of the mapping that name one."""
-    keys = sorted(keys)
-    likely = [key for key in keys if any(word in key.lower() for word in WORDS.get(column, (column,)))]
-    likely += [key for key in get_close_matches(column, keys, n=LIKELY) if key not in likely]
-    listed = f"Likely keys: {', '.join(key[:60] for key in likely[:LIKELY])}. " if likely else ""
-    field = column in ("utd", "env_steps", "episode_return", "env_steps_factor")
-    line = f'{column} = "KEY" in MAP.toml' if field else f'{column} = "KEY" under [columns] in MAP.toml'
-    fixed = f", or --constant {column}=VALUE if all runs share the value" if constant else ""
-    return f"{listed}Give --key {column}=KEY ({line}){fixed}."
-
-
-OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
-
-
-def _value(run: RunLog, text: str, column: str) -> float:
-    """Return the number that a key, or a ratio of keys such as "gradient_steps / (train_freq * n_envs)", has in a run.
-
-    A ratio may hold keys, numbers, *, / and brackets. A key that is no name, such as "train/updates", stands in quotes.
-
-    Raises:
-        InputError: the text is no ratio, a key is missing or no number, or the ratio divides by 0.
-    """
-    if (whole := _lookup(run, text)) is not None:
-        return _number(run, text, whole)
-    refused = InputError(
-        f"{column} must be a key, or a ratio of keys such as gradient_steps / (train_freq * n_envs); got "
-        f"'{text[:LONGEST_RATIO]}'. Write it with keys, numbers, *, / and brackets."
-    )
-    if len(text) > LONGEST_RATIO:
-        raise refused
-
-    def evaluate(node: ast.expr) -> float:
-        if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-            return OPERATORS[type(node.op)](evaluate(node.left), evaluate(node.right))
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            return float(node.value)  # type: ignore[arg-type]
-        key = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else _dotted(node)
-        if key is None:
-            raise refused
-        if (value := _lookup(run, key)) is None:
-            keys = {*map(str, run.config), *(str(name) for name in run.history.columns)}
-            raise InputError(f"{run.name}: the key '{key}' of {column} is not logged. {_remedy(column, keys)}")
-        return _number(run, key, value)
-
-    try:
-        return evaluate(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise (error if isinstance(error, InputError) else refused) from None
-    except (ZeroDivisionError, OverflowError):
-        raise InputError(f"{run.name}: {column} = {text} divides by 0 or is too large. Name other keys.") from None
-
-
-def _dotted(node: ast.expr) -> str | None:
-    """Return the key that a name with dots spells, such as algo.batch_size; None for other expressions."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and (head := _dotted(node.value)) is not None:
-        return f"{head}.{node.attr}"
-    return None
-
-
-def _number(run: RunLog, key: str, value: Any) -> float:
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{run.name}: {key} must be a number; got {str(value)[:60]}. Name another key.") from None

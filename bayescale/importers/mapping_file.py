@@ -36,7 +36,7 @@ def read_mapping(path: str | os.PathLike[str]) -> ColumnMapping:
         raise InputError(f"{path} is no TOML: {str(error)[:200]}. Write a template with --dry-run.") from None
     rules = {
         "columns": _is_columns, "constants": _is_constants, "env_steps_factor": _is_factor,
-        "smooth_episodes": _is_count, **dict.fromkeys(KEYS, _is_text),
+        "smooth_episodes": _is_count, **dict.fromkeys((*KEYS, "path_pattern"), _is_text),
     }  # fmt: skip
     for name, value in fields.items():
         if name not in rules:
@@ -55,7 +55,12 @@ def mapping_text(mapping: ColumnMapping) -> str:
     lines.append("# Env steps per unit of the counter: a number or a key, such as the action repeat.")
     lines.append(f"env_steps_factor = {_toml(mapping.env_steps_factor)}")
     lines.append("# Episodes that a return is averaged over.")
-    lines += [f"smooth_episodes = {mapping.smooth_episodes}", "", "[columns]"]
+    lines.append(f"smooth_episodes = {mapping.smooth_episodes}")
+    lines.append('# Pattern of the names of runs; its fields are keys, as in "{env}__{algo}__{seed}".')
+    lines.append(
+        f"path_pattern = {_toml(mapping.path_pattern)}" if mapping.path_pattern else '# path_pattern = "PATTERN"'
+    )
+    lines += ["", "[columns]"]
     lines += [f"{_toml(column)} = {_toml(key)}" for column, key in mapping.columns.items()]
     unnamed = [name for name in RUN_COLUMNS if name not in {"utd", *mapping.columns, *mapping.constants}]
     lines += [f'# {name} = "KEY"' for name in unnamed]

@@ -5,14 +5,16 @@ than `LARGEST` bytes is refused. The last line of a log counts only if it ends w
 killed leaves a cut line.
 """
 
+import errno
 import io
 import json
 import os
 import stat
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -79,26 +81,37 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
+@contextmanager
+def open_plain(file: Path) -> Iterator[BinaryIO]:
+    """Open a plain file to read its bytes; pipes and devices are never waited for.
+
+    Raises:
+        Unusable: the file is missing or no plain file, or it cannot be read.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe does not block
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Unusable("it is no plain file.")
+            yield stream
+    except OSError as error:
+        if error.errno == errno.EISDIR:
+            raise Unusable("it is no plain file.") from None
+        raise Unusable(f"it cannot be read ({error.strerror}).") from None
+
+
 def read_text(file: Path) -> str:
     """Return the text of a plain file.
 
     Raises:
         Unusable: the file is missing, no plain file, too large, or no UTF-8 text.
     """
+    with open_plain(file) as stream:
+        content = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise Unusable(f"it has more than {LARGEST / 2**20:.0f} MiB.")
     try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe does not block
-        try:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode):
-                raise Unusable("it is no plain file.")
-            if state.st_size > LARGEST:
-                raise Unusable(f"it has more than {LARGEST / 2**20:.0f} MiB.")
-            with os.fdopen(descriptor, "rb", closefd=False) as stream:
-                return stream.read(LARGEST).decode("utf-8-sig")
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise Unusable(f"it cannot be read ({error.strerror}).") from None
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unusable("it is no UTF-8 text.") from None
 

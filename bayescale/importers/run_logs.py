@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Shaped
+
+from bayescale.data.curves import RUN_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class RunLog:
         history: logged rows in the order of logging, one column per key of the tracker.
         status: "finished", "stopped early", "diverged", "crashed" or "running", if the tracker knows.
         resumed: the tracker marks that the run was resumed, so that later rows replace earlier ones from their step on.
+        label: name that the user gave the run, from which a pattern reads settings; None if `name` is that name.
+        logged: the rows come in the order of logging; False for tables, which may be sorted otherwise.
     """
 
     name: str
@@ -27,6 +33,19 @@ class RunLog:
     history: pd.DataFrame
     status: str | None = None
     resumed: bool = False
+    label: str | None = None
+    logged: bool = True
+
+
+def starts_over(steps: Shaped[np.ndarray, " row"]) -> bool:
+    """Return True if the steps go back to the first one or before it, as those of a second training do."""
+    later = np.flatnonzero(steps[1:] < steps[:-1]) + 1
+    return bool((steps[later] <= steps[:1]).any())
+
+
+def shown(name: object, most: int = 60) -> str:
+    """Return a name that a tracker holds for a message: at most `most` characters, "?" for those that do not print."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(name)[:most])
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ class ColumnMapping:
 
     Attributes:
         columns: key of the tracker by column, such as {"batch_size": "algo.batch_size"}; config first, then history. A
-            column without a key is looked up under its own name.
+            column without a key is looked up under its own name; one with the key "" is left out.
         constants: value by column, for runs that did not log it.
         utd: key of the UTD, or a ratio of keys, "gradient_steps / (train_freq * n_envs)".
         env_steps: key of the step counter in the history.
@@ -59,6 +78,8 @@ class ColumnMapping:
             or a ratio of keys.
         episode_return: key of the return in the history.
         smooth_episodes: episodes that a return is averaged over; 1: none.
+        path_pattern: pattern of the names of runs, whose fields are further keys of the config, such as
+            "{env}__{algo}__{seed}"; see `path_patterns`.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +89,15 @@ class ColumnMapping:
     env_steps_factor: float | str = 1.0
     episode_return: str | None = None
     smooth_episodes: int = 1
+    path_pattern: str | None = None
+
+    def keys_of(self, run: RunLog) -> list[str]:
+        """Return the keys of the run's history that this mapping reads, the step counter and the return first."""
+        named = [self.env_steps or "env_steps", self.episode_return or "episode_return", *self.columns.values()]
+        ratios = " ".join(text for text in (self.utd, self.env_steps_factor) if isinstance(text, str))
+        keys = [str(key) for key in run.history.columns]
+        wanted = [*named, *(key for key in keys if key in ratios), *RUN_COLUMNS]
+        return [key for key in dict.fromkeys(wanted) if key in keys and (key in named[:2] or key not in run.config)]
 
     def with_answers(self, answers: "ColumnMapping | None") -> "ColumnMapping":
         """Return this mapping with the columns, constants and keys of `answers`, which replace its own.

@@ -6,6 +6,7 @@ laplace            the posterior mode and the curvature there
 chains             advance NUTS and HMC chains block by block
 convergence        judge draws by R-hat, effective sample size and divergences
 sampling           sample several chains until they converge
+checkpoints        keep what interrupted chains have done, so that a fit can go on
 compilation_cache  keep compiled code between processes
 arviz_compat       support ArviZ before and after version 1.0
 """

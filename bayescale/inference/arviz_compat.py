@@ -3,7 +3,7 @@
 A posterior is an InferenceData before 1.0, and a DataTree of xarray from 1.0 on.
 """
 
-import warnings
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
@@ -14,11 +14,22 @@ from jaxtyping import Float
 
 
 def arviz() -> ModuleType:
-    """Import ArviZ without the announcement of 1.0 that version 0.23 gives at the first import of a day."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing a major refactor", FutureWarning)
-        import arviz
-    return arviz
+    """Import ArviZ without what version 0.23 does at the first import of a day: announce 1.0, and write a date to disk.
+
+    The cache folder that it writes to may be full, read-only or in use by another first import. ArviZ announces nothing
+    to those who have the packages of 1.0, so its list of these packages is replaced during the import.
+    """
+    if "arviz" not in sys.modules:
+        preview = ModuleType("arviz.preview")
+        preview.info = "arviz_base available, arviz_stats available, arviz_plots available"  # type: ignore[attr-defined]
+        sys.modules["arviz.preview"] = preview
+        try:
+            az = import_module("arviz")
+        finally:
+            del sys.modules["arviz.preview"]
+        if _before_1(az):
+            import_module("arviz.preview")
+    return import_module("arviz")
 
 
 def inference_data(groups: Mapping[str, Any]) -> Any:

@@ -22,6 +22,7 @@ from numpyro.infer import HMC, NUTS
 from numpyro.infer.util import ParamInfo
 
 from bayescale.float64 import float64
+from bayescale.inference.checkpoints import Record
 from bayescale.inference.laplace import Laplace
 from bayescale.inference.log_density import Density
 
@@ -58,12 +59,14 @@ class Chain(NamedTuple):
         compiled: waits for the compiler and returns the function that advances (leaves, mode, root, state) by a block.
         leaves: arrays of the observations that the chain is conditioned on.
         tuning: settings of the chain.
+        structure: structure of the chain's state.
     """
 
     start: Callable[[Array, Array, ParamInfo, Array], Any]
     compiled: Callable[[], Callable[..., tuple[Any, tuple[Array, dict[str, Array]]]]]
     leaves: list[Array]
     tuning: Tuning
+    structure: Any
 
 
 @contextmanager
@@ -143,7 +146,8 @@ def compile_chain(density: Density, observed: Any, tuning: Tuning, pool: Executo
     point = ParamInfo(vector, jax.ShapeDtypeStruct((), vector.dtype), vector)
     state = jax.eval_shape(start, vector, square, point, jax.random.PRNGKey(0))
     lowered = jax.jit(advance).lower(leaves, vector, square, state)
-    return Chain(jax.jit(start), pool.submit(float64()(lowered.compile)).result, leaves, tuning)
+    compiled = pool.submit(float64()(lowered.compile)).result
+    return Chain(jax.jit(start), compiled, leaves, tuning, jax.tree.structure(state))
 
 
 def run_chains(
@@ -154,6 +158,7 @@ def run_chains(
     chains: int,
     draws: int,
     on_progress: OnProgress,
+    record: Record | None = None,
 ) -> Iterator[tuple[Float[np.ndarray, "chain draw dim"], dict[str, np.ndarray]]]:
     """Yield unconstrained draws and sampler statistics by name, chain axis first, then draw.
 
@@ -168,7 +173,10 @@ def run_chains(
         chains: number of chains; as many run at the same time as there are cores.
         draws: draws kept per chain and round.
         on_progress: called from any thread with the number of iterations that a chain has just done.
+        record: takes what the chains have done, block by block. If it holds chains already, they go on from there and
+            yield the draws that they would have had without a break.
     """
+    record = record or Record()
     mode, root = jax.device_put((approximation.mode, approximation.root))
     warmup = chain.tuning.warmup
 
@@ -178,31 +186,36 @@ def run_chains(
         value, gradient = value_and_grad(approximation.mode + approximation.root @ y)
         return chain.start(mode, root, ParamInfo(jnp.asarray(y), value, gradient @ root), key_chain)
 
-    states = [first_state(one) for one in jax.random.split(key, chains)]
-    blocks: list[list[Any]] = [[] for _ in states]
+    if not record.states:
+        record.states.extend(first_state(one) for one in jax.random.split(key, chains))
+        record.blocks.extend([] for _ in record.states)
+    states, blocks = record.states, record.blocks
     advance = chain.compiled()
     interrupted = Event()
 
-    @float64()
-    def run(state: Any, own_blocks: list[Any], until: int) -> Any:
-        while not interrupted.is_set() and BLOCK * len(own_blocks) < until:
-            state, block = advance(chain.leaves, mode, root, state)
-            own_blocks.append(jax.tree.map(np.asarray, block))
-            on_progress(BLOCK)
-        return state
+    def iterations(number: int) -> int:
+        return sum(len(draws) for draws, _ in blocks[number])
 
-    def run_all(states: list[Any], until: int) -> list[Any]:
+    @float64()
+    def run(number: int, until: int) -> None:
+        while not interrupted.is_set() and iterations(number) < until:
+            states[number], block = advance(chain.leaves, mode, root, states[number])
+            blocks[number].append(jax.tree.map(np.asarray, block))
+            on_progress(BLOCK)
+
+    def run_all(until: int) -> None:
         with ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool:
             try:
-                return list(pool.map(run, states, blocks, repeat(until)))
+                list(pool.map(run, range(chains), repeat(until)))
             except BaseException:  # Ctrl-C arrives in this thread, and the pool waits for its threads
                 interrupted.set()
                 raise
 
     if chain.tuning.trajectory is not None:
-        states = _with_one_step_size(run_all(states, warmup))
+        run_all(warmup)
+        states[:] = _with_one_step_size(states)
     for total in count(warmup + draws, draws):
-        states = run_all(states, total)
+        run_all(total)
         done = [jax.tree.map(lambda *parts: np.concatenate(parts), *own_blocks) for own_blocks in blocks]
         y = np.stack([one[warmup:total] for one, _ in done])
         statistics = {name: np.stack([own[name][warmup:total] for _, own in done]) for name in STATISTICS}

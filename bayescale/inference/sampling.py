@@ -12,9 +12,9 @@ sides of the mode do not help (Pareto k 2.1). Chains need no weights, and their 
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -29,12 +29,14 @@ from bayescale.arguments import require_count
 from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import arviz
-from bayescale.inference.chains import Chain, OnProgress, Tuning, compile_chain, kernel, on_cpu, run_chains
+from bayescale.inference.chains import Chain, Tuning, compile_chain, kernel, on_cpu, run_chains
+from bayescale.inference.checkpoints import Checkpoint, Interrupted, Record
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.convergence import LEAST_DRAWS, Status, diagnose, is_approximate, status_of
 from bayescale.inference.laplace import Laplace, laplace
 from bayescale.inference.log_density import Density, density_of
 from bayescale.inference.model import Model
+from bayescale.inference.sampling_time import expected_time, sampling_progress, seconds_per_gradient
 
 WARMUP = 500  # iterations; 300 sufficed for fits of six sweeps, but gave one of them half the effective draws
 ROUNDS = 4  # most rounds of `draws` each; fits with one task of four runs beside full ones needed one to three
@@ -119,60 +121,105 @@ class DrawsByTable(NamedTuple):
     diverging: Bool[np.ndarray, "table draw"]
 
 
-def sample(model: Model, crossings: pd.DataFrame, options: SamplerOptions, *, progress: bool = False) -> Draws:
+def sample(
+    model: Model,
+    crossings: pd.DataFrame,
+    options: SamplerOptions,
+    *,
+    progress: bool = False,
+    tell: Callable[[str], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: bool = False,
+) -> Draws:
     """Draw from the posterior of a model's parameters given crossings.
 
     Args:
         model: the model to fit.
         crossings: one row per run and threshold.
         options: seed, number of chains and draws, method.
-        progress: show a progress bar on standard error.
+        progress: show progress on standard error.
+        tell: called with a sentence about how long the sampling will take, before it begins.
+        checkpoint: file that keeps what the chains have done if Ctrl-C comes, and that is removed at the end.
+        resume: go on from the checkpoint; the draws are those of a fit without a break.
 
     Raises:
-        InputError: an unknown method, or a count that is too low.
+        InputError: an unknown method, a count that is too low, or a checkpoint that is missing or of another fit.
     """
     options.check()
     with on_cpu(), compiled_code_kept(), float64():
-        return _sample(model, crossings, options, progress)
+        begun = checkpoint.read() if resume and checkpoint is not None else None
+        result = _sample(model, crossings, options, progress, tell or (lambda _: None), checkpoint, begun)
+    if checkpoint is not None:
+        checkpoint.remove()
+    return result
 
 
-def _sample(model: Model, crossings: pd.DataFrame, options: SamplerOptions, progress: bool) -> Draws:
+def _sample(
+    model: Model,
+    crossings: pd.DataFrame,
+    options: SamplerOptions,
+    progress: bool,
+    tell: Callable[[str], None],
+    checkpoint: Checkpoint | None,
+    begun: Interrupted | None,
+) -> Draws:
     key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(options.seed), 3)
     density, observed = density_of(model), jax.device_put(model.observe(crossings))
     value_and_grad = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), observed)
     constrain = jax.jit(jax.vmap(jax.vmap(density.constrain)))
     chains = options.chains
 
-    def draw(chain: Chain, key: Array, per_round: int, rounds: int) -> Draws:
+    def draw(stage: str, chain: Chain, key: Array, per_round: int, rounds: int) -> Draws:
         """Run the chains for one round after the other, until they converge or the rounds are used up."""
-        with _progress(progress) as (on_progress, expect):
-            expect(chains * (chain.tuning.warmup + per_round))
-            all_rounds = run_chains(chain, value_and_grad, approximation, key, chains, per_round, on_progress)
-            for vectors, statistics in islice(all_rounds, rounds):
-                parameters = {name: np.asarray(values) for name, values in constrain(vectors).items()}
-                diagnostics = diagnose(parameters)
-                status = status_of(diagnostics, statistics["diverging"])
-                if status not in (Status.NOT_MIXED, Status.TOO_FEW):
-                    break
-                expect(chains * per_round)
+        record = begun.record(chain.structure) if begun is not None and begun.stage == stage else Record()
+        try:
+            with sampling_progress(progress) as (on_progress, expect):
+                expect(chains * (chain.tuning.warmup + per_round))
+                on_progress(record.iterations)
+                all_rounds = run_chains(
+                    chain, value_and_grad, approximation, key, chains, per_round, on_progress, record
+                )
+                for vectors, statistics in islice(all_rounds, rounds):
+                    parameters = {name: np.asarray(values) for name, values in constrain(vectors).items()}
+                    diagnostics = diagnose(parameters)
+                    status = status_of(diagnostics, statistics["diverging"])
+                    if status not in (Status.NOT_MIXED, Status.TOO_FEW):
+                        break
+                    expect(chains * per_round)
+        except KeyboardInterrupt:
+            if checkpoint is not None and record.iterations:
+                with suppress(OSError):  # A full disk means that there is no checkpoint.
+                    checkpoint.write(stage, approximation, record)
+            raise
         return Draws(parameters, statistics, diagnostics, status)
 
-    usual, small_steps = Tuning(options.warmup), Tuning(options.warmup, target_acceptance=SMALL_STEPS)
+    tunings = {
+        "fast": FAST,
+        "nuts": Tuning(options.warmup),
+        "small steps": Tuning(options.warmup, target_acceptance=SMALL_STEPS),
+    }
+    stage = begun.stage if begun is not None else options.method
     with ThreadPoolExecutor(1) as pool:  # compiles the chain while this thread searches for the mode
-        chain = compile_chain(density, observed, FAST if options.method == "fast" else usual, pool)
-        approximation = laplace(value_and_grad, _starts(density, key_start))
+        chain = compile_chain(density, observed, tunings[stage], pool)
+        approximation = begun.approximation if begun else laplace(value_and_grad, _starts(density, key_start))
         pool.submit(arviz)  # diagnose would wait a second for the import
-        if options.method == "fast":
-            short = draw(chain, key_fast, FAST_DRAWS, rounds=1)
+        first, most = (FAST_DRAWS, 1) if stage == "fast" else (options.draws, options.rounds)
+        gradient = seconds_per_gradient(value_and_grad, approximation.mode)
+        iterations = tunings[stage].warmup + first
+        tell(expected_time(gradient, chains=chains, iterations=iterations, rounds=most, fast=stage == "fast"))
+        if stage == "fast":
+            short = draw(stage, chain, key_fast, FAST_DRAWS, rounds=1)
             if is_approximate(short.diagnostics, short.statistics["diverging"]):
                 return replace(short, status=Status.APPROXIMATE, method="fast")
             warnings.warn("the fast chains disagree: sampling in full.", stacklevel=5)
-            chain = compile_chain(density, observed, usual, pool)
-        result = draw(chain, key_run, options.draws, options.rounds)
-        if result.status is Status.DIVERGED and options.may_start_again:
+            stage = "nuts"
+            chain = compile_chain(density, observed, tunings[stage], pool)
+        result = draw(stage, chain, key_run, options.draws, options.rounds)
+        if stage == "nuts" and result.status is Status.DIVERGED and options.may_start_again:
             warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=5)
-            chain = compile_chain(density, observed, small_steps, pool)
-            result = draw(chain, key_run, options.draws, options.rounds)
+            stage = "small steps"
+            chain = compile_chain(density, observed, tunings[stage], pool)
+            result = draw(stage, chain, key_run, options.draws, options.rounds)
         return result
 
 
@@ -230,20 +277,3 @@ def _starts(density: Density, key: Array) -> list[np.ndarray]:
     """Return three vectors from which to search for the mode, because a posterior may have several modes."""
     start = np.asarray(jax.random.uniform(key, (density.dimension,), minval=-0.5, maxval=0.5))
     return [start, np.zeros_like(start), -start]
-
-
-@contextmanager
-def _progress(shown: bool) -> Iterator[tuple[OnProgress, OnProgress]]:
-    """Show a progress bar on standard error; yield a function that advances it and one that adds to its total."""
-    if not shown:
-        yield (lambda _: None), (lambda _: None)
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("sampling", total=0)
-        yield (
-            lambda done: bar.advance(task, done),
-            lambda more: bar.update(task, total=(bar.tasks[0].total or 0) + more),
-        )

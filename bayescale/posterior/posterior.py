@@ -31,16 +31,19 @@ from bayescale.inference.model import Model
 from bayescale.inference.sampling import Draws
 from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
+from bayescale.posterior.identifiability import not_converged
 from bayescale.posterior.outcomes import nothing_reached
 from bayescale.posterior.prediction_table import predictions_by_threshold
+from bayescale.posterior.summary import summary_of
 from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
+from bayescale.summaries import Summarised, Summary
 
 POPULATION = "(population mean)"  # label of the last row of parameters that vary by task
 PREDICTION_DRAWS = 500  # evenly spaced draws for predictions; more move a quantile by about 1% of the spread in logs
 
 
-@dataclass(frozen=True)
-class Posterior:
+@dataclass(frozen=True, repr=False)
+class Posterior(Summarised):
     """Draws from the posterior of a model, together with the data that it was fitted to.
 
     Attributes:
@@ -81,6 +84,10 @@ class Posterior:
         """The fitted thresholds, increasing, in the crossings' units: normalised or raw returns."""
         return np.asarray(self.model.thresholds)
 
+    def summary(self) -> Summary:
+        """Return what the posterior is, on which runs it rests, how sure it is, and what to do with it."""
+        return summary_of(self)
+
     def of_task(self, env_id: str) -> pd.DataFrame:
         """Return the fitted crossings of a task, or all fitted crossings if the task has no runs."""
         own = self.crossings[self.crossings["env_id"] == env_id]
@@ -96,17 +103,14 @@ class Posterior:
         """Return this posterior if its chains converged.
 
         Raises:
-            NotConverged: the status is not usable; the message names the worst parameters.
+            NotConverged: the status is not usable; the message names the worst parameters, the likely cause in the
+                fitted crossings and a remedy, and the error keeps this posterior for a diagnosis.
         """
         if self.status.usable:
             return self
-        table = self.diagnostics()
-        names = unconverged(table, len(next(iter(self.draws.values()))))
-        worst = ", ".join(
-            f"{row.Index} (R-hat {row.r_hat:.3f}, bulk ESS {row.ess_bulk:.0f}, tail ESS {row.ess_tail:.0f})"
-            for row in table.loc[list(names[:5])].itertuples()
-        )
-        raise NotConverged(f"{self.status.value}{'; worst ' + worst if worst else ''}.", names)
+        names = unconverged(self.diagnostics(), len(next(iter(self.draws.values()))))
+        worst = self.diagnostics().loc[list(names)]
+        raise NotConverged(not_converged(self.model, self.crossings, self.draws, self.status, worst), names, self)
 
     @compiled_code_kept()
     @float64()

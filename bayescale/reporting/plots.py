@@ -10,12 +10,10 @@ matplotlib warns about names in letters that its font lacks. This setting adds a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Num
 
 from bayescale.data.curves import run_columns
 from bayescale.errors import InputError
@@ -35,11 +33,9 @@ from bayescale.reporting.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from bayescale.decisions.frontier import Frontier
 
 HOLLOW: dict[str, Any] = {"markersize": 5, "fillstyle": "none", "markeredgewidth": 0.9}
 UTD_LABEL = "UTD (gradient updates per env step)"
-NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 8.0  # size in points of a digit beside a mark
 
 
 def plot_learning_curves(
@@ -125,68 +121,6 @@ def plot_data(table: pd.DataFrame, observed: pd.DataFrame, threshold: float, *, 
     log_axis(ax, "x", UTD_LABEL, plain)
     log_axis(ax, "y", f"data to reach J = {plain(threshold)} (env steps)", si)
     return finish(_shade_outside(ax, table))
-
-
-def plot_frontier(front: Frontier | Sequence[Frontier], *, ax: Axes | None = None) -> Axes:
-    """Plot data against compute at the best configurations, one curve per threshold, on logarithmic axes.
-
-    UTD varies along a curve. Dots mark its powers of two; the last curve numbers them, and so do other curves where
-    there is room. One side of the band joins the 5% quantiles of data and compute at each UTD, the other side their 95%
-    quantiles: at a given UTD compute is proportional to data, so both err in the same direction.
-
-    Args:
-        front: one result of `frontier`, or several.
-        ax: axes to draw on; None makes a figure.
-
-    Raises:
-        InputError: `front` is empty or holds something other than a Frontier.
-    """
-    fronts = list(front) if isinstance(front, Sequence) else [front]
-    if not fronts or not all(hasattr(each, "table") for each in fronts):
-        came = ", ".join(type(each).__name__ for each in fronts) or "none"
-        raise InputError(f"front must be one Frontier or more; got {came}. Make them with frontier(posterior, ...).")
-    ax = own_axes(ax)
-    one_task = len({each.env_id for each in fronts}) == 1
-    marked = []
-    for each, colour in zip(fronts, ordered_colours(len(fronts)), strict=True):
-        table = each.table()
-        for part, extrapolated in pieces(table["extrapolated"]):
-            rows = table.iloc[part]
-            edge_flops = np.concatenate([rows["flops_q05"], rows["flops_q95"][::-1]])
-            edge_env_steps = np.concatenate([rows["env_steps_q05"], rows["env_steps_q95"][::-1]])
-            alpha, line = (0.09, "--") if extrapolated else (0.25, "-")
-            ax.fill(edge_flops, edge_env_steps, color=colour, alpha=alpha, linewidth=0)
-            for side in ("q05", "q95"):  # thin outlines separate bands that overlap
-                edge = rows[f"flops_{side}"], rows[f"env_steps_{side}"]
-                ax.plot(*edge, color=colour, linestyle=line, linewidth=0.6, alpha=0.7)
-            ax.plot(rows["flops_q50"], rows["env_steps_q50"], color=colour, linestyle=line)
-        octaves = table[np.isclose(np.log2(table["utd"]), np.log2(table["utd"]).round())]
-        label = f"J = {plain(each.threshold)}" if one_task else f"{each.env_id}, J = {plain(each.threshold)}"
-        ax.plot(octaves["flops_q50"], octaves["env_steps_q50"], "o", color=colour, markersize=4, label=label)
-        marked.append(octaves[["utd", "flops_q50", "env_steps_q50"]].to_numpy())
-    ax.plot([], [], color="0.3", linestyle="--", label="extrapolated")
-    log_axis(ax, "x", "compute (flops)", scientific)
-    log_axis(ax, "y", "data (env steps)", si)
-    _number_curves(ax, marked)
-    note = "numbers along a curve: UTD; band: 90% interval"
-    return finish(ax, f"{fronts[0].env_id} ({note})" if one_task else note)
-
-
-def _number_curves(ax: Axes, marked: Sequence[Num[np.ndarray, "octave 3"]]) -> None:
-    """Write UTDs beside the marked points (UTD, x, y) of the last curve, and of others where the numbers have room."""
-    taken: list[tuple[float, float, float]] = []
-    for points in reversed(marked):
-        places = ax.transData.transform(points[:, 1:]) * 72 / ax.figure.dpi  # points, the unit of font sizes
-        own = [(x, y, NUMBER_WIDTH * len(plain(utd))) for utd, (x, y) in zip(points[:, 0], places, strict=True)]
-        if any(
-            -width < x - x_taken < width_taken and abs(y - y_taken) < NUMBER_HEIGHT
-            for x, y, width in own
-            for x_taken, y_taken, width_taken in taken
-        ):
-            continue
-        taken += own
-        for utd, x, y in points:
-            ax.annotate(plain(utd), (x, y), (4, 3), textcoords="offset points", fontsize=8, color="0.2")
 
 
 def plot_budget_path(table: pd.DataFrame, observed: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 # Two colours of Okabe and Ito's palette, which readers with colour blindness can distinguish
 BLUE, ORANGE = "#0072B2", "#D55E00"
-TITLE_WIDTH = 64  # characters that fit the width of a figure
+OKABE_ITO = (BLUE, ORANGE, "#009E73", "#AA4499")  # the last one is darker than theirs, to be read on white
+WIDTH = 6.0  # inches of a figure
+MARGIN = 0.6  # inches beside the axes
+TITLE_WIDTH = 64  # characters that fit this width in the usual type
 
 
-def own_axes(ax: Axes | None) -> Axes:
-    """Return `ax`, or the axes of a new figure of 6 by 4.2 inches if it is None.
+def own_axes(ax: Axes | None, height: float = 4.2) -> Axes:
+    """Return `ax`, or the axes of a new figure of 6 inches by `height` if it is None.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -34,21 +37,26 @@ def own_axes(ax: Axes | None) -> Axes:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingExtra("matplotlib", "report") from error
-    return Figure(figsize=(6.0, 4.2), layout="constrained").add_subplot() if ax is None else ax
+    return Figure(figsize=(WIDTH, height), layout="constrained").add_subplot() if ax is None else ax
 
 
 def finish(ax: Axes, title: str | None = None) -> Axes:
-    """Put the title and the legend above the axes, where they cover no data, and return the axes."""
+    """Put the title and the legend above the axes, where they cover no data, and return the axes.
+
+    Their type follows matplotlib's `font.size`, and they wrap at the width of the figure.
+    """
     ax.spines[["top", "right"]].set_visible(False)
     marks, labels = ax.get_legend_handles_labels()
-    widest = max(map(len, labels))
+    size, fitting = _legend_size(), _fitting(ax)
+    widest = max(map(len, labels)) / fitting
     columns = 1 if widest > 40 else 2 if widest > 20 else 3 if widest > 10 else 5
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0.0}
+    longest = int(TITLE_WIDTH * fitting)
     title, *labels = (
         fill(text, width).replace("$", r"\$")  # a bare $ would start a formula
         for text, width in (
-            (title or "", TITLE_WIDTH),
-            *((label, TITLE_WIDTH - 10) for label in labels),
+            (title or "", longest),
+            *((label, longest - 10) for label in labels),
         )  # marks take 10
     )
     ax.legend(
@@ -58,11 +66,24 @@ def finish(ax: Axes, title: str | None = None) -> Axes:
         ncols=columns,
         alignment="left",
         frameon=False,
-        fontsize=9,
-        title_fontsize=9,
+        fontsize=size,
+        title_fontsize=size,
         **above,
     )
     return ax
+
+
+def _fitting(ax: Axes) -> float:
+    """Return the characters that fit the width of the axes, relative to those of a full figure in the usual type."""
+    figure = ax.figure
+    return min(1.0, (figure.bbox.width / figure.dpi - MARGIN) / (WIDTH - MARGIN)) * 9.0 / _legend_size()
+
+
+def _legend_size() -> float:
+    """Return the size of a legend's type in points: nine tenths of matplotlib's `font.size`, which is 10 by default."""
+    from matplotlib import rcParams
+
+    return 0.9 * float(rcParams["font.size"])
 
 
 def pieces(extrapolated: pd.Series) -> Iterator[tuple[slice, bool]]:
@@ -84,6 +105,11 @@ def ordered_colours(count: int) -> list[tuple[float, ...]]:
     return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.85, count))]
 
 
+def distinct_colours(count: int) -> list[Any]:
+    """Return colours that stay distinct for readers with colour blindness: those of Okabe and Ito, of many viridis."""
+    return list(OKABE_ITO[:count]) if count <= len(OKABE_ITO) else ordered_colours(count)
+
+
 def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[float], str]) -> None:
     """Make one axis logarithmic, with its label and few tick labels.
 
@@ -98,7 +124,7 @@ def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[floa
     axis.set_major_locator(LogLocator(2.0, (1.0,), numticks=9) if text is plain else LogLocator(10.0, steps))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
-    axis.set_label_text(label)
+    axis.set_label_text(fill(label, int(TITLE_WIDTH * _fitting(ax))))
     axis.grid(color="0.9", linewidth=0.8)
 
 

@@ -2,6 +2,7 @@
 
 plan          read and check a sweep plan
 checks        check that packages, tasks and devices are here before a sweep starts
+doubts        find what a plan cannot answer before a sweep starts
 estimates     estimate runs, env steps, flops and time before a sweep starts
 sweep         run a sweep
 folder        read and write the files of a sweep

@@ -10,6 +10,7 @@ import dataclasses
 import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,10 @@ from bayescale.runners.sweeps.local_engine import usable_cores
 from bayescale.runners.sweeps.plan import Plan
 from bayescale.runners.training.ensembles import Ensemble, make_ensembles, shared_settings
 
+BYTES_PER_JOB = 33_000  # size of a job's file with one row, for its columns
+BYTES_PER_RUN = 1_500  # size of a run's records in the manifest and the plan
+BYTES_PER_EVALUATION = 30
+BYTES_PER_FLOAT = 4
 TRIAL_UPDATES = 100
 # A trial is a short training that measures speed. It fills replay with one batch, then takes env steps with updates.
 TRIAL_STEPS_PER_SAMPLE = 2  # these env steps, over the batch size
@@ -48,6 +53,8 @@ class Estimate(NamedTuple):
     training_seconds: float  # sum over all workers
     workers: int
     seconds: float  # time until the last run ends
+    result_bytes: int = 0  # size on disk of the curves and records
+    checkpoint_bytes: int = 0  # size on disk of the checkpoints of the largest jobs under way
 
     def cost(self, *, hour: float = 0.0, flop: float = 0.0, env_step: float = 0.0) -> float:
         """Return the price of the sweep at prices per hour of the machine, per flop and per env step."""
@@ -76,7 +83,37 @@ def estimate(plan: Plan, out: Path | None = None, *, workers: int | None = None)
         finished = {number: trained for number in range(len(ensembles)) if (trained := read_job(out, number))}
     known = {rate_key(ensembles[number]): recorded_rates(trained.records) for number, trained in finished.items()}
     unfinished = [ensemble for number, ensemble in enumerate(ensembles) if number not in finished]
-    return estimate_ensembles(unfinished, known, measured_rates, workers or usable_cores())
+    expected = estimate_ensembles(unfinished, known, measured_rates, workers or usable_cores())
+    return expected._replace(
+        result_bytes=result_bytes(unfinished), checkpoint_bytes=checkpoint_bytes(unfinished, expected.workers)
+    )
+
+
+def result_bytes(ensembles: Sequence[Ensemble]) -> int:
+    """Return about how many bytes the curves and records of the ensembles take on disk."""
+    runs = [run for ensemble in ensembles for run in ensemble]
+    evaluations = sum(1 + math.ceil(run.env_steps / run.evaluation_interval) for run in runs)
+    # The curves are written twice: for each job, and all together.
+    return BYTES_PER_JOB * len(ensembles) + BYTES_PER_RUN * len(runs) + 2 * BYTES_PER_EVALUATION * evaluations
+
+
+def checkpoint_bytes(ensembles: Sequence[Ensemble], workers: int) -> int:
+    """Return about how many bytes the checkpoints of the largest jobs take, as many as there are workers."""
+    from bayescale.runners.suites.tasks import make_environments
+
+    floats = {}  # floats of a transition, by task: two observations, the action, reward and end
+    for run in (ensemble[0] for ensemble in ensembles):
+        task = run.suite, run.env_id, run.action_repeat
+        if task not in floats:
+            with closing(make_environments(run.suite, run.env_id, 1, 1, run.action_repeat)) as environments:
+                floats[task] = 2 * environments.observation_size + environments.action_size + 2
+    sizes = []
+    for ensemble in ensembles:
+        run = ensemble[0]
+        transitions = min(run.buffer_size, run.env_steps)
+        replay = transitions * floats[run.suite, run.env_id, run.action_repeat]
+        sizes.append(BYTES_PER_FLOAT * len(ensemble) * (replay + run.working_floats))
+    return sum(sorted(sizes, reverse=True)[:workers])
 
 
 def estimate_ensembles(

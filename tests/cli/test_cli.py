@@ -103,7 +103,10 @@ env_steps = 2000
 """
 
 
-def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_counts_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayescale.cli.commands.sweep.outlook", lambda *_: ["the rest of the dry run is real"])
     (tmp_path / "plan.toml").write_text(PLAN)
     assert cli.main(["sweep", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "runs"), "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("4 runs, 8,000 env steps, ")

@@ -14,7 +14,7 @@ def test_report_writes_one_page(fit_file: Path, tmp_path: Path) -> None:
     assert cli.main(["report", str(fit_file), "--out", str(out)]) == 0
     page = out.read_text(encoding="utf-8")
     assert "Ant-v4" in page
-    assert "Budget: 1 per flop and 4e9 per env step" in page
+    assert "1 per flop and 4e9 per env step" in " ".join(page.split())
     assert "with 1.5e5 critic parameters" in page
     assert list(tmp_path.iterdir()) == [out]
 
@@ -29,13 +29,16 @@ def test_report_takes_curves_prices_and_a_model_size(
     prices = ["--flop-price", "2", "--env-step-price", "3e9"]
     (tmp_path / "scale.csv").write_text("env_id,low,high\nAnt-v4,0,1000\n")
     options = ["--curves", str(curves_file), "--return-scale", str(tmp_path / "scale.csv"), "--model-size", "77"]
+    options += ["--held-out", str(tmp_path / "a.csv"), "--held-out", str(tmp_path / "b.csv")]
     assert cli.main(["report", str(fit_file), "--out", str(out), *prices, *options]) == 0
     assert cli.main(["report", str(fit_file), "--out", str(out)]) == 0
     (_, named), (_, by_default) = asked
     curves, given = named.pop("curves"), named.pop("prices")
     none, default = by_default["curves"], by_default["prices"]
     assert (given.flop, given.env_step) == (2.0, 3e9)
-    assert named == {"return_scale": tmp_path / "scale.csv", "model_size": 77}
+    scores = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    assert named == {"return_scale": tmp_path / "scale.csv", "model_size": 77, "held_out": scores}
+    assert by_default["held_out"] is None
     assert len(curves) == len(simulated_curves())
     assert none is None
     assert (default.flop, default.env_step) == (1.0, 4e9)

@@ -10,7 +10,8 @@ import pytest
 
 from bayescale.arguments import three_digits
 from bayescale.cli import app as cli
-from bayescale.cli.terminal import BAR_WIDTH, ProgressDisplay, duration, table_text
+from bayescale.cli.terminal import SweepDisplay, table_text
+from bayescale.progress_display import BAR_WIDTH, duration
 from bayescale.runners.sweeps.progress import Progress
 
 STATES = [
@@ -23,7 +24,7 @@ STATES = [
 
 
 def test_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressDisplay() as display:
+    with SweepDisplay() as display:
         for state in STATES:
             display(state)
     said = capsys.readouterr()
@@ -42,7 +43,7 @@ def test_progress_on_a_terminal_is_a_bar_that_stays_in_its_line(monkeypatch: pyt
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    with ProgressDisplay() as display:
+    with SweepDisplay() as display:
         for state in STATES:
             display(state)
     _, *before, last = terminal.getvalue().split("\r\x1b[2K")
@@ -127,5 +128,9 @@ def test_a_ray_address_where_nothing_answers_is_refused(
     assert cli.main([*command, *options]) == 2
     heard = capsys.readouterr()
     assert heard.out == "1 run, 2,000 env steps, 1,000 gradient updates\n"
-    assert heard.err.startswith(f"error: {said}")
+    *doubts, error = heard.err.splitlines()
+    assert error.startswith(f"error: {said}")
+    assert "doubt: every setting has one seed: the sweep cannot tell seed noise from the effect of a setting." in (
+        doubt.partition(" Give")[0] for doubt in doubts
+    )
     assert not (tmp_path / "runs").exists()

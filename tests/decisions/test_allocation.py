@@ -52,7 +52,10 @@ SHAKY, SURE = 64, 65  # the batch sizes of the two settings
 
 @dataclass(frozen=True)
 class TwoSettings(BareModel):
-    """A model in which SHAKY needs 10, 30, 10 or 10 env steps by draw and SURE 16; twice as many to the upper."""
+    """A model in which SHAKY needs 10, 30, 10 or 10 env steps by draw and SURE 16; twice as many to the upper.
+
+    Four of five runs reach the return, so a success costs 1.25 median runs.
+    """
 
     env_ids: tuple[str, ...] = ("Known-v0",)
     thresholds: tuple[float, ...] = (1.0, 2.0)
@@ -89,24 +92,24 @@ def test_the_choice_for_a_threshold_has_the_least_risk(risk, batch_size, mean, r
     choice = allocate(two_settings(), env_id="Known-v0", threshold=1.0, prices=COUNT, risk=risk, model_size=1)
     assert choice.batch_size == batch_size
     assert choice.feasible
-    assert choice.budget["mean"] == pytest.approx(mean)
-    assert choice.env_steps == pytest.approx(choice.budget)
+    assert choice.env_steps["mean"] == pytest.approx(mean)
+    assert choice.budget == pytest.approx({name: steps / 0.8 for name, steps in choice.env_steps.items()})
     assert choice.regret["mean"] == pytest.approx(np.mean(regret))  # a mean of ratios by draw, not a ratio of means
     assert choice.regret["q05"] == pytest.approx(np.quantile(regret, 0.05))
     assert choice.regret["q50"] == pytest.approx(np.median(regret))
     assert choice.regret["q95"] == pytest.approx(np.quantile(regret, 0.95))
-    assert choice.risk == pytest.approx({"cvar:0.1": 56 / 3.6, "prob:0.75": 10.0}.get(risk, mean))
+    assert choice.risk == pytest.approx({"cvar:0.1": 56 / 3.6, "prob:0.75": 10.0}.get(risk, mean) / 0.8)
     assert choice.p_success == pytest.approx(0.8)  # only a run that never learns fails, as there is no budget
 
 
 @pytest.mark.parametrize(
     ("budget", "risk", "threshold", "batch_size", "feasible", "p_success"),
     [
-        (30.1, "mean", 2.0, SHAKY, True, 0.6),  # mean 30; one draw of four needs 60, more than the budget
-        (29.9, "mean", 1.0, SHAKY, True, 0.6),
-        (32.1, "cvar:0.75", 2.0, SURE, True, 0.8),
-        (31.9, "cvar:0.75", 1.0, SURE, True, 0.8),
-        (20.1, "prob:0.75", 2.0, SHAKY, True, 0.6),
+        (37.6, "mean", 2.0, SHAKY, True, 0.6),  # mean 30 / 0.8; one draw of four needs 60, more than the budget
+        (37.4, "mean", 1.0, SHAKY, True, 0.8),
+        (40.1, "cvar:0.75", 2.0, SURE, True, 0.8),
+        (39.9, "cvar:0.75", 1.0, SURE, True, 0.8),
+        (25.1, "prob:0.75", 2.0, SHAKY, True, 0.6),
         (15.9, "prob:0.9", 1.0, SURE, False, 0.0),  # shows the cheapest setting; none of its draws is within the budget
         (9.0, "prob:0.75", 1.0, SHAKY, False, 0.0),
     ],
@@ -121,9 +124,9 @@ def test_a_budget_reaches_the_highest_threshold_whose_risk_it_holds(
 
 def test_a_threshold_beyond_the_budget_is_infeasible_and_keeps_its_cheapest_choice():
     options = {"prices": COUNT, "model_size": 1}
-    choice = allocate(two_settings(), env_id="Known-v0", budget=29.9, threshold=2.0, **options)
+    choice = allocate(two_settings(), env_id="Known-v0", budget=37.4, threshold=2.0, **options)
     assert (choice.threshold, choice.batch_size, choice.feasible) == (2.0, SHAKY, False)
-    assert allocate(two_settings(), env_id="Known-v0", budget=30.1, threshold=2.0, **options).feasible
+    assert allocate(two_settings(), env_id="Known-v0", budget=37.6, threshold=2.0, **options).feasible
     sure = allocate(two_settings(), env_id="Known-v0", threshold=2.0, risk="prob:0.9", **options)
     exact = sure.budget["q50"]  # every draw needs these env steps
     assert allocate(two_settings(), env_id="Known-v0", budget=exact, threshold=2.0, risk="prob:0.9", **options).feasible
@@ -186,6 +189,20 @@ def test_runs_that_may_never_get_there_count_in_the_risk_of_one_run():
     ).feasible  # the risk of the median run's cost is finite
 
 
+def test_failed_runs_are_paid_for_and_repeated():
+    """SHAKY needs 10 env steps, SURE 16: if half of its runs succeed SHAKY costs 20, if four of five do 12.5."""
+    options = {"env_id": "Known-v0", "threshold": 1.0, "prices": COUNT, "model_size": 1}
+    often = allocate(noisy_runs(0.5, 1.0), **options)
+    assert (often.batch_size, often.p_success) == (SURE, pytest.approx(1.0))
+    assert (often.env_steps["mean"], often.budget["mean"], often.risk) == pytest.approx((16.0, 16.0, 16.0))
+    seldom = allocate(noisy_runs(0.8, 1.0), **options)
+    assert (seldom.batch_size, seldom.p_success) == (SHAKY, pytest.approx(0.8))
+    assert (seldom.env_steps["mean"], seldom.budget["mean"], seldom.risk) == pytest.approx((10.0, 12.5, 12.5))
+    assert seldom.budget["q95"] == pytest.approx(12.5)
+    never = allocate(noisy_runs(0.0, 0.01), **options)  # no number of runs of SHAKY reaches the return
+    assert (never.batch_size, never.budget["mean"]) == (SURE, pytest.approx(1600.0))
+
+
 def test_swapping_good_and_bad_draws_swaps_the_choice():
     """SHAKY is expensive in three draws and cheap in one: the upper tail avoids it, the lower tail prefers it."""
     options = {"threshold": 1.0, "prices": COUNT, "model_size": 1}
@@ -204,7 +221,7 @@ def test_prices_of_compute_count_the_flops_of_the_setting():
     choice = allocate(two_settings(), env_id="Known-v0", threshold=1.0, prices=prices, risk="prob:0.9", model_size=7)
     flops = 10 * 7 * SURE * 1.0 * 16  # 10 N B sigma D
     assert choice.flops["q50"] == pytest.approx(flops)
-    assert choice.budget["q50"] == pytest.approx(2 * flops + 3 * 16)
+    assert choice.budget["q50"] == pytest.approx((2 * flops + 3 * 16) / 0.8)
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, np.inf, np.nan])

@@ -12,8 +12,8 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
 import bayescale as bs
-from bayescale.decisions.next_experiments import EVSI_DRAWS, purchase_list
-from bayescale.decisions.sample_information import CandidateRuns, expected_loss, log_likelihood
+from bayescale.decisions.experiments.next_experiments import EVSI_DRAWS, purchase_list
+from bayescale.decisions.experiments.sample_information import CandidateRuns, expected_loss, log_likelihood
 from bayescale.inference.convergence import Status
 from bayescale.posterior.posterior import Posterior
 from bayescale.run_length_distribution import RunLengthDistribution

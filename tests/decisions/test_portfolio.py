@@ -21,6 +21,7 @@ from tests.scaffolding.bare_model import BareModel
 from tests.scaffolding.prior_posterior import TASKS, prior_posterior
 
 COUNT = Prices(flop=0.0, env_step=1.0)  # a cost is a number of env steps
+P_REACH = 0.9
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -48,7 +49,10 @@ def test_of_equal_sums_the_cheapest_is_taken(order):
 
 @dataclass(frozen=True)
 class TwoTasks(BareModel):
-    """A model in which Easy needs 10, 20, 40 env steps to returns 1, 2, 4; Hard 10, 55, 70 or 30, 75, 90 by draw."""
+    """A model in which Easy needs 10, 20, 40 env steps to returns 1, 2, 4; Hard 10, 55, 70 or 30, 75, 90 by draw.
+
+    Nine of ten runs reach every return, so that costs are by 1 / 0.9 higher.
+    """
 
     env_ids: tuple[str, ...] = ("Easy-v0", "Hard-v0")
     thresholds: tuple[float, ...] = (1.0, 2.0, 4.0)
@@ -62,7 +66,7 @@ class TwoTasks(BareModel):
     def run_lengths(self, sites, points):
         hard = jnp.array([10.0, 55.0, 70.0]) + sites["later"]
         location = jnp.log(jnp.where(points[:, None], hard, jnp.array([10.0, 20.0, 40.0])))
-        return location, jnp.full_like(location, 1e-6), jnp.zeros_like(location), jnp.full_like(location, 0.9)
+        return location, jnp.full_like(location, 1e-6), jnp.zeros_like(location), jnp.full_like(location, P_REACH)
 
 
 def two_tasks():
@@ -83,19 +87,22 @@ def two_tasks():
     ],
 )
 def test_a_budget_split_by_hand(budget, returns, cost, p_within):
-    split = portfolio(two_tasks(), budget=budget, prices=COUNT, model_size=1)
+    split = portfolio(two_tasks(), budget=budget / P_REACH, prices=COUNT, model_size=1)
     assert tuple(choice.env_id for choice in split.choices) == ("Easy-v0", "Hard-v0")
     assert tuple(choice.threshold for choice in split.choices) == returns
     assert split.feasible
-    assert split.budget["mean"] == pytest.approx(cost)
-    assert (split.budget["q05"], split.budget["q95"]) == pytest.approx((cost - 9, cost + 9))  # two draws, 20 apart
+    assert split.budget["mean"] == pytest.approx(cost / P_REACH)
+    ends = ((cost - 9) / P_REACH, (cost + 9) / P_REACH)  # two draws, 20 apart
+    assert (split.budget["q05"], split.budget["q95"]) == pytest.approx(ends)
     assert split.p_within == p_within
-    swapped = portfolio(two_tasks(), budget=budget, env_ids=["Hard-v0", "Easy-v0"], prices=COUNT, model_size=1)
+    swapped = portfolio(
+        two_tasks(), budget=budget / P_REACH, env_ids=["Hard-v0", "Easy-v0"], prices=COUNT, model_size=1
+    )
     assert swapped.choices == split.choices[::-1]
 
 
 def test_choices_equal_those_of_allocate():
-    split = portfolio(two_tasks(), budget=119.9, prices=COUNT, model_size=1)
+    split = portfolio(two_tasks(), budget=119.9 / P_REACH, prices=COUNT, model_size=1)
     for choice in split.choices:
         assert choice == allocate(
             two_tasks(), env_id=choice.env_id, threshold=choice.threshold, prices=COUNT, model_size=1
@@ -103,8 +110,8 @@ def test_choices_equal_those_of_allocate():
 
 
 def test_a_budget_below_the_cost_of_the_lowest_returns_is_infeasible_and_shows_their_choices():
-    split = portfolio(two_tasks(), budget=29.9, prices=COUNT, model_size=1)
-    assert (split.feasible, split.budget["mean"], split.p_within) == (False, pytest.approx(30), 0.5)
+    split = portfolio(two_tasks(), budget=29.9 / P_REACH, prices=COUNT, model_size=1)
+    assert (split.feasible, split.budget["mean"], split.p_within) == (False, pytest.approx(30 / P_REACH), 0.5)
     assert [choice.threshold for choice in split.choices] == [1.0, 1.0]
     assert portfolio(two_tasks(), budget=19.9, env_ids=["Easy-v0"], prices=COUNT, model_size=1).feasible
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bayescale import InputError, Prices
-from bayescale.decisions.utility import parse_risk
+from bayescale.decisions.utility import expected_cost, parse_risk
 
 COST = np.arange(1.0, 11.0)[:, None] * np.array([1.0, 10.0])  # ten draws of two settings
 
@@ -38,6 +38,14 @@ def test_a_budget_of_the_size_of_prob_suffices_for_that_share_of_the_draws_and_a
 def test_cost_adds_compute_and_data() -> None:
     assert Prices(flop=2.0, env_step=3.0).cost(np.array([5.0]), np.array([7.0])) == pytest.approx([31.0])
     assert Prices().cost(np.array([5e9]), np.array([7.0])) == pytest.approx([33e9])
+
+
+def test_the_expected_cost_is_that_of_runs_repeated_until_one_succeeds() -> None:
+    """At a chance of 1/4, the number of runs to the first success is geometric with mean 4."""
+    cost = expected_cost(np.array([10.0, 10.0, 10.0]), step_cost=np.array(3.0), p_reach=np.array([1.0, 0.25, 0.0]))
+    assert cost.tolist() == [30.0, 120.0, np.inf]
+    runs = np.random.default_rng(0).geometric(0.25, 200_000)
+    assert (30.0 * runs).mean() == pytest.approx(cost[1], rel=0.01)
 
 
 @pytest.mark.parametrize("text", ["median", "median:0.5", "mean:0.5", "cvar", "cvar:1", "prob:0", "prob:x"])

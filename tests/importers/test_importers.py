@@ -192,7 +192,7 @@ def test_several_runs_in_one_folder_are_refused(tmp_path):
 
 
 def test_tensorboard_not_installed(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.io_wrapper", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     with pytest.raises(MissingExtra, match=re.escape("pip install 'bayescale[importers]'")):
         read_tensorboard({tmp_path: SETTINGS})
 

@@ -1,7 +1,6 @@
 """Folders of Stable-Baselines3 and its zoo become learning-curve tables.
 
-The files are made by hand as Stable-Baselines3 2.9 and rl-baselines3-zoo write them; one test trains with
-Stable-Baselines3 where it is installed.
+The files are made by hand as Stable-Baselines3 2.9 and rl-baselines3-zoo write them; one test trains with it.
 """
 
 import json
@@ -16,6 +15,7 @@ import pytest
 import yaml
 
 from bayescale.errors import InputError
+from bayescale.importers import read_stable_baselines3
 from bayescale.importers.kinds.sb3_logs import guess_sb3, log_sb3, read_sb3
 from bayescale.importers.kinds.zoo_settings import initial_rate, read_yaml, updates_per_env_step
 from bayescale.importers.run_folders import Unusable
@@ -214,9 +214,51 @@ def test_damaged_logs_are_left_out_with_a_reason(tmp_path: Path) -> None:
         assert expected in reasons[name], name
 
 
+def test_evaluations_in_a_folder_below_a_run_are_those_of_the_run(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        run = write_zoo(tmp_path / f"run{seed}", seed=seed)
+        write_monitor(run / "monitor.csv", [(-3.0, 200, 1.5)])
+        write_evaluations(run / "eval", [500, 1000], [[1.0], [2.0 + seed]])
+    write_evaluations(write_zoo(tmp_path / "run2", seed=2) / "logs", [500], [[7.0]])  # no log lies in the run itself
+    write_evaluations(tmp_path / "run3", [500], [[9.0]])  # no run lies above it
+    logs = log_sb3(tmp_path)
+    assert [Path(run.name).name for run in logs.runs] == ["run0", "run1", "run2", "run3"]
+    with pytest.warns(
+        UserWarning, match=r"1 file or run left out or cut short; the first is .*run3: the key 'args.algo'"
+    ):
+        curves = read_sb3(tmp_path)
+    assert curves["seed"].tolist() == [0, 0, 1, 1, 2]
+    assert curves["episode_return"].tolist() == [1.0, 2.0, 1.0, 3.0, 7.0]
+
+
+def test_evaluations_in_several_folders_below_one_are_runs(tmp_path: Path) -> None:
+    write_monitor(tmp_path / "monitor.csv", [(-3.0, 200, 1.5)])
+    for name in "ab":
+        write_evaluations(tmp_path / name, [500], [[1.0]])
+    assert [run.name for run in log_sb3(tmp_path).runs] == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+def test_a_run_without_config_among_configured_ones_is_listed(tmp_path: Path) -> None:
+    for name in "abc":
+        write_evaluations(write_zoo(tmp_path / name, seed=ord(name)), [1, 2], [[1.0], [2.0]])
+    (tmp_path / "b/Pendulum-v1/args.yml").unlink()
+    (tmp_path / "b/Pendulum-v1/config.yml").unlink()
+    with pytest.warns(UserWarning, match=r"1 file or run left out or cut short; the first is .*b: the key 'args.algo'"):
+        assert sorted(read_sb3(tmp_path)["seed"].unique()) == [ord("a"), ord("c")]
+    for file in tmp_path.glob("a/*/*.yml"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"a: the key 'args.algo' of algorithm is not logged"):
+        read_sb3(tmp_path)
+
+
+def test_the_older_name_reads_the_same() -> None:
+    assert read_stable_baselines3 is read_sb3
+
+
 def test_a_training_of_stable_baselines3_becomes_a_curve(tmp_path: Path) -> None:
-    pytest.importorskip("stable_baselines3")
     import gymnasium
+
+    pytest.importorskip("stable_baselines3", reason="only the extra dev installs it")
     from stable_baselines3 import SAC
     from stable_baselines3.common.callbacks import EvalCallback
     from stable_baselines3.common.logger import configure
@@ -224,11 +266,13 @@ def test_a_training_of_stable_baselines3_becomes_a_curve(tmp_path: Path) -> None
 
     run = write_zoo(tmp_path / "Pendulum-v1_1")
     env = Monitor(gymnasium.make("Pendulum-v1"), str(run / "0"))
-    agent = SAC("MlpPolicy", env, learning_starts=300, train_freq=8, gradient_steps=-1, policy_kwargs={"net_arch": [4]})
+    agent = SAC("MlpPolicy", env, learning_starts=300, train_freq=50, gradient_steps=2, policy_kwargs={"net_arch": [4]})
     agent.set_logger(configure(str(run), ["csv"]))
     agent.learn(
         400,
-        callback=EvalCallback(gymnasium.make("Pendulum-v1"), eval_freq=200, log_path=str(run), verbose=0, warn=False),
+        callback=EvalCallback(
+            gymnasium.make("Pendulum-v1"), n_eval_episodes=1, eval_freq=200, log_path=str(run), verbose=0, warn=False
+        ),
     )
     agent.logger.close()
     env.close()

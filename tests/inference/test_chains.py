@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from numpyro.infer.util import ParamInfo
 
+from bayescale.errors import InputError
 from bayescale.inference.chains import BLOCK, STATISTICS, Chain, Tuning, compile_chain, run_chains
+from bayescale.inference.checkpoints import Checkpoint, Record
 from bayescale.inference.laplace import Laplace
 from bayescale.inference.log_density import Density
 
@@ -88,3 +91,59 @@ def test_hmc_chains_share_the_median_step_size_and_vary_the_trajectory_length_ar
     assert 1.4 * LENGTH < lengths.max() < 1.5 * LENGTH + step
     for state in after:
         np.testing.assert_array_equal(state.adapt_state.inverse_mass_matrix, 1.0)
+
+
+@pytest.mark.usefixtures("jax_float64")
+@pytest.mark.parametrize("trajectory", [None, LENGTH])
+def test_chains_that_go_on_from_a_checkpoint_have_the_draws_of_chains_without_a_break(
+    trajectory: float | None, tmp_path: Path
+) -> None:
+    """The chains are interrupted in the warm-up, where it ends, and among the draws."""
+    chain = compiled(Tuning(WARMUP, trajectory, target_acceptance=0.99))
+    whole = two_rounds(chain, [])
+    value_and_grad = partial(jax.jit(jax.value_and_grad(potential, argnums=1)), jnp.asarray(CENTRE))
+    approximation, checkpoint = Laplace(CENTRE, ROOT, 0.0), Checkpoint(tmp_path / "kept.npz", {"data": "this"})
+
+    def run(record: Record, on_progress: Any) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        key = jax.random.PRNGKey(0)
+        chains = run_chains(chain, value_and_grad, approximation, key, CHAINS, DRAWS, on_progress, record)
+        return list(islice(chains, 2))
+
+    for calls in (1, 5, 8):
+        heard: list[int] = []
+
+        def interrupt(done: int, heard: list[int] = heard, calls: int = calls) -> None:
+            heard.append(done)
+            if len(heard) == calls:
+                raise KeyboardInterrupt
+
+        record = Record()
+        with pytest.raises(KeyboardInterrupt):
+            run(record, interrupt)
+        assert BLOCK <= record.iterations < BLOCK * CHAINS * BLOCKS
+        checkpoint.write("nuts", approximation, record)
+        kept = checkpoint.read()
+        assert kept.stage == "nuts"
+        np.testing.assert_array_equal(kept.approximation.root, ROOT)
+        resumed = run(kept.record(chain.structure), lambda _: None)
+        for (draws, statistics), (same, same_statistics) in zip(whole, resumed, strict=True):
+            np.testing.assert_array_equal(same, draws)
+            for name in STATISTICS:
+                np.testing.assert_array_equal(same_statistics[name], statistics[name])
+
+
+def test_a_checkpoint_that_is_missing_damaged_or_of_another_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kept.npz"
+    with pytest.raises(InputError, match=r"there is no checkpoint .*kept.npz; leave out resume \(--resume\)"):
+        Checkpoint(path, {}).read()
+    record = Record([np.zeros(2)], [[(np.zeros((3, 2)), {"diverging": np.zeros(3, bool)})]])
+    Checkpoint(path, {"model": "a", "sampler options": "b"}).write("nuts", Laplace(CENTRE, ROOT, 0.0), record)
+    for name, other in (("model", {"model": "z"}), ("sampler options", {"model": "a", "sampler options": "z"})):
+        with pytest.raises(InputError, match=f"is of a fit with other {name}; give the same {name}, or leave out"):
+            Checkpoint(path, other).read()
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="is damaged or is no checkpoint; remove it"):
+        Checkpoint(path, {"model": "a"}).read()
+    assert list(tmp_path.iterdir()) == [path]
+    Checkpoint(path, {}).remove()
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.decisions.frontier import optima
+from bayescale.decisions.law_optima import optima
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE, log_batch_room, log_data_ratio, log_size_ratio
 from bayescale.posterior.posterior import Posterior
 

@@ -10,7 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.cli import app as cli
-from bayescale.decisions.frontier import optima
+from bayescale.decisions.law_optima import optima
 from bayescale.decisions.utility import parse_risk
 from bayescale.inference.convergence import Status
 from bayescale.posterior import extrapolation

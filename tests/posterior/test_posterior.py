@@ -35,30 +35,31 @@ def test_a_converged_posterior_is_returned_itself(posterior):
 
 
 @pytest.mark.parametrize("status", [status for status in Status if not status.usable])
-def test_any_other_status_raises_one_sentence_that_names_the_worst_parameters_first(apart, status):
+def test_any_other_status_raises_and_names_the_worst_parameters_in_words_the_cause_and_a_remedy(apart, status):
     with pytest.raises(NotConverged) as caught:
         dataclasses.replace(apart, status=status).require_convergence()
-    message = str(caught.value)
-    assert message.startswith(f"{status.value}; worst {apart.diagnostics().r_hat.idxmax()} (R-hat ")
-    assert message.endswith(").")
-    named = re.findall(r"(\S+) \(R-hat (\d+\.\d{3}), bulk ESS (\d+), tail ESS (\d+)\)", message)
-    assert 2 <= len(named) <= 5
-    assert tuple(name for name, *_ in named) == caught.value.parameters[: len(named)]
-    r_hats = [float(r_hat) for _, r_hat, *_ in named]
-    assert r_hats == sorted(r_hats, reverse=True)
-    table = apart.diagnostics()
-    for name, *said in named:
-        row = table.loc[name]
-        assert said == [f"{row.r_hat:.3f}", f"{row.ess_bulk:.0f}", f"{row.ess_tail:.0f}"]
+    message, table = str(caught.value), apart.diagnostics()
+    chains, draws = apart.draws["failure"].shape[:2]
+    assert message.startswith(f"{status.value.partition(';')[0]}, after {draws:,} draws of each of {chains} chains. ")
+    assert "Likely cause: " in message
+    assert "Remedy: " in message
+    named = re.findall(r"\(R-hat (\d+\.\d{3}), ([\d,]+) effective draws\)", message)
+    assert len(named) == 3
+    for parameter, (r_hat, effective) in zip(caught.value.parameters, named, strict=False):
+        row = table.loc[parameter]
+        assert (r_hat, effective) == (f"{row.r_hat:.3f}", f"{row.ess_bulk:,.0f}")
+    assert [float(r_hat) for r_hat, _ in named] == sorted((float(r_hat) for r_hat, _ in named), reverse=True)
+    assert "spread of configurations around the response surface (R-hat " in message
     assert {"failure[2]", "configuration_effect"} <= set(caught.value.parameters)
+    assert caught.value.posterior.draws is apart.draws
     assert caught.value.exit_code == 3
 
 
 def test_divergences_alone_name_no_parameter(posterior, monkeypatch):
-    """Divergences of chains that agree belong to no parameter, so the message ends with its remedy."""
+    """Divergences of chains that agree belong to no parameter."""
     diverged = dataclasses.replace(posterior, status=Status.DIVERGED)
     monkeypatch.setattr("bayescale.posterior.posterior.unconverged", lambda *_: ())
-    with pytest.raises(NotConverged, match=r"give more runs\.$") as caught:
+    with pytest.raises(NotConverged, match=r"chains\. Likely cause: ") as caught:
         diverged.require_convergence()
     assert caught.value.parameters == ()
 

@@ -2,7 +2,7 @@
 
 Heavy imports wait inside the functions, so that `bayescale --help` answers at once.
 
-sweep          the command sweep
+sweep          the commands plan and sweep
 import_curves  the command import
 fit            the command fit
 predict        the commands predict, performance and frontier
@@ -11,4 +11,5 @@ next_runs      the command next
 check_design   the command check-design
 compare        the command compare
 report         the commands report and demo
+doctor         the command doctor
 """

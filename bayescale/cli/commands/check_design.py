@@ -11,11 +11,10 @@ from bayescale.cli.options import MAX_SEED
 from bayescale.cli.terminal import table_text
 from bayescale.data.output_files import check_output
 from bayescale.errors import InputError
+from bayescale.progress_display import ProgressDisplay
 
 if TYPE_CHECKING:
     from bayescale.validation.design_check import DesignCheck
-
-IDENTIFIED_BELOW, NOT_IDENTIFIED_ABOVE = 0.5, 0.8  # posterior sd over prior sd
 
 
 def check_design(
@@ -23,79 +22,83 @@ def check_design(
         Path,
         typer.Argument(
             metavar="DESIGN",
-            help="PLAN.toml, or CONFIGS.csv with columns env_id, utd, batch_size, learning_rate, [model_size, seeds].",
+            help="PLAN.toml, or CONFIGS.csv with columns env_id, utd, batch_size, learning_rate, [model_size, seeds, "
+            "every, horizon].",
         ),
     ],
     every: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Env steps between evaluations; default: as in the plan.")
+        int | None, typer.Option(min=1, metavar="N", help="Env steps between evaluations; default: as in DESIGN.")
     ] = None,
     horizon: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Env steps of every run; default: as in the plan.")
+        int | None, typer.Option(min=1, metavar="N", help="Env steps of every run; default: as in DESIGN.")
     ] = None,
     env_steps: Annotated[
         float | None,
         typer.Option(
             metavar="N",
             help="Your guess of the env steps that the median run needs for the lowest threshold; default: a fifth of "
-            "the horizon.",
+            "the longest horizon.",
         ),
     ] = None,
-    thresholds: Annotated[int, typer.Option(min=1, metavar="K", help="Number of thresholds that will be fitted.")] = 1,
-    datasets: Annotated[int, typer.Option(min=1, metavar="N", help="Number of data sets to simulate and fit.")] = 40,
+    thresholds: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Number of thresholds that will be fitted; at most 3 are simulated.")
+    ] = 1,
+    datasets: Annotated[int, typer.Option(min=1, metavar="N", help="Number of data sets to simulate.")] = 10,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the simulation.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="CHECK.csv", help="Also write the table to this file.")] = None,
 ) -> None:
-    """Check how well a planned sweep would identify the parameters.
+    """Check what a planned sweep would tell, before money is spent.
 
-    Simulates data sets of the plan from the priors and fits each of them. The table has one row per parameter of the
-    scaling law, and one per prediction beyond the sweep:
+    Simulates data sets of the plan from the priors and approximates the posterior of each. Prints how well the plan
+    would place each quantity, what a handful of changes of the plan would gain, and a verdict of three sentences: can
+    the plan place the optimum, how wide will the recommendation be, and which is the cheapest change that helps.
 
     \b
-    prior sd      uncertainty before the sweep
-    posterior sd  uncertainty after it
-    ratio         posterior sd over prior sd: below 0.5 the sweep identifies the
-                  parameter, above 0.8 it does not
-    coverage90    share of data sets whose 90% interval holds the true value
+    before the sweep  90% interval of the priors, as the ratio of its ends
+    after it          the same, of the posterior
     """  # noqa: D301 - a backspace tells click to keep the lines of the list
     if out is not None:
         check_output(out, ".csv")
-    read = read_design(design)
-    every, horizon = every or read.every, horizon or read.horizon
-    if every is None or horizon is None:
+    plan = read_design(design)
+    if (every is None and "every" not in plan) or (horizon is None and "horizon" not in plan):
         raise InputError("a table of configurations needs --every and --horizon; give both, or a plan.")
     import numpy as np
 
     import bayescale as bs
 
-    checked = bs.check_design(
-        read.configs,
-        every=every,
-        horizon=horizon,
-        rng=np.random.default_rng(seed),
-        thresholds=tuple(range(1, thresholds + 1)),
-        env_steps=env_steps,
-        datasets=datasets,
-    )
+    with ProgressDisplay() as display:
+        display.advance(0.0, "compiling")
+        checked = bs.check_design(
+            plan,
+            every=every,
+            horizon=horizon,
+            rng=np.random.default_rng(seed),
+            thresholds=tuple(range(1, thresholds + 1)),
+            env_steps=env_steps,
+            datasets=datasets,
+            on_progress=lambda share: display.advance(share, "simulated data sets"),
+        )
     print(_report(checked))
     if out is not None:
         write_csv(checked.table.reset_index(), out)
 
 
 def _report(checked: "DesignCheck") -> str:
-    head = ["", "prior sd", "posterior sd", "ratio", "coverage90", "verdict"]
-    rows = []
-    for name, row in checked.table.iterrows():
-        ratio = row["ratio"]
-        verdict = "partly identified"
-        if ratio < IDENTIFIED_BELOW:
-            verdict = "identified"
-        elif ratio > NOT_IDENTIFIED_ABOVE:
-            verdict = "not identified"
-        numbers = (row["prior_sd"], row["posterior_sd"], ratio, row["coverage90"])
-        rows.append([str(name), *(f"{number:.2f}" for number in numbers), verdict])
-    error = float(checked.table["standard_error"].iloc[0])
-    return (
-        f"{table_text(head, rows, text_columns=['verdict'])}\n{counted(checked.datasets, 'data set')}; "
-        f"{checked.reached:.0%} of their times lie between the first evaluation and the last; "
-        f"standard error of coverage90: {error:.2f}"
+    from bayescale.validation.design_verdict import factor, further, placed
+
+    rows = [
+        [str(name), factor(row["prior_sd"]), factor(row["posterior_sd"]), placed(row["ratio"])]
+        for name, row in checked.table.iterrows()
+    ]
+    quantities = table_text(["", "before the sweep", "after it", "the plan"], rows, text_columns=["the plan"])
+    changes = [
+        [str(row["change"]), further(row, checked.runs), f"{row['gain']:.0%}"]
+        for _, row in checked.changes.sort_values("gain", ascending=False).iterrows()
+    ]
+    head = ["change of the plan", "costs", "narrows the intervals by"]
+    plan = (
+        f"plan: {checked.summary}; {counted(checked.datasets, 'simulated data set')}; {checked.reached:.0%} of their "
+        "runs cross the threshold between their first evaluation and their last"
     )
+    table = table_text(head, changes, text_columns=["costs"])
+    return "\n".join([plan, "", quantities, "", table, "", *checked.verdict])

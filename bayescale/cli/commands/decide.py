@@ -16,8 +16,11 @@ from bayescale.cli.options import (
     FlopPrice,
     ModelSize,
     NewTask,
+    RiskMeasure,
     Task,
+    WithinOption,
     parse_ceiling,
+    parse_within,
 )
 from bayescale.cli.terminal import table_text
 from bayescale.data.output_files import check_output, written
@@ -39,27 +42,19 @@ def allocate(
     threshold: Annotated[float | None, typer.Option(metavar="J", help="Reach this return at the least cost.")] = None,
     env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
-    risk: Annotated[
-        str,
-        typer.Option(
-            metavar="mean|cvar:A|prob:A|run:A",
-            help="The cost to minimise. mean: the posterior mean of the median run's cost. cvar:0.9: the mean of the "
-            "most expensive 10% of its posterior. prob:0.9: a "
-            "cost that suffices for the median run with probability 0.9. "
-            "run:0.9: a cost that suffices for any one run, seed noise included, with probability 0.9.",
-        ),
-    ] = "mean",
+    risk: RiskMeasure = "mean",
     model_size: ModelSize = None,
     ceiling: CeilingOption = None,
     new_task: NewTask = False,
     cut_short: CutShort = False,
+    within: WithinOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the choice to this file.")] = None,
 ) -> None:
     """Choose the best configuration for a budget or for a return.
 
     --threshold finds the configuration that reaches this return at the least cost. --budget finds the highest fitted
     threshold within the budget. The choice is one UTD, batch size, learning rate and model size inside the swept
-    ranges. The table and FILE.json also have:
+    ranges, or those of --within: the cheapest row of `bayescale frontier`. The table and FILE.json also have:
 
     \b
     p_success  probability that a run of it reaches the return, within the
@@ -67,7 +62,8 @@ def allocate(
     env_steps  env steps of the median run: mean and 5%, 50%, 95% posterior
                quantiles, as for the next three
     flops      training flops of the median run
-    budget     cost of the median run
+    budget     expected cost: the cost of the median run over its chance to
+               reach the return, as failed runs are paid for and repeated
     regret     cost over the cost of the best configuration under the same
                posterior draw, minus 1
     risk       the cost that the choice minimises, as --risk defines it
@@ -100,6 +96,7 @@ def allocate(
         ceiling=parse_ceiling(ceiling),
         new_task=new_task,
         cut_short=cut_short,
+        within=parse_within(within),
     )
     _write_json(choice, out)
     print(_allocation_table(choice, risk))

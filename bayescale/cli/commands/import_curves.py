@@ -1,80 +1,33 @@
 """Run the command that imports learning curves from the files of other tools."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import time
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from bayescale.arguments import counted
-from bayescale.cli.options import MissingEnd, Resumed
+from bayescale.cli.import_kinds import KINDS
+from bayescale.cli.options import Ignore, MissingEnd, Resumed
 from bayescale.cli.terminal import say, table_text
 from bayescale.data.output_files import check_output, written
 from bayescale.errors import InputError
+from bayescale.progress_display import ProgressDisplay
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayescale.importers.importer import Importer
+    from bayescale.importers.kinds.wandb import Download
     from bayescale.importers.run_logs import ColumnMapping, Imported, Logs, Skipped
 
 HEAD = 8  # rows that --dry-run prints
 LISTED = 10  # skipped runs that are listed without --dry-run
 TEMPLATE = Path("MAP.toml")
-
-
-class Importer(NamedTuple):
-    """Functions that read sources and guess the mapping of the runs in them.
-
-    Attributes:
-        log: reads sources.
-        guess: returns the mapping that the logs suggest, and sentences about it.
-        split: splits the logs into runs by the mapping; None if each log is a run already.
-    """
-
-    log: "Callable[..., Logs]"
-    guess: "Callable[[Logs], tuple[ColumnMapping, list[str]]]"
-    split: "Callable[[Logs, ColumnMapping], Logs] | None" = None
-
-
-def _csv() -> Importer:
-    from bayescale.importers.kinds.csv_tables import guess_csv, log_csv, split_runs
-
-    return Importer(log_csv, guess_csv, split_runs)
-
-
-def _qscaled() -> Importer:
-    from bayescale.importers.kinds.qscaled import guess_qscaled, log_qscaled
-
-    return Importer(log_qscaled, guess_qscaled)
-
-
-def _rllib() -> Importer:
-    from bayescale.importers.kinds.rllib import guess_rllib, log_rllib
-
-    return Importer(log_rllib, guess_rllib)
-
-
-def _sb3() -> Importer:
-    from bayescale.importers.kinds.sb3_logs import guess_sb3, log_sb3
-
-    return Importer(log_sb3, guess_sb3)
-
-
-def _spinningup() -> Importer:
-    from bayescale.importers.kinds.spinningup import guess_spinningup, log_spinningup
-
-    return Importer(log_spinningup, guess_spinningup)
-
-
-# Each kind imports its module on first use.
-KINDS: Mapping[str, Callable[[], Importer]] = {
-    "csv": _csv,
-    "qscaled": _qscaled,
-    "rllib": _rllib,
-    "sb3": _sb3,
-    "spinningup": _spinningup,
-}
 
 
 def import_curves(
@@ -101,6 +54,14 @@ def import_curves(
             help="The value of a column that all runs share. Repeat the option for more.",
         ),
     ] = None,
+    path_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="How the names of runs hold settings, such as '{env}__{algo}__{seed}': the last parts of their paths, "
+            "or the names of a tracker. Each field becomes a key.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -109,8 +70,28 @@ def import_curves(
     ] = False,
     resumed: Resumed = None,
     missing_end: MissingEnd = None,
+    ignore: Ignore = None,
+    run_filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help='wandb: which runs of a project to take, as a filter of W&B\'s API: \'{"state": "finished"}\'.',
+        ),
+    ] = None,
+    page_size: Annotated[
+        int | None, typer.Option(metavar="ROWS", help="wandb: rows of a history per request; default: 1000.")
+    ] = None,
+    parts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="wandb: keep the histories of runs that have ended in this folder, so that an interrupted import goes "
+            "on. Default: a folder beside CURVES.parquet, which is removed at the end.",
+        ),
+    ] = None,
 ) -> None:
-    """Import learning curves from the files of another tool.
+    """Import learning curves from the files of another tool, or from the service of Weights & Biases.
 
     The settings of the runs come from what the tool logged. The command prints which key it takes for which column, and
     which runs it leaves out and why. What the tool did not log comes from --constant, --key or MAP.toml; these also
@@ -125,27 +106,37 @@ def import_curves(
     import bayescale as bs
     from bayescale.data.curves import Rules
     from bayescale.importers.curve_table import Answers, as_table
+    from bayescale.importers.kinds.wandb.parts import remove_parts
     from bayescale.importers.mapping_file import mapping_text, read_mapping
+    from bayescale.importers.path_patterns import with_path_settings
 
     Rules(resumed, missing_end)
     template = mapping_file or TEMPLATE
     writes_template = dry_run and not template.exists()
     given = None if mapping_file is None or writes_template else read_mapping(mapping_file)
-    answers = _answers(keys or [], constants or [])
-    importer = KINDS[kind]()
-    logs = importer.log(*sources)
+    answers = replace(_answers(keys or [], constants or []), path_pattern=path_pattern)
+    named = (given or answers).with_answers(answers)
+    own_parts = None if parts is not None or dry_run or out is None else out.with_name(f"{out.name}.parts")
+    if kind == "wandb":
+        importer = _with_download(KINDS[kind](), _download(run_filter, page_size, parts or own_parts))
+    elif run_filter is not None or page_size is not None or parts is not None:
+        raise InputError(f"--filter, --page-size and --parts are for wandb; KIND is {kind}. Leave them out.")
+    else:
+        importer = KINDS[kind]()
+    logs = with_path_settings(importer.log(*sources), named.path_pattern)
     guess, guesses = importer.guess(logs)
-    mapping = guess.with_answers(given).with_answers(answers)
-    logs = importer.split(logs, mapping) if importer.split else logs
+    mapping = _without(guess.with_answers(named), ignore or [])
     for sentence in guesses:
         print(f"guess: {sentence}")
-    print(f"runs found: {len(logs.runs):,}")
     if writes_template:
         with written(template) as partial:
             partial.write_text(mapping_text(mapping))
         print(f"wrote {template}: edit it, and give it as --map.")
     elif dry_run and mapping_file is None:
         say(f"note: {template} exists and is not replaced.")
+    logs = importer.runs(logs, mapping) if importer.runs else logs
+    if logs.runs:
+        print(f"runs found: {len(logs.runs):,}")
     imported = as_table(
         logs,
         mapping,
@@ -159,6 +150,49 @@ def import_curves(
     elif out is not None:
         bs.write_curves(imported.curves, out)
         print(f"wrote {out}")
+        if kind == "wandb" and own_parts is not None:
+            remove_parts(own_parts)
+
+
+def _with_download(importer: "Importer", download: "Download") -> "Importer":
+    """Return the importer of W&B with the options of the download, and with a display of its progress."""
+
+    def histories(logs: "Logs", mapping: "ColumnMapping") -> "Logs":
+        start = time.monotonic()
+        with ProgressDisplay() as display:
+
+            def show(done: int, of: int) -> None:
+                text = f"{done} of {counted(of, 'run')}"
+                display.show(done / of, text, seconds=time.monotonic() - start, last=done == of)
+
+            return wandb_histories(logs, mapping, on_progress=show)
+
+    from bayescale.importers.kinds.wandb import wandb_histories
+
+    return importer._replace(log=partial(importer.log, download=download), runs=histories)
+
+
+def _download(run_filter: str | None, page_size: int | None, parts: Path | None) -> "Download":
+    """Return how runs of the service of W&B are chosen and fetched, from the options of the command."""
+    from bayescale.importers.kinds.wandb import Download
+
+    filters = None
+    if run_filter is not None:
+        try:
+            filters = json.loads(run_filter)
+        except (ValueError, RecursionError):
+            raise InputError(
+                f'--filter must be JSON, such as \'{{"state": "finished"}}\'; got {run_filter[:60]}.'
+            ) from None
+    return Download(filters, parts=parts) if page_size is None else Download(filters, page_size, parts)
+
+
+def _without(mapping: "ColumnMapping", ignore: Sequence[str]) -> "ColumnMapping":
+    """Return the mapping without further columns that are to be ignored."""
+    unknown = [name for name in ignore if name not in mapping.columns]
+    if unknown:
+        raise InputError(f"--ignore names {unknown[0]!r}, which is no column of the mapping. Leave it out.")
+    return replace(mapping, columns={**mapping.columns, **dict.fromkeys(ignore, "")})
 
 
 def _answers(keys: Sequence[str], constants: Sequence[str]) -> "ColumnMapping":

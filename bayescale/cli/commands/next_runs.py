@@ -63,7 +63,7 @@ def next_runs(
     check_output(out, ".csv")
     table = read_candidates(candidates)
     import bayescale as bs
-    from bayescale.decisions.next_experiments import purchase_list
+    from bayescale.decisions.experiments.next_experiments import purchase_list
     from bayescale.decisions.records import basis_of
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)

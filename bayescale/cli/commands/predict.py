@@ -16,15 +16,19 @@ from bayescale.cli.files import (
 )
 from bayescale.cli.options import (
     CeilingOption,
+    CutShort,
     EnvStepPrice,
     FitFile,
     FlopPrice,
     ModelSize,
     NewTask,
+    RiskMeasure,
     Task,
+    WithinOption,
     parse_ceiling,
     parse_thresholds,
     parse_utd,
+    parse_within,
 )
 from bayescale.cli.terminal import say
 from bayescale.data.output_files import check_output
@@ -148,31 +152,50 @@ def frontier(
         str | None,
         typer.Option(
             metavar="LO:HI:N",
-            help="N UTDs from LO to HI, evenly spaced in logs; default: 25 from half the lowest to twice the highest "
-            "swept.",
+            help="N UTDs from LO to HI, evenly spaced in logs; default: steps of a quarter of an octave from half the "
+            "lowest to twice the highest swept.",
         ),
     ] = None,
+    env_step_price: EnvStepPrice = ENV_STEP_PRICE,
+    flop_price: FlopPrice = 1.0,
+    risk: RiskMeasure = "mean",
+    settings: Annotated[
+        str,
+        typer.Option(
+            metavar="cheapest|law",
+            help="The setting at each UTD. cheapest: the one of least risk inside the swept ranges. law: the best "
+            "batch size and learning rate of each posterior draw, wherever they lie.",
+        ),
+    ] = "cheapest",
+    within: WithinOption = None,
     model_size: ModelSize = None,
     ceiling: CeilingOption = None,
     new_task: NewTask = False,
+    cut_short: CutShort = False,
 ) -> None:
     """Tabulate the data and compute that a return needs, by UTD.
 
-    FRONTIER.csv has one row per UTD. The first four columns below come as posterior quantiles, with the suffixes _q05
+    FRONTIER.csv has one row per UTD, with the setting of least cost there; the cheapest row inside the sweep is the
+    choice of `bayescale allocate`. The first four columns below come as posterior quantiles, with the suffixes _q05
     _q50 _q95:
 
     \b
-    batch_size     batch size that needs the fewest env steps at this UTD
-    learning_rate  learning rate that needs the fewest env steps at this UTD
+    batch_size     of the setting: one value, or with --settings law that of
+                   each posterior draw
+    learning_rate  likewise
     env_steps      env steps of the median run there; inf if it never reaches J
     flops          training flops of the median run there; inf likewise
+    model_size     critic parameters of the setting
+    risk           the cost that the setting minimises, as --risk defines it
+    excess         risk over the least risk inside the sweep, minus 1
     p_reach        probability that a run ever reaches J
-    extrapolated   true if the UTD lies outside the sweep or J above the fitted
-                   thresholds
+    failed         true if all candidates lie nearest to settings that failed
+    extrapolated   true if the setting lies outside the sweep or J above the
+                   fitted thresholds
     extrapolation  on which axes and how far it lies outside
     """  # noqa: D301 - a backspace tells click to keep the lines of the table
     check_output(out, ".csv")
-    grid = parse_utd(utd)
+    grid, limits = parse_utd(utd), parse_within(within)
     import bayescale as bs
     from bayescale.decisions.candidates import crossings_of_task
 
@@ -183,18 +206,25 @@ def frontier(
         env_id=env,
         threshold=threshold,
         utd=grid,
+        prices=bs.Prices(flop=flop_price, env_step=env_step_price),
+        risk=risk,
+        settings=settings,
+        within=limits,
         model_size=model_size,
         ceiling=parse_ceiling(ceiling),
         new_task=new_task,
+        cut_short=cut_short,
     )
     table = front.table()
     write_csv(table, out)
     note_shared_settings(posterior, table.assign(env_id=env))
+    if settings == "cheapest":
+        return
     for axis in ("batch_size", "learning_rate"):
         best, swept = table[f"{axis}_q50"], crossings_of_task(posterior, env)[axis]
         outside = int((~best.between(swept.min(), swept.max())).sum())
         if swept.nunique() > 1 and outside:
             say(
                 f"note: the best {axis} lies outside the {swept.min():g} to {swept.max():g} of the sweep at {outside} "
-                f"of {counted(len(table), 'UTD')}. These rows extrapolate; `bayescale allocate` stays within the sweep."
+                f"of {counted(len(table), 'UTD')}. These rows extrapolate; --settings cheapest stays within the sweep."
             )

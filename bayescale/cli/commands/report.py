@@ -38,18 +38,33 @@ def report(
     env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
     model_size: ModelSize = None,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="TABLE.csv",
+            help="Scores on held-out runs that `bayescale compare` wrote, to show them; repeat the option for more.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a fit as one HTML page with figures.
+    """Write a fit as one live HTML page.
 
-    The page recommends a configuration for each task and threshold and says how far to trust it. It is one file, which
-    opens without a network.
+    The page recommends a setting for a task and a return, or within a budget, and says how far to trust it. Its reader
+    sets prices and risk, and the page computes anew. It is one file, which opens without a network.
     """
     check_output(out, ".html")
     import bayescale as bs
 
     posterior, prices = bs.load(fit), bs.Prices(flop=flop_price, env_step=env_step_price)
     table = read_curve_files(curves, resumed=resumed, missing_end=missing_end, ignore=ignore) if curves else None
-    bs.report(posterior, out, curves=table, prices=prices, return_scale=return_scale, model_size=model_size)
+    bs.report(
+        posterior,
+        out,
+        curves=table,
+        prices=prices,
+        return_scale=return_scale,
+        model_size=model_size,
+        held_out=held_out,
+    )
     print(f"wrote {out}")
 
 
@@ -60,8 +75,8 @@ def demo(
 ) -> None:
     """Run the whole chain on the shipped Pendulum sweep.
 
-    Fits the learning curves of 180 SAC runs, chooses a configuration and writes DIR/demo.nc and DIR/report.html. Needs
-    a checkout of the source and takes about a minute.
+    Fits the learning curves of 180 SAC runs, chooses a configuration and writes DIR/curves.parquet, DIR/demo.nc and
+    DIR/report.html. Takes about a minute.
     """
     check_out_folder(out)
     from bayescale.workflow import demo

@@ -34,20 +34,26 @@ SETTINGS = "algorithm, env_id, utd, batch_size, learning_rate, seed"
 TUNE_REMEDY = "Import the folder of its trials: bayescale import rllib FOLDER --out curves.parquet."
 QSCALED_REMEDY = "Import them: bayescale import qscaled FOLDER --out curves.parquet."
 SB3_REMEDY = "Import the folder of the run: bayescale import sb3 FOLDER --out curves.parquet."
+WANDB_REMEDY = "Import the folder of its runs: bayescale import wandb FOLDER --out curves.parquet."
+MLFLOW_REMEDY = "Import it: bayescale import mlflow STORE --out curves.parquet."
 KINDS = (
     Kind("bs_*_lr_*.npy", "arrays of the package qscaled", QSCALED_REMEDY),
     Kind("bs_*.npy", "arrays of the package qscaled", QSCALED_REMEDY),
     Kind("result.json", "results of Ray Tune", TUNE_REMEDY),
     Kind("params.json", "settings of a trial of Ray Tune", TUNE_REMEDY),
-    Kind("*tfevents*", "event files of TensorBoard", "Read them with bayescale.importers.read_tensorboard."),
+    Kind(
+        "*tfevents*",
+        "event files of TensorBoard",
+        "Import the folder: bayescale import tensorboard FOLDER --out curves.parquet.",
+    ),
     Kind(
         "evaluations.npz",
         "evaluations of Stable-Baselines3",
         SB3_REMEDY,
     ),
-    Kind("*.wandb", "a run of Weights & Biases", f"Export its history with {SETTINGS} as a CSV."),
-    Kind("mlflow.db", "a store of MLflow", f"Export the metrics of its runs with {SETTINGS} as a CSV."),
-    Kind("meta.yaml", "a store of MLflow", f"Export the metrics of its runs with {SETTINGS} as a CSV."),
+    Kind("*.wandb", "a run of Weights & Biases", WANDB_REMEDY),
+    Kind("mlflow.db", "a store of MLflow", MLFLOW_REMEDY),
+    Kind("meta.yaml", "a store of MLflow", MLFLOW_REMEDY),
     Kind(
         "*monitor.csv",
         "Monitor files of Stable-Baselines3",

@@ -104,8 +104,8 @@ def _recognised(came: Sequence[str], missing: Sequence[str], known: Collection[s
         return MONITOR
     if any(name.endswith(("__MIN", "__MAX")) for name in came) or sum(" - " in name for name in came) >= 2:
         return (
-            "is a chart that Weights & Biases exported: a column per run, and no settings. Make it one row per "
-            f"evaluation (pandas.melt), and add {', '.join(SETTINGS)} of each run as columns."
+            "is a chart that Weights & Biases exported: a column per run, and no settings. Import it with the CSV of "
+            "the table of runs, which holds them: bayescale import wandb CHART.csv RUNS.csv --out curves.parquet."
         )
     if {"Wall time", "Step", "Value"} <= set(came):
         return (

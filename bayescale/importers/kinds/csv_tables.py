@@ -18,7 +18,7 @@ from bayescale.data.tables import read_table
 from bayescale.data.tables.missing_columns import FOREIGN_NAMES
 from bayescale.data.tables.paths import matching_paths
 from bayescale.errors import InputError
-from bayescale.importers.curve_table import as_table
+from bayescale.importers.importer import Importer, read_with
 from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
 
 RUN_NAMES = ("run", "run_id", "run_name", "trial", "trial_id", "trial_name", "name")
@@ -38,10 +38,7 @@ def read_csv_tables(*sources: str | os.PathLike[str], mapping: ColumnMapping | N
     Raises:
         InputError: a file cannot be read, a column has no key, or the table is not valid.
     """
-    logs = log_csv(*sources)
-    guess, guesses = guess_csv(logs)
-    full = guess.with_answers(mapping)
-    return as_table(split_runs(logs, full), full, guesses=guesses).curves
+    return read_with(CSV, sources, mapping)
 
 
 def log_csv(*sources: str | os.PathLike[str]) -> Logs:
@@ -56,7 +53,8 @@ def log_csv(*sources: str | os.PathLike[str]) -> Logs:
         for name in (column.name, *FOREIGN_NAMES.get(column.name, ()))
     ]
     tables = [read_table(path, known) for source in sources for path in matching_paths(source)]
-    return Logs([RunLog(table.source, {}, table.frame.rename(columns=str).reset_index(drop=True)) for table in tables])
+    frames = [table.frame.rename(columns=str).reset_index(drop=True) for table in tables]
+    return Logs([RunLog(table.source, {}, frame, logged=False) for table, frame in zip(tables, frames, strict=True)])
 
 
 def guess_csv(logs: Logs) -> tuple[ColumnMapping, list[str]]:
@@ -95,6 +93,9 @@ def split_runs(logs: Logs, mapping: ColumnMapping) -> Logs:
     return Logs(runs, skipped)
 
 
+CSV = Importer(log_csv, guess_csv, split_runs)
+
+
 def _long_runs(log: RunLog, mapping: ColumnMapping) -> Iterator[RunLog]:
     keys = _setting_keys(log.history, mapping)
     if not keys:
@@ -104,9 +105,9 @@ def _long_runs(log: RunLog, mapping: ColumnMapping) -> Iterator[RunLog]:
         groups = log.history.groupby(keys, sort=False, dropna=False, observed=True)
         for number, (_, rows) in enumerate(groups, start=1):
             first = rows.iloc[0]
-            config = {key: first[key] for key in keys if not pd.isna(first[key])}
+            config = {**log.config, **{key: first[key] for key in keys if not pd.isna(first[key])}}
             status = rows["status"].iloc[-1] if "status" in rows and not pd.isna(rows["status"].iloc[-1]) else None
-            yield RunLog(f"{log.name} run {number}", config, rows.drop(columns=keys), status)
+            yield RunLog(f"{log.name} run {number}", config, rows.drop(columns=keys), status, logged=False)
     except TypeError:
         raise InputError(f"{log.name}: a setting holds lists or dicts ({', '.join(keys)}). Name other keys.") from None
 
@@ -157,7 +158,7 @@ def _wide_runs(log: RunLog, mapping: ColumnMapping) -> Iterator[RunLog]:
     steps = mapping.env_steps or "env_steps"
     for name in _return_columns(log.history, mapping):
         rows = log.history.loc[log.history[name].notna(), [steps, name]]
-        config = {"column": str(name), **dict(NAMED_VALUE.findall(str(name)))}
+        config = {**log.config, "column": str(name), **dict(NAMED_VALUE.findall(str(name)))}
         history = rows.rename(columns={name: mapping.episode_return or "episode_return"})
         yield RunLog(f"{log.name} column {str(name)[:60]}", config, history)
 

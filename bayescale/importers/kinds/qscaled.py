@@ -27,8 +27,8 @@ from jaxtyping import Shaped
 
 from bayescale.arguments import require_possible_path
 from bayescale.errors import InputError
-from bayescale.importers.curve_table import as_table
-from bayescale.importers.kinds.stable_baselines3 import UNREADABLE
+from bayescale.importers.importer import Importer, read_with
+from bayescale.importers.kinds.evaluations_npz import UNREADABLE
 from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
 
 NUMBER = r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)"
@@ -52,9 +52,7 @@ def read_qscaled(*sources: str | os.PathLike[str], mapping: ColumnMapping | None
     Raises:
         InputError: a source cannot be read, holds no such arrays, or the table is not valid.
     """
-    logs = log_qscaled(*sources)
-    guess, guesses = guess_qscaled(logs)
-    return as_table(logs, guess.with_answers(mapping), guesses=guesses).curves
+    return read_with(QSCALED, sources, mapping)
 
 
 def log_qscaled(*sources: str | os.PathLike[str]) -> Logs:
@@ -115,6 +113,9 @@ def guess_qscaled(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     if chosen:
         guesses.append(f"episode_return: {chosen}" + (f", of {', '.join(keys)}." if len(keys) > 1 else "."))
     return ColumnMapping(columns=columns, utd="utd", env_steps="env_steps", episode_return=chosen), guesses
+
+
+QSCALED = Importer(log_qscaled, guess_qscaled)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from bayescale.importers.curve_table import as_table
 from bayescale.importers.guesses import configured, first_in_all, sentences, varying
+from bayescale.importers.importer import Importer, read_with
 from bayescale.importers.run_folders import (
     UNREADABLE,
     Source,
@@ -65,13 +65,13 @@ def read_rllib(*sources: Source, mapping: ColumnMapping | None = None) -> pd.Dat
 
     Args:
         sources: trial folders, folders of trials such as `~/ray_results/SAC`, globs, or result.json files.
-        mapping: keys of the config and the results by column; by default those that `guess_rllib` finds.
+        mapping: keys of the config and the results by column; they add to those that `guess_rllib` finds, and
+            replace them.
 
     Raises:
         InputError: a source does not exist, no trial can be used, or the table is not valid.
     """
-    logs = log_rllib(*sources)
-    return as_table(logs, mapping or guess_rllib(logs)[0]).curves
+    return read_with(RLLIB, sources, mapping)
 
 
 def log_rllib(*sources: Source) -> Logs:
@@ -125,6 +125,9 @@ def guess_rllib(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     said += [f"{key} differs between runs and becomes a further column." for key in further.values()]
     mapping = ColumnMapping(columns={**columns, **further}, utd=utd, env_steps=env_steps, episode_return=episode_return)
     return mapping, said
+
+
+RLLIB = Importer(log_rllib, guess_rllib)
 
 
 def _history(folder: Path, left_out: list[Skipped]) -> pd.DataFrame | None:

@@ -2,7 +2,8 @@
 
 A run is a folder with at least one of these files:
 
-- evaluations.npz of EvalCallback: env steps and the return of each evaluation episode.
+- evaluations.npz of EvalCallback: env steps and the return of each evaluation episode. Where it lies by itself in a
+  folder below a run, as in RUN/eval/evaluations.npz, it belongs to that run.
 - monitor.csv of Monitor, or N.monitor.csv of several environments: a row per training episode. Env steps are the
   running sum of the episode lengths `l`, over all environments in the order of time, as Stable-Baselines3 plots them.
 - progress.csv of the logger, whose keys are `time/total_timesteps`, `eval/mean_reward` and `rollout/ep_rew_mean`.
@@ -12,18 +13,22 @@ holds them. The logs do not say how a run ended.
 """
 
 import json
+import os
 import stat
 import zipfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bayescale.data.curves import read_curves
+from bayescale.data.tables import Table
 from bayescale.errors import InputError
-from bayescale.importers.curve_table import as_table
 from bayescale.importers.guesses import configured, first_in_all, sentences, varying
-from bayescale.importers.kinds.stable_baselines3 import evaluations
+from bayescale.importers.importer import Importer, read_with
+from bayescale.importers.kinds.evaluations_npz import evaluations
 from bayescale.importers.kinds.zoo_settings import zoo_settings
 from bayescale.importers.run_folders import (
     LARGEST,
@@ -37,7 +42,10 @@ from bayescale.importers.run_folders import (
 )
 from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
 
+Settings = Mapping[str, str | float]
+
 MONITOR = "monitor.csv"
+EVALUATIONS = "evaluations.npz"
 SETTING_FILES = ("args.yml", "config.yml")
 
 # Step counter and return, in the order of preference: evaluations before training episodes.
@@ -62,19 +70,26 @@ CANDIDATES = {
 NO_SETTINGS = ("config.n_timesteps", "config.learning_rate", "config.batch_size", "config.callback")
 
 
-def read_sb3(*sources: Source, mapping: ColumnMapping | None = None) -> pd.DataFrame:
+def read_sb3(
+    *sources: Source | Mapping[str, Settings] | Mapping[Path, Settings], mapping: ColumnMapping | None = None
+) -> pd.DataFrame:
     """Return the learning-curve table of the runs at or below the sources.
 
     Args:
-        sources: folders of runs such as `logs/sac`, globs, or log files.
-        mapping: keys of the settings and the logs by column; by default those that `guess_sb3` finds.
+        sources: folders of runs such as `logs/sac`, globs, or log files. Where the logs hold no settings, one mapping
+            instead: the evaluations.npz of each run, with its algorithm, env_id, utd, batch_size, learning_rate, seed
+            and, if known, suite, model_size and further columns.
+        mapping: keys of the settings and the logs by column; they add to those that `guess_sb3` finds, and replace
+            them.
 
     Raises:
         InputError: a source does not exist, no run can be used, or the table is not valid.
         MissingExtra: there are YAML files and PyYAML is not installed.
     """
-    logs = log_sb3(*sources)
-    return as_table(logs, mapping or guess_sb3(logs)[0]).curves
+    if len(sources) == 1 and isinstance(sources[0], Mapping):
+        runs = sources[0].items()
+        return read_curves(Table(evaluations(Path(file)).assign(**own), str(file)) for file, own in runs)
+    return read_with(SB3, sources, mapping)
 
 
 def log_sb3(*sources: Source) -> Logs:
@@ -86,10 +101,10 @@ def log_sb3(*sources: Source) -> Logs:
     """
     runs: list[RunLog] = []
     left_out: list[Skipped] = []
-    for folder in run_folders(sources, _is_log):
+    for folder, places in _places(run_folders(sources, _is_log)).items():
         config, parts = _settings(folder, left_out), []
-        for file in sorted(folder.iterdir()):
-            if file.name not in ("evaluations.npz", "progress.csv"):
+        for file in (place / name for place in places for name in (EVALUATIONS, "progress.csv")):
+            if not os.path.lexists(file):
                 continue
             try:
                 parts.append(_evaluations(file) if file.suffix == ".npz" else _progress(file, left_out))
@@ -136,6 +151,31 @@ def guess_sb3(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     ), said
 
 
+SB3 = Importer(log_sb3, guess_sb3)
+
+
+def _places(folders: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Return the folders with the logs of each run: its own, and one below it that holds evaluations alone."""
+    runs = set(folders)
+
+    def has_settings(folder: Path) -> bool:
+        below = [place for place in folder.iterdir() if place.is_dir() and not place.is_symlink() and place not in runs]
+        return any((place / name).is_file() for place in (folder, *below) for name in SETTING_FILES)
+
+    def only_evaluates(folder: Path) -> bool:
+        logs = [path.name for path in folder.iterdir() if _is_log(path.name)]
+        return logs == [EVALUATIONS] and not has_settings(folder)
+
+    alone = {folder for folder in folders if only_evaluates(folder)}
+    alone_below = Counter(folder.parent for folder in alone)
+    places: dict[Path, list[Path]] = {}
+    for folder in folders:
+        parent = folder.parent
+        belongs = folder in alone and alone_below[parent] == 1 and (parent in runs or has_settings(parent))
+        places.setdefault(parent if belongs else folder, []).append(folder)
+    return places
+
+
 def _partial_evaluations(runs: Sequence[RunLog], episode_return: str | None) -> list[str]:
     """Return a sentence that names a run with evaluations if the return chosen for all runs is one of training."""
     evaluated = ("evaluations.results", "eval/mean_reward")
@@ -160,7 +200,7 @@ def _has_defaults(run: RunLog) -> bool:
 
 
 def _is_log(name: str) -> bool:
-    return name in ("evaluations.npz", "progress.csv") or _is_monitor(name)
+    return name in (EVALUATIONS, "progress.csv") or _is_monitor(name)
 
 
 def _is_monitor(name: str) -> bool:

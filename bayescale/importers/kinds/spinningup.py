@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from bayescale.importers.curve_table import as_table
 from bayescale.importers.guesses import configured, first_in_all, sentences, varying
+from bayescale.importers.importer import Importer, read_with
 from bayescale.importers.run_folders import (
     Source,
     Unusable,
@@ -51,13 +51,13 @@ def read_spinningup(*sources: Source, mapping: ColumnMapping | None = None) -> p
 
     Args:
         sources: folders of runs such as `data/sac`, globs, or progress.txt files.
-        mapping: keys of config.json and progress.txt by column; by default those that `guess_spinningup` finds.
+        mapping: keys of config.json and progress.txt by column; they add to those that `guess_spinningup` finds, and
+            replace them.
 
     Raises:
         InputError: a source does not exist, no run can be used, or the table is not valid.
     """
-    logs = log_spinningup(*sources)
-    return as_table(logs, mapping or guess_spinningup(logs)[0]).curves
+    return read_with(SPINNINGUP, sources, mapping)
 
 
 def log_spinningup(*sources: Source) -> Logs:
@@ -109,6 +109,9 @@ def guess_spinningup(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     said += [f"{key} differs between runs and becomes a further column." for key in further.values()]
     mapping = ColumnMapping(columns={**columns, **further}, utd=utd, env_steps=env_steps, episode_return=episode_return)
     return mapping, said
+
+
+SPINNINGUP = Importer(log_spinningup, guess_spinningup)
 
 
 def _config(folder: Path, left_out: list[Skipped]) -> dict[str, Any]:

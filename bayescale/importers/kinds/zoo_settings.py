@@ -93,8 +93,12 @@ def _group(file: Path) -> dict[str, Any]:
     return value
 
 
-def read_yaml(text: str) -> Any:
+def read_yaml(text: str, *, extra: str = "importers") -> Any:
     """Return the value of a YAML text; OrderedDicts become dicts, tuples lists, and other Python objects None.
+
+    Args:
+        text: the text.
+        extra: the extra of the package that installs PyYAML.
 
     Raises:
         Unusable: the text is no YAML.
@@ -103,7 +107,7 @@ def read_yaml(text: str) -> Any:
     try:
         import yaml
     except ImportError:
-        raise MissingExtra("pyyaml", "importers") from None
+        raise MissingExtra("pyyaml", extra) from None
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
         """Safe loader that reads the tags of Python objects as plain values."""

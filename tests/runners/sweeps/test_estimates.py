@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -119,24 +120,36 @@ def test_the_rest_of_a_sweep_is_estimated_from_its_own_records(
     job_file(finished, 0).write_bytes(kept)
     trained = read_job(finished, 1)
     assert trained is not None
-    assert left == estimate_ensembles(
-        ENSEMBLES[:1], {rate_key(ENSEMBLES[0]): recorded_rates(trained.records)}, never, 3
-    )
+    by_hand = estimate_ensembles(ENSEMBLES[:1], {rate_key(ENSEMBLES[0]): recorded_rates(trained.records)}, never, 3)
+    assert left._replace(result_bytes=0, checkpoint_bytes=0) == by_hand
+    transition = 3 + 1 + 1 + 3 + 1  # floats: observation, action, reward, next observation, end
+    replay = 2 * 4 * ENSEMBLES[0][0].env_steps * transition
+    assert left.checkpoint_bytes == replay + 2 * 4 * ENSEMBLES[0][0].working_floats
+    assert left.result_bytes > 33_000
     with pytest.raises(InputError, match="holds a sweep of another plan"):
         estimate(make_plan(CONTENT | {"gamma": 0.9}), finished)
 
 
-def test_the_command_prints_the_estimate_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_estimate_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayescale.cli.commands.sweep.outlook", lambda runs, fit: [f"{len(runs)} runs, {fit}"])
     plan, out = tmp_path / "plan.toml", tmp_path / "out"
     plan.write_text(PLAN_FILE)
     options = ["--dry-run", "--workers", "2", "--env-step-price", "10"]
     assert cli.main(["sweep", str(plan), "--out", str(out), *options]) == 0
-    counts, to_do, expected, cost = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    counts, to_do, expected, disk, cost, judged = said.out.splitlines()
     assert counts == "4 runs, 420 env steps, 280 gradient updates"
     assert to_do.startswith("to do: 4 runs in 2 jobs, 420 env steps, 280 gradient updates, ")
     assert expected.startswith("expected: ")
     assert " with 2 workers, " in expected
+    assert re.fullmatch(r"disk: 72\.\d kB of results, up to [\d.]+ kB of checkpoints meanwhile", disk)
     assert cost == "cost: 4,200"
+    assert judged == "4 runs, None"
+    doubts = said.err.splitlines()
+    assert [line.partition(":")[0] for line in doubts] == ["doubt"] * len(doubts)
+    assert "every run has learning rate 0.001: the sweep cannot tell the optimal learning rate." in said.err
     assert list(tmp_path.iterdir()) == [plan]
 
 
@@ -148,11 +161,14 @@ def test_counts_of_one_are_in_the_singular(
         PLAN_FILE.replace("[0.5, 2]", "[0.5]").replace("[0, 1]", "[0]").replace(', "2" = 90', "").replace("120", "42")
     )
     monkeypatch.setattr("bayescale.runners.sweeps.estimates.measured_rates", lambda _: Rates(1.0, 1.0, 1.0, 1e3))
+    monkeypatch.setattr("bayescale.cli.commands.sweep.outlook", lambda runs, _: [f"{len(runs)} run"])
     assert cli.main(["sweep", str(plan), "--out", str(tmp_path / "out"), "--dry-run", "--workers", "1"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 run, 42 env steps, 1 gradient update",
         "to do: 1 run in 1 job, 42 env steps, 1 gradient update, 1,000 flops in matrix products",
         "expected: 45 s with 1 worker, 45 s of training",
+        "disk: 34.6 kB of results, up to 13.2 kB of checkpoints meanwhile",
+        "1 run",
     ]
 
 

@@ -1,40 +1,19 @@
-"""Read learning curves from the evaluations.npz files that the EvalCallback of Stable-Baselines3 writes."""
+"""Read the evaluations.npz files that the EvalCallback of Stable-Baselines3 writes."""
 
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bayescale.data.curves import read_curves
-from bayescale.data.tables import Table
 from bayescale.errors import InputError
-
-Settings = Mapping[str, str | float]
 
 # numpy.load and its arrays raise these for damaged files and for other content; the type depends on the damaged part.
 UNREADABLE = (
     KeyError, TypeError, ValueError, EOFError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-
-
-def read_stable_baselines3(runs: Mapping[str, Settings] | Mapping[Path, Settings]) -> pd.DataFrame:
-    """Return the learning-curve table of the runs; the return of an evaluation is the mean over its episodes.
-
-    To read a folder of runs, with your own function `settings` from a file to its settings:
-    `read_stable_baselines3({f: settings(f) for f in Path("logs").glob("*/evaluations.npz")})`.
-
-    Args:
-        runs: the path of each run's evaluations.npz, with the settings that the file does not hold: algorithm, env_id,
-            utd, batch_size, learning_rate, seed and, if known, suite, model_size and further columns.
-
-    Raises:
-        InputError: EvalCallback did not write a file, or the table is not valid.
-    """
-    return read_curves(Table(evaluations(Path(file)).assign(**settings), str(file)) for file, settings in runs.items())
 
 
 def evaluations(file: Path) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Choose the next runs: the candidates whose results are worth the most to the next decision, per cost.
 
-The decision is the one of `allocate`: the setting of least expected cost for a return. The worth of a run is its
-expected value of sample information, EVSI; see `bayescale.decisions.sample_information`.
+The decision is the one of `allocate`: the setting of least expected cost for a return, where failed runs count as
+paid for and repeated. The worth of a run is its
+expected value of sample information, EVSI; see `bayescale.decisions.experiments.sample_information`.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ from bayescale.decisions.candidates import (
     swept_settings,
     with_model_sizes,
 )
-from bayescale.decisions.sample_information import CandidateRuns, expected_loss, log_likelihood
-from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
+from bayescale.decisions.experiments.sample_information import CandidateRuns, expected_loss, log_likelihood
+from bayescale.decisions.utility import DEFAULT_PRICES, Prices, expected_cost, require_prices
 from bayescale.errors import Infeasible, InputError
 from bayescale.posterior.extrapolation import between_thresholds
 from bayescale.posterior.outcomes import near_failed_settings
@@ -245,10 +246,9 @@ def _extra_costs(
     location, _, _, p_reach = run_lengths(posterior.model, draws, settings)
     thresholds = posterior.thresholds if wanted is None else np.array([wanted])
     if wanted is not None:
-        location = between_thresholds(location, posterior.thresholds, np.array([wanted]))
-    env_steps = np.exp(location)
-    per_step = flops_per_step(settings)
-    cost = prices.cost(per_step[:, None] * env_steps, env_steps)
+        location, p_reach = (between_thresholds(part, posterior.thresholds, thresholds) for part in (location, p_reach))
+    step_cost = prices.cost(flops_per_step(settings), np.ones(len(settings)))
+    cost = expected_cost(np.exp(location), step_cost=step_cost[:, None], p_reach=p_reach)
     failed = near_failed_settings(posterior.crossings, settings, thresholds, cut_short=cut_short)
     cost = np.where(failed, np.inf, cost)
     choice = cost.mean(axis=0).argmin(axis=0)

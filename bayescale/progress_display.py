@@ -1,0 +1,90 @@
+"""Show the progress of long work on standard error. Rich is imported only where a bar is drawn."""
+
+import math
+import sys
+import time
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import rich.progress
+
+BAR_WIDTH = 30  # characters
+SECONDS_BETWEEN_LINES = 60.0
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def be_quiet(quiet: bool) -> None:
+    """Show no progress from now on in this context, or show it again; the command line prints no notes then either."""
+    _quiet.set(quiet)
+
+
+def is_quiet() -> bool:
+    """Return True after `be_quiet(True)`."""
+    return _quiet.get()
+
+
+def duration(seconds: float) -> str:
+    """Return the time in the unit that people would use: 50 s, 12 min, 3.4 h, 2.1 days."""
+    for unit, size in (("days", 86_400), ("h", 3_600)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+class ProgressDisplay:
+    """A bar on a terminal, otherwise a line every minute. Use it in a `with` statement."""
+
+    def __init__(self) -> None:
+        self._bar: rich.progress.Progress | None = None
+        self._start = time.monotonic()
+        self._last_line = -math.inf  # seconds since the start
+
+    def __enter__(self) -> Self:
+        self._start = time.monotonic()
+        if sys.stderr.isatty() and not is_quiet():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = BarColumn(BAR_WIDTH), TextColumn("{task.percentage:.0f}%, {task.description}")
+            console = Console(stderr=True, markup=False, highlight=False)
+            self._bar = Progress(*columns, console=console, auto_refresh=False)
+            self._job = self._bar.add_task("starting", total=1.0)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, share: float, text: str, *, seconds: float, last: bool = False) -> None:
+        """Show the share of the work that is done, from 0 to 1, and a text.
+
+        Args:
+            share: share of the work.
+            text: the state in words.
+            seconds: time since the work began.
+            last: True shows a line however short the time since the line before.
+        """
+        if is_quiet():
+            return
+        if self._bar is not None:
+            self._bar.update(self._job, completed=share, description=text, refresh=True)
+        elif last or seconds - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = seconds
+            print(f"{share:.0%}, {text}", file=sys.stderr, flush=True)
+
+    def advance(self, share: float, what: str) -> None:
+        """Show a share of the work with the time that the rest will take at the pace so far.
+
+        Args:
+            share: share of the work that is done, from 0 to 1.
+            what: the work in words.
+        """
+        seconds = time.monotonic() - self._start
+        left = f", {duration(seconds * (1 - share) / share)} left" if 0 < share < 1 else ""
+        self.show(share, f"{what}{left}", seconds=seconds)

@@ -1,0 +1,299 @@
+"""Plot the data-compute frontier of a task: what each UTD costs in env steps and in flops, and which UTD to run.
+
+The thin bar through a marked UTD is the 90% interval of its setting: flops are proportional to env steps at one
+setting, so data and compute move together along the bar. A band joins the ends of these bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from bayescale.decisions.default_prices import ENV_STEP_PRICE
+from bayescale.errors import InputError
+from bayescale.laws import flops
+from bayescale.reporting.style import (
+    distinct_colours,
+    finish,
+    log_axis,
+    own_axes,
+    pieces,
+    plain,
+    scientific,
+    si,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from bayescale.decisions.frontier import Frontier
+
+FLAT = 0.05  # excess cost up to which UTDs count as equally good
+HEIGHT = 5.8  # inches
+NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 9.0  # size in points of a digit beside a mark
+NEAR = {"batch_size": 1.5, "learning_rate": 2.0, "model_size": 1.5}  # factors up to which a run's setting is near
+GREY = "0.25"
+ROUNDING = 1e-6  # differences of log settings that count as none
+
+
+def plot_frontier(
+    front: Frontier | Sequence[Frontier],
+    *,
+    observed: pd.DataFrame | None = None,
+    held_out: pd.DataFrame | None = None,
+    unit: str = "return",
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot compute against data over UTD, one curve per frontier, with the UTD to run, on logarithmic axes.
+
+    A star marks the setting of least cost, a thick line the UTDs that cost at most 5% more, and a dotted line other
+    pairs of data and compute that cost as much as the star. Dashed lines and hatched bands extrapolate.
+    Frontiers with `settings="law"` are drawn as one 90% credible region of data and compute per marked UTD.
+
+    Args:
+        front: one result of `frontier`, or several.
+        observed: crossings of the fitted runs, to draw those that reached the return at the setting nearest to the one
+            drawn at their UTD, if it is near (batch and model size within a factor of 1.5, learning rate of 2); or None.
+        held_out: crossings of runs that the fit never saw, drawn likewise; or None.
+        unit: the words before each return, such as "normalised return".
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        InputError: `front` is empty or holds something other than a Frontier.
+    """
+    fronts = list(front) if isinstance(front, Sequence) else [front]
+    if not fronts or not all(hasattr(each, "table") for each in fronts):
+        came = ", ".join(type(each).__name__ for each in fronts) or "none"
+        raise InputError(f"front must be one Frontier or more; got {came}. Make them with frontier(posterior, ...).")
+    ax = own_axes(ax, HEIGHT)
+    one_task = len({each.env_id for each in fronts}) == 1
+    tables = [each.table() for each in fronts]
+    colours = distinct_colours(len(fronts))
+    for each, table, colour in zip(fronts, tables, colours, strict=True):
+        (_draw_law if each.settings == "law" else _draw_curve)(ax, each, table, colour)
+    log_axis(ax, "x", "data: env steps until the median run reaches the return", si)
+    log_axis(ax, "y", "compute: training flops until then", scientific)
+    limits = _limits(tables, "env_steps", 2.6, 1.5), _limits(tables, "flops", 1.4, 1.8)
+    ax.set(xlim=limits[0], ylim=limits[1])
+    taken: list[tuple[float, float, float, float]] = []
+    for each, table, colour in zip(fronts, tables, colours, strict=True):
+        for runs, marker in ((observed, "o"), (held_out, "D")):
+            if runs is not None:
+                _draw_runs(ax, each, table, runs, colour, marker)
+        if each.settings == "cheapest":
+            _draw_choice(ax, each, table, colour, taken)
+    for each, table, colour in zip(fronts, tables, colours, strict=True):
+        name = f"{unit} {plain(each.threshold)}" if one_task else f"{each.env_id}, {unit} {plain(each.threshold)}"
+        _number_utds(ax, table, colour, name, taken)
+    ax.set(xlim=limits[0], ylim=limits[1])
+    _explain(ax, fronts, tables, observed is not None, held_out is not None)
+    return finish(ax, _title(fronts, one_task))
+
+
+def marked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a frontier that carry their UTD: powers of two with finite env steps."""
+    octave = np.isclose(np.log2(table["utd"]), np.log2(table["utd"]).round())
+    return table[octave & np.isfinite(table["env_steps_q95"])]
+
+
+def recommended(table: pd.DataFrame) -> pd.Series | None:
+    """Return the row of least risk inside the sweep, or None if no risk there is finite."""
+    inside = table[~table["extrapolated"] & np.isfinite(table["risk"]) & np.isfinite(table["env_steps_q50"])]
+    return None if inside.empty else inside.loc[inside["risk"].idxmin()]
+
+
+def _draw_curve(ax: Axes, _: Frontier, table: pd.DataFrame, colour: str) -> None:
+    table = table[np.isfinite(table["env_steps_q95"])].reset_index(drop=True)
+    for part, extrapolated in pieces(table["extrapolated"]):
+        rows = table.iloc[part]
+        x = np.concatenate([rows["env_steps_q05"], rows["env_steps_q95"][::-1]])
+        y = np.concatenate([rows["flops_q05"], rows["flops_q95"][::-1]])
+        if extrapolated:
+            ax.fill(x, y, facecolor="none", edgecolor=colour, alpha=0.3, linewidth=0, hatch="////")
+        else:
+            ax.fill(x, y, color=colour, alpha=0.2, linewidth=0)
+        style = "--" if extrapolated else "-"
+        ax.plot(rows["env_steps_q50"], rows["flops_q50"], color=colour, linestyle=style, linewidth=1.4)
+    for _, row in marked(table).iterrows():
+        ends = [[row[f"{name}_{q}"] for q in ("q05", "q95")] for name in ("env_steps", "flops")]
+        ax.plot(*ends, color=colour, linewidth=0.8, alpha=0.8)
+        ax.plot(row["env_steps_q50"], row["flops_q50"], "o", color=colour, markersize=3.5)
+
+
+def _draw_law(ax: Axes, each: Frontier, table: pd.DataFrame, colour: str) -> None:
+    regions = each.credible_regions()
+    for i in marked(table).index:
+        style = "--" if table["extrapolated"][i] else "-"
+        ax.fill(*regions[i].T, facecolor=colour, alpha=0.08, linewidth=0)
+        ax.plot(*regions[i].T, color=colour, linestyle=style, linewidth=0.8)
+    ax.plot(table["env_steps_q50"], table["flops_q50"], color=colour, linewidth=1.0, alpha=0.6)
+    ax.plot(marked(table)["env_steps_q50"], marked(table)["flops_q50"], "o", color=colour, markersize=3.5)
+
+
+def _draw_choice(
+    ax: Axes, each: Frontier, table: pd.DataFrame, colour: str, taken: list[tuple[float, float, float, float]]
+) -> None:
+    """Draw the star, the UTDs that cost little more, the line of equal cost, and the star's setting in words."""
+    star = recommended(table)
+    if star is None:
+        return
+    flat = table[~table["extrapolated"] & (table["excess"] <= FLAT)]
+    ax.plot(flat["env_steps_q50"], flat["flops_q50"], color=colour, linewidth=5.0, alpha=0.65, solid_capstyle="butt")
+    prices, x, y = each.prices, star["env_steps_q50"], star["flops_q50"]
+    cost = prices.flop * y + prices.env_step * x
+    if prices.flop > 0 and prices.env_step > 0:
+        reach = np.geomspace(x / 2.2, min(x * 2.2, cost / prices.env_step * 0.999), 200)
+        same = (cost - prices.env_step * reach) / prices.flop
+        shown = same > y / 4
+        ax.plot(reach[shown], same[shown], ":", color=GREY, linewidth=1.2)
+    ax.plot(x, y, "*", color=colour, markersize=15, markeredgecolor="black", zorder=5)
+    words = (
+        f"UTD {plain(float(f'{star.utd:.2g}'))}, batch size {star.batch_size_q50:.0f},\n"
+        f"learning rate {scientific(star.learning_rate_q50)}"
+    )
+    if len(flat) > 1:
+        low, high = (plain(float(f"{utd:.2g}")) for utd in (flat["utd"].min(), flat["utd"].max()))
+        words += f"\n(UTD {low} to {high}: at most 5% more)"
+    lines, longest = words.count("\n") + 1, max(map(len, words.split("\n")))
+    across, down = _in_points(ax, np.array([[x, y]]))[0]
+    ax.annotate(
+        words,
+        (x, y),
+        (-16, -26),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=8,
+        color=colour,
+        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7},
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
+        zorder=6,
+    )
+    width = longest * NUMBER_WIDTH
+    taken.append((across - 16 - width, down - 26 - lines * NUMBER_HEIGHT, width, lines * NUMBER_HEIGHT))
+
+
+def _number_utds(
+    ax: Axes, table: pd.DataFrame, colour: str, name: str, taken: list[tuple[float, float, float, float]]
+) -> None:
+    """Write each UTD at the end of its bar that is farther from the curve, and the curve's name above the highest."""
+    rows = marked(table)
+    curve = _in_points(ax, table[["env_steps_q50", "flops_q50"]].to_numpy(float))
+    ends_first = rows.index[[0, -1]].tolist() + rows.index[1:-1].tolist() if len(rows) > 1 else rows.index.tolist()
+    for i in ends_first:
+        row = rows.loc[i]
+        text = f"UTD {plain(row['utd'])}" if i == rows.index[0] else plain(row["utd"])
+        width = len(text) * NUMBER_WIDTH
+        places = []
+        for end, offset in (("q95", (3.0, 3.0)), ("q05", (-3.0 - width, -3.0 - NUMBER_HEIGHT))):
+            place = row[[f"env_steps_{end}", f"flops_{end}"]].to_numpy(float)
+            corner = _in_points(ax, place[None])[0] + offset
+            middle = corner + np.array([width / 2, NUMBER_HEIGHT / 2])
+            places.append((float(np.nanmin(np.hypot(*(curve - middle).T))), place, offset, corner))
+        for _, place, offset, corner in sorted(places, key=lambda each: -each[0]):
+            if _room(corner, width, taken):
+                _write(ax, text, place, offset, fontsize=8, color=colour)
+                break
+    last = rows.iloc[-1] if len(rows) else table.iloc[-1]
+    place = last[["env_steps_q50", "flops_q95"]].to_numpy(float)
+    _write(ax, name, place, (-4.0, 14.0), ha="center", fontsize=10, fontweight="bold", color=colour)
+
+
+def _write(ax: Axes, text: str, place: Float[np.ndarray, " 2"], offset: tuple[float, float], **style: Any) -> None:
+    """Write a text beside a place, on a white halo, so that it can be read on marks and lines."""
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    ax.annotate(text, tuple(place), offset, textcoords="offset points", zorder=6, path_effects=halo, **style)
+
+
+def _in_points(ax: Axes, places: Float[np.ndarray, "place 2"]) -> Float[np.ndarray, "place 2"]:
+    """Return places in data units in points, the unit of font sizes."""
+    return np.asarray(ax.transData.transform(places)) * 72 / ax.figure.dpi
+
+
+def _room(corner: Float[np.ndarray, " 2"], width: float, taken: list[tuple[float, float, float, float]]) -> bool:
+    """Return True, and take the place, if a line of text there covers no other text; all in points."""
+    x, y = corner
+    for left, bottom, wide, high in taken:
+        if left - width < x < left + wide and bottom - NUMBER_HEIGHT < y < bottom + high:
+            return False
+    taken.append((x, y, width, NUMBER_HEIGHT))
+    return True
+
+
+def _limits(tables: list[pd.DataFrame], name: str, below: float, above: float) -> tuple[float, float]:
+    """Return the ends of an axis: those of all finite intervals, with room for text beyond."""
+    values = np.concatenate([table[[f"{name}_q05", f"{name}_q95"]].to_numpy(float).ravel() for table in tables])
+    finite = values[np.isfinite(values)]
+    return (finite.min() / below, finite.max() * above) if len(finite) else (1.0, 10.0)
+
+
+def _draw_runs(ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame, colour: str, marker: str) -> None:
+    """Draw the runs at the setting nearest to the one of their UTD in the table, if it is near; see `NEAR`."""
+    rows = runs[(runs["env_id"] == each.env_id) & np.isclose(runs["threshold"], each.threshold, rtol=1e-4)]
+    for utd, here in rows.groupby("utd"):
+        row = table.loc[abs(np.log(table["utd"] / float(str(utd)))).idxmin()]
+        if abs(np.log(row["utd"] / float(str(utd)))) > 0.1:
+            continue
+        drawn = {"batch_size": row["batch_size_q50"], "learning_rate": row["learning_rate_q50"]}
+        if "model_size" in here:
+            drawn["model_size"] = row["model_size"]
+        away = {name: abs(np.log(here[name] / at)) for name, at in drawn.items()}
+        near = np.logical_and.reduce([away[name] <= np.log(factor) for name, factor in NEAR.items() if name in away])
+        distance = np.sqrt(sum(each**2 for each in away.values()))
+        done = here[near & (distance <= distance.min() * (1 + ROUNDING) + ROUNDING) & ~here["censored"]]
+        size = done["model_size"] if "model_size" in done else row["model_size"]
+        steps = done["env_steps_upper"].to_numpy(float)
+        spent = np.asarray(flops(np.asarray(size, float), done["batch_size"].to_numpy(float), float(str(utd)), steps))
+        filled = {"markerfacecolor": "white" if marker == "o" else "black", "markeredgewidth": 0.8}
+        edge = colour if marker == "o" else "white"
+        ax.plot(
+            steps, spent, marker, color=edge, markersize=3.5 if marker == "o" else 5, linestyle="", zorder=4, **filled
+        )
+
+
+def _explain(ax: Axes, fronts: list[Frontier], tables: list[pd.DataFrame], observed: bool, held_out: bool) -> None:
+    """Add the entries of the legend."""
+    any_cheapest = any(each.settings == "cheapest" for each in fronts)
+    entries: list[tuple[str, dict[str, Any]]] = []
+    if any_cheapest and any(recommended(table) is not None for table in tables):
+        entries = [
+            ("run this: the lowest cost", {"marker": "*", "markersize": 12, "linestyle": "", "markeredgecolor": "k"}),
+            ("UTDs that cost at most 5% more", {"linewidth": 5.0, "alpha": 0.65}),
+            ("equal cost, at the price above", {"linestyle": ":", "color": GREY}),
+        ]
+    if any_cheapest:
+        entries.append(("90% interval of the median run there", {"linewidth": 0.8, "marker": "o", "markersize": 3.5}))
+    if any(each.settings == "law" for each in fronts):
+        entries.append(("90% region of data and compute", {"linewidth": 0.8}))
+    if any(table["extrapolated"].any() for table in tables):
+        entries.append(("outside the sweep, extrapolated", {"linestyle": "--"}))
+    if observed:
+        entries.append(
+            ("one fitted run, at a setting near", {"marker": "o", "markerfacecolor": "white", "linestyle": ""})
+        )
+    if held_out:
+        entries.append(("one run that the fit never saw", {"marker": "D", "color": "black", "linestyle": ""}))
+    for label, style in entries:
+        ax.plot([], [], **{"color": "0.4", "markersize": 5, **style}, label=label)
+
+
+def _title(fronts: list[Frontier], one_task: bool) -> str:
+    """Return what the picture shows, and the price that the choice rests on."""
+    task = f"{fronts[0].env_id}: " if one_task else ""
+    prices = {(each.prices.flop, each.prices.env_step) for each in fronts}
+    what = "each UTD at its cheapest setting" if fronts[0].settings == "cheapest" else "each UTD at its optimum"
+    if len(prices) > 1 or fronts[0].settings == "law":
+        return f"{task}data and compute to a return, {what}"
+    ((flop, step),) = prices
+    if flop == 0:
+        priced = "compute is free"
+    else:
+        why = " (the default, published for Gym)" if step / flop == ENV_STEP_PRICE else ""
+        priced = f"one env step costs as much as {scientific(step / flop)} flops{why}"
+    return f"{task}data and compute to a return, {what}; {priced}"

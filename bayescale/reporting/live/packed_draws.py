@@ -1,0 +1,129 @@
+"""Pack draws of smooth quantities into few numbers, so that a page can carry them.
+
+Draws of a quantity at many settings are a matrix, draws by columns. Because the quantity is smooth in the settings, a
+few components describe the matrix: the truncated singular value decomposition
+
+    values[draw, column] = mean[column] + sum_j scores[draw, j] * components[j, column]
+
+Mean and components are kept as whole multiples of one step, scores as whole multiples of another. `unpack` is the
+inverse that the page applies too, so both work with the same numbers.
+"""
+
+import base64
+import gzip
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+SHARE_OF_STEP = 0.05  # the step of mean and components, as a share of the tolerance; rounding errors add up
+COLUMNS_TRIED = 500  # columns that show how many components a matrix needs
+WHOLE = 32_000  # largest whole number of a score, which is kept in 16 bits
+TYPES = ("int8", "int16", "int32")
+ALIGNMENT = 8  # bytes; typed arrays of a browser start at a multiple of their item size
+
+
+class Packed(NamedTuple):
+    """A packed matrix of draws; see the head of the module.
+
+    Attributes:
+        mean: in units of `step`.
+        components: in units of `step`.
+        scores: in units of `score_step`.
+        step: unit of mean and components.
+        score_step: unit of the scores.
+        largest_error: largest absolute difference between `unpack` and the packed values.
+    """
+
+    mean: Int[np.ndarray, " column"]
+    components: Int[np.ndarray, "component column"]
+    scores: Int[np.ndarray, "draw component"]
+    step: float
+    score_step: float
+    largest_error: float
+
+
+def pack(values: Float[np.ndarray, "draw column"], *, tolerance: float, most: int) -> Packed:
+    """Pack a matrix of draws into the fewest components that keep the tolerance.
+
+    Args:
+        values: finite numbers.
+        tolerance: largest absolute error that is aimed at; > 0.
+        most: at most this many components are kept, and `Packed.largest_error` may then exceed the tolerance.
+    """
+    mean = values.mean(axis=0)
+    apart = values - mean
+    variances, directions = np.linalg.eigh(apart @ apart.T)  # far faster than a decomposition of the wide matrix
+    scores = directions[:, ::-1] * np.sqrt(
+        len(values)
+    )  # their standard deviation is 1, the largest variance comes first
+    components = scores[:, :most].T @ apart / len(values)
+    step = SHARE_OF_STEP * tolerance
+
+    def kept(count: int, columns: slice) -> Packed:
+        packed = _rounded(mean[columns], components[:count, columns], scores[:, :count], step)
+        return packed._replace(largest_error=float(abs(unpack(packed) - values[:, columns]).max()))
+
+    # Some columns show how many components are needed; then all columns decide.
+    some = slice(None, None, max(1, values.shape[1] // COLUMNS_TRIED))
+    low, high = -1, min(most, len(values), int((variances > 0).sum()))
+    largest = high
+    while high - low > 1:  # bisection: the error falls as components are added
+        middle = (low + high) // 2
+        low, high = (low, middle) if kept(middle, some).largest_error <= tolerance else (middle, high)
+    while (packed := kept(high, slice(None))).largest_error > tolerance and high < largest:
+        high += 1
+    return packed
+
+
+def unpack(packed: Packed) -> Float[np.ndarray, "draw column"]:
+    """Return the matrix of draws that `pack` approximates."""
+    components = packed.components * packed.step
+    return np.asarray(packed.mean * packed.step + (packed.scores * packed.score_step) @ components)
+
+
+def _rounded(
+    mean: Float[np.ndarray, " column"],
+    components: Float[np.ndarray, "component column"],
+    scores: Float[np.ndarray, "draw component"],
+    step: float,
+) -> Packed:
+    """Return the parts as whole numbers."""
+    score_step = float(abs(scores).max(initial=1.0)) / WHOLE
+    whole = (np.rint(mean / step), np.rint(components / step), np.rint(scores / score_step))
+    return Packed(*(part.astype(np.int32) for part in whole), step, score_step, np.nan)
+
+
+class Arrays:
+    """Arrays of numbers on their way into a page, all in one compressed text."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, values: Num[np.ndarray, "..."]) -> dict[str, Any]:
+        """Add an array and return where a reader finds it.
+
+        Returns:
+            `at`, the offset in bytes; `length`, the number of items; `type`, float32 or the smallest type of `TYPES`
+            that holds the whole numbers.
+        """
+        flat = np.ravel(values)
+        if flat.dtype.kind == "f":
+            kind = "float32"
+        else:
+            largest = int(abs(flat).max(initial=0))
+            kind = next(name for name in TYPES if largest <= np.iinfo(name).max)
+        self._bytes.extend(b"\0" * (-len(self._bytes) % ALIGNMENT))
+        place = {"at": len(self._bytes), "length": flat.size, "type": kind}
+        self._bytes.extend(flat.astype(np.dtype(kind).newbyteorder("<")).tobytes())
+        return place
+
+    def add_packed(self, packed: Packed) -> dict[str, Any]:
+        """Add a packed matrix; its components follow each other, and so do the scores of a component."""
+        parts = {"mean": packed.mean, "components": packed.components, "scores": packed.scores.T}
+        places = {name: self.add(part) for name, part in parts.items()}
+        return places | {"step": packed.step, "score_step": packed.score_step}
+
+    def text(self) -> str:
+        """Return all arrays, compressed by gzip and written in base64."""
+        return base64.b64encode(gzip.compress(bytes(self._bytes), 9, mtime=0)).decode("ascii")

@@ -1,0 +1,41 @@
+"""Write offline runs of Weights & Biases with its own library.
+
+Run it as a process of its own: python wandb_offline.py FOLDER. FOLDER/wandb then holds the folders of three runs.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+CONFIG: dict[str, Any] = {"env_id": "Ant-v4", "algo": {"name": "SAC", "lr": 3e-4, "batch_size": 256}, "utd": 2}
+ROWS = 1500
+
+
+def main(folder: Path) -> None:
+    """Write a finished run, one that failed, and one that was killed before it could say how it ended."""
+    os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_ERROR_REPORTING="false")
+    import wandb
+
+    settings = wandb.Settings(x_disable_stats=True, x_disable_machine_info=True, console="off")
+    os.chdir(folder)
+    for seed, exit_code in ((0, 0), (1, 1), (2, None)):
+        run = wandb.init(
+            project="sweep",
+            name=f"<script>{seed}",
+            group="g",
+            config={**CONFIG, "seed": seed},
+            dir=".",
+            settings=settings,
+        )
+        for i in range(ROWS):
+            run.log({"global_step": 100 * i, "charts/episodic_return": i + seed} if i % 3 == 0 else {"losses/q": 0.5})
+        run.config.update({"late": 7})
+        if exit_code is None:
+            run.log({"image": [1, 2], "global_step": 10**6, "charts/episodic_return": float("nan")})
+            os._exit(0)
+        run.finish(exit_code=exit_code)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
