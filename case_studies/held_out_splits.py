@@ -4,7 +4,7 @@ Data: the sweeps in case_studies/data and, with --data, a folder with the publis
 published_simba.py and the FlashSAC splits read (rybkin2025_gym, simbav2 and flashsac below it). These do not ship with
 the project, and without --data their splits are left out. `splits.md` lists all splits and says when they were chosen.
 
-Run time: about 10 s of two quiet cores for each fit; a split of the published Gym sweep without one task has four fits.
+Run time: each fit takes as long as `bayescale fit --fast`; the split of the published Gym sweep by task has four fits.
 
 Expected result: a line per split with the weighted interval score, the error of medians, the coverage of 90% intervals
 and the bias: the mean log ratio of predicted and observed medians, above 0 if predicted too late. A folder keeps them.

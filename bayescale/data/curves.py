@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +16,13 @@ from jaxtyping import Int
 from bayescale.arguments import counted, require_possible_path
 from bayescale.data.output_files import written
 from bayescale.data.run_ends import MISSING_ENDS, with_checked_status, with_ends
-from bayescale.data.run_order import RESUMED, order_of_runs, require_one_training
+from bayescale.data.run_order import (
+    RESUMED,
+    order_of_runs,
+    order_of_whole_runs,
+    require_one_training,
+    run_numbers,
+)
 from bayescale.data.run_settings import (
     differing_settings,
     refuse_other_settings,
@@ -25,8 +31,8 @@ from bayescale.data.run_settings import (
     with_merged_settings,
 )
 from bayescale.data.tables import Column, Table, check_columns, columns_from_index, require_frame
-from bayescale.data.tables.files import read_table
-from bayescale.data.tables.paths import matching_paths
+from bayescale.data.tables.sources import Source, place_in, tables_of
+from bayescale.data.tables.stretches import stretch_lengths
 from bayescale.data.tasks import several_names
 from bayescale.errors import InputError
 
@@ -53,8 +59,6 @@ CURVE_COLUMNS = (
 )
 SETTINGS = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
 SETTING_COLUMNS = tuple(column for column in CURVE_COLUMNS if column.name in SETTINGS)
-
-Source = str | os.PathLike[str] | pd.DataFrame | Table
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,8 @@ def read_curves(
     rows are left out and which values are merged.
 
     Args:
-        sources: files (.csv, .csv.gz, .parquet), globs, frames, or iterables of these, in any mix. A frame in a `Table`
-            has a name for error messages.
+        sources: files (.csv, .csv.gz, .parquet), globs, folders of Parquet partitions (`env_id=Ant-v4/part-0.parquet`),
+            URLs of fsspec, frames, or iterables of these, in any mix. A frame in a `Table` has a name for messages.
         resumed: "keep-last" states that runs whose steps came twice or start over were resumed from a checkpoint: of
             repeated steps the later row counts, and where the steps go back, later rows replace the earlier ones from
             that step on. Later means further down in the file, or in a later source. None refuses such runs.
@@ -122,10 +126,7 @@ def read_curves(
         InputError: a glob matches no file, a file cannot be read, or a table is not valid.
     """
     rules = Rules(resumed, missing_end, several_names("ignore", ignore), logged=True)
-    tables = list(_tables(sources))
-    if not tables:
-        raise InputError("read_curves got no sources. Give a file, a glob or a frame.")
-    return _valid(tables, rules)
+    return _valid(tables_of(sources, (*CURVE_COLUMNS, STATUS_COLUMN)), rules)
 
 
 def validate_curves(frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
@@ -144,7 +145,7 @@ def validate_curves(frame: pd.DataFrame, source: str = "table") -> pd.DataFrame:
             two rows at the same env_steps or ends in missing returns, or a further column is a setting, see
             `read_curves`.
     """
-    return _valid([Table(frame, source)], Rules())
+    return _valid(iter([Table(frame, source)]), Rules())
 
 
 def write_curves(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -182,48 +183,38 @@ def run_starts(curves: pd.DataFrame) -> Int[np.ndarray, " run"]:
     changed = np.zeros(len(curves), bool)
     changed[:1] = True
     for name in run_columns(curves):
-        column = curves[name]
-        changed[1:] |= (column.iloc[1:].array != column.iloc[:-1].array).astype(bool)
+        array = curves[name].array
+        array = array.to_numpy() if isinstance(curves[name].dtype, np.dtype) else array
+        changed[1:] |= np.asarray(array[1:] != array[:-1], bool)
     return np.flatnonzero(changed)
 
 
-def _tables(sources: Iterable[Source | Iterable[Source]]) -> Iterator[Table]:
-    for number, source in enumerate(sources, start=1):
-        if isinstance(source, Table):
-            yield source
-        elif isinstance(source, pd.DataFrame):
-            yield Table(source, f"table {number}")
-        elif isinstance(source, str | os.PathLike):
-            yield from (read_table(path, (*CURVE_COLUMNS, STATUS_COLUMN)) for path in matching_paths(source))
-        elif (
-            isinstance(source, Iterable)
-            and not isinstance(source, Mapping | np.ndarray)
-            and not hasattr(source, "__dataframe__")
-        ):
-            yield from _tables(source)
-        else:
-            raise InputError(f"a source must be a file, a glob or a frame; got {type(source).__name__}. Convert it.")
-
-
-def _valid(tables: list[Table], rules: Rules) -> pd.DataFrame:
-    tables = [with_checked_status(table) for table in _without(tables, rules.ignore)]
+def _valid(sources: Iterator[Table], rules: Rules) -> pd.DataFrame:
+    tables = list(sources)
+    if not tables:
+        raise InputError("read_curves got no sources. Give a file, a glob or a frame.")
+    tables = [with_checked_status(_with_plain_status(table)) for table in _without(tables, rules.ignore)]
     frames = [check_columns(table, CURVE_COLUMNS) for table in tables]
     for name in OPTIONAL:
         having = [name in frame.columns for frame in frames]
         if any(having) and not all(having):
             with_it, without = tables[having.index(True)].source, tables[having.index(False)].source
             raise InputError(f"{with_it} has the column '{name}' and {without} has not. Add it there or drop it here.")
+    place = place_in(tables)
+    del tables  # a large table is held once
     curves = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
+    del frames
     curves = with_merged_settings(curves, ("utd", "learning_rate"))
-    place = _places(tables)
-    run = _run_numbers(curves)
+    starts = run_starts(curves)
+    stretch_runs = run_numbers(curves[run_columns(curves)].take(starts))
+    run = np.repeat(stretch_runs, stretch_lengths(starts, len(curves)))
     rows = _rows_in_order(curves, run, rules, place)
     if rows is not None:
-        curves, run = curves.take(rows).reset_index(drop=True), pd.factorize(run[rows])[0]
+        curves, run = _taken(curves, rows), run[rows]
     place_of_sorted = place if rows is None else lambda position: place(int(rows[position]))
     curves = with_ends(curves, run=run, missing_end=rules.missing_end, place=place_of_sorted).reset_index(drop=True)
     starts = run_starts(curves)
-    _refuse_settings(curves, np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(curves)))))
+    _refuse_settings(curves, np.repeat(np.arange(len(starts)), stretch_lengths(starts, len(curves))))
     return curves
 
 
@@ -232,9 +223,8 @@ def _rows_in_order(
 ) -> Int[np.ndarray, " kept"] | None:
     """Return the rows that count, sorted by run, then env_steps; None if all rows count and are sorted."""
     env_steps = curves["env_steps"].to_numpy()
-    same_run, later = run[1:] == run[:-1], env_steps[1:] > env_steps[:-1]
-    if np.where(same_run, later, run[1:] > run[:-1]).all():
-        return None
+    if (rows := order_of_whole_runs(run, env_steps)) is not None:
+        return None if (rows[1:] > rows[:-1]).all() else rows
     found = order_of_runs(run, env_steps, curves["episode_return"].to_numpy(), logged=rules.logged)
     rows = np.arange(len(curves))
     if rules.resumed is None:
@@ -251,6 +241,24 @@ def _rows_in_order(
     return rows[np.lexsort([env_steps[rows], run[rows]])]
 
 
+def _taken(curves: pd.DataFrame, rows: Int[np.ndarray, " row"]) -> pd.DataFrame:
+    """Return the rows of a table, column by column, so that memory holds one column twice and not the table."""
+    taken = {}
+    for name in list(curves.columns):
+        taken[name] = curves.pop(name).array.take(rows)
+        pa.default_memory_pool().release_unused()
+    return pd.DataFrame(taken, copy=False)
+
+
+def _with_plain_status(table: Table) -> Table:
+    """Return the table with a status of text where it was read as categories."""
+    status = table.frame.get("status")
+    if status is None or not isinstance(status.dtype, pd.CategoricalDtype):
+        return table
+    plain = status.astype(status.cat.categories.dtype if len(status.cat.categories) else object)
+    return Table(table.frame.assign(status=plain), table.source, table.place)
+
+
 def _without(tables: list[Table], ignore: tuple[str, ...]) -> list[Table]:
     """Return the tables without the columns that are to be ignored."""
     tables = [Table(columns_from_index(require_frame(t.source, t.frame)), t.source, t.place) for t in tables]
@@ -261,30 +269,6 @@ def _without(tables: list[Table], ignore: tuple[str, ...]) -> list[Table]:
         remedy = f"Did you mean '{close[0]}'?" if close else "Correct it."
         raise InputError(f"ignore names {unknown[0]!r}, which no table has. {remedy}")
     return [Table(t.frame.drop(columns=list(ignore), errors="ignore"), t.source, t.place) for t in tables]
-
-
-def _run_numbers(curves: pd.DataFrame) -> Int[np.ndarray, " row"]:
-    """Return the number of each row's run, from 0, in the order of the runs' settings."""
-    number, combinations = np.zeros(len(curves), np.int64), 1
-    for name in run_columns(curves):
-        codes, values = pd.factorize(curves[name], sort=True)
-        if combinations * len(values) > np.iinfo(np.int64).max:
-            number = pd.factorize(number, sort=True)[0]
-            combinations = int(number.max()) + 1
-        number, combinations = number * len(values) + codes, combinations * len(values)
-    return np.asarray(pd.factorize(number, sort=True)[0])
-
-
-def _places(tables: list[Table]) -> Callable[[int], str]:
-    """Return the function that names the source and the line of a row of the joined tables."""
-    ends = np.cumsum([len(table.frame) for table in tables])
-
-    def place(position: int) -> str:
-        table = int(np.searchsorted(ends, position, side="right"))
-        label = tables[table].frame.index[position - (ends[table - 1] if table else 0)]
-        return f"{tables[table].source} {tables[table].place} {label}"
-
-    return place
 
 
 def _further_columns(curves: pd.DataFrame) -> list[str]:

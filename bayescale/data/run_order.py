@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from bayescale.arguments import counted
@@ -43,6 +44,41 @@ class Order:
     repeated: Int[np.ndarray, "pair two"]
     starts_over: Int[np.ndarray, "start two"]
     kept: Bool[np.ndarray, " row"]
+
+
+def run_numbers(settings: pd.DataFrame) -> Int[np.ndarray, " row"]:
+    """Return the number of each row's run, from 0, in the order of the settings.
+
+    Args:
+        settings: the columns that identify a run, without missing values.
+    """
+    number, combinations = np.zeros(len(settings), np.int64), 1
+    for name in settings:
+        codes, values = pd.factorize(settings[name], sort=True)
+        if combinations * len(values) > np.iinfo(np.int64).max:
+            number = pd.factorize(number, sort=True)[0]
+            combinations = int(number.max()) + 1
+        number, combinations = number * len(values) + codes, combinations * len(values)
+    return np.asarray(pd.factorize(number, sort=True)[0])
+
+
+def order_of_whole_runs(run: Int[np.ndarray, " row"], env_steps: Int[np.ndarray, " row"]) -> np.ndarray | None:
+    """Return the rows sorted by run; None unless the rows of each run lie together, with increasing env steps.
+
+    Args:
+        run: number of each row's run; all numbers from 0 on occur.
+        env_steps: env steps of each row.
+    """
+    new_run = run[1:] != run[:-1]
+    if not len(run) or not (new_run | (env_steps[1:] > env_steps[:-1])).all():
+        return None
+    starts = np.append(0, np.flatnonzero(new_run) + 1)
+    if len(starts) != run.max() + 1:
+        return None
+    lengths = np.diff(np.append(starts, len(run)))
+    order = np.argsort(run[starts])
+    shifts = starts[order] - np.append(0, np.cumsum(lengths[order])[:-1])
+    return np.asarray(np.arange(len(run)) + np.repeat(shifts, lengths[order]))
 
 
 def order_of_runs(

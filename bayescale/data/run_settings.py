@@ -62,7 +62,8 @@ def with_merged_settings(curves: pd.DataFrame, names: tuple[str, ...]) -> pd.Dat
     float32 numbers that they hold.
     """
     for name in names:
-        values = np.sort(curves[name].unique())
+        all_values = curves[name].to_numpy()
+        values = np.unique(all_values[np.append(True, all_values[1:] != all_values[:-1])])
         if len(values) < 2 or (values[1:] > values[:-1] * (1 + ROUNDING)).all():
             continue
         merged: dict[float, float] = {}
@@ -90,10 +91,24 @@ def runs_of(curves: pd.DataFrame, run: Int[np.ndarray, " row"], run_columns: lis
         run: number of each row's run; all numbers from 0 on occur.
         run_columns: the columns that identify a run.
     """
-    steps = curves["env_steps"].groupby(run).agg(["min", "max", "size"]).to_numpy()
-    first_rows = np.zeros(len(steps), np.int64)
-    first_rows[run[::-1]] = np.arange(len(run))[::-1]
-    return curves[run_columns].take(first_rows).assign(first=steps[:, 0], last=steps[:, 1], evaluations=steps[:, 2])
+    env_steps = curves["env_steps"].to_numpy()
+    starts = np.flatnonzero(np.diff(run, prepend=-1))
+    stretches = pd.DataFrame(
+        {
+            "run": run[starts],
+            "row": starts,
+            "first": np.minimum.reduceat(env_steps, starts),
+            "last": np.maximum.reduceat(env_steps, starts),
+            "evaluations": np.diff(np.append(starts, len(run))),
+        }
+    )
+    by_run = stretches.groupby("run")
+    found = by_run.agg({"row": "first", "first": "min", "last": "max", "evaluations": "sum"})
+    return (
+        curves[run_columns]
+        .take(found["row"].to_numpy())
+        .assign(**{name: found[name].to_numpy() for name in ("first", "last", "evaluations")})
+    )
 
 
 def refuse_schedules(runs: pd.DataFrame, run_columns: list[str]) -> None:

@@ -24,7 +24,7 @@ from bayescale.importers.kinds.spinningup import read_spinningup
 from bayescale.importers.kinds.tensorboard import read_tensorboard
 from bayescale.importers.kinds.wandb import read_wandb
 
-read_stable_baselines3 = read_sb3  # its name before the command `bayescale import` had kinds
+read_stable_baselines3 = read_sb3  # The older name of read_sb3.
 
 __all__ = [
     "read_cleanrl",

@@ -23,7 +23,7 @@ MOST_LISTED = 4
 WORST_LISTED = 3  # parameters that an error names
 # Parts of the law that each axis identifies, by its number of values: one, and two.
 UNTOLD = {
-    "utd": ("how env steps fall with UTD", "how sharply env steps level off with UTD"),
+    "utd": ("how env steps fall with UTD", "the exponent of env steps in UTD"),
     "batch_size": ("the optimal batch size", "the optimal batch size"),
     "learning_rate": ("the optimal learning rate", "the optimal learning rate"),
     "model_size": ("", "the exponent of env steps in model size"),
@@ -38,7 +38,7 @@ LAW_WORDS = {
     "log_rate_curvature": "the cost of missing the optimal learning rate",
     "interaction": "how batch size and learning rate interact",
     "utd_share": "the share of env steps that more updates save",
-    "log_sharpness": "how sharply env steps level off with UTD",
+    "log_sharpness": "the sharpness with which env steps level off in UTD",
     "size_share": "the share of env steps that a larger critic saves",
     "log_gamma": "the exponent of env steps in model size",
     "batch_size_room": "how far the optimal batch size grows with model size",

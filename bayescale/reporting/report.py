@@ -127,8 +127,16 @@ def report(
     arrays = Arrays()
 
     def live(env_id: str, choices: Iterable[Allocation]) -> dict[str, Any]:
-        shared = {"prices": prices, "curves": scaled, "model_size": model_size, "share": 1 / len(tasks)}
-        return task_fields(posterior, env_id, arrays, choices=choices, **shared)
+        return task_fields(
+            posterior,
+            env_id,
+            arrays,
+            choices=choices,
+            prices=prices,
+            curves=scaled,
+            model_size=model_size,
+            share=1 / len(tasks),
+        )
 
     data = {
         "sized": sized,

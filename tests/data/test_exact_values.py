@@ -61,6 +61,17 @@ def test_whole_numbers_of_a_csv_keep_every_digit(tmp_path, column, spoil):
     assert len(curves) == len(frame)
 
 
+def test_runs_joined_by_cat_with_a_blank_line_between_stay_apart(tmp_path):
+    """The runs are seeded by the clock in nanoseconds and logged at different steps."""
+    first = table(1, 4, seed=BIG)
+    second = table(1, 4, seed=BIG + 1)
+    second["env_steps"] += 37
+    path = tmp_path / "curves.csv"
+    path.write_text(f"{first.to_csv(index=False)}\n{second.to_csv(index=False, header=False)}")
+    curves = read_curves(path)
+    assert curves.groupby("seed").size().to_dict() == {BIG: 4, BIG + 1: 4}
+
+
 def test_large_whole_numbers_in_floats_are_refused_because_digits_may_be_lost():
     text = "table 1: seed must be a whole number below 2^53 where it is stored as a float; got 1.731"
     fails(text, big("float64"))

@@ -135,7 +135,7 @@ FOLDERS = {
     "qscaled": (["utd_1/Ant-v4/episode.return/bs_64_lr_0.0003.npy"], "is a folder of arrays of the package qscaled"),
     "qscaled, other layout": (["w256/utd_1/Ant-v4/k/bs_512.npy"], "is a folder of arrays of the package qscaled"),
     "tune": (["SAC_0/params.json", "SAC_0/result.json"], "is a folder of results of Ray Tune"),
-    "tensorboard": (["run/events.out.tfevents.1.host"], "read_tensorboard"),
+    "tensorboard": (["run/events.out.tfevents.1.host"], "bayescale import tensorboard FOLDER"),
     "sb3": (["logs/evaluations.npz"], "bayescale import sb3"),
     "monitor": (["logs/0.monitor.csv"], "Monitor files of Stable-Baselines3"),
     "wandb": (["wandb/offline-run-1/run-1.wandb"], "Weights & Biases"),
@@ -159,7 +159,7 @@ def test_folders_say_what_they_look_like(tmp_path, kind):
 
 FILES = {
     "result.json": "results of Ray Tune",
-    "events.out.tfevents.1": "read_tensorboard",
+    "events.out.tfevents.1": "bayescale import tensorboard FOLDER",
     "evaluations.npz": "bayescale import sb3",
     "bs_64_lr_0.0003.npy": "the package qscaled",
     "history.json": "pandas.read_json",

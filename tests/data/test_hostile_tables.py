@@ -3,7 +3,6 @@
 import gzip
 import os
 import tracemalloc
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -155,39 +154,3 @@ def test_frames_with_odd_column_names(names):
     frame[5] = 1.0
     frame[None] = 2.0
     assert len(validate(frame)) == 6
-
-
-def garbled(rng, text):
-    """Return a text with a few bytes changed, removed or repeated."""
-    content = bytearray(text)
-    for _ in range(rng.integers(1, 6)):
-        place = int(rng.integers(len(content)))
-        kind = rng.integers(4)
-        if kind == 0:
-            content[place] = int(rng.integers(256))
-        elif kind == 1:
-            del content[place : place + int(rng.integers(1, 30))]
-        elif kind == 2:
-            content[place:place] = bytes(rng.choice(list(b',\n"#;\t\r-eENnai.0\0'), int(rng.integers(1, 5))).tolist())
-        else:
-            content[place:place] = content[place : place + int(rng.integers(1, 200))]
-    return bytes(content)
-
-
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
-def test_garbled_files_are_read_or_refused_in_one_sentence(tmp_path, name):
-    rng = np.random.default_rng(0)
-    whole = table(3, 4, status="finished", tau=0.005)
-    path = tmp_path / name
-    whole.to_parquet(path) if name.endswith("parquet") else whole.to_csv(path, index=False)
-    content = path.read_bytes()
-    for _ in range(150):
-        path.write_bytes(garbled(rng, content))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                read_curves(path)
-            except InputError as error:
-                message = str(error)
-                if "\n" in message or not message.endswith((".", "?")):
-                    pytest.fail(repr(message))

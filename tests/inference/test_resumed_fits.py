@@ -10,6 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.inference import sampling
+from bayescale.posterior.identifiability import what_the_prior_decides
 from tests.scaffolding.simulated_curves import simulated_crossings
 
 OPTIONS = {"chains": 2, "draws": 60, "warmup": 60, "require_convergence": False}
@@ -24,7 +25,7 @@ def test_a_fit_that_goes_on_has_the_draws_of_a_fit_without_a_break(
     assert [line.partition(":")[0] for line in told[:2]] == ["the sweep", "sampling"]
     assert told[0].endswith("the optimal learning rate (learning rate has one value).")
     assert told[1].startswith("sampling: 2 chains of 120 iterations take about ")
-    assert told[2].startswith("the prior, not the runs, determines ")
+    assert told[2:] == [what_the_prior_decides(whole.model, whole.draws)]
     heard = []
 
     def interrupt(done: int) -> None:

@@ -59,7 +59,7 @@ def test_exponents_are_compared_with_their_priors():
     draws = {"log_sharpness": by_threshold, "batch_utd_exponent": np.stack([population * 7, population], axis=2)}
     table = exponents(draws, json.loads(prior_posterior().provenance["priors"]))
     np.testing.assert_allclose(table["mean"], [0.5, 0.4])
-    np.testing.assert_allclose(table["left"], [0.1 / 0.4, 0.27 / 0.3])
+    np.testing.assert_allclose(table["left"], [0.1 / 0.3, 0.27 / 0.3])
 
 
 def test_scores_of_several_splits_are_shown_together_and_failed_methods_left_out(tmp_path):

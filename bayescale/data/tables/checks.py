@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Int, Num
 
 from bayescale.data.tables.columns import Column, Table, columns_from_index, require_columns, require_frame
+from bayescale.data.tables.stretches import stretch_lengths, stretch_starts
 from bayescale.errors import InputError
 
 EXACT_BELOW = 2.0**53  # a float holds every whole number below this
@@ -46,6 +47,23 @@ def check_columns(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
 
 
 def _checked(table: Table, column: Column) -> pd.Series:
+    """Return the checked column; only the first rows of its stretches of equal values are looked at, where it pays."""
+    values = table.frame[column.name]
+    starts = stretch_starts(values)
+    if starts is None:
+        return _checked_rows(table, column)
+    few = Table(table.frame[[column.name]].iloc[starts], table.source, table.place)
+    try:
+        checked = _checked_rows(few, column)
+    except InputError:
+        return _checked_rows(table, column)  # the message names every row
+    if checked.dtype == values.dtype and checked.equals(few.frame[column.name]):
+        return values
+    lengths = stretch_lengths(starts, len(values))
+    return pd.Series(checked.array.take(np.repeat(np.arange(len(starts)), lengths)), values.index)
+
+
+def _checked_rows(table: Table, column: Column) -> pd.Series:
     values = table.frame[column.name]
     if column.kind == "text":
         return _text(table, column, values)
@@ -111,7 +129,11 @@ def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
             _refuse(table, column, np.isnan(array), "filled in")
         if not column.may_be_infinite:
             _refuse(table, column, np.isinf(array), "finite")
-    array = _whole(table, column, values, np.asarray(array)) if column.kind == "integer" else array.astype(np.float64)
+    array = (
+        _whole(table, column, values, np.asarray(array))
+        if column.kind == "integer"
+        else array.astype(np.float64, copy=False)
+    )
     remedy = f"{column.meaning} {column.remedy}".strip()
     if column.above is not None:
         _refuse(table, column, array <= column.above, f"> {column.above:g}", remedy)
@@ -126,7 +148,7 @@ def _whole(table: Table, column: Column, values: pd.Series, array: Num[np.ndarra
     if array.dtype.kind == "u":
         _refuse(table, column, array > np.iinfo(np.int64).max, rule)
     if array.dtype.kind != "f":
-        return array.astype(np.int64)
+        return array.astype(np.int64, copy=False)
     large = np.abs(array) >= EXACT_BELOW
     _refuse(table, column, (array != np.rint(array)) | (np.abs(array) >= 2.0**63), rule)
     if not large.any():

@@ -7,6 +7,7 @@ warning. Files that would unpack to more than the limits below are refused befor
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from bayescale.data.tables.columns import Column, Table, columns_from_index, require_columns, require_frame
 from bayescale.data.tables.csv_files import read_csv, warn_left_out
+from bayescale.data.tables.datasets import is_partitioned, is_url, read_dataset
 from bayescale.data.tables.foreign_files import no_table, require_plain_file
 from bayescale.data.tables.paths import usable_path
 from bayescale.errors import InputError
@@ -21,14 +23,20 @@ from bayescale.errors import InputError
 PARQUET_MAGIC = b"PAR1"  # the first and the last four bytes of every Parquet file
 MOST_COLUMNS = 256  # columns up to which a table is read whole
 MOST_ROWS = 200_000_000  # rows of a Parquet file
+# Arrow's memory is freed column by column, which pandas hands on from version 3.0.
+SPARING: dict[str, Any] = (
+    {"to_pandas_kwargs": {"split_blocks": True, "self_destruct": True}}
+    if int(pd.__version__.split(".")[0]) >= 3
+    else {}
+)
 INDEX_COLUMN = "__index_level_"  # prefix of the name under which pandas stores an index without a name
 
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[Column] = ()) -> Table:
-    """Return the table in a .csv, .csv.gz or .parquet file; its values are not checked.
+    """Return the table in a .csv, .csv.gz or .parquet file, or in partitions; its values are not checked.
 
     Args:
-        path: the file.
+        path: the file; or a folder of partitions or a URL, see `bayescale.data.tables.datasets`.
         columns: rules for the columns that will be used. Text columns of a CSV file are read as text even if their
             values look like numbers or like missing values.
 
@@ -36,9 +44,13 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[Column] = ()) -> 
         InputError: the file does not exist, is a folder, is empty, damaged, too large or unreadable, has another
             extension or lacks a column.
     """
+    if is_url(path):
+        return read_dataset(str(path), columns, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS)
     path = usable_path(path)
     name = path.name.lower()
     try:
+        if path.is_dir() and is_partitioned(path):
+            return read_dataset(path, columns, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS)
         if not name.endswith((".csv", ".csv.gz", ".parquet")):
             raise InputError(no_table(path))
         not_plain = require_plain_file(path)
@@ -94,8 +106,9 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Table:
     if len(names) > MOST_COLUMNS:
         wanted = [column.name for column in columns if column.name in names]
         warn_left_out(path, len(names) - len(wanted))
+    texts = [column.name for column in columns if column.kind == "text" and column.name in names]
     try:
-        frame = pd.read_parquet(path, engine="pyarrow", columns=wanted)
+        frame = pd.read_parquet(path, engine="pyarrow", columns=wanted, read_dictionary=texts, **SPARING)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from None
     return Table(columns_from_index(frame).reset_index(drop=True), str(path))

@@ -41,7 +41,11 @@ KINDS = (
     Kind("bs_*.npy", "arrays of the package qscaled", QSCALED_REMEDY),
     Kind("result.json", "results of Ray Tune", TUNE_REMEDY),
     Kind("params.json", "settings of a trial of Ray Tune", TUNE_REMEDY),
-    Kind("*tfevents*", "event files of TensorBoard", "Read them with bayescale.importers.read_tensorboard."),
+    Kind(
+        "*tfevents*",
+        "event files of TensorBoard",
+        "Import the folder: bayescale import tensorboard FOLDER --out curves.parquet.",
+    ),
     Kind(
         "evaluations.npz",
         "evaluations of Stable-Baselines3",

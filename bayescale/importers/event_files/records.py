@@ -71,7 +71,7 @@ def read_events(file: Path) -> "Iterator[Event]":
 def require_tensorboard() -> None:
     """Raise MissingExtra unless tensorboard is installed."""
     try:
-        import tensorboard.compat.proto.event_pb2  # noqa: F401 - whether it is there
+        import tensorboard.compat.proto.event_pb2  # noqa: F401 - the import is the test
     except ImportError:
         raise MissingExtra("tensorboard", "importers") from None
 
@@ -95,7 +95,7 @@ def _batches(stream: BinaryIO, size: int) -> Iterator[tuple[list[_Record], bool]
             cut = len(head) < HEAD or end > size
             if cut:
                 if len(head) == HEAD:
-                    records.append(_Record(position, head, b""))  # its length may be damaged
+                    records.append(_Record(position, head, b""))  # The length may be damaged.
                 break
             if length > LARGEST_EVENT:
                 stream.seek(end)

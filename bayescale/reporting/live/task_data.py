@@ -20,8 +20,7 @@ from bayescale.decisions.utility import Prices
 from bayescale.posterior.outcomes import near_failed_settings, run_counts
 from bayescale.posterior.posterior import Posterior
 from bayescale.reporting.live.candidates import AXES, candidate_settings, lengths_at
-from bayescale.reporting.live.packed_draws import Arrays, Packed, pack, unpack
-from bayescale.run_length_distribution import RunLengthDistribution
+from bayescale.reporting.live.packed_draws import Arrays, Packed, pack
 
 TOLERANCE = 0.01  # aimed error of log env steps at the worst setting and draw: 1% of env steps
 CHANCE_TOLERANCE = 0.004  # aimed error of log p_reach
@@ -137,16 +136,6 @@ def task_fields(
     }
 
 
-def unpacked(task: LiveTask) -> RunLengthDistribution:
-    """Return the run-length distribution that the page computes with; axes draw, setting, threshold."""
-    shape = (len(task.location.scores), len(task.thresholds), len(task.settings))
-    location, log_p_reach, log_scale, skewness = (
-        np.moveaxis(unpack(part).reshape(shape), 1, 2)
-        for part in (task.location, task.log_p_reach, task.log_scale, task.skewness)
-    )
-    return RunLengthDistribution(location, np.exp(log_scale), skewness, np.exp(np.minimum(log_p_reach, 0.0)))
-
-
 def run_fields(rows: pd.DataFrame, curves: pd.DataFrame | None, arrays: Arrays, *, share: float) -> dict[str, Any]:
     """Add a task's runs to the page's arrays and return where the page finds them.
 
@@ -169,10 +158,10 @@ def run_fields(rows: pd.DataFrame, curves: pd.DataFrame | None, arrays: Arrays, 
         # Env steps of the first evaluation at each threshold; minus the last env steps where the run ended below it.
         "seen": arrays.add(seen),
     }
-    if curves is None:
+    own = pd.DataFrame() if curves is None else curves.merge(runs[keys].assign(run=np.arange(len(runs))), on=keys)
+    if own.empty:
         return fields
-    points = int(np.clip(share * CURVE_POINTS / max(len(runs), 1), *CURVE_LENGTHS))
-    own = curves.merge(runs[keys].assign(run=np.arange(len(runs))), on=keys)
+    points = int(np.clip(share * CURVE_POINTS / len(runs), *CURVE_LENGTHS))
     thinned = {int(number): _thinned(curve, points) for number, curve in own.groupby("run")}
     return fields | {
         "curves": {
