@@ -91,7 +91,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(InputError, match=r"thresholds must increase; got \(2, 1\)\."):
         bs.prior_predictive(CONFIGS, thresholds=(2, 1))
     with pytest.raises(InputError, match=r"priors has no 'beta'; the names are"):
-        bs.prior_predictive(CONFIGS, priors={"beta": PRIORS["log_alpha"]})
+        bs.prior_predictive(CONFIGS, priors={"beta": PRIORS["log_sharpness"]})
     with pytest.raises(InputError, match=r"draws must be at least 1; got 0\."):
         bs.prior_predictive(CONFIGS, draws=0)
     for every, horizon in ((0.0, 1e6), (np.inf, np.inf), (1.0, np.nan), (np.nan, 1e6), (1e3, 1e2)):
