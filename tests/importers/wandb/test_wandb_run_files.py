@@ -26,7 +26,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("offline")
     command = [sys.executable, wandb_offline.__file__, str(folder)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
-    cut = files_of(folder / "wandb")[2]  # as a killed run leaves it
+    cut = files_of(folder / "wandb")[2]  # A killed run leaves such a file.
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     return folder / "wandb"
 
