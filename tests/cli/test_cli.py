@@ -18,6 +18,7 @@ COMMANDS = (
     "allocate",
     "portfolio",
     "next",
+    "recommend",
     "compare",
     "report",
     "demo",

@@ -145,7 +145,7 @@ def test_no_text_covers_another(times):
     texts = [text for text in ax.texts if text.get_text()]
     bare = {}
     for i, text in enumerate(texts):
-        bare[f"{text.get_text()} {i}"] = Text.get_window_extent(text)  # without its leader
+        bare[f"{text.get_text()} {i}"] = Text.get_window_extent(text)  # the leader does not count
     assert len(bare) > 6
     for (one, first), (other, second) in combinations(bare.items(), 2):
         assert not first.shrunk(0.8, 0.8).overlaps(second.shrunk(0.8, 0.8)), f"{one} and {other}"
