@@ -9,6 +9,7 @@ import pytest
 from bayescale.cli import app as cli
 
 COMMANDS = (
+    "plan",
     "sweep",
     "import",
     "fit",
@@ -22,6 +23,7 @@ COMMANDS = (
     "compare",
     "report",
     "demo",
+    "doctor",
 )
 
 
