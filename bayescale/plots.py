@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from bayescale.errors import MissingExtra
 from bayescale.reporting import calibration_plots, diagnostic_plots, frontier_plot
@@ -47,7 +47,7 @@ def column_width() -> Iterator[None]:
     """Make figures in this block one column wide, with small type and with text that stays text in PDF and SVG."""
     from matplotlib import rc_context
 
-    settings = {
+    settings: dict[Any, Any] = {
         "font.size": COLUMN_FONT,
         "lines.linewidth": 1.0,
         "legend.handlelength": 1.5,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 30  # characters
 SECONDS_BETWEEN_LINES = 60.0
+SECONDS_IN_NOTEBOOKS = 5.0  # between lines below a cell, where a person waits
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -34,17 +35,24 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
+def in_notebook() -> bool:
+    """Return True if this process runs the cells of a notebook."""
+    return "ipykernel" in sys.modules
+
+
 class ProgressDisplay:
-    """A bar on a terminal, otherwise a line every minute. Use it in a `with` statement."""
+    """A bar on a terminal; otherwise a line every minute, in a notebook every few seconds. Use it in a `with` block."""
 
     def __init__(self) -> None:
         self._bar: rich.progress.Progress | None = None
         self._start = time.monotonic()
         self._last_line = -math.inf  # seconds since the start
+        self._quiet = False
 
     def __enter__(self) -> Self:
         self._start = time.monotonic()
-        if sys.stderr.isatty() and not is_quiet():
+        self._quiet = is_quiet()  # other threads, which may call `show`, have a context of their own
+        if sys.stderr.isatty() and not self._quiet:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
@@ -70,11 +78,11 @@ class ProgressDisplay:
             seconds: time since the work began.
             last: True shows a line however short the time since the line before.
         """
-        if is_quiet():
+        if self._quiet:
             return
         if self._bar is not None:
             self._bar.update(self._job, completed=share, description=text, refresh=True)
-        elif last or seconds - self._last_line >= SECONDS_BETWEEN_LINES:
+        elif last or seconds - self._last_line >= (SECONDS_IN_NOTEBOOKS if in_notebook() else SECONDS_BETWEEN_LINES):
             self._last_line = seconds
             print(f"{share:.0%}, {text}", file=sys.stderr, flush=True)
 

@@ -37,23 +37,12 @@ POOLING = {
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Fill the two parts of the menu whose pages depend on the files that are there."""
-    imports = sorted((ROOT / "docs" / "how-to").glob("import-*.md"))
-    bad_runs = ROOT / "docs" / "how-to" / "what-happens-to-bad-runs.md"
-    pages = [*imports, *([bad_runs] if bad_runs.exists() else [])]
-    evidence = [{title: f"{CASE_STUDIES}/{name}"} for name, title in EVIDENCE.items()]
+    """Fill the part of the menu whose pages are those of the case studies."""
+    names = sorted(path.name for path in (ROOT / CASE_STUDIES).glob("*.md"))
+    titled = [{title: f"{CASE_STUDIES}/{name}"} for name, title in EVIDENCE.items()]
     for part in config.nav or ():
-        if "Import curves" in part:
-            part["Import curves"] = [f"how-to/{page.name}" for page in pages]
         if "Evidence" in part:
-            part["Evidence"] = [
-                *evidence,
-                *(
-                    f"{CASE_STUDIES}/{path.name}"
-                    for path in sorted((ROOT / CASE_STUDIES).glob("*.md"))
-                    if path.name not in EVIDENCE
-                ),
-            ]
+            part["Evidence"] = [*titled, *(f"{CASE_STUDIES}/{name}" for name in names if name not in EVIDENCE)]
     return config
 
 

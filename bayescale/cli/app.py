@@ -16,6 +16,7 @@ from bayescale.cli.commands.fit import fit
 from bayescale.cli.commands.import_curves import import_curves
 from bayescale.cli.commands.next_runs import next_runs
 from bayescale.cli.commands.predict import frontier, performance, predict
+from bayescale.cli.commands.recommend import recommend
 from bayescale.cli.commands.report import demo, report
 from bayescale.cli.commands.sweep import plan, sweep
 from bayescale.cli.interrupts import Outcome, answer, print_line
@@ -118,6 +119,7 @@ app.command()(frontier)
 app.command()(allocate)
 app.command()(portfolio)
 app.command("next")(next_runs)
+app.command()(recommend)
 app.command("check-design")(check_design)
 app.command()(compare)
 app.command()(report)

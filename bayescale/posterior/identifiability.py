@@ -57,9 +57,8 @@ def what_the_sweep_tells(crossings: pd.DataFrame) -> str:
     axes = [axis for axis in AXIS_WORDS if axis in runs]
     values = {axis: np.unique(runs[axis].to_numpy(float)) for axis in axes}
     settings = len(runs[["env_id", *axes]].drop_duplicates())
-    swept = [
-        f"{counted(len(v), AXIS_WORDS[axis])} ({_span(v)})" for axis, v in values.items() if axis in UNTOLD and len(v)
-    ]
+    shown = {axis: v for axis, v in values.items() if len(v) > 1 or axis != "model_size"}
+    swept = [f"{counted(len(v), AXIS_WORDS[axis])} ({_span(v)})" for axis, v in shown.items()]
     tells = (
         f"the sweep: {counted(len(runs), 'run')} of {counted(settings, 'setting')} on "
         f"{counted(crossings['env_id'].nunique(), 'task')}; {', '.join(swept)}; {_evaluations(crossings, runs)}; "
@@ -69,7 +68,7 @@ def what_the_sweep_tells(crossings: pd.DataFrame) -> str:
         UNTOLD[axis][number]: f"{AXIS_WORDS[axis]} has {words}"
         for axis, v in values.items()
         for number, words in ((0, "one value"), (1, "two values"))
-        if len(v) == number + 1 and axis in UNTOLD and UNTOLD[axis][number]
+        if len(v) == number + 1 and UNTOLD[axis][number]
     }
     if not untold:
         return f"{tells}."

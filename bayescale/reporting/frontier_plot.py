@@ -7,24 +7,32 @@ setting, so data and compute move together along the bar. A band joins the ends 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import InputError
 from bayescale.laws import flops
+from bayescale.reporting.frontier_legend import GREY, explain, recommended, title
 from bayescale.reporting.style import (
+    NUMBER_HEIGHT,
+    NUMBER_WIDTH,
+    Box,
     distinct_colours,
     finish,
+    free_corner,
+    in_points,
     log_axis,
     own_axes,
     pieces,
     plain,
+    room,
     scientific,
     si,
+    spanned,
+    write,
 )
 
 if TYPE_CHECKING:
@@ -34,9 +42,9 @@ if TYPE_CHECKING:
 
 FLAT = 0.05  # excess cost up to which UTDs count as equally good
 HEIGHT = 5.8  # inches
-NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 9.0  # size in points of a digit beside a mark
 NEAR = {"batch_size": 1.5, "learning_rate": 2.0, "model_size": 1.5}  # factors up to which a run's setting is near
-GREY = "0.25"
+LETTER_WIDTH = 3.9  # mean width in points of a letter of 8 points
+CURVE_WEIGHT = 8  # runs that a text may cover before it covers a point of a curve
 ROUNDING = 1e-6  # differences of log settings that count as none
 
 
@@ -56,8 +64,8 @@ def plot_frontier(
 
     Args:
         front: one result of `frontier`, or several.
-        observed: crossings of the fitted runs, to draw those that reached the return at the setting nearest to the one
-            drawn at their UTD, if it is near (batch and model size within a factor of 1.5, learning rate of 2); or None.
+        observed: crossings of the fitted runs, to draw those that reached the return at the setting nearest to the
+            one drawn at their UTD, if it is near (a factor of at most 1.5 in batch and model size, 2 in learning rate).
         held_out: crossings of runs that the fit never saw, drawn likewise; or None.
         unit: the words before each return, such as "normalised return".
         ax: axes to draw on; None makes a figure.
@@ -77,33 +85,33 @@ def plot_frontier(
         (_draw_law if each.settings == "law" else _draw_curve)(ax, each, table, colour)
     log_axis(ax, "x", "data: env steps until the median run reaches the return", si)
     log_axis(ax, "y", "compute: training flops until then", scientific)
-    limits = _limits(tables, "env_steps", 2.6, 1.5), _limits(tables, "flops", 1.4, 1.8)
-    ax.set(xlim=limits[0], ylim=limits[1])
-    taken: list[tuple[float, float, float, float]] = []
-    for each, table, colour in zip(fronts, tables, colours, strict=True):
-        for runs, marker in ((observed, "o"), (held_out, "D")):
-            if runs is not None:
-                _draw_runs(ax, each, table, runs, colour, marker)
-        if each.settings == "cheapest":
-            _draw_choice(ax, each, table, colour, taken)
+    limits = spanned(tables, "env_steps", 2.2, 1.6), spanned(tables, "flops", 1.4, 1.8)
+    explain(ax, fronts, tables, observed is not None, held_out is not None)
+    finish(ax, title(fronts, one_task))
+    ax.set(xlim=limits[0], ylim=limits[1], autoscale_on=False)
+    ax.figure.draw_without_rendering()  # lays out the axes, which the places of texts depend on
+    taken: list[Box] = []
+    # A text may rather cover runs than a curve, so the points of curves count several times.
+    curves = np.concatenate([np.repeat(in_points(ax, _outline(table)), CURVE_WEIGHT, axis=0) for table in tables])
     for each, table, colour in zip(fronts, tables, colours, strict=True):
         name = f"{unit} {plain(each.threshold)}" if one_task else f"{each.env_id}, {unit} {plain(each.threshold)}"
-        _number_utds(ax, table, colour, name, taken)
-    ax.set(xlim=limits[0], ylim=limits[1])
-    _explain(ax, fronts, tables, observed is not None, held_out is not None)
-    return finish(ax, _title(fronts, one_task))
+        _name_curve(ax, table, colour, name, taken)
+        for runs, marker in ((observed, "o"), (held_out, "D")):
+            if runs is not None:
+                places = _draw_runs(ax, each, table, runs, colour, marker)
+                curves = np.concatenate([curves, in_points(ax, places)])
+    for table, colour in zip(tables, colours, strict=True):
+        _number_utds(ax, table, colour, taken)
+    for each, table, colour in zip(fronts, tables, colours, strict=True):
+        if each.settings == "cheapest":
+            _draw_choice(ax, each, table, colour, curves, taken)
+    return ax
 
 
 def marked(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a frontier that carry their UTD: powers of two with finite env steps."""
     octave = np.isclose(np.log2(table["utd"]), np.log2(table["utd"]).round())
     return table[octave & np.isfinite(table["env_steps_q95"])]
-
-
-def recommended(table: pd.DataFrame) -> pd.Series | None:
-    """Return the row of least risk inside the sweep, or None if no risk there is finite."""
-    inside = table[~table["extrapolated"] & np.isfinite(table["risk"]) & np.isfinite(table["env_steps_q50"])]
-    return None if inside.empty else inside.loc[inside["risk"].idxmin()]
 
 
 def _draw_curve(ax: Axes, _: Frontier, table: pd.DataFrame, colour: str) -> None:
@@ -135,7 +143,12 @@ def _draw_law(ax: Axes, each: Frontier, table: pd.DataFrame, colour: str) -> Non
 
 
 def _draw_choice(
-    ax: Axes, each: Frontier, table: pd.DataFrame, colour: str, taken: list[tuple[float, float, float, float]]
+    ax: Axes,
+    each: Frontier,
+    table: pd.DataFrame,
+    colour: str,
+    curves: Float[np.ndarray, "place 2"],
+    taken: list[Box],
 ) -> None:
     """Draw the star, the UTDs that cost little more, the line of equal cost, and the star's setting in words."""
     star = recommended(table)
@@ -158,31 +171,46 @@ def _draw_choice(
     if len(flat) > 1:
         low, high = (plain(float(f"{utd:.2g}")) for utd in (flat["utd"].min(), flat["utd"].max()))
         words += f"\n(UTD {low} to {high}: at most 5% more)"
-    lines, longest = words.count("\n") + 1, max(map(len, words.split("\n")))
-    across, down = _in_points(ax, np.array([[x, y]]))[0]
+    size = np.array([max(map(len, words.split("\n"))) * LETTER_WIDTH, (words.count("\n") + 1) * (NUMBER_HEIGHT + 2)])
+    corner = free_corner(ax, in_points(ax, np.array([[x, y]]))[0], size, curves, taken)
+    taken.append((*corner, *size))
     ax.annotate(
         words,
         (x, y),
-        (-16, -26),
+        tuple(corner + size / 2 - in_points(ax, np.array([[x, y]]))[0]),
         textcoords="offset points",
-        ha="right",
-        va="top",
+        ha="center",
+        va="center",
         fontsize=8,
         color=colour,
         arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7},
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
         zorder=6,
     )
-    width = longest * NUMBER_WIDTH
-    taken.append((across - 16 - width, down - 26 - lines * NUMBER_HEIGHT, width, lines * NUMBER_HEIGHT))
 
 
-def _number_utds(
-    ax: Axes, table: pd.DataFrame, colour: str, name: str, taken: list[tuple[float, float, float, float]]
-) -> None:
-    """Write each UTD at the end of its bar that is farther from the curve, and the curve's name above the highest."""
+def _outline(table: pd.DataFrame) -> Float[np.ndarray, "place 2"]:
+    """Return the finite points of a curve and of both sides of its band."""
+    sides = [table[[f"env_steps_{side}", f"flops_{side}"]].to_numpy(float) for side in ("q05", "q50", "q95")]
+    places = np.concatenate(sides)
+    return places[np.isfinite(places).all(axis=1)]
+
+
+def _name_curve(ax: Axes, table: pd.DataFrame, colour: str, name: str, taken: list[Box]) -> None:
+    """Write the name of a curve above its highest UTD."""
     rows = marked(table)
-    curve = _in_points(ax, table[["env_steps_q50", "flops_q50"]].to_numpy(float))
+    last = rows.iloc[-1] if len(rows) else table.iloc[-1]
+    place = last[["env_steps_q50", "flops_q95"]].to_numpy(float)
+    width = len(name) * NUMBER_WIDTH * 1.4
+    corner = in_points(ax, place[None])[0] + np.array([-4.0 - width / 2, 14.0])
+    taken.append((*corner, width, NUMBER_HEIGHT * 1.3))
+    write(ax, name, place, (-4.0, 14.0), ha="center", fontsize=10, fontweight="bold", color=colour)
+
+
+def _number_utds(ax: Axes, table: pd.DataFrame, colour: str, taken: list[Box]) -> None:
+    """Write each UTD at the end of its bar that is farther from the curve, where there is room."""
+    rows = marked(table)
+    curve = in_points(ax, table[["env_steps_q50", "flops_q50"]].to_numpy(float))
     ends_first = rows.index[[0, -1]].tolist() + rows.index[1:-1].tolist() if len(rows) > 1 else rows.index.tolist()
     for i in ends_first:
         row = rows.loc[i]
@@ -191,50 +219,20 @@ def _number_utds(
         places = []
         for end, offset in (("q95", (3.0, 3.0)), ("q05", (-3.0 - width, -3.0 - NUMBER_HEIGHT))):
             place = row[[f"env_steps_{end}", f"flops_{end}"]].to_numpy(float)
-            corner = _in_points(ax, place[None])[0] + offset
+            corner = in_points(ax, place[None])[0] + offset
             middle = corner + np.array([width / 2, NUMBER_HEIGHT / 2])
             places.append((float(np.nanmin(np.hypot(*(curve - middle).T))), place, offset, corner))
         for _, place, offset, corner in sorted(places, key=lambda each: -each[0]):
-            if _room(corner, width, taken):
-                _write(ax, text, place, offset, fontsize=8, color=colour)
+            if room(corner, width, taken):
+                write(ax, text, place, offset, fontsize=8, color=colour)
                 break
-    last = rows.iloc[-1] if len(rows) else table.iloc[-1]
-    place = last[["env_steps_q50", "flops_q95"]].to_numpy(float)
-    _write(ax, name, place, (-4.0, 14.0), ha="center", fontsize=10, fontweight="bold", color=colour)
 
 
-def _write(ax: Axes, text: str, place: Float[np.ndarray, " 2"], offset: tuple[float, float], **style: Any) -> None:
-    """Write a text beside a place, on a white halo, so that it can be read on marks and lines."""
-    from matplotlib.patheffects import withStroke
-
-    halo = [withStroke(linewidth=2.5, foreground="white")]
-    ax.annotate(text, tuple(place), offset, textcoords="offset points", zorder=6, path_effects=halo, **style)
-
-
-def _in_points(ax: Axes, places: Float[np.ndarray, "place 2"]) -> Float[np.ndarray, "place 2"]:
-    """Return places in data units in points, the unit of font sizes."""
-    return np.asarray(ax.transData.transform(places)) * 72 / ax.figure.dpi
-
-
-def _room(corner: Float[np.ndarray, " 2"], width: float, taken: list[tuple[float, float, float, float]]) -> bool:
-    """Return True, and take the place, if a line of text there covers no other text; all in points."""
-    x, y = corner
-    for left, bottom, wide, high in taken:
-        if left - width < x < left + wide and bottom - NUMBER_HEIGHT < y < bottom + high:
-            return False
-    taken.append((x, y, width, NUMBER_HEIGHT))
-    return True
-
-
-def _limits(tables: list[pd.DataFrame], name: str, below: float, above: float) -> tuple[float, float]:
-    """Return the ends of an axis: those of all finite intervals, with room for text beyond."""
-    values = np.concatenate([table[[f"{name}_q05", f"{name}_q95"]].to_numpy(float).ravel() for table in tables])
-    finite = values[np.isfinite(values)]
-    return (finite.min() / below, finite.max() * above) if len(finite) else (1.0, 10.0)
-
-
-def _draw_runs(ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame, colour: str, marker: str) -> None:
-    """Draw the runs at the setting nearest to the one of their UTD in the table, if it is near; see `NEAR`."""
+def _draw_runs(
+    ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame, colour: str, marker: str
+) -> Float[np.ndarray, "run 2"]:
+    """Draw the runs at the setting nearest to that of their UTD, if it is near, and return their places."""
+    places = [np.empty((0, 2))]
     rows = runs[(runs["env_id"] == each.env_id) & np.isclose(runs["threshold"], each.threshold, rtol=1e-4)]
     for utd, here in rows.groupby("utd"):
         row = table.loc[abs(np.log(table["utd"] / float(str(utd)))).idxmin()]
@@ -250,50 +248,9 @@ def _draw_runs(ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame
         size = done["model_size"] if "model_size" in done else row["model_size"]
         steps = done["env_steps_upper"].to_numpy(float)
         spent = np.asarray(flops(np.asarray(size, float), done["batch_size"].to_numpy(float), float(str(utd)), steps))
-        filled = {"markerfacecolor": "white" if marker == "o" else "black", "markeredgewidth": 0.8}
-        edge = colour if marker == "o" else "white"
-        ax.plot(
-            steps, spent, marker, color=edge, markersize=3.5 if marker == "o" else 5, linestyle="", zorder=4, **filled
-        )
-
-
-def _explain(ax: Axes, fronts: list[Frontier], tables: list[pd.DataFrame], observed: bool, held_out: bool) -> None:
-    """Add the entries of the legend."""
-    any_cheapest = any(each.settings == "cheapest" for each in fronts)
-    entries: list[tuple[str, dict[str, Any]]] = []
-    if any_cheapest and any(recommended(table) is not None for table in tables):
-        entries = [
-            ("run this: the lowest cost", {"marker": "*", "markersize": 12, "linestyle": "", "markeredgecolor": "k"}),
-            ("UTDs that cost at most 5% more", {"linewidth": 5.0, "alpha": 0.65}),
-            ("equal cost, at the price above", {"linestyle": ":", "color": GREY}),
-        ]
-    if any_cheapest:
-        entries.append(("90% interval of the median run there", {"linewidth": 0.8, "marker": "o", "markersize": 3.5}))
-    if any(each.settings == "law" for each in fronts):
-        entries.append(("90% region of data and compute", {"linewidth": 0.8}))
-    if any(table["extrapolated"].any() for table in tables):
-        entries.append(("outside the sweep, extrapolated", {"linestyle": "--"}))
-    if observed:
-        entries.append(
-            ("one fitted run, at a setting near", {"marker": "o", "markerfacecolor": "white", "linestyle": ""})
-        )
-    if held_out:
-        entries.append(("one run that the fit never saw", {"marker": "D", "color": "black", "linestyle": ""}))
-    for label, style in entries:
-        ax.plot([], [], **{"color": "0.4", "markersize": 5, **style}, label=label)
-
-
-def _title(fronts: list[Frontier], one_task: bool) -> str:
-    """Return what the picture shows, and the price that the choice rests on."""
-    task = f"{fronts[0].env_id}: " if one_task else ""
-    prices = {(each.prices.flop, each.prices.env_step) for each in fronts}
-    what = "each UTD at its cheapest setting" if fronts[0].settings == "cheapest" else "each UTD at its optimum"
-    if len(prices) > 1 or fronts[0].settings == "law":
-        return f"{task}data and compute to a return, {what}"
-    ((flop, step),) = prices
-    if flop == 0:
-        priced = "compute is free"
-    else:
-        why = " (the default, published for Gym)" if step / flop == ENV_STEP_PRICE else ""
-        priced = f"one env step costs as much as {scientific(step / flop)} flops{why}"
-    return f"{task}data and compute to a return, {what}; {priced}"
+        looks = {"markersize": 3.5, "markerfacecolor": "white", "color": colour}
+        if marker == "D":
+            looks = {"markersize": 4.5, "color": colour, "markeredgecolor": "black"}
+        ax.plot(steps, spent, marker, zorder=4, markeredgewidth=0.8, **looks)
+        places.append(np.stack([steps, spent], axis=1))
+    return np.concatenate(places)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from bayescale.errors import MissingExtra
 
@@ -24,6 +25,8 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 OKABE_ITO = (BLUE, ORANGE, "#009E73", "#AA4499")  # the last one is darker than theirs, to be read on white
 WIDTH = 6.0  # inches of a figure
 MARGIN = 0.6  # inches beside the axes
+NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 9.0  # size in points of a digit beside a mark
+Box = tuple[float, float, float, float]  # left, bottom, width and height of a text in points
 TITLE_WIDTH = 64  # characters that fit this width in the usual type
 
 
@@ -126,6 +129,63 @@ def log_axis(ax: Axes, side: Literal["x", "y"], label: str, text: Callable[[floa
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
     axis.set_label_text(fill(label, int(TITLE_WIDTH * _fitting(ax))))
     axis.grid(color="0.9", linewidth=0.8)
+
+
+def write(ax: Axes, text: str, place: Float[np.ndarray, " 2"], offset: tuple[float, float], **style: Any) -> None:
+    """Write a text beside a place, on a white halo, so that it can be read on marks and lines."""
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    text = text.replace("$", r"\$")  # a bare $ would start a formula
+    ax.annotate(text, tuple(place), offset, textcoords="offset points", zorder=6, path_effects=halo, **style)
+
+
+def in_points(ax: Axes, places: Float[np.ndarray, "place 2"]) -> Float[np.ndarray, "place 2"]:
+    """Return places in data units in points, the unit of font sizes."""
+    return np.asarray(ax.transData.transform(places)) * 72 / ax.figure.dpi
+
+
+def free_corner(
+    ax: Axes,
+    anchor: Float[np.ndarray, " 2"],
+    size: Float[np.ndarray, " 2"],
+    curves: Float[np.ndarray, "place 2"],
+    taken: list[Box],
+) -> Float[np.ndarray, " 2"]:
+    """Return the lower left corner of a text near the anchor that lies clear of curves and other texts; in points."""
+    inside = ax.bbox.get_points() * 72 / ax.figure.dpi
+    best, least = anchor, np.inf
+    for angle in np.arange(0, 2 * np.pi, np.pi / 12):
+        for away in (45.0, 65.0, 85.0, 110.0, 140.0):
+            corner = anchor + away * np.array([np.cos(angle), 0.8 * np.sin(angle)]) - size / 2
+            beyond = np.maximum(corner - curves - 4, curves - corner - size - 4).max(axis=1)  # < 0: covers the curve
+            covers = int((beyond < 0).sum()) + 100 * sum(_overlap(corner, size, box) for box in taken)
+            covers += 200 * int((corner < inside[0]).any() or (corner + size > inside[1]).any())
+            if covers + away / 15 < least:
+                best, least = corner, covers + away / 15
+    return best
+
+
+def _overlap(corner: Float[np.ndarray, " 2"], size: Float[np.ndarray, " 2"], box: Box) -> bool:
+    """Return True if a text of this corner and size covers part of the box."""
+    left, bottom, wide, high = box
+    return bool(left - size[0] < corner[0] < left + wide and bottom - size[1] < corner[1] < bottom + high)
+
+
+def room(corner: Float[np.ndarray, " 2"], width: float, taken: list[Box]) -> bool:
+    """Return True, and take the place, if a line of text there covers no other text; all in points."""
+    size = np.array([width, NUMBER_HEIGHT])
+    if any(_overlap(corner, size, box) for box in taken):
+        return False
+    taken.append((*corner, *size))
+    return True
+
+
+def spanned(tables: list[pd.DataFrame], name: str, below: float, above: float) -> tuple[float, float]:
+    """Return the ends of an axis: those of all finite intervals, with room for text beyond."""
+    values = np.concatenate([table[[f"{name}_q05", f"{name}_q95"]].to_numpy(float).ravel() for table in tables])
+    finite = values[np.isfinite(values)]
+    return (finite.min() / below, finite.max() * above) if len(finite) else (1.0, 10.0)
 
 
 def plain(value: float) -> str:

@@ -9,6 +9,7 @@ import pytest
 from bayescale.cli import app as cli
 
 COMMANDS = (
+    "plan",
     "sweep",
     "import",
     "fit",
@@ -18,9 +19,11 @@ COMMANDS = (
     "allocate",
     "portfolio",
     "next",
+    "recommend",
     "compare",
     "report",
     "demo",
+    "doctor",
 )
 
 

@@ -41,7 +41,7 @@ def test_cost_adds_compute_and_data() -> None:
 
 
 def test_the_expected_cost_is_that_of_runs_repeated_until_one_succeeds() -> None:
-    """At a chance of 1/4, the number of runs to the first success is geometric with mean 4."""
+    """The number of runs to the first success is geometric: its mean is 4 at a chance of 1/4."""
     cost = expected_cost(np.array([10.0, 10.0, 10.0]), step_cost=np.array(3.0), p_reach=np.array([1.0, 0.25, 0.0]))
     assert cost.tolist() == [30.0, 120.0, np.inf]
     runs = np.random.default_rng(0).geometric(0.25, 200_000)

@@ -18,16 +18,6 @@ from bayescale.reporting.style import pieces, plain, scientific, si
 SWEPT = (1.0, 2.0, 4.0)
 
 
-class Front:
-    """A stand-in for a frontier, made of its table."""
-
-    def __init__(self, table, threshold=800.0, env_id="Ant-v4"):
-        self.env_id, self.threshold, self._table = env_id, threshold, table
-
-    def table(self):
-        return self._table
-
-
 @pytest.fixture
 def table():
     utd = 2.0 ** np.arange(-1, 3.5, 0.5)
@@ -162,43 +152,6 @@ def test_curves_lie_behind_for_the_runs_drawn_and_leave_the_limits(crossings):
     assert few > 0.5, "three curves are to be seen"
 
 
-def test_frontier_bands_join_both_intervals_and_octaves_carry_their_utd(table):
-    tables = [table, table.assign(env_steps_q50=table["env_steps_q50"] * 2)]
-    ax = plots.plot_frontier([Front(each, J) for each, J in zip(tables, (500.0, 800.0), strict=True)])
-    assert [label for label in labels(ax) if label.startswith("J")] == ["J = 500", "J = 800"]
-    low, high = table[["flops_q05", "env_steps_q05"]].to_numpy(), table[["flops_q95", "env_steps_q95"]].to_numpy()
-    drawn = np.unique(np.concatenate([patch.get_xy() for patch in ax.patches]), axis=0)
-    np.testing.assert_array_equal(drawn, np.unique(np.concatenate([low, high]), axis=0))
-    assert len({patch.get_alpha() for patch in ax.patches}) == 2
-    inside = [line[:, 1].tolist() for line in lines(ax, "-")]
-    assert inside == [  # each band's two outlines, then its median
-        each.loc[~each["extrapolated"], f"env_steps_{side}"].tolist()
-        for each in tables
-        for side in ("q05", "q95", "q50")
-    ]
-    assert len(lines(ax, "--")) == 4 * 3
-    octaves = table[table["utd"].isin([0.5, 1, 2, 4, 8])]
-    np.testing.assert_array_equal(marks(ax, "J = 500"), octaves[["flops_q50", "env_steps_q50"]])
-    assert [text.get_text() for text in ax.texts] == ["0.5", "1", "2", "4", "8"] * 2
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-
-
-@pytest.mark.parametrize(("times", "numbered"), [(1.02, 1), (2.0, 2)])
-def test_curves_whose_numbers_would_meet_those_of_a_later_one_have_none(table, times, numbered):
-    later = table.assign(env_steps_q50=table["env_steps_q50"] * times)
-    ax = plots.plot_frontier([Front(table, 500.0), Front(later, 800.0)])
-    assert [text.get_text() for text in ax.texts] == ["0.5", "1", "2", "4", "8"] * numbered
-    assert ax.texts[0].xy[1] == later["env_steps_q50"][0]
-
-
-def test_one_frontier_is_the_same_as_a_list_of_it_and_tasks_are_named(table):
-    alone, listed = plots.plot_frontier(Front(table)), plots.plot_frontier([Front(table)])
-    assert labels(alone) == labels(listed)
-    assert alone.get_legend().get_title().get_text().startswith("Ant-v4")
-    several = plots.plot_frontier([Front(table), Front(table, env_id="Hopper-v4")])
-    assert {"Ant-v4, J = 800", "Hopper-v4, J = 800"} <= set(labels(several))
-
-
 def test_budget_path_shows_both_intervals_the_choice_and_the_sweep(crossings):
     table = pd.DataFrame(
         {"threshold": [300.0, 500.0, 800.0], "utd_q50": [2.0, 3.5, 6.0], "budget_q50": [1e14, 3e14, 1e15]}
@@ -243,8 +196,7 @@ def test_ranks_are_the_counts_of_each_chain():
 def test_draws_on_the_axes_given_and_leaves_global_state_alone(table):
     before = dict(mpl.rcParams)
     ax = Figure().add_subplot()
-    assert plots.plot_frontier(Front(table), ax=ax) is ax
-    plots.plot_frontier(Front(table)).get_figure().savefig("/dev/null", format="png")
+    assert plots.plot_rule(table, "batch_size", table.rename(columns={"batch_size_q50": "batch_size"}), ax=ax) is ax
     assert dict(mpl.rcParams) == before
 
 
@@ -258,22 +210,15 @@ def test_importing_the_module_loads_no_matplotlib_and_drawing_no_pyplot():
     assert done.returncode == 0, done.stderr
 
 
-def test_a_name_with_dollar_signs_is_no_formula(table):
-    odd = r"$\nonsense$"
-    ranks = diagnostic_plots.plot_chain_ranks(np.ones((2, 3), int), odd)
-    tasks = plots.plot_frontier([Front(table, env_id=odd), Front(table, env_id="Ant-v4")])
-    for ax in (ranks, tasks):
-        ax.get_figure().savefig("/dev/null", format="png")
+def test_a_name_with_dollar_signs_is_no_formula():
+    ranks = diagnostic_plots.plot_chain_ranks(np.ones((2, 3), int), r"$\nonsense$")
+    ranks.get_figure().savefig("/dev/null", format="png")
 
 
-def test_long_names_take_lines_and_leave_the_picture_its_width(table, crossings):
+def test_long_names_take_lines_and_leave_the_picture_its_width(crossings):
     names = ["a" * 100, "A task whose name is a sentence of its own / and then some " * 2]
     named = crossings.assign(env_id=crossings["env_id"].map(dict(zip(("Ant-v4", "Hopper-v4"), names, strict=True))))
-    drawn = [
-        plots.plot_frontier([Front(table, env_id=name) for name in names]),
-        plots.plot_frontier(Front(table, env_id=names[0])),
-        *(plots.plot_learning_curves(named, name) for name in names),
-    ]
+    drawn = [plots.plot_learning_curves(named, name) for name in names]
     for ax in drawn:
         figure = ax.get_figure()
         figure.savefig("/dev/null", format="png")  # warns where nothing is left of the axes
@@ -286,11 +231,9 @@ def test_errors_name_the_argument_and_the_remedy(table, crossings, monkeypatch):
         plots.plot_learning_curves(crossings, "Pong")
     with pytest.raises(InputError, match=r"name must be 'batch_size' or 'learning_rate'; got 'utd'\. Choose"):
         plots.plot_rule(table, "utd", crossings)
-    with pytest.raises(InputError, match=r"front must be one Frontier or more; got none\. Make them"):
-        plots.plot_frontier([])
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtra, match=r"'matplotlib'; install it with: pip install 'bayescale\[report\]'"):
-        plots.plot_frontier(Front(table))
+        plots.plot_rule(table, "batch_size", crossings)
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=12))

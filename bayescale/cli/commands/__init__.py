@@ -8,6 +8,7 @@ fit            the command fit
 predict        the commands predict, performance and frontier
 decide         the commands allocate and portfolio
 next_runs      the command next
+recommend      the command recommend
 check_design   the command check-design
 compare        the command compare
 report         the commands report and demo
