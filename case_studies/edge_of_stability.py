@@ -28,20 +28,20 @@ LEVELS = (0.1, 0.5, 0.9)  # chances that the picture draws as lines
 
 @dataclass(frozen=True)
 class Config:
-    """Input file, thresholds, length of the chains and output file."""
+    """Input file, thresholds, draws and output file."""
 
     curves: Path = HERE / "data" / "edge_sac.parquet"
     thresholds: tuple[float, ...] = (-800.0, -400.0, -200.0)
     shown: float = -400.0  # threshold of the table, the recommendation and the picture
-    warmup: int = 500
-    draws: int = 1000
+    draws: int = 1000  # of full chains, if the short ones disagree
     picture: Path = HERE / "edge_of_stability.svg"
 
 
 def main(config: Config, smoke: bool) -> None:
     """Fit the sweep, compare chances with runs, recommend a setting and draw the picture."""
     crossings = bs.time_to_threshold(bs.read_curves(config.curves), thresholds=config.thresholds)
-    posterior = bs.fit(crossings, warmup=config.warmup, draws=config.draws, require_convergence=not smoke)
+    posterior = bs.fit(crossings, method="fast", draws=config.draws, require_convergence=not smoke)
+    print(posterior.status.value)
     runs = crossings[crossings["threshold"] == config.shown]
     swept = runs.groupby(CONFIG, as_index=False).agg(runs=("censored", "size"), missed=("censored", "sum"))
     predicted = posterior.predict(swept)
@@ -65,8 +65,8 @@ def draw(posterior: bs.Posterior, runs: pd.DataFrame, choice: bs.Allocation, thr
         for axis, beyond in (("utd", 1.6), ("learning_rate", 2.0))
     )
     grid = pd.MultiIndex.from_product([rate, utd], names=["learning_rate", "utd"]).to_frame(index=False)
-    one = runs[["env_id", "batch_size"]].iloc[0].to_dict()
-    predicted = posterior.predict(grid.assign(**one))
+    one = runs.iloc[0]
+    predicted = posterior.predict(grid.assign(env_id=one["env_id"], batch_size=one["batch_size"]))
     chance = predicted[np.isclose(predicted["threshold"], threshold)]["p_reach"].to_numpy().reshape(len(rate), len(utd))
 
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
@@ -79,25 +79,26 @@ def draw(posterior: bs.Posterior, runs: pd.DataFrame, choice: bs.Allocation, thr
     diverged = runs["status"] == "diverged"
     missed = runs["censored"].astype(bool)
     for chosen, marker, fill, label in (
-        (~missed, "o", "white", "run that reached the return"),
-        (missed & ~diverged, "o", "none", "run that did not"),
+        (~missed, "o", "black", "run that reached the return"),
+        (missed & ~diverged, "o", "white", "run that did not"),
         (missed & diverged, "X", "white", "run that diverged"),
     ):
         ax.scatter(
-            (runs["utd"] * offset)[chosen], runs["learning_rate"][chosen], 45, marker=marker, facecolors=fill,
-            edgecolors="black" if fill == "white" else "white", linewidths=1.1, label=label, zorder=3,
+            (runs["utd"] * offset)[chosen], runs["learning_rate"][chosen], 50, marker=marker, facecolors=fill,
+            edgecolors="black", linewidths=1.0, label=label, zorder=3,
         )  # fmt: skip
     ax.scatter(
         [choice.utd], [choice.learning_rate], 190, marker="*", facecolors="#D55E00", edgecolors="white", zorder=4,
         label="recommended setting",
     )  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="UTD (gradient updates per env step)", ylabel="learning rate")
-    ticks = sorted(runs["utd"].unique())
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    for axis, name in ((ax.xaxis, "utd"), (ax.yaxis, "learning_rate")):
+        ticks = sorted(runs[name].unique())
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
     colours = figure.colorbar(shown, ax=ax, format=lambda value, _: f"{value:.0%}")
     colours.set_label(f"chance that a new run reaches {threshold:g}")
-    figure.legend(loc="outside upper center", ncols=2, fontsize=8, facecolor="#888888")
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     return figure
 
 
@@ -105,4 +106,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="few draws, no picture")
     smoke = parser.parse_args().smoke
-    main(Config(warmup=60, draws=60) if smoke else Config(), smoke)
+    main(Config(draws=60) if smoke else Config(), smoke)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bayescale.arguments import counted, three_digits
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from bayescale.posterior.posterior import Posterior
@@ -33,7 +34,7 @@ def outlook(runs: "Sequence[RunConfig]", fit: Path | None) -> list[str]:
         from bayescale.cli.files import load_posterior
 
         posterior = load_posterior(fit)
-    lines = []
+    lines: list[str] = []
     for env_id, own in by_task.items():
         import pandas as pd
 
@@ -65,7 +66,7 @@ def _by_fit(posterior: "Posterior", env_id: str, configs: "pd.DataFrame", fit: s
     horizon, every = (configs[name].to_numpy(float) for name in ("horizon", "every"))
     reached = expected.reached_by(np.log(horizon)[:, None]).mean(axis=(0, 1))
     first = np.exp(np.median(expected.location[:, :, 0], axis=0))
-    low, high = posterior.thresholds[0], posterior.thresholds[-1]
+    low, high = float(posterior.thresholds[0]), float(posterior.thresholds[-1])
     yield (
         f"{env_id}, by {fit}: the median run crosses {three_digits(low)} after {_span(first)} env steps, depending on "
         f"its setting; {reached[0]:.0%} of the planned runs cross it by their end, and {reached[-1]:.0%} cross "
@@ -103,9 +104,6 @@ def _by_priors(env_id: str, configs: "pd.DataFrame", fit: Path | None) -> Iterat
     )
 
 
-def _span(values: "pd.Series | object") -> str:
-    import numpy as np
-
-    low, high = np.min(values), np.max(values)
-    shown = three_digits(float(low)), three_digits(float(high))
+def _span(values: "np.ndarray") -> str:
+    shown = three_digits(float(values.min())), three_digits(float(values.max()))
     return shown[0] if shown[0] == shown[1] else f"{shown[0]} to {shown[1]}"

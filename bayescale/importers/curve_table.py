@@ -43,13 +43,19 @@ class Answers:
 
 
 def as_table(
-    logs: Logs, mapping: ColumnMapping, *, guesses: Sequence[str] = (), answers: Answers | None = None
+    logs: Logs,
+    mapping: ColumnMapping,
+    *,
+    sources: Sequence[object] = (),
+    guesses: Sequence[str] = (),
+    answers: Answers | None = None,
 ) -> Imported:
     """Return the validated learning-curve table of the runs.
 
     Args:
         logs: runs in the order in which seeds are numbered.
         mapping: keys of the tracker by column, and constants.
+        sources: what the logs were read from, for messages.
         guesses: sentences that say which key was taken for which column; passed on.
         answers: how runs with repeated steps and with missing last returns are read.
 
@@ -62,7 +68,8 @@ def as_table(
     answers = answers or Answers()
     if not logs.runs:
         why = f" The first reason: {logs.skipped[0].name}: {logs.skipped[0].reason}" if logs.skipped else ""
-        raise InputError(f"no run was found in the sources.{why} Check the paths.")
+        where = ", ".join(str(source)[:200] for source in sources[:3]) or "the sources"
+        raise InputError(f"no run was found in {where}.{why} Check the paths.")
     _require_keys(logs.runs, mapping)
     skipped = list(logs.skipped)
     runs, settings, histories = [], [], []

@@ -41,7 +41,7 @@ def read_with(importer: Importer, sources: Sequence[Any], mapping: ColumnMapping
     full = guess.with_answers(mapping)
     if importer.runs is not None:
         logs = importer.runs(logs, full)
-    imported = as_table(logs, full, guesses=guesses)
+    imported = as_table(logs, full, sources=sources, guesses=guesses)
     _warn_of(imported.skipped)
     return imported.curves
 

@@ -22,16 +22,17 @@ def changes_table(compared: Sequence[Variant], results: pd.DataFrame) -> pd.Data
         compared: the plan, then its variants.
         results: the posterior sd of each quantity (index `quantity`) by the columns variant and dataset.
     """
-    sd = results.assign(question=[str(name).split(", ")[0] for name in results.index])
-    sd = sd.groupby(["variant", "dataset", "question"])["sd"].mean().unstack()[list(QUESTIONS)]
-    of_plan = sd.loc[0]
+    by_question = results.assign(question=[str(name).split(", ")[0] for name in results.index])
+    sd = by_question.groupby(["variant", "dataset", "question"])["sd"].mean().unstack()[list(QUESTIONS)]
+    total = sd.sum(axis=1).unstack("dataset")
+    log_ratio = np.log(total / total.iloc[0]).mean(axis=1).to_numpy()  # over the data sets that both have
+    typical = sd.groupby("variant").median()
     rows = []
     for number, one in enumerate(compared[1:], start=1):
-        own = sd.loc[number]
-        ratio = np.log(own.sum(axis=1) / of_plan.loc[own.index].sum(axis=1))
-        gain = 1 - float(np.exp(ratio.mean()))
+        gain = 1 - float(np.exp(log_ratio[number]))
         counts = {"runs": one.runs / compared[0].runs, "work": one.work / compared[0].work}
-        rows.append({"change": one.change, **counts, "gain": gain, "helps": gain >= HELPS, **own.median()})
+        own = {str(name): float(value) for name, value in typical.iloc[number].items()}
+        rows.append({"change": one.change, **counts, "gain": gain, "helps": gain >= HELPS, **own})
     return pd.DataFrame(rows)
 
 
@@ -78,7 +79,7 @@ def further(change: pd.Series, runs: int) -> str:
 def _advice(changes: pd.DataFrame, runs: int) -> str:
     useful = changes[changes["helps"]]
     if useful.empty:
-        best = changes.loc[changes["gain"].idxmax()]
+        best = changes.sort_values("gain").iloc[-1]
         return (
             f"None of {counted(len(changes), 'change')} narrows these intervals by {HELPS:.0%}; the best is "
             f"{best['change']}, {max(best['gain'], 0):.0%} for {further(best, runs)}."

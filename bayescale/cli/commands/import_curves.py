@@ -140,6 +140,7 @@ def import_curves(
     imported = as_table(
         logs,
         mapping,
+        sources=sources,
         answers=Answers(
             cast(Literal["keep-last"] | None, resumed), cast(Literal["ended", "diverged"] | None, missing_end)
         ),
