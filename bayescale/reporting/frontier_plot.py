@@ -7,7 +7,7 @@ setting, so data and compute move together along the bar. A band joins the ends 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -82,24 +82,30 @@ def plot_frontier(
     tables = [each.table() for each in fronts]
     colours = distinct_colours(len(fronts))
     for each, table, colour in zip(fronts, tables, colours, strict=True):
-        (_draw_law if each.settings == "law" else _draw_curve)(ax, each, table, colour)
+        if each.settings == "law":
+            _draw_law(ax, each, table, colour)
+        else:
+            _draw_curve(ax, table, colour)
     log_axis(ax, "x", "data: env steps until the median run reaches the return", si)
     log_axis(ax, "y", "compute: training flops until then", scientific)
     limits = spanned(tables, "env_steps", 2.2, 1.6), spanned(tables, "flops", 1.4, 1.8)
-    explain(ax, fronts, tables, observed is not None, held_out is not None)
+    places = {}
+    for name, runs, marker in (("observed", observed, "o"), ("held_out", held_out, "D")):
+        drawn = zip(fronts, tables, colours, strict=True) if runs is not None else ()
+        by_front = [_draw_runs(ax, each, table, runs, colour, marker) for each, table, colour in drawn]
+        places[name] = np.concatenate([np.empty((0, 2)), *by_front])
+    explain(ax, fronts, tables, len(places["observed"]) > 0, len(places["held_out"]) > 0)
     finish(ax, title(fronts, one_task))
     ax.set(xlim=limits[0], ylim=limits[1], autoscale_on=False)
-    ax.figure.draw_without_rendering()  # lays out the axes, which the places of texts depend on
+    if (figure := ax.get_figure(root=True)) is not None:
+        figure.draw_without_rendering()  # lays out the axes, which the places of texts depend on
     taken: list[Box] = []
     # A text may rather cover runs than a curve, so the points of curves count several times.
     curves = np.concatenate([np.repeat(in_points(ax, _outline(table)), CURVE_WEIGHT, axis=0) for table in tables])
+    curves = np.concatenate([curves, *(in_points(ax, each) for each in places.values())])
     for each, table, colour in zip(fronts, tables, colours, strict=True):
         name = f"{unit} {plain(each.threshold)}" if one_task else f"{each.env_id}, {unit} {plain(each.threshold)}"
         _name_curve(ax, table, colour, name, taken)
-        for runs, marker in ((observed, "o"), (held_out, "D")):
-            if runs is not None:
-                places = _draw_runs(ax, each, table, runs, colour, marker)
-                curves = np.concatenate([curves, in_points(ax, places)])
     for table, colour in zip(tables, colours, strict=True):
         _number_utds(ax, table, colour, taken)
     for each, table, colour in zip(fronts, tables, colours, strict=True):
@@ -111,10 +117,10 @@ def plot_frontier(
 def marked(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a frontier that carry their UTD: powers of two with finite env steps."""
     octave = np.isclose(np.log2(table["utd"]), np.log2(table["utd"]).round())
-    return table[octave & np.isfinite(table["env_steps_q95"])]
+    return pd.DataFrame(table[octave & np.isfinite(table["env_steps_q95"])])
 
 
-def _draw_curve(ax: Axes, _: Frontier, table: pd.DataFrame, colour: str) -> None:
+def _draw_curve(ax: Axes, table: pd.DataFrame, colour: str) -> None:
     table = table[np.isfinite(table["env_steps_q95"])].reset_index(drop=True)
     for part, extrapolated in pieces(table["extrapolated"]):
         rows = table.iloc[part]
@@ -193,7 +199,7 @@ def _outline(table: pd.DataFrame) -> Float[np.ndarray, "place 2"]:
     """Return the finite points of a curve and of both sides of its band."""
     sides = [table[[f"env_steps_{side}", f"flops_{side}"]].to_numpy(float) for side in ("q05", "q50", "q95")]
     places = np.concatenate(sides)
-    return places[np.isfinite(places).all(axis=1)]
+    return np.asarray(places[np.isfinite(places).all(axis=1)])
 
 
 def _name_curve(ax: Axes, table: pd.DataFrame, colour: str, name: str, taken: list[Box]) -> None:
@@ -248,7 +254,7 @@ def _draw_runs(
         size = done["model_size"] if "model_size" in done else row["model_size"]
         steps = done["env_steps_upper"].to_numpy(float)
         spent = np.asarray(flops(np.asarray(size, float), done["batch_size"].to_numpy(float), float(str(utd)), steps))
-        looks = {"markersize": 3.5, "markerfacecolor": "white", "color": colour}
+        looks: dict[str, Any] = {"markersize": 3.5, "markerfacecolor": "white", "color": colour}
         if marker == "D":
             looks = {"markersize": 4.5, "color": colour, "markeredgecolor": "black"}
         ax.plot(steps, spent, marker, zorder=4, markeredgewidth=0.8, **looks)

@@ -22,10 +22,11 @@ from bayescale.cli.options import (
     parse_utd,
     parse_within,
 )
-from bayescale.cli.terminal import duration, table_text
+from bayescale.cli.terminal import table_text
 from bayescale.data.output_files import check_output, written
 from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import InputError
+from bayescale.progress_display import duration
 
 if TYPE_CHECKING:
     import pandas as pd

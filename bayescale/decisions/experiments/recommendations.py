@@ -121,7 +121,7 @@ def _sizes(posterior: Posterior, env_id: str, model_size: int | None) -> list[in
 
 def _with_excess(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of one task with `excess` and `recommended`, over all model sizes."""
-    inside = table["risk"].where(~table["extrapolated"] | table["extrapolated"].all(), np.inf)
+    inside = table["risk"].where(~table["extrapolated"] | bool(table["extrapolated"].all()), np.inf)
     least = inside.min()
     recommended = (inside == least) & np.isfinite(least) & ~inside.duplicated()
     return table.assign(excess=table["risk"] / least - 1 if np.isfinite(least) else np.nan, recommended=recommended)
@@ -178,7 +178,9 @@ def _with_seconds(table: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         ones = np.ones((len(known), 1))
         centre = known.mean(axis=0)
         solution = np.linalg.lstsq(
-            np.hstack([ones, known - centre]), np.log(own[SECONDS] / own["env_steps"]).to_numpy(float), rcond=None
+            np.hstack([ones, known - centre]),
+            np.log(own[SECONDS].to_numpy(float) / own["env_steps"].to_numpy(float)),
+            rcond=None,
         )[0]
         per_step[here] = np.exp(solution[0] + (asked - centre) @ solution[1:])
     return table.assign(**{f"seconds_{q}": per_step * table[f"env_steps_{q}"] for q in INTERVAL})

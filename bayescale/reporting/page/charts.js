@@ -106,6 +106,7 @@ function drawFrontier(page, task, question, choice, rows, others) {
   const every = [...band, ...otherLines.flatMap((each) => each.points), ...near.map((run) => ({ x: run.flops, y: run.steps })), star];
   const extent = (name) => d3.extent(every, (point) => point[name]);
   const [xs, ys] = [extent("x"), extent("y")].map(([low, high]) => [low / 1.25, high * 1.25]);
+  const late = Math.log(star.x / xs[0]) > 0.6 * Math.log(xs[1] / xs[0]); // the label has no room to the right
   const { flop, env_step } = question.prices;
   const total = flop * star.x + env_step * star.y;
   const same = d3.range(0, 1.001, 0.02).map((share) => xs[0] * (xs[1] / xs[0]) ** share)
@@ -129,7 +130,7 @@ function drawFrontier(page, task, question, choice, rows, others) {
       Plot.dot(octaves, { x: "x", y: "y", r: 3.5, fill: BLUE }),
       Plot.text(octaves, { x: "x", y: "y", text: (point) => plain(point.row.utd), dx: -9, dy: 10, fill: BLUE, fontWeight: 600, stroke: "var(--paper)", strokeWidth: 4 }),
       Plot.dot([star], { x: "x", y: "y", symbol: "star", r: 9, fill: BEST, stroke: "var(--paper)" }),
-      Plot.text([star], { x: "x", y: "y", text: () => `run this: UTD ${plain(choice.utd)}`, dx: 12, dy: -13, textAnchor: "start", fill: BEST, fontWeight: 700, stroke: "var(--paper)", strokeWidth: 4 }),
+      Plot.text([star], { x: "x", y: "y", text: () => `run this: UTD ${plain(choice.utd)}`, dx: late ? -12 : 12, dy: -13, textAnchor: late ? "end" : "start", fill: BEST, fontWeight: 700, stroke: "var(--paper)", strokeWidth: 4 }),
       tip(near, { x: "flops", y: "steps", title: runTip }),
       tip(line, { x: "x", y: "y", title: (point) => rowTip(page, point.row, question) }),
     ],
@@ -171,22 +172,23 @@ function drawRuns(page, task, choice, table) {
     return k < 0 ? [] : [{ ...runs[k][run], y: task.thresholds[k] }];
   });
   const finite = (name) => table.filter((row) => Number.isFinite(row[name]));
-  const both = table.filter((row) => Number.isFinite(row.q95));
   const lines = curvesOf(page, task, nearest);
   const xs = d3.extent([...points.map((point) => point.steps), ...finite("q95").map((row) => row.q95), ...finite("q05").map((row) => row.q05)]);
+  const end = xs[1] * 1.1;
+  const both = finite("q05").map((row) => ({ ...row, q75: Math.min(row.q75, end), q95: Math.min(row.q95, end) }));
   const nearRun = points.filter((point) => point.near);
   const setting = nearRun[0] ?? runs[0][[...nearest][0]];
   const description =
     `Return against env steps on ${task.name}: ${nearest.size} fitted runs at the swept setting nearest to the recommended one, ` +
     `and the forecast of a new run, by return: ${table.map((row) => `J ${plain(row.threshold)} at ${short(row.q50)}`).join(", ")}.`;
   show("runs", description, {
-    x: logScale("env steps", short, [xs[0] / 1.1, xs[1] * 1.1]),
+    x: logScale("env steps", short, [xs[0] / 1.1, end]),
     y: { label: "return J", labelArrow: "none", grid: true, domain: [0, 1].map((end) => task.thresholds[end ? task.thresholds.length - 1 : 0] + (end ? 1 : -1) * 0.06 * (d3.max(task.thresholds) - d3.min(task.thresholds) || 1)) },
     marks: [
       Plot.line(lines, { x: "x", y: "y", z: "z", stroke: "currentColor", strokeOpacity: 0.3, strokeWidth: 0.8, clip: true }),
       Plot.dot(points.filter((point) => !point.near), { x: "steps", y: "y", r: 1.3, fill: FAINT, clip: true }),
       both.length > 1 ? Plot.areaX(both, { x1: "q05", x2: "q95", y: "threshold", fill: BLUE, fillOpacity: 0.18 }) : [],
-      both.length > 1 ? Plot.areaX(both, { x1: "q25", x2: "q75", y: "threshold", fill: BLUE, fillOpacity: 0.22 }) : Plot.link(both, { x1: "q05", x2: "q95", y1: "threshold", y2: "threshold", stroke: BLUE, strokeWidth: 3 }),
+      both.length > 1 ? Plot.areaX(both, { x1: (row) => Math.min(row.q25, end), x2: "q75", y: "threshold", fill: BLUE, fillOpacity: 0.22 }) : Plot.link(both, { x1: "q05", x2: "q95", y1: "threshold", y2: "threshold", stroke: BLUE, strokeWidth: 3 }),
       Plot.line(finite("q50"), { x: "q50", y: "threshold", stroke: BLUE, strokeWidth: 2.2 }),
       Plot.dot(nearRun, { x: "steps", y: "y", r: 2.6, stroke: "currentColor" }),
       Plot.dot(ended, { x: "steps", y: "y", symbol: "triangle", r: 4, stroke: "currentColor", rotate: 90 }),
