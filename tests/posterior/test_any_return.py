@@ -39,7 +39,7 @@ def posterior() -> Posterior:
 
 
 def test_between_two_thresholds_a_frontier_is_linear_in_the_return(posterior: Posterior) -> None:
-    between = bs.frontier(posterior, env_id=TASK, threshold=440.0, utd=UTDS)
+    between = bs.frontier(posterior, env_id=TASK, threshold=440.0, utd=UTDS, settings="law")
     for name, part in zip(
         ("batch_size", "learning_rate", "env_steps"), optima(posterior, TASK, UTDS, 150_000), strict=False
     ):
@@ -82,7 +82,7 @@ def test_a_frontier_above_the_ceiling_needs_infinite_env_steps(posterior: Poster
     ax = bs.plot_frontier(
         [bs.frontier(posterior, env_id=TASK, threshold=J, utd=UTDS, ceiling=850.0) for J in (500.0, 900.0)]
     )
-    assert {"J = 500", "J = 900"} <= set(ax.get_legend_handles_labels()[1])
+    assert {"return 500", "return 900"} <= {text.get_text() for text in ax.texts}
 
 
 def test_run_lengths_at_other_returns_do_not_depend_on_the_chunk_size(
@@ -108,7 +108,7 @@ def test_returns_below_the_thresholds_are_refused(posterior: Posterior) -> None:
 
 @dataclass(frozen=True)
 class SlowAndFast(BareModel):
-    """A model in which batch size 8 needs 10, 20, 40 env steps to returns 1, 2, 3, and 9 needs 14, 21, 36 or fails."""
+    """A model in which batch size 8 needs 10, 20, 40 env steps to returns 1, 2, 3, and 9 needs 14, 16, 20 or fails."""
 
     env_ids: tuple[str, ...] = ("Known-v0",)
     thresholds: tuple[float, ...] = (1.0, 2.0, 3.0)
@@ -120,7 +120,7 @@ class SlowAndFast(BareModel):
         return jnp.asarray(configs["batch_size"].to_numpy(float))
 
     def run_lengths(self, sites, points):
-        steps = jnp.where((points == 8)[:, None], jnp.array([10.0, 20.0, 40.0]), jnp.array([14.0, 21.0, 36.0]))
+        steps = jnp.where((points == 8)[:, None], jnp.array([10.0, 20.0, 40.0]), jnp.array([14.0, 16.0, 20.0]))
         location = jnp.log(steps) + 0 * sites["none"]
         p_reach = jnp.where((points == 8)[:, None], 1.0, 0.7) * jnp.ones_like(location)
         return RunLengthDistribution(location, jnp.full_like(location, 1e-3), jnp.zeros_like(location), p_reach)
@@ -136,7 +136,7 @@ def known() -> Posterior:
 COUNT = {"prices": bs.Prices(flop=0.0, env_step=1.0), "model_size": 1}
 
 
-@pytest.mark.parametrize(("threshold", "batch_size", "cost"), [(1.5, 8, 200**0.5), (2.5, 9, (21 * 36) ** 0.5)])
+@pytest.mark.parametrize(("threshold", "batch_size", "cost"), [(1.5, 8, (10 * 20) ** 0.5), (2.5, 9, (16 * 20) ** 0.5 / 0.7)])
 def test_between_two_thresholds_the_choice_has_the_least_cost(known, threshold, batch_size, cost):
     choice = bs.allocate(known, env_id="Known-v0", threshold=threshold, **COUNT)
     assert (choice.threshold, choice.batch_size, choice.feasible) == (threshold, batch_size, True)
@@ -163,7 +163,7 @@ def test_beyond_the_thresholds_a_quantile_of_the_cost_is_finite_where_the_mean_i
     assert bs.allocate(known, env_id="Known-v0", **far).risk == np.inf
     probable = bs.allocate(known, env_id="Known-v0", risk="prob:0.5", **far)
     assert probable.feasible
-    assert 36 < probable.risk < 200
+    assert 20 / 0.7 < probable.risk < 200
     assert probable.budget["mean"] == np.inf > probable.budget["q50"]
     assert 0 < probable.p_success < 1
     held = bs.allocate(known, env_id="Known-v0", budget=probable.risk * 0.99, risk="prob:0.5", **far)
@@ -180,7 +180,7 @@ def test_an_infinite_cost_leaves_the_other_tail_finite() -> None:
 def test_a_large_budget_of_a_fit_of_two_thresholds_does_not_suggest_a_request_that_it_refuses(tmp_path, capsys):
     fit = tmp_path / "fit.nc"
     prior_posterior().save(fit)
-    assert cli.main(["allocate", str(fit), "--env", TASK, "--budget", "1e30"]) == 0
+    assert cli.main(["allocate", str(fit), "--env", TASK, "--budget", "1e300"]) == 0
     assert (
         "highest fitted threshold costs. Fit at least 3 thresholds to ask for returns beyond it."
         in capsys.readouterr().out
