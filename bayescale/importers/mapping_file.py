@@ -10,6 +10,7 @@ from typing import Any
 from bayescale.arguments import require_possible_path
 from bayescale.data.curves import RUN_COLUMNS
 from bayescale.errors import InputError
+from bayescale.importers.run_folders import Unusable, open_plain
 from bayescale.importers.run_logs import ColumnMapping
 
 KEYS = ("utd", "env_steps", "episode_return")
@@ -24,10 +25,10 @@ def read_mapping(path: str | os.PathLike[str]) -> ColumnMapping:
     """
     require_possible_path(path)
     try:
-        with Path(path).open("rb") as stream:
+        with open_plain(Path(path)) as stream:
             text = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}). Check the path.") from None
+    except Unusable as reason:
+        raise InputError(f"{path} {str(reason).removeprefix('it ')} Check the path.") from None
     if len(text) > LARGEST:
         raise InputError(f"{path} is larger than {LARGEST // 2**10} KiB, which no mapping is. Check the path.")
     try:

@@ -120,6 +120,8 @@ def load_plan(path: str | Path) -> Plan:
 
 
 def _read_plan(path: Path) -> Plan:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"the plan {path} is a pipe or a device. Copy it to a file.")  # opening a pipe would wait
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
