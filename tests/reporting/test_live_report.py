@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayescale.decisions.allocation import allocate
@@ -18,6 +19,16 @@ pytestmark = pytest.mark.skipif(
 )
 PRICES = Prices(flop=2.0, env_step=3e9)
 HOSTILE = "</script><script>document.title = 'broken'</script>"
+SCORES = pd.DataFrame(
+    {
+        "method": ["bayescale", "published"],
+        "leave_out": "utd-max",
+        "observations": 60,
+        "coverage90": [0.91, 0.62],
+        "wis": [0.15, 0.3],
+        "male": [0.2, 0.4],
+    }
+)
 NUMBERS = ("risk", "p_success", "utd", "batch_size", "learning_rate", "model_size")
 SUMMARIES = ("env_steps", "flops", "budget", "regret")
 
@@ -30,7 +41,8 @@ def posterior():
 
 @pytest.fixture(scope="module")
 def path(posterior, tmp_path_factory):
-    return report(posterior, tmp_path_factory.mktemp("live") / "report.html", prices=PRICES)
+    path = tmp_path_factory.mktemp("live") / "report.html"
+    return report(posterior, path, prices=PRICES, held_out=[SCORES, SCORES.assign(leave_out="seeds")])
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +158,9 @@ def test_names_of_tasks_are_text(fresh):
 
 def test_every_chart_says_in_words_what_it_shows(fresh):
     labels = fresh.evaluate("[...document.querySelectorAll('.chart svg[role=img]')].map(s => s.ariaLabel)")
-    assert len(labels) in (6, 7)  # four charts, convergence, and ranks of one or two parameters
+    assert len(labels) in (7, 8)  # five charts, convergence, and ranks of one or two parameters
+    (held_out,) = (label for label in labels if label.startswith("Share of held-out observations"))
+    assert "bayescale, utd-max: 91%; published, utd-max: 62%; bayescale, seeds: 91%" in held_out
     assert all(len(label) > 40 for label in labels)
     assert fresh.evaluate("document.querySelectorAll('figure figcaption').length") == len(labels)
     unnamed = "[...document.querySelectorAll('select, input, button')].filter(c => !c.labels?.length).length"
