@@ -45,7 +45,8 @@ def main(source: Path, distributions: Path) -> None:
     (wheel,) = distributions.glob("*.whl")
     (sdist,) = distributions.glob("*.tar.gz")
     modules = shipped_files(source, "bayescale/models", "bayescale/runners")
-    check(wheel.name, zipfile.ZipFile(wheel).namelist(), modules)
+    installed = [path for path in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in path]
+    check(wheel.name, installed, modules)
     with tarfile.open(sdist) as archive:
         paths = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]
     package = [path for path in paths if path.startswith(("bayescale/", "models/", "runners/"))]
