@@ -121,7 +121,7 @@ def _wrong(blocks: Sequence[bytes]) -> np.ndarray:
     wrong = np.zeros(len(blocks), bool)
     for length in np.unique(lengths[lengths > 0]):
         own = np.flatnonzero(lengths == length)
-        table = np.frombuffer(b"".join(blocks[i] for i in own), np.uint8).reshape(len(own), length)
+        table = np.frombuffer(b"".join(blocks[int(i)] for i in own), np.uint8).reshape(len(own), length)
         stored = np.ascontiguousarray(table[:, -CHECKSUM:]).view("<u4").ravel()
         wrong[own] = masked_checksums(table[:, :-CHECKSUM]) != stored
     return wrong
