@@ -25,6 +25,29 @@ def unconverged(fit_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bayescale.fit", fail)
 
 
+def test_a_fit_is_written_and_summarised(
+    curves_file: Path,
+    fit_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fitted, asked = bs.load(fit_file), []
+    monkeypatch.setattr("bayescale.fit", lambda _, **options: asked.append(options) or fitted)
+    out = tmp_path / "fit.nc"
+    assert cli.main(["fit", str(curves_file), "--out", str(out), "--chains", "3", "--draws", "77", "--seed", "5"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "runs: 108, tasks: 2, thresholds: 3 from 300 to 800, right-censored crossings: 0%",
+        fitted.status.value,
+        f"wrote {out}",
+    ]
+    assert bs.load(out).provenance == fitted.provenance
+    (options,) = asked
+    assert (options["chains"], options["draws"], options["seed"], options["method"]) == (3, 77, 5, "nuts")
+    assert options["checkpoint"] == checkpoint_beside(out)
+
+
 @pytest.mark.usefixtures("unconverged")
 def test_draws_that_did_not_converge_are_kept_for_a_report_and_refused_by_decisions(
     curves_file: Path, tmp_path: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
