@@ -6,8 +6,9 @@ Pendulum-v1 at learning rates up to 0.3, where no run learns and some end with i
 Run time: a minute on two cores.
 
 Expected result: the number of runs that reached the return at each setting beside the chance that the fit gives a new
-run; the setting that `allocate` recommends, at a learning rate where runs learn; and a picture of the chance over UTD
-and learning rate with the runs on top.
+run, below 0.1 at rates of 0.1 and above, where no run reached it, and above 0.9 at rates of 0.01 and below; the setting
+that `allocate` recommends, at a learning rate where runs learn; and a picture of the chance over UTD and learning rate
+with the runs on top.
 """
 
 import argparse
