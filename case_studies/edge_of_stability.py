@@ -34,7 +34,7 @@ class Config:
     curves: Path = HERE / "data" / "edge_sac.parquet"
     thresholds: tuple[float, ...] = (-800.0, -400.0, -200.0)
     shown: float = -400.0  # threshold of the table, the recommendation and the picture
-    draws: int = 1000  # of full chains, if the short ones disagree
+    draws: int = 1000  # draws of full chains, which follow if the short ones disagree
     picture: Path = HERE / "edge_of_stability.svg"
 
 
