@@ -23,7 +23,7 @@ from tests.scaffolding.simulated_curves import simulated_curves
 def test_draws_that_cannot_be_trusted_are_exit_code_3_and_no_file(
     curves_file: Path, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, require_convergence: bool, **_settings: object) -> None:
+    def fail(*_: object, require_convergence: bool = True, **_settings: object) -> None:
         assert require_convergence
         raise NotConverged("not converged: the chains disagree; worst sigma (R-hat 1.2).", ("sigma",))
 
