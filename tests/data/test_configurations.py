@@ -95,7 +95,9 @@ def test_decimals_are_numbers() -> None:
 def test_flops_count_the_critics_of_the_task(posterior: bs.Posterior, env_id: str) -> None:
     threshold = THRESHOLDS[0]
     assert bs.frontier(posterior, env_id=env_id, threshold=threshold, utd=[1.0]).model_size.tolist() == [SIZES[env_id]]
-    assert bs.frontier(posterior, env_id=env_id, threshold=threshold, utd=[1.0], model_size=7).model_size.tolist() == [7]
+    assert bs.frontier(posterior, env_id=env_id, threshold=threshold, utd=[1.0], model_size=7).model_size.tolist() == [
+        7
+    ]
     choice = bs.allocate(posterior, env_id=env_id, threshold=threshold, prices=PRICES)
     assert choice.model_size == SIZES[env_id]
     assert choice == bs.allocate(posterior, env_id=env_id, threshold=threshold, prices=PRICES, model_size=SIZES[env_id])

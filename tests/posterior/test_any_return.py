@@ -136,7 +136,9 @@ def known() -> Posterior:
 COUNT = {"prices": bs.Prices(flop=0.0, env_step=1.0), "model_size": 1}
 
 
-@pytest.mark.parametrize(("threshold", "batch_size", "cost"), [(1.5, 8, (10 * 20) ** 0.5), (2.5, 9, (16 * 20) ** 0.5 / 0.7)])
+@pytest.mark.parametrize(
+    ("threshold", "batch_size", "cost"), [(1.5, 8, (10 * 20) ** 0.5), (2.5, 9, (16 * 20) ** 0.5 / 0.7)]
+)
 def test_between_two_thresholds_the_choice_has_the_least_cost(known, threshold, batch_size, cost):
     choice = bs.allocate(known, env_id="Known-v0", threshold=threshold, **COUNT)
     assert (choice.threshold, choice.batch_size, choice.feasible) == (threshold, batch_size, True)

@@ -81,8 +81,18 @@ def test_the_page_starts_with_the_allocation_at_the_prices_of_the_report(fresh, 
     assert shown["prices"] == {"flop": 2.0, "env_step": 3e9}
     assert_equal(shown, twin.answer(0, prices=PRICES, risk="mean", threshold=THRESHOLDS[1]))
     choice = allocate(posterior, env_id=posterior.tasks[0], threshold=THRESHOLDS[1], prices=PRICES)
-    assert shown["risk"] == pytest.approx(choice.risk, rel=0.01)  # the page rounds draws and has other candidates
     assert (shown["runs"], shown["runs_reached"]) == (choice.runs, choice.runs_reached)
+
+
+def test_the_page_holds_the_setting_that_allocate_chose_up_to_its_rounding(twin, posterior):
+    choice = allocate(posterior, env_id=posterior.tasks[0], threshold=THRESHOLDS[1], prices=PRICES)
+    task = twin.data["tasks"][0]
+    chosen = [getattr(choice, name) for name in task["settings"]]
+    row = np.flatnonzero(np.isclose(twin.settings(task), chosen).all(axis=1))[0]
+    steps = np.exp(twin.run_lengths(task).location[:, row, 1])
+    assert task["error"] < 0.02
+    for name, level in choice.basis.quantile_levels.items():
+        assert np.quantile(steps, level) == pytest.approx(choice.env_steps[name], rel=1.1 * task["error"])
 
 
 @pytest.mark.parametrize("risk", ["mean", "cvar:0.9", "prob:0.9", "run:0.5"])
