@@ -28,10 +28,10 @@ from .data.return_scale import read_return_scale as read_return_scale
 from .decisions.allocation import allocate as allocate
 from .decisions.budget_path import BudgetPath as BudgetPath
 from .decisions.budget_path import budget_path as budget_path
+from .decisions.experiments.next_experiments import next_experiments as next_experiments
 from .decisions.experiments.recommendations import recommend as recommend
 from .decisions.frontier import Frontier as Frontier
 from .decisions.frontier import frontier as frontier
-from .decisions.experiments.next_experiments import next_experiments as next_experiments
 from .decisions.performance import performance as performance
 from .decisions.portfolio import Portfolio as Portfolio
 from .decisions.portfolio import portfolio as portfolio

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 30  # characters
 SECONDS_BETWEEN_LINES = 60.0
-SECONDS_IN_NOTEBOOKS = 5.0  # between lines below a cell, where a person waits
+SECONDS_IN_NOTEBOOKS = 5.0  # seconds from line to line below a cell, where a person waits
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 

@@ -91,7 +91,7 @@ def plot_frontier(
     limits = spanned(tables, "env_steps", 2.2, 1.6), spanned(tables, "flops", 1.4, 1.8)
     places = {}
     for name, runs, marker in (("observed", observed, "o"), ("held_out", held_out, "D")):
-        drawn = zip(fronts, tables, colours, strict=True) if runs is not None else ()
+        drawn = zip(fronts, tables, colours, strict=True)
         by_front = [_draw_runs(ax, each, table, runs, colour, marker) for each, table, colour in drawn]
         places[name] = np.concatenate([np.empty((0, 2)), *by_front])
     explain(ax, fronts, tables, len(places["observed"]) > 0, len(places["held_out"]) > 0)
@@ -235,10 +235,12 @@ def _number_utds(ax: Axes, table: pd.DataFrame, colour: str, taken: list[Box]) -
 
 
 def _draw_runs(
-    ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame, colour: str, marker: str
+    ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame | None, colour: str, marker: str
 ) -> Float[np.ndarray, "run 2"]:
     """Draw the runs at the setting nearest to that of their UTD, if it is near, and return their places."""
     places = [np.empty((0, 2))]
+    if runs is None:
+        return places[0]
     rows = runs[(runs["env_id"] == each.env_id) & np.isclose(runs["threshold"], each.threshold, rtol=1e-4)]
     for utd, here in rows.groupby("utd"):
         row = table.loc[abs(np.log(table["utd"] / float(str(utd)))).idxmin()]

@@ -263,7 +263,7 @@ def test_each_point_has_its_ceiling_and_no_run_exceeds_a_ceiling_at_the_highest_
 
 
 def test_the_command_writes_returns(posterior: Posterior, tmp_path, capsys) -> None:
-    dataclasses.replace(posterior, status=Status.CONVERGED).save(tmp_path / "fit.nc")  # its chains are short
+    dataclasses.replace(posterior, status=Status.CONVERGED).save(tmp_path / "fit.nc")  # the chains are short
     CONFIG.to_csv(tmp_path / "configs.csv", index=False)
     out = tmp_path / "returns.csv"
     arguments = ["performance", str(tmp_path / "fit.nc"), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]

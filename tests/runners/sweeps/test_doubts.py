@@ -32,8 +32,10 @@ def test_a_plan_that_can_answer_raises_no_doubt() -> None:
         ),
         (
             {"evaluation_interval": 2_000},
-            "runs at UTD 0.5 have 4 evaluations after their warm-up: crossings would be known only to the nearest "
-            "2,000 env steps. Lower evaluation_interval to 450.",
+            (
+                "runs at UTD 0.5 have 4 evaluations after their warm-up: crossings would be known only to the nearest "
+                "2,000 env steps. Lower evaluation_interval to 450."
+            ),
         ),
         ({"buffer_size": 500}, "buffer_size 500 is smaller than warmup_steps 1,000, so part of the warm-up is lost."),
         ({"evaluation_episodes": 1}, "evaluations have one episode, so their returns are noisy."),
