@@ -90,8 +90,14 @@ def _rounded(
 ) -> Packed:
     """Return the parts as whole numbers."""
     score_step = float(abs(scores).max(initial=1.0)) / WHOLE
-    whole = (np.rint(mean / step), np.rint(components / step), np.rint(scores / score_step))
-    return Packed(*(part.astype(np.int32) for part in whole), step, score_step, np.nan)
+    return Packed(
+        mean=np.rint(mean / step).astype(np.int32),
+        components=np.rint(components / step).astype(np.int32),
+        scores=np.rint(scores / score_step).astype(np.int32),
+        step=step,
+        score_step=score_step,
+        largest_error=np.nan,
+    )
 
 
 class Arrays:

@@ -6,7 +6,7 @@ fitted threshold, the run-length distribution of `bayescale.run_length_distribut
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -162,7 +162,7 @@ def run_fields(rows: pd.DataFrame, curves: pd.DataFrame | None, arrays: Arrays, 
     if own.empty:
         return fields
     points = int(np.clip(share * CURVE_POINTS / len(runs), *CURVE_LENGTHS))
-    thinned = {int(number): _thinned(curve, points) for number, curve in own.groupby("run")}
+    thinned = {cast(int, number): _thinned(curve, points) for number, curve in own.groupby("run")}
     return fields | {
         "curves": {
             "lengths": [len(thinned[number]) if number in thinned else 0 for number in range(len(runs))],
