@@ -41,7 +41,7 @@ def test_a_plan_places_what_it_varies_and_not_what_it_keeps_constant():
     assert table.loc["env steps at the optimum, UTD 0.125, A-v0", "ratio"] < 0.5
     assert (table["ratio"] <= 1).all()
     assert (checked.datasets, checked.runs, checked.summary) == (3, 48, "48 runs, 12 configurations, 1 task")
-    assert 0.5 < checked.reached <= 1
+    assert 0.4 < checked.reached < 1  # the priors let settings fail, and the horizon ends slow runs
     place, wide, cheapest = checked.verdict
     assert place.startswith("Can this plan place the optimum? It places the optimal learning rate (90% interval: ")
     assert "does not place the optimal batch size" in place

@@ -192,7 +192,7 @@ def test_the_command_answers_a_signal_by_a_checkpoint_and_one_line(
 ) -> None:
     lines = (f"{key} = {json.dumps(value)}\n" for key, value in LONG.items())
     (tmp_path / "plan.toml").write_text("".join(lines))
-    command = [sys.executable, "-m", "bayescale", "sweep", "plan.toml", "--out", "out", "--workers", "1"]
+    command = [sys.executable, "-m", "bayescale", "--quiet", "sweep", "plan.toml", "--out", "out", "--workers", "1"]
     process = subprocess.Popen(
         [*command, "--checkpoint-minutes", "1e-9"],
         cwd=tmp_path,
@@ -205,12 +205,10 @@ def test_the_command_answers_a_signal_by_a_checkpoint_and_one_line(
     (os.killpg if to_group else os.kill)(process.pid, number)
     _, said = process.communicate()
     assert process.returncode == 130
-    *progress, last = said.splitlines()
     expected = (
         "error: the sweep in out stopped: it was interrupted. Finished runs are kept; continue with resume (--resume)."
     )
-    assert last == expected
-    assert all("of 2 runs after" in line for line in progress)
+    assert said.splitlines() == [expected]
     assert checkpoint.exists()
     assert not list((tmp_path / "out").glob("*/.*")), "no unfinished file"
 
