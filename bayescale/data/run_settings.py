@@ -93,22 +93,14 @@ def runs_of(curves: pd.DataFrame, run: Int[np.ndarray, " row"], run_columns: lis
     """
     env_steps = curves["env_steps"].to_numpy()
     starts = np.flatnonzero(np.diff(run, prepend=-1))
-    stretches = pd.DataFrame(
-        {
-            "run": run[starts],
-            "row": starts,
-            "first": np.minimum.reduceat(env_steps, starts),
-            "last": np.maximum.reduceat(env_steps, starts),
-            "evaluations": np.diff(np.append(starts, len(run))),
-        }
-    )
-    by_run = stretches.groupby("run")
-    found = by_run.agg({"row": "first", "first": "min", "last": "max", "evaluations": "sum"})
-    return (
-        curves[run_columns]
-        .take(found["row"].to_numpy())
-        .assign(**{name: found[name].to_numpy() for name in ("first", "last", "evaluations")})
-    )
+    number = run[starts]
+    row = np.zeros(number.max() + 1, np.int64)
+    row[number[::-1]] = starts[::-1]
+    evaluations, first, last = np.zeros_like(row), env_steps[row], env_steps[row]
+    np.add.at(evaluations, number, np.diff(np.append(starts, len(run))))
+    np.minimum.at(first, number, np.minimum.reduceat(env_steps, starts))
+    np.maximum.at(last, number, np.maximum.reduceat(env_steps, starts))
+    return curves[run_columns].take(row).assign(first=first, last=last, evaluations=evaluations)
 
 
 def refuse_schedules(runs: pd.DataFrame, run_columns: list[str]) -> None:

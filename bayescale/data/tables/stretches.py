@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+FROM_ROWS = 5_000  # rows from which stretches are looked for; small tables are checked whole in no time
 WORTHWHILE = 4  # rows of a stretch, on average, from which it pays to look at the first rows alone
 
 
@@ -16,7 +17,7 @@ def stretch_starts(values: pd.Series) -> Int[np.ndarray, " stretch"] | None:
 
     A missing value differs from every value. Columns of objects may hold values that cannot be compared: None.
     """
-    if not len(values):
+    if len(values) < FROM_ROWS:
         return None
     if isinstance(values.dtype, pd.CategoricalDtype):
         array = values.cat.codes.to_numpy()
