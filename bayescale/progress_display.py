@@ -46,6 +46,7 @@ class ProgressDisplay:
     def __init__(self) -> None:
         self._bar: rich.progress.Progress | None = None
         self._start = time.monotonic()
+        self._share_at_start = 0.0
         self._last_line = -math.inf  # seconds since the start
         self._quiet = False
 
@@ -93,6 +94,14 @@ class ProgressDisplay:
             share: share of the work that is done, from 0 to 1.
             what: the work in words.
         """
-        seconds = time.monotonic() - self._start
-        left = f", {duration(seconds * (1 - share) / share)} left" if 0 < share < 1 else ""
+        seconds, done = time.monotonic() - self._start, share - self._share_at_start
+        left = f", {duration(seconds * (1 - share) / done)} left" if done > 0 and share < 1 else ""
         self.show(share, f"{what}{left}", seconds=seconds)
+
+    def set_pace(self, share: float) -> None:
+        """Take the pace of the work from now on: what came before, such as compiling, will not come again.
+
+        Args:
+            share: share of the work that is done, from 0 to 1.
+        """
+        self._start, self._share_at_start, self._last_line = time.monotonic(), share, -math.inf

@@ -11,7 +11,7 @@ import pytest
 from bayescale.arguments import three_digits
 from bayescale.cli import app as cli
 from bayescale.cli.terminal import SweepDisplay, table_text
-from bayescale.progress_display import BAR_WIDTH, duration
+from bayescale.progress_display import BAR_WIDTH, ProgressDisplay, duration
 from bayescale.runners.sweeps.progress import Progress
 
 STATES = [
@@ -34,6 +34,21 @@ def test_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> 
         "40%, 2 of 8 runs after 61 s, 2 min left",
         "100%, 8 of 8 runs after 2 min",
     ]
+
+
+def test_time_left_counts_the_pace_after_compiling(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiling takes 50 s for the first tenth; the next tenth takes 5 s, and so will each of the other eight."""
+    now = [0.0]
+    monkeypatch.setattr("bayescale.progress_display.time.monotonic", lambda: now[0])
+    with ProgressDisplay() as display:
+        display.advance(0.0, "compiling")
+        now[0] = 50.0
+        display.set_pace(0.1)
+        now[0] = 55.0
+        display.advance(0.2, "working")
+    assert capsys.readouterr().err.splitlines() == ["0%, compiling", "20%, working, 40 s left"]
 
 
 def test_progress_on_a_terminal_is_a_bar_that_stays_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,15 @@ def check_design(
 
     with ProgressDisplay() as display:
         display.advance(0.0, "compiling")
+        compiled = False
+
+        def show(share: float) -> None:
+            nonlocal compiled
+            if not compiled:
+                display.set_pace(share)
+                compiled = True
+            display.advance(share, "simulated data sets")
+
         checked = bs.check_design(
             plan,
             every=every,
@@ -76,7 +85,7 @@ def check_design(
             thresholds=tuple(range(1, thresholds + 1)),
             env_steps=env_steps,
             datasets=datasets,
-            on_progress=lambda share: display.advance(share, "simulated data sets"),
+            on_progress=show,
         )
     print(_report(checked))
     if out is not None:
@@ -92,7 +101,7 @@ def _report(checked: "DesignCheck") -> str:
     ]
     quantities = table_text(["", "before the sweep", "after it", "the plan"], rows, text_columns=["the plan"])
     changes = [
-        [str(row["change"]), further(row, checked.runs), f"{row['gain']:.0%}"]
+        [str(row["change"]), further(row, checked.runs), f"{max(row['gain'], 0):.0%}"]
         for _, row in checked.changes.sort_values("gain", ascending=False).iterrows()
     ]
     head = ["change of the plan", "costs", "narrows the intervals by"]
