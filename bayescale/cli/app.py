@@ -59,7 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_command(arguments: Sequence[str] | None) -> Outcome:
     """Run one command and return its exit code and error; see `main`."""
     try:
-        be_quiet(False)
         command = typer.main.get_command(app)
         given = list(sys.argv[1:] if arguments is None else arguments)
         if COMPLETION in os.environ:  # the shell asks for the words that may come next
@@ -82,6 +81,8 @@ def run_command(arguments: Sequence[str] | None) -> Outcome:
             raise
         said = f"internal error: {type(error).__name__}: {error}; run with BAYESCALE_DEBUG=1 for the traceback."
         return Outcome(INTERNAL_ERROR, said)
+    finally:
+        be_quiet(False)
     return Outcome(0)
 
 

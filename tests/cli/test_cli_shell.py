@@ -66,6 +66,7 @@ def test_warnings_are_lines_unless_quiet(capsys: pytest.CaptureFixture[str], mon
     assert capsys.readouterr().err == "warning: look out\n"
     assert cli.main(["-q", "doctor"]) == 0
     assert capsys.readouterr().err == ""
+    assert not is_quiet(), "quiet ends with its command"
 
 
 @pytest.mark.parametrize(("kernel", "lines"), [(False, 1), (True, 3)])
