@@ -1,10 +1,12 @@
 """Test that files without a table are refused, and that written files are complete or absent."""
 
+import csv as csv_module
 import gzip
 import os
 import pickle
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +14,8 @@ from bayescale.data.curves import read_curves, write_curves
 from bayescale.data.curves import validate_curves as validate
 from bayescale.errors import InputError
 from tests.scaffolding.small_curves import fails, table
+
+BIG = 1731000000123456701  # a seed from a clock in nanoseconds
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
@@ -83,19 +87,61 @@ def test_rows_that_do_not_fit_the_header(tmp_path):
     fails(f"episode_return is missing from {path} line 4 to the end of the run", path)
 
 
-@pytest.mark.parametrize(
-    ("separator", "decimal", "said"), [(";", ",", "semicolons"), (";", ".", "semicolons"), ("\t", ".", "tabs")]
-)
-def test_a_table_separated_by_semicolons_or_tabs(tmp_path, separator, decimal, said):
+@pytest.mark.parametrize(("separator", "said"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
+@pytest.mark.parametrize("decimal", [",", "."])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_of_a_spreadsheet_is_read_and_said(tmp_path, separator, said, decimal, encoding):
     path = tmp_path / "windows.csv"
-    table().to_csv(path, index=False, sep=separator, decimal=decimal, encoding="utf-8-sig")
-    fails(f"{path} is separated by {said}. Write it with commas, and numbers with points.", path)
+    frame = table(seed=BIG + np.repeat([0, 1], 3), note="a,b")
+    frame.to_csv(path, index=False, sep=separator, decimal=decimal, encoding=encoding)
+    decimals = " and decimal commas" if decimal == "," else ""
+    with pytest.warns(UserWarning, match=re.escape(f"{path} was read with {said} between its fields{decimals}.")):
+        pd.testing.assert_frame_equal(read_curves(path), validate(frame))
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_a_byte_order_mark_and_blanks_around_names_are_no_part_of_them(tmp_path):
+    path = tmp_path / "windows.csv"
+    for encoding in ("utf-8-sig", "utf-16"):
+        table().rename(columns=lambda name: f" {name} ").to_csv(path, index=False, encoding=encoding)
+        pd.testing.assert_frame_equal(read_curves(path), validate(table()))
+
+
+AMBIGUOUS = "Write it with commas between fields, and numbers with points and without thousands separators."
+
+
+def test_numbers_that_can_be_read_in_two_ways_are_refused(tmp_path):
+    path = tmp_path / "windows.csv"
+    table(env_steps=[f"{steps:,}" for steps in [1000, 2000, 3000] * 2]).to_csv(path, index=False, sep=";")
+    fails(f"{path} holds 1,000, whose comma may stand before decimals or thousands. {AMBIGUOUS}", path)
+    table(utd="0,5", env_steps=["1.000", "2.000", "3.000"] * 2).to_csv(path, index=False, sep=";")
+    fails(f"{path} has decimal commas, and holds 0.0003 with a point. {AMBIGUOUS}", path)
+    (tmp_path / "two.csv").write_text("a;b,c;d\n1;2,3;4\n")
+    fails(
+        f"the fields of {tmp_path}/two.csv may be separated by commas or semicolons. {AMBIGUOUS}", tmp_path / "two.csv"
+    )
+
+
+def test_the_header_tells_which_of_two_separators_it_is(tmp_path):
+    path = tmp_path / "curves.csv"
+    table(**{"note;more": "a;b"}).to_csv(path, index=False)
+    assert read_curves(path)["note;more"].tolist() == ["a;b"] * 6
+    table(**{"note,more": "a,b"}).to_csv(path, index=False, sep=";", quoting=csv_module.QUOTE_NONE, escapechar=" ")
+    with pytest.warns(UserWarning, match="semicolons"):
+        assert len(read_curves(path)) == 6
+
+
+def test_two_files_joined_with_their_headers_are_refused(tmp_path):
+    path = tmp_path / "joined.csv"
+    path.write_text(table().to_csv(index=False) + table(seed=7).to_csv(index=False))
+    fails(f"{path} has its header again at line 8, where two files were joined. Remove that line.", path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "cp1252"])
 def test_text_in_another_encoding(tmp_path, encoding):
     path = tmp_path / "windows.csv"
     table(algorithm="Überlegen").to_csv(path, index=False, encoding=encoding)
+    fails("Save it as UTF-8, or copy it again.", path)
+    path.write_bytes(table().to_csv(index=False).encode("utf-16")[:-1])
     fails("Save it as UTF-8, or copy it again.", path)
 
 

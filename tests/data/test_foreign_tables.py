@@ -31,25 +31,36 @@ def test_a_chart_of_weights_and_biases(tmp_path):
     assert "bayescale import wandb CHART.csv RUNS.csv" in text
 
 
+TOOLS = [
+    (["r", "l", "t"], ["Monitor file of Stable-Baselines3", "running sum of l", "bayescale import sb3"]),
+    (["Wall time", "Step", "Value"], ["TensorBoard's page", "bayescale import tensorboard"]),
+    (["time/total_timesteps", "rollout/ep_rew_mean", "train/learning_rate"], ["bayescale import sb3 FOLDER"]),
+    (["timesteps_total", "episode_reward_mean", "training_iteration"], ["RLlib or", "bayescale import rllib FOLDER"]),
+    (["TotalEnvInteracts", "AverageEpRet"], ["Spinning Up", "bayescale import spinningup FOLDER"]),
+    (["env_steps", "0", "1", "2", "3"], ["has a column per run", "bayescale import csv FILE"]),
+]
+
+
+@pytest.mark.parametrize(("columns", "parts"), TOOLS)
+def test_tables_of_other_tools_have_an_importer(tmp_path, columns, parts):
+    text = said(csv(tmp_path, pd.DataFrame([[1.0] * len(columns)] * 3, columns=columns)))
+    assert all(part in text for part in parts), text
+
+
 @pytest.mark.parametrize(
     ("columns", "parts"),
     [
-        (["r", "l", "t"], ["Monitor file of Stable-Baselines3", "running sum of l"]),
-        (["Wall time", "Step", "Value"], ["TensorBoard", "'Step' to env_steps", "'Value' to episode_return"]),
+        (["Step", "Value"], ["'Step' to env_steps", "'Value' to episode_return", "learning_rate."]),
         (
             ["time/total_timesteps", "rollout/ep_rew_mean", "train/learning_rate"],
-            ["Stable-Baselines3", "'time/total_timesteps' to env_steps", "add its initial value"],
+            ["'time/total_timesteps' to env_steps", "add its initial value"],
         ),
-        (
-            ["timesteps_total", "episode_reward_mean", "training_iteration"],
-            ["RLlib or Ray Tune", "'timesteps_total' to env_steps", "'episode_reward_mean' to episode_return"],
-        ),
-        (["TotalEnvInteracts", "AverageEpRet"], ["Spinning Up"]),
-        (["env_steps", "0", "1", "2", "3"], ["has a column per run"]),
+        (["timesteps_total", "episode_reward_mean"], ["'timesteps_total' to env_steps", "'episode_reward_mean' to"]),
     ],
 )
-def test_tables_of_other_tools(tmp_path, columns, parts):
-    text = said(csv(tmp_path, pd.DataFrame([[1.0] * len(columns)] * 3, columns=columns)))
+def test_joined_tables_of_other_tools_need_other_names(tmp_path, columns, parts):
+    joined = table()[["algorithm", "env_id", "seed"]].assign(**dict.fromkeys(columns, 1.0))
+    text = said(csv(tmp_path, joined))
     assert all(part in text for part in parts), text
 
 
@@ -84,6 +95,8 @@ RENAMES = [
     ({"env_steps": "global_step"}, "Did you mean 'global_step'? Rename it."),
     ({"env_steps": "env_step"}, "Did you mean 'env_step'? Rename it."),
     ({"episode_return": "episodic_return"}, "Did you mean 'episodic_return'? Rename it."),
+    ({"learning_rate": "Learning Rate"}, "Did you mean 'Learning Rate'? Rename it."),
+    ({"env_id": "ENV-ID", "seed": "SEED"}, "Rename 'ENV-ID' to env_id, 'SEED' to seed."),
 ]
 
 
@@ -170,6 +183,7 @@ FILES = {
     "curves.xlsx": "Save it as a CSV.",
     "fit.nc": "a saved fit",
     "curves.zip": "Unpack it",
+    "curves.tsv": "Rename it to end in .csv",
     "curves.feather": "has the extension '.feather'",
 }
 

@@ -70,6 +70,8 @@ KINDS = (
         "Import its folder: bayescale import spinningup FOLDER --out curves.parquet.",
     ),
     Kind("*.xls*", "a spreadsheet", "Save it as a CSV."),
+    Kind("*.tsv", "a table with tabs between its fields", "Rename it to end in .csv, which may have tabs."),
+    Kind("*.tab", "a table with tabs between its fields", "Rename it to end in .csv, which may have tabs."),
     Kind("*.zip", "an archive", "Unpack it and give its files."),
     Kind("*.tar*", "an archive", "Unpack it and give its files."),
 )

@@ -24,6 +24,7 @@ MEANINGS = {
     "Stable-Baselines3, where gradient_steps = -1 means UTD 1.",
     "train/learning_rate": "learning_rate is one number per run: add its initial value, not train/learning_rate.",
 }
+OUT = "--out curves.parquet"
 MISSPELT = 0.85  # similarity from which two names count as spellings of one name
 LISTED_ALL, LISTED, LONGEST_NAME = 12, 3, 25  # columns that a message lists, and letters of one
 
@@ -34,11 +35,13 @@ class Tool:
 
     Attributes:
         kind: noun phrase that names the table.
+        importer: kind of `bayescale import` that reads it.
         env_steps: columns that count env steps; one of them must be there.
         episode_return: columns of returns; one of them must be there.
     """
 
     kind: str
+    importer: str
     env_steps: tuple[str, ...]
     episode_return: tuple[str, ...]
 
@@ -46,15 +49,18 @@ class Tool:
 TOOLS = (
     Tool(
         "a progress.csv of Stable-Baselines3",
+        "sb3",
         ("time/total_timesteps", "time/total timesteps"),
         ("eval/mean_reward", "rollout/ep_rew_mean"),
     ),
     Tool(
         "a progress.csv of RLlib or Ray Tune",
+        "rllib",
         ("num_env_steps_sampled_lifetime", "num_env_steps_sampled", "timesteps_total"),
         ("evaluation/episode_reward_mean", "env_runners/episode_return_mean", "episode_reward_mean"),
     ),
-    Tool("a progress.txt of Spinning Up", ("TotalEnvInteracts",), ("AverageTestEpRet", "AverageEpRet")),
+    Tool("one series from TensorBoard's page", "tensorboard", ("Step",), ("Value",)),
+    Tool("a progress.txt of Spinning Up", "spinningup", ("TotalEnvInteracts",), ("AverageTestEpRet", "AverageEpRet")),
 )
 
 
@@ -105,17 +111,14 @@ def _recognised(came: Sequence[str], missing: Sequence[str], known: Collection[s
     if any(name.endswith(("__MIN", "__MAX")) for name in came) or sum(" - " in name for name in came) >= 2:
         return (
             "is a chart that Weights & Biases exported: a column per run, and no settings. Import it with the CSV of "
-            "the table of runs, which holds them: bayescale import wandb CHART.csv RUNS.csv --out curves.parquet."
-        )
-    if {"Wall time", "Step", "Value"} <= set(came):
-        return (
-            "is one series of one run from TensorBoard's page. Rename 'Step' to env_steps, if it counts env steps, and "
-            f"'Value' to episode_return, and add {', '.join(SETTINGS)}."
+            f"the table of runs, which holds them: bayescale import wandb CHART.csv RUNS.csv {OUT}."
         )
     for tool in TOOLS:
         steps = [name for name in tool.env_steps if name in came]
         returns = [name for name in tool.episode_return if name in came]
         if steps and returns:
+            if set(SETTINGS) <= set(missing):
+                return f"looks like {tool.kind}. Import its folder: bayescale import {tool.importer} FOLDER {OUT}."
             settings = [name for name in missing if name in SETTINGS]
             add = f", and add the run's {', '.join(settings)}" if settings else ""
             text = (
@@ -125,16 +128,15 @@ def _recognised(came: Sequence[str], missing: Sequence[str], known: Collection[s
             return f"{text} {MEANINGS['train/learning_rate']}" if logs_rate else text
     if "episode_return" in missing and sum(map(_is_number, came)) >= 2:
         return (
-            "has a column per run. Make it one row per evaluation (pandas.melt), and add "
-            f"{', '.join(SETTINGS)} of each run as columns."
+            "has a column per run. Import it, with its settings as --constant COLUMN=VALUE: "
+            f"bayescale import csv FILE {OUT}."
         )
     return None
 
 
 MONITOR = (
-    "is a Monitor file of Stable-Baselines3: a row per episode with its return r, its length l and its time t. The env "
-    "steps are the running sum of l. Make a table with env_steps, episode_return (r), "
-    f"{', '.join(SETTINGS)}."
+    "is a Monitor file of Stable-Baselines3: a row per episode with its return r, its length l and its time t. Import "
+    f"it, whose env steps are the running sum of l: bayescale import sb3 FOLDER {OUT}."
 )
 
 
@@ -157,9 +159,13 @@ def _remedy(came: Sequence[str], missing: Sequence[str], known: Collection[str])
 def _other_name(came: Sequence[str], name: str, known: Collection[str]) -> str | None:
     """Return the only column whose name means the missing one; None if there is none or more than one."""
     free = [each for each in came if each not in known]
-    foreign = [each for each in free if each.lower() in FOREIGN_NAMES.get(name, ())]
-    close = foreign or difflib.get_close_matches(name, free, n=2, cutoff=MISSPELT)
-    return close[0] if len(close) == 1 else None
+    spelled: dict[str, list[str]] = {}
+    for each in free:
+        spelled.setdefault(each.lower().replace(" ", "_").replace("-", "_"), []).append(each)
+    foreign = [each for key in (name, *FOREIGN_NAMES.get(name, ())) for each in spelled.get(key, ())]
+    close = difflib.get_close_matches(name, spelled, n=2, cutoff=MISSPELT)
+    found = foreign or [each for key in close for each in spelled[key]]
+    return found[0] if len(found) == 1 else None
 
 
 def _is_number(text: str) -> bool:
