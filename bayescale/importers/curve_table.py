@@ -13,7 +13,7 @@ their mean. Steps that come again later are refused, unless the caller states th
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -166,13 +166,20 @@ def _scaled_steps(run: RunLog, steps: pd.Series, factor: float | str) -> pd.Seri
 
 def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
     """Return the value of each setting of the run; a setting that is optional and unknown is absent."""
-    found = {}
+    found: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    of_utd: MissingKey | None = None
     for column in [*RUN_COLUMNS, *(name for name in (*mapping.columns, *mapping.constants) if name not in RUN_COLUMNS)]:
         key = mapping.columns.get(column, column)
         if not key:
             continue  # the user leaves the column out
+        value: Any
         if column == "utd" and mapping.utd is not None:
-            value: Any = value_of(run, mapping.utd, "utd")
+            try:
+                value = value_of(run, mapping.utd, "utd")
+            except MissingKey as error:
+                missing["utd"], of_utd = mapping.utd, error
+                continue
         elif column in mapping.constants and column not in mapping.columns:
             value = None  # the constant counts, even where the run has a key of the column's name
         else:
@@ -187,10 +194,23 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
         if value is not None:
             found[column] = _as_number(value) if column in NUMBERS else value
         elif column in NEEDED or column in mapping.columns:
-            keys = {*map(str, run.config), *(str(name) for name in run.history.columns)}
-            said = f"the key '{key}' of {column} is not logged" if key != column else f"no key gives {column}"
-            raise MissingKey(f"{run.name}: {said}. {remedy(column, keys)}")
+            missing[column] = key
+    if missing:
+        raise of_utd if of_utd and len(missing) == 1 else _missing(run, missing)
     return found
+
+
+def _missing(run: RunLog, columns: Mapping[str, str]) -> MissingKey:
+    """Return the error that names the columns without a value, by the keys that were to hold them."""
+    (column, key), *others = columns.items()
+    said = f"the key '{key}' of {column} is not logged" if key != column else f"no key gives {column}"
+    if not others:
+        keys = {*map(str, run.config), *(str(name) for name in run.history.columns)}
+        return MissingKey(f"{run.name}: {said}. {remedy(column, keys)}")
+    return MissingKey(
+        f"{run.name}: {said}, nor {', '.join(name for name, _ in others)}. Give each as --key COLUMN=KEY, as "
+        "--constant COLUMN=VALUE if all runs share the value, or by --path-pattern if the names of the runs hold it."
+    )
 
 
 def _without_config(run: RunLog, mapping: ColumnMapping) -> bool:

@@ -138,10 +138,10 @@ def utd_ratio(runs: Sequence[RunLog]) -> tuple[str | None, list[str]]:
     """Return the ratio of keys that gives the UTD, gradient_steps / (train_freq * n_envs), if all runs have them."""
     steps, freq = (_first_keys((name,), runs) for name in ("gradient_steps", "train_freq"))
     envs = _first_keys(("n_envs", "num_envs"), runs)
-    if not len(steps) == len(freq) == 1:
-        return None, []
-    if not _positive([*steps, *freq], runs):
+    if len(steps) == 1 and not _positive(steps, runs):
         return None, [f"utd: {steps[0]} = -1 means an update per env step; for such runs give --constant utd=1."]
+    if not len(steps) == len(freq) == 1 or not _positive(freq, runs):
+        return None, []
     if len(envs) == 1 and _positive(envs, runs):
         ratio = f"{_quoted(steps[0])} / ({_quoted(freq[0])} * {_quoted(envs[0])})"
         return ratio, []
@@ -232,7 +232,7 @@ def _first_keys(names: Sequence[str], runs: Sequence[RunLog]) -> list[str]:
 
 
 def _names(key: str, names: Sequence[str]) -> bool:
-    lower = key.lower()
+    lower = re.sub("[ -]", "_", key.lower())
     return any(lower == name or lower.endswith((f".{name}", f"/{name}")) for name in names)
 
 

@@ -1,5 +1,6 @@
 """Long and wide tables with any names of columns become a learning-curve table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -52,6 +53,81 @@ def test_a_further_setting_is_not_lost(tmp_path: Path) -> None:
     frame.assign(**SETTINGS).to_csv(tmp_path / "runs.csv", index=False)
     with pytest.raises(InputError, match="tau differs between runs"):
         read_csv_tables(tmp_path / "runs.csv")
+
+
+BIG = 1731000000123456701  # a seed from a clock in nanoseconds
+
+
+def numbers(**columns: object) -> pd.DataFrame:
+    """Return a table of two runs whose settings are numbers alone; their seeds differ in the last digit."""
+    steps = pd.DataFrame({"t": [1, 2, 1, 2], "R": [1.0, 2.0, 3.0, 4.0], "number": [BIG, BIG, BIG + 1, BIG + 1]})
+    return steps.assign(updates=0.5, rate=3e-4, **columns)
+
+
+OWN_NAMES = ColumnMapping(
+    columns={"seed": "number", "learning_rate": "rate"},
+    constants={"algorithm": "SAC", "env_id": "Hopper-v4", "batch_size": 64},
+    utd="updates",
+    env_steps="t",
+    episode_return="R",
+)
+
+
+@pytest.mark.parametrize("layout", [{}, {"sep": ";", "decimal": ","}, {"sep": "\t", "encoding": "utf-16"}])
+@pytest.mark.parametrize("blank", [False, True])
+@pytest.mark.filterwarnings("ignore:.* was read with")
+def test_columns_that_only_a_key_names_keep_their_digits(tmp_path: Path, layout: dict, blank: bool) -> None:
+    numbers().to_csv(tmp_path / "runs.csv", index=False, **layout)
+    if blank:
+        encoding = layout.get("encoding", "utf-8")
+        lines = (tmp_path / "runs.csv").read_text(encoding).splitlines()
+        (tmp_path / "runs.csv").write_text("\n".join([*lines[:3], "", *lines[3:]]), encoding)
+    curves = read_csv_tables(tmp_path / "runs.csv", mapping=OWN_NAMES)
+    assert curves["seed"].tolist() == [BIG, BIG, BIG + 1, BIG + 1]
+    assert curves["episode_return"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert set(curves["utd"]) == {0.5}
+
+
+@pytest.mark.parametrize("names", [["NA", "EU"], ["None", "None"], ["null", "Ant"]])
+def test_columns_that_only_a_key_names_keep_names_such_as_na(tmp_path: Path, names: list[str]) -> None:
+    numbers(world=[names[0]] * 2 + [names[1]] * 2).to_csv(tmp_path / "runs.csv", index=False)
+    constants = {name: value for name, value in OWN_NAMES.constants.items() if name != "env_id"}
+    mapping = replace(OWN_NAMES, columns={**OWN_NAMES.columns, "env_id": "world"}, constants=constants)
+    curves = read_csv_tables(tmp_path / "runs.csv", mapping=mapping)
+    assert curves.sort_values("seed")["env_id"].tolist() == [names[0]] * 2 + [names[1]] * 2
+
+
+def test_large_floats_and_missing_numbers_stay_numbers(tmp_path: Path) -> None:
+    frame = numbers(flops=[1.5e16, 2e16, float("nan"), 3e17], loss=[float("nan")] * 4)
+    frame.to_csv(tmp_path / "runs.csv", index=False, na_rep="nan")
+    (log,) = log_csv(tmp_path / "runs.csv").runs
+    assert log.history["flops"].dtype == log.history["loss"].dtype == float
+
+
+def test_a_status_that_is_unknown_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    long_table().rename(columns={"train_freq": "utd"}).assign(status="COMPLETED").to_csv("runs.csv", index=False)
+    command = ["import", "csv", "runs.csv", "--out", "c.parquet"]
+    assert cli.main(command) == 2
+    assert cli.main([*command, "--ignore", "status"]) == 0
+    assert "status" not in pd.read_parquet("c.parquet")
+
+
+def test_a_url_and_partitions_are_sources(tmp_path: Path) -> None:
+    frame = long_table().assign(utd=1)[lambda t: t["train_freq"] == 1]
+    frame.to_parquet(tmp_path / "runs.parquet")
+    frame.to_parquet(tmp_path / "parts", partition_cols=["env", "lr"])
+    for source in (f"file://{tmp_path}/runs.parquet", tmp_path / "parts"):
+        curves = read_csv_tables(source)
+        assert set(curves["env_id"]) == {"NA"}
+        assert set(curves["learning_rate"]) == {3e-4}
+        assert set(curves["seed"]) == {0, 2**53 + 1}
+
+
+def test_all_settings_without_a_key_are_named_at_once(tmp_path: Path) -> None:
+    numbers().to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(InputError, match=r"no key gives algorithm, nor env_id, utd, batch_size, learning_rate. Give"):
+        read_csv_tables(tmp_path / "runs.csv", mapping=ColumnMapping(env_steps="t", episode_return="R"))
 
 
 def test_runs_without_seeds_go_by_their_names(tmp_path: Path) -> None:

@@ -137,8 +137,16 @@ def test_a_trial_that_starts_over_is_refused(tmp_path: Path) -> None:
         ({"training_intensity": 8.0}, 0.25),
         ({"training_intensity": None, "rollout_fragment_length": 4, "num_env_runners": 2}, 0.125),
         ({"training_intensity": None, "rollout_fragment_length": 1, "num_envs_per_env_runner": 2}, 0.5),
-        ({"training_intensity": None, "rollout_fragment_length": "auto"}, None),
+        ({"training_intensity": None, "rollout_fragment_length": "auto"}, 1.0),
+        ({"training_intensity": None, "rollout_fragment_length": "auto", "n_step": 3}, 1 / 3),
+        (
+            {"training_intensity": None, "rollout_fragment_length": "auto", "n_step": [1, 4], "num_env_runners": 2},
+            0.125,
+        ),
+        ({"training_intensity": None, "rollout_fragment_length": "auto", "n_step": "x"}, None),
+        ({"training_intensity": None}, None),
         ({"train_batch_size_per_learner": 16, "num_learners": 2, "training_intensity": 64.0}, 2.0),
+        ({"_train_batch_size_per_learner": 16, "train_batch_size": 256, "training_intensity": 64.0}, 4.0),
     ],
 )
 def test_utd(tmp_path: Path, changed: dict[str, Any], utd: float | None) -> None:

@@ -18,6 +18,7 @@ from bayescale.errors import InputError
 from bayescale.importers import read_stable_baselines3
 from bayescale.importers.kinds.sb3_logs import guess_sb3, log_sb3, read_sb3
 from bayescale.importers.kinds.zoo_settings import initial_rate, read_yaml, updates_per_env_step
+from bayescale.importers.path_patterns import with_path_settings
 from bayescale.importers.run_folders import Unusable
 from bayescale.importers.run_logs import ColumnMapping
 
@@ -61,6 +62,21 @@ def test_evaluations_and_the_zoo_become_curves(tmp_path: Path) -> None:
     assert curves["env_steps"].tolist() == [500, 1000, 500, 1000]
     assert curves["episode_return"].tolist() == [2.0, 5.0, 2.0, 5.5]
     assert "status" not in curves
+
+
+def test_names_of_runs_hold_the_settings_that_no_file_holds(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_evaluations(tmp_path / f"Ant-v4__SAC__{seed}", [500, 1000], [[1.0], [2.0]])
+    shared = ColumnMapping(
+        constants={"utd": 1, "batch_size": 64, "learning_rate": 1e-3}, path_pattern="{env}__{algo}__{seed}"
+    )
+    _, said = guess_sb3(with_path_settings(log_sb3(tmp_path), shared.path_pattern))
+    assert "env_id: taken from env." in said
+    assert not any("further column" in sentence for sentence in said)
+    curves = read_sb3(tmp_path, mapping=shared)
+    assert set(curves["env_id"]) == {"Ant-v4"}
+    assert set(curves["algorithm"]) == {"SAC"}
+    assert curves["seed"].tolist() == [0, 0, 1, 1]
 
 
 def test_env_steps_of_a_monitor_are_the_running_sum_of_lengths(tmp_path: Path) -> None:

@@ -81,6 +81,26 @@ def test_settings_come_from_hparams_and_returns_from_evaluations(tmp_path: Path)
     assert len(trained) == 32
 
 
+@pytest.mark.parametrize("name", [None, ".", "hparams"])
+def test_the_folder_of_hparams_belongs_to_the_run_above_it(tmp_path: Path, name: str | None) -> None:
+    for seed in (1, 2):
+        run = write_series(tmp_path / f"run{seed}", eval__return=[(500, 1.0), (1000, 2.0)])
+        writer = SummaryWriter(str(run))
+        writer.add_hparams({**HPARAMS, "seed": seed}, {"final/return": 7.0}, run_name=name)
+        writer.close()
+    assert read_tensorboard(tmp_path)["seed"].tolist() == [1, 1, 2, 2]
+
+
+def test_keys_with_blanks_hyphens_and_capitals_hold_settings(tmp_path: Path) -> None:
+    run = write_series(tmp_path / "run", eval__return=[(500, 1.0), (1000, 2.0)])
+    writer = SummaryWriter(str(run))
+    settings = {"Algorithm": "SAC", "Env": "Ant-v4", "UTD": 2, "Batch-Size": 256, "learning rate": 3e-4, "Seed": 1}
+    writer.add_hparams(settings, {"final/return": 7.0})
+    writer.close()
+    first = read_tensorboard(tmp_path).iloc[0]
+    assert first.tolist() == ["SAC", "Ant-v4", 2.0, 256, 3e-4, 1, 500, 1.0]
+
+
 def test_cleanrl_arguments_and_episodes_become_a_table_that_fits(tmp_path: Path, capsys: Any) -> None:
     for seed in (1, 2, 3):
         for batch_size in (128, 256):

@@ -135,6 +135,8 @@ def import_curves(
     elif dry_run and mapping_file is None:
         say(f"note: {template} exists and is not replaced.")
     logs = importer.runs(logs, mapping) if importer.runs else logs
+    if "status" in (ignore or []):
+        logs = replace(logs, runs=[replace(run, status=None) for run in logs.runs])
     if logs.runs:
         print(f"runs found: {len(logs.runs):,}")
     imported = as_table(
@@ -190,7 +192,7 @@ def _download(run_filter: str | None, page_size: int | None, parts: Path | None)
 
 def _without(mapping: "ColumnMapping", ignore: Sequence[str]) -> "ColumnMapping":
     """Return the mapping without further columns that are to be ignored."""
-    unknown = [name for name in ignore if name not in mapping.columns]
+    unknown = [name for name in ignore if name not in {*mapping.columns, "status"}]
     if unknown:
         raise InputError(f"--ignore names {unknown[0]!r}, which is no column of the mapping. Leave it out.")
     return replace(mapping, columns={**mapping.columns, **dict.fromkeys(ignore, "")})

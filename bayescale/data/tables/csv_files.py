@@ -259,8 +259,12 @@ def _with_text(values: pd.Series, texts: pd.Series) -> pd.Series:
     """Return a further column with every digit of its whole numbers, or with names such as "NA"."""
     cells = texts.dropna()
     if values.dtype.kind == "f" and values.notna().any():
-        whole = cells.str.fullmatch(r"[+-]?\d{1,18}").all()
-        return texts.astype("Int64") if whole else values
+        if not cells.str.fullmatch(r"[+-]?\d+").all():
+            return values
+        try:
+            return texts.astype("Int64")
+        except (OverflowError, ValueError):
+            return texts  # more than 64 bits
     return values if cells.isin(NO_NUMBER).any() else texts
 
 

@@ -14,9 +14,8 @@ from dataclasses import replace
 import pandas as pd
 
 from bayescale.data.curves import CURVE_COLUMNS, RUN_COLUMNS, STATUS_COLUMN
-from bayescale.data.tables import read_table
 from bayescale.data.tables.missing_columns import FOREIGN_NAMES
-from bayescale.data.tables.paths import matching_paths
+from bayescale.data.tables.sources import tables_of
 from bayescale.errors import InputError
 from bayescale.importers.importer import Importer, read_with
 from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
@@ -31,7 +30,7 @@ def read_csv_tables(*sources: str | os.PathLike[str], mapping: ColumnMapping | N
     """Return the learning-curve table of long or wide tables whose columns have other names.
 
     Args:
-        sources: .csv, .csv.gz or .parquet files, or globs.
+        sources: .csv, .csv.gz or .parquet files, globs, folders of Parquet partitions, or URLs of fsspec.
         mapping: columns and constants by the names of `read_curves`. It adds to the guesses from the names of columns,
             and replaces them where both name a column.
 
@@ -52,7 +51,7 @@ def log_csv(*sources: str | os.PathLike[str]) -> Logs:
         for column in (*CURVE_COLUMNS, STATUS_COLUMN)
         for name in (column.name, *FOREIGN_NAMES.get(column.name, ()))
     ]
-    tables = [read_table(path, known) for source in sources for path in matching_paths(source)]
+    tables = list(tables_of(sources, known))
     frames = [table.frame.rename(columns=str).reset_index(drop=True) for table in tables]
     return Logs([RunLog(table.source, {}, frame, logged=False) for table, frame in zip(tables, frames, strict=True)])
 
@@ -104,8 +103,8 @@ def _long_runs(log: RunLog, mapping: ColumnMapping) -> Iterator[RunLog]:
     try:
         groups = log.history.groupby(keys, sort=False, dropna=False, observed=True)
         for number, (_, rows) in enumerate(groups, start=1):
-            first = rows.iloc[0]
-            config = {**log.config, **{key: first[key] for key in keys if not pd.isna(first[key])}}
+            first = {key: rows[key].iloc[0] for key in keys}  # a row of numbers alone would turn whole ones into floats
+            config = {**log.config, **{key: value for key, value in first.items() if not pd.isna(value)}}
             status = rows["status"].iloc[-1] if "status" in rows and not pd.isna(rows["status"].iloc[-1]) else None
             yield RunLog(f"{log.name} run {number}", config, rows.drop(columns=keys), status, logged=False)
     except TypeError:

@@ -33,7 +33,10 @@ from bayescale.importers.run_folders import (
 from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
 
 LOGS = ("result.json", "progress.csv")
-STEPS = ("num_env_steps_sampled_lifetime", "num_env_steps_sampled", "timesteps_total")
+STEPS = (
+    "num_env_steps_sampled_lifetime", "env_runners/num_env_steps_sampled_lifetime", "num_env_steps_sampled",
+    "timesteps_total",
+)  # fmt: skip
 PLACES = (
     "evaluation/env_runners/",
     "evaluation/",
@@ -110,7 +113,7 @@ def guess_rllib(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     if utd:
         said.append(
             "trial.utd is training_intensity / train_batch_size; without a training_intensity, one update per "
-            "rollout_fragment_length x env runners x environments of each."
+            "rollout_fragment_length x env runners x environments of each, where auto stands for n_step."
         )
     if episode_return and not episode_return.startswith("evaluation"):
         some = [run.name for run in runs if any(key.startswith("evaluation/") for key in run.history.columns)]
@@ -119,7 +122,8 @@ def guess_rllib(logs: Logs) -> tuple[ColumnMapping, list[str]]:
             f"{episode_return} is a return of training: RLlib averages the last metrics_num_episodes_for_smoothing "
             f"episodes, 100 by default.{also}"
         )
-    used = [*columns.values(), *DERIVED, "seed", "training_intensity", "train_batch_size", "lr", "algo_class"]
+    used = [*columns.values(), *DERIVED, "training_intensity", "train_batch_size", "lr", "algo_class"]
+    used += ["train_batch_size_per_learner", "_train_batch_size_per_learner"]
     used += [rate for pair in RATES for rate in pair]
     further = varying(runs, but=used)
     said += [f"{key} differs between runs and becomes a further column." for key in further.values()]
@@ -199,7 +203,7 @@ def _derived(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         found["trial.algorithm"] = first
     learners = _positive(config, "num_learners", otherwise=0) or 0
     batch = _positive(config, "train_batch_size")
-    if each := _positive(config, "train_batch_size_per_learner"):
+    if each := _positive(config, "train_batch_size_per_learner", "_train_batch_size_per_learner"):
         batch = each * max(1, learners)
     if batch:
         found["trial.batch_size"] = batch
@@ -215,6 +219,9 @@ def _utd(config: Mapping[str, Any], batch: float) -> float | None:
     if intensity := _positive(config, "training_intensity"):
         return intensity / batch
     fragment = _positive(config, "rollout_fragment_length")
+    if config.get("rollout_fragment_length") == "auto":  # off-policy algorithms then sample n_step env steps
+        n_step = config.get("n_step", 1)
+        fragment = _positive({"longest": n_step[-1] if isinstance(n_step, list) and n_step else n_step}, "longest")
     if fragment is None or config.get("training_intensity") is not None:
         return None
     runners = _positive(config, "num_env_runners", "num_rollout_workers", "num_workers", otherwise=1) or 1

@@ -1,8 +1,9 @@
 """Read learning curves from TensorBoard: folders of event files, or the CSV files that its page downloads.
 
 A run is a folder with event files. Its folders `train`, `eval`, `evaluation`, `test` and `validation` belong to it, and
-so does the folder that torch's `add_hparams` writes below it. Settings come from HParams events and from the table of
-hyperparameters that CleanRL writes; a pattern reads settings from the path. The logs do not say how a run ended.
+so does the folder that torch's `add_hparams` writes below it, with settings and one point of each series. Settings come
+from HParams events and from the table of hyperparameters that CleanRL writes; a pattern reads settings from the path.
+The logs do not say how a run ended.
 
 The page downloads one series of one run as a CSV with the columns Wall time, Step and Value, whose name may be
 `run-RUN-tag-TAG.csv`.
@@ -33,7 +34,6 @@ from bayescale.importers.usual_names import return_key, setting_keys, utd_ratio
 Settings = Mapping[str, str | float]
 
 PARTS = ("train", "eval", "evaluation", "test", "validation")
-HPARAMS_FOLDER = re.compile(r"\d{9,11}\.\d+")  # torch's add_hparams names its folder by the time
 EXPORTED = ["Wall time", "Step", "Value"]
 EXPORTED_NAME = re.compile(r"(?:run-)?(.+)-tag-(.+)")
 STEP = "step"
@@ -139,7 +139,7 @@ def _runs_of_folders(folders: Sequence[Path], sources: set[Path], left_out: list
     series: dict[Path, dict[str, Series]] = {}
     for folder in folders:
         files = _event_files(folder, left_out)
-        is_hparams = bool(HPARAMS_FOLDER.fullmatch(folder.name)) and folder.parent in folders
+        is_hparams = folder.parent in folders and _holds_settings_alone(files)
         is_part = folder.name in PARTS and folder not in sources
         run = folder.parent if is_hparams or is_part else folder
         own = settings.setdefault(run, {})
@@ -153,6 +153,10 @@ def _runs_of_folders(folders: Sequence[Path], sources: set[Path], left_out: list
             if found is not None:
                 series.setdefault(run, {})[tag if tag.startswith(prefix) else prefix + tag] = found
     return [RunLog(str(run), settings[run], _history(own)) for run, own in series.items()]
+
+
+def _holds_settings_alone(files: Sequence[EventFile]) -> bool:
+    return any(file.settings for file in files) and all(len(s.steps) == 1 for f in files for s in f.series.values())
 
 
 def _event_files(folder: Path, left_out: list[Skipped]) -> list[EventFile]:

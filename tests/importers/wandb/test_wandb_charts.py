@@ -55,6 +55,14 @@ def test_a_chart_and_the_table_of_its_runs_become_a_table(exported: Path, capsys
     assert METRIC not in curves
 
 
+def test_a_spreadsheet_may_have_saved_the_files_with_semicolons_and_decimal_commas(exported: Path) -> None:
+    curves = read_wandb("chart.csv", "runs.csv")
+    for name in ("chart.csv", "runs.csv"):
+        pd.read_csv(name).to_csv(name, index=False, sep=";", decimal=",", encoding="utf-8-sig")
+    with pytest.warns(UserWarning, match=r"(chart|runs).csv was read with semicolons between its fields"):
+        pd.testing.assert_frame_equal(read_wandb("chart.csv", "runs.csv"), curves)
+
+
 def test_settings_come_from_names_by_a_pattern_or_as_pairs(exported: Path) -> None:
     chart([f"Ant__{seed}" for seed in (4, 7)]).to_csv("chart.csv", index=False)
     curves = read_wandb("chart.csv", mapping=ColumnMapping(constants=CONSTANTS, path_pattern="{env_id}__{seed}"))

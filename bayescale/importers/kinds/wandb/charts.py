@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from bayescale.data.tables.csv_files import EXACT
+from bayescale.data.tables.csv_layout import decimal_of, separator_of, warn_of_layout
 from bayescale.errors import InputError
 from bayescale.importers.kinds.csv_tables import NAMED_VALUE
 from bayescale.importers.run_folders import UNREADABLE, Unusable, read_text
@@ -70,11 +71,12 @@ def log_charts(files: Sequence[Path]) -> Logs:
 
 def _read(file: Path) -> tuple[list[str], pd.DataFrame]:
     """Return the header of a CSV file and its rows, whose columns are numbered."""
-    try:
-        text = read_text(file)
-        header = [name.strip() for name in next(csv.reader(io.StringIO(text), strict=True), [])]
-        table = pd.read_csv(
+
+    def rows(decimal: str) -> pd.DataFrame:
+        table: pd.DataFrame = pd.read_csv(
             io.StringIO(text),
+            sep=separator,
+            decimal=decimal,
             header=None,
             skiprows=1,
             names=range(len(header)),
@@ -82,6 +84,18 @@ def _read(file: Path) -> tuple[list[str], pd.DataFrame]:
             low_memory=False,
             **EXACT,
         )
+        return table
+
+    try:
+        text = read_text(file)
+        separator = separator_of(str(file), text, ())
+        lines = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+        header = [name.strip() for name in next(lines, [])]
+        table = rows(".")
+        if separator != ",":
+            decimal = decimal_of(str(file), table.iloc[:, :0], table)
+            table = rows(decimal)
+            warn_of_layout(str(file), separator, decimal)
     except Unusable as reason:
         raise InputError(f"{file}: {reason} Export it again.") from None
     except (csv.Error, *UNREADABLE):
