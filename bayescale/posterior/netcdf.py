@@ -83,18 +83,20 @@ def table_dataset(table: pd.DataFrame) -> Any:
 def content_hash(groups: Mapping[str, Any]) -> str:
     """Return the SHA-256 hash of the arrays and attributes of xarray datasets; the attribute `HASH` is left out.
 
-    Numbers are hashed bit by bit, everything else as text.
+    Numbers are hashed bit by bit, everything else as text. Text of a damaged file need not be UTF-8.
     """
     digest = hashlib.sha256()
     for group in groups.values():
         for name, value in sorted(group.attrs.items()):
             if name != HASH:
-                digest.update(f"{name}={value};".encode())
+                digest.update(f"{name}={value};".encode(errors="surrogatepass"))
     for name, part in (item for group in groups.values() for item in sorted(group.variables.items())):
         values = part.to_numpy()
         numbers = values.dtype.kind in "biuf"
-        digest.update(f"{name} {values.dtype if numbers else 'text'} {values.shape} ".encode())
-        digest.update(values.tobytes() if numbers else "\0".join(map(str, values.ravel())).encode())
+        digest.update(f"{name} {values.dtype if numbers else 'text'} {values.shape} ".encode(errors="surrogatepass"))
+        digest.update(
+            values.tobytes() if numbers else "\0".join(map(str, values.ravel())).encode(errors="surrogatepass")
+        )
     return digest.hexdigest()
 
 

@@ -168,6 +168,11 @@ def test_cells_that_are_no_single_value_are_refused_in_one_sentence(column, valu
     fails(f"table 1: {column} must be", frame)
 
 
+def test_sparse_columns_are_read():
+    sparse = {name: pd.arrays.SparseArray(table()[name]) for name in ("utd", "seed", "env_steps", "env_id")}
+    pd.testing.assert_frame_equal(validate(table(**sparse)), validate(table()))
+
+
 def test_further_columns_may_hold_lists_and_dicts():
     frame = table(config=[{"a": 1}] * 6, shape=[[1, 2]] * 6)
     assert list(validate(frame)["config"]) == [{"a": 1}] * 6

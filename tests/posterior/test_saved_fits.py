@@ -79,6 +79,15 @@ def test_a_damaged_fit_is_refused(tmp_path):
     }
 
 
+def test_text_that_is_no_longer_utf8_is_damage(tmp_path):
+    whole = FILE.read_bytes()
+    for place in (whole.index(b"failure.spread"), whole.index(b"Pendulum-v1")):
+        path = tmp_path / "fit.nc"
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+        with pytest.raises(bs.InputError, match="is damaged: its content differs from what was saved"):
+            bs.load(path)
+
+
 @pytest.mark.parametrize(
     ("attribute", "old", "new"),
     [

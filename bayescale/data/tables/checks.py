@@ -65,6 +65,8 @@ def _checked(table: Table, column: Column) -> pd.Series:
 
 def _checked_rows(table: Table, column: Column) -> pd.Series:
     values = table.frame[column.name]
+    if isinstance(values.dtype, pd.SparseDtype):
+        values = values.sparse.to_dense()
     if column.kind == "text":
         return _text(table, column, values)
     if isinstance(values.dtype, pd.CategoricalDtype):
