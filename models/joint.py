@@ -30,10 +30,16 @@ in `bayescale.models.parameters`. An axis that varies within no task drops out.
                Along UTD the noise stays constant beyond the task's swept range.
 (6) Failure    logit P(T = inf) = `failure`[e] + `failure_penalty` phi + `failure_rise` x_k + `utd_failure_slope` s_utd
                    + `batch_failure_slope` s_B + `rate_failure_slope` s_eta + `size_failure_slope` s_N
-(7) Data       T lies between the last evaluation below the threshold and the first at or above it: left-censored if it
+(7) Ceiling    Task e has a ceiling; no run reaches a threshold above it. It lies below the lowest threshold with
+               probability 0.3 and above the highest with 0.49; a run that reaches a threshold rules out the places
+               below. The place is integrated out, see `bayescale.models.attainable`.
+(8) Data       T lies between the last evaluation below the threshold and the first at or above it: left-censored if it
                is the first evaluation, right-censored if there is none, infinite if the run diverged before.
 
 Predictions take the running maximum of the median and the running minimum of the chance to reach over thresholds.
+
+Predictions multiply the chance to reach a threshold by the chance that it lies below the ceiling. A new task is assumed
+to have none.
 
 The likelihood (`bayescale.models.likelihood`) treats interval-censored times as normal around their mean, and adds what
 the seeds of a configuration show of the skewness as an observation of its own. The thresholds of one run are
@@ -54,10 +60,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, ArrayLike, Float
 
-from bayescale.errors import InputError
 from bayescale.float64 import float64
 from bayescale.models.axes import Axis, Declared, Tuned
-from bayescale.models.likelihood import log_likelihood
+from bayescale.models.likelihood import attainable, log_likelihood
 from bayescale.models.parameters import AXES, DECLARED, PRIORS, with_replacements
 from bayescale.models.pooling import ByTask, Shared
 from bayescale.models.priors import Prior
@@ -74,9 +79,12 @@ from bayescale.models.surface import (
     log_optimum,
     log_penalty,
     log_spread,
+    points_of,
     value,
 )
 from bayescale.run_length_distribution import RunLengthDistribution
+
+ATTAINABLE = "attainable"  # name in draws of the chance of equation (7), by task and threshold
 
 
 @dataclass(frozen=True)
@@ -219,33 +227,34 @@ class JointModel:
 
     def observe_each(self, tables: Sequence[pd.DataFrame]) -> list[SufficientStatistics]:
         """Return the sufficient statistics of several tables of the same configurations, in equal shapes."""
-        statistics = [self.observe(table) for table in tables]
-        return [padded(one, max(len(each.log_bound) for each in statistics)) for one in statistics]
+        return padded([self.observe(table) for table in tables])
 
     def points(self, configs: pd.DataFrame) -> Points:
-        """Return configurations as arrays; tasks without runs share the number after the last task.
-
-        Raises:
-            InputError: an axis varies in the fitted runs and the configurations lack its column.
-        """
-        missing = [name for name in self.varying if name not in configs]
-        if missing:
-            raise InputError(f"configs lack the column {missing[0]}, which varies in the fitted runs; add it.")
-        number = {name: i for i, name in enumerate(self.env_ids)}
-        task = configs["env_id"].map(lambda name: number.get(name, len(number))).to_numpy(int)
-        logs = {axis.name: np.log(configs[axis.name].to_numpy(float)) for axis in _present(configs)}
-        return Points(task, logs)
+        """Return configurations as arrays; see `bayescale.models.surface.points_of`."""
+        return points_of(configs, self.env_ids, self.varying)
 
     def log_likelihood(self, p: Parameters, observed: SufficientStatistics) -> Float[Array, ""]:
         """Return the weighted log likelihood of the observations; see `bayescale.models.likelihood`."""
         return log_likelihood(self.frame, p, observed)
 
+    def with_ceilings(self, draws: Mapping[str, ArrayLike], crossings: pd.DataFrame) -> dict[str, ArrayLike]:
+        """Return draws with `attainable`, the chance by task and threshold that the task's ceiling lies above it.
+
+        Args:
+            draws: parameters by name, draw axis first.
+            crossings: the fitted crossings.
+        """
+        return {**draws, ATTAINABLE: attainable(self.frame, draws, self.observe(crossings))}
+
     def run_lengths(self, p: Parameters, at: Points) -> RunLengthDistribution:
-        """Return the distribution of a new run's length at each point, under one draw of the parameters."""
+        """Return the distribution of a new run's length at each point, under one draw of the parameters.
+
+        The chance `attainable` counts where the draw has it: draws of a posterior do, draws of the prior do not.
+        """
         extra = log_penalty(self.frame, p, at)
         location = log_law(self.frame, p, at) + extra
         scale = jnp.exp(log_spread(self.frame, p, at))
-        p_reach = jax.nn.sigmoid(-failure_logit(self.frame, p, at, extra))
+        p_reach = self._attainable(p, at) * jax.nn.sigmoid(-failure_logit(self.frame, p, at, extra))
         skew = value(self.declared.skewness, p, at)
         return RunLengthDistribution(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
 
@@ -272,8 +281,12 @@ class JointModel:
             jnp.broadcast_to(best["batch_size"], log_env_steps.shape),
             jnp.broadcast_to(best["learning_rate"], log_env_steps.shape),
             jax.lax.cummax(log_env_steps, axis=1),
-            jax.lax.cummin(jax.nn.sigmoid(-fails), axis=1),
+            jax.lax.cummin(self._attainable(p, at) * jax.nn.sigmoid(-fails), axis=1),
         )
+
+    def _attainable(self, p: Parameters, at: Points) -> Array | float:
+        """Return the chance that the thresholds lie below the ceiling of the points' task; 1 where it is not stated."""
+        return p[ATTAINABLE][at.task] if ATTAINABLE in p else 1.0
 
     def shared_variance(self, p: Mapping[str, ArrayLike]) -> Float[Array, "*draw"]:
         """Return the share of a new run's variance that a configuration's seeds have in common, within the sweep."""

@@ -1,10 +1,15 @@
-"""The log likelihood of sufficient statistics, equations (4) to (7) at the head of `bayescale.models.joint`."""
+"""The log likelihood of sufficient statistics, equations (4) to (8) at the head of `bayescale.models.joint`."""
+
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import log_ndtr
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
+from bayescale.float64 import float64
+from bayescale.models.attainable import Ceiling, integrate_ceiling
 from bayescale.models.sufficient_statistics import SufficientStatistics
 from bayescale.models.surface import (
     Frame,
@@ -22,9 +27,33 @@ from bayescale.run_length_distribution import normal_score
 def log_likelihood(frame: Frame, p: Parameters, observed: SufficientStatistics) -> Float[Array, ""]:
     """Return the weighted log likelihood of the observations.
 
-    The configuration effect is integrated out. A censored run is predicted from the configuration's other runs,
-    which is exact for one censored run and treats several as independent given the others.
+    The configuration effect and the ceilings of the tasks are integrated out. A censored run is predicted from the
+    configuration's other runs, which is exact for one censored run and treats several as independent given the others.
     """
+    below, ceiling = _terms(frame, p, observed)
+    return below + ceiling.log_marginal
+
+
+@float64()
+def attainable(
+    frame: Frame, draws: Mapping[str, ArrayLike], observed: SufficientStatistics
+) -> Float[np.ndarray, "draw task_and_new threshold"]:
+    """Return the chance that each threshold lies below the task's ceiling, given the observations; 1 for a new task.
+
+    Args:
+        frame: the sweep.
+        draws: parameters by name, draw axis first.
+        observed: the observations.
+    """
+    chances = jax.jit(jax.vmap(lambda p: _terms(frame, p, observed)[1].attainable))
+    chance = np.ones((len(np.asarray(next(iter(draws.values())))), len(observed.reached) + 1, len(frame.x)))
+    if (observed.reached < len(frame.x) - 1).any():  # else every chance is 1
+        chance[:, :-1] = chances(dict(draws))
+    return chance
+
+
+def _terms(frame: Frame, p: Parameters, observed: SufficientStatistics) -> tuple[Float[Array, ""], Ceiling]:
+    """Return the log likelihood at thresholds that runs of the task reached, and the ceiling given the others."""
     at = Points(jnp.asarray(observed.task), {k: jnp.asarray(v) for k, v in observed.log_settings.items()})
     extra = log_penalty(frame, p, at)
     noise = jnp.exp(log_noise(frame, p, at))
@@ -41,7 +70,8 @@ def log_likelihood(frame: Frame, p: Parameters, observed: SufficientStatistics) 
     among_seeds = skew / jnp.sqrt(1 + effect2)  # coefficient of the seed's part of z^2, in units of the seed noise
     known -= 0.5 * observed.skewness_precision * (observed.skewness - among_seeds) ** 2
     fails = failure_logit(frame, p, at, extra)
-    known += n * jax.nn.log_sigmoid(-fails) + observed.failed * jax.nn.log_sigmoid(fails)
+    known += n * jax.nn.log_sigmoid(-fails)
+    diverged = observed.failed * jax.nn.log_sigmoid(fails)
 
     cell = observed.censored_config, observed.censored_threshold
     left_over = seed_variance / (seed_variance + n * effect_variance)  # share of the effect's variance
@@ -51,5 +81,8 @@ def log_likelihood(frame: Frame, p: Parameters, observed: SufficientStatistics) 
     reached = jax.nn.log_sigmoid(-fails[cell]) + tail
     never_or_later = jnp.logaddexp(jax.nn.log_sigmoid(fails[cell]), reached)
     censored = jnp.where(observed.censored_side > 0, never_or_later, reached)
-    total: Array = observed.weight * (known.sum() + censored.sum())
-    return total
+    by_task = jnp.zeros((len(observed.reached), len(frame.x)))
+    by_task = by_task.at[at.task].add(diverged).at[at.task[cell[0]], cell[1]].add(censored)
+    below = jnp.arange(len(frame.x)) <= observed.reached[:, None]
+    total: Array = observed.weight * (known.sum() + jnp.where(below, by_task, 0.0).sum())
+    return total, integrate_ceiling(frame.x, observed.weight * by_task, observed.reached)

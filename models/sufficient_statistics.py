@@ -7,6 +7,7 @@ term per run. Failed runs enter by their number. A run that is above the thresho
 does not fail: its time is earlier than any bound.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -44,6 +45,7 @@ class SufficientStatistics:
         censored_threshold: number of its threshold.
         censored_side: +1: later than the bound (right-censored); -1: earlier.
         log_bound: log env steps of the bound.
+        reached: by task, the number of the highest threshold that a run reached; -1 if no run reached any.
         weight: weight of each time in the composite likelihood, as a run's times are correlated.
     """
 
@@ -60,6 +62,7 @@ class SufficientStatistics:
     censored_threshold: Int[AnyArray, " censored"]
     censored_side: Float[AnyArray, " censored"]
     log_bound: Float[AnyArray, " censored"]
+    reached: Int[AnyArray, " task"]
     weight: float | Float[Array, ""]
 
 
@@ -97,8 +100,11 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientSta
     skewness, skewness_precision = _skewness(residual, config, squares, count == runs[:, None])
     run, threshold = np.nonzero(~inside & ~observed.failed)
     bound = np.where(right, lower, np.where(observed.before_training, AFTER_ALL_STEPS, upper))
+    numbers = {name: i for i, name in enumerate(env_ids)}
+    reached = np.full(len(env_ids), -1)
+    np.maximum.at(reached, first["env_id"].map(numbers).to_numpy(int), _highest(~(right | observed.failed)))
     return SufficientStatistics(
-        task=configs["env_id"].map({name: i for i, name in enumerate(env_ids)}).to_numpy(int),
+        task=configs["env_id"].map(numbers).to_numpy(int),
         log_settings={axis.name: np.log(configs[axis.name].to_numpy(float)) for axis in AXES if axis.name in configs},
         count=count,
         mean=mean,
@@ -111,29 +117,35 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientSta
         censored_threshold=threshold,
         censored_side=np.where(right, 1.0, -1.0)[run, threshold],
         log_bound=bound[run, threshold],
+        reached=reached,
         weight=_weight(residual[inside.all(axis=1)]),
     )
 
 
-def padded(statistics: SufficientStatistics, censored: int) -> SufficientStatistics:
-    """Return the same observations with `censored` censored entries; the added ones are certain, with no effect.
+def padded(statistics: Sequence[SufficientStatistics]) -> list[SufficientStatistics]:
+    """Return the same observations in equal shapes; added censored entries are certain, with no effect."""
+    most = max(len(one.log_bound) for one in statistics)
 
-    Args:
-        statistics: statistics of one table.
-        censored: number of entries, at least those present.
-    """
-    more = censored - len(statistics.log_bound)
+    def with_more(one: SufficientStatistics) -> SufficientStatistics:
+        more = most - len(one.log_bound)
 
-    def extended(values: AnyArray, by: float) -> AnyArray:
-        return np.append(values, np.full(more, by, values.dtype))
+        def extended(values: AnyArray, by: float) -> AnyArray:
+            return np.append(values, np.full(more, by, values.dtype))
 
-    return replace(
-        statistics,
-        censored_config=extended(statistics.censored_config, 0),
-        censored_threshold=extended(statistics.censored_threshold, 0),
-        censored_side=extended(statistics.censored_side, 1.0),
-        log_bound=extended(statistics.log_bound, BEFORE_ANY_STEP),
-    )
+        return replace(
+            one,
+            censored_config=extended(one.censored_config, 0),
+            censored_threshold=extended(one.censored_threshold, 0),
+            censored_side=extended(one.censored_side, 1.0),
+            log_bound=extended(one.log_bound, BEFORE_ANY_STEP),
+        )
+
+    return [with_more(one) for one in statistics]
+
+
+def _highest(reached: Bool[np.ndarray, "run threshold"]) -> Int[np.ndarray, " run"]:
+    """Return the number of the highest threshold that each run reached, -1 for none."""
+    return np.asarray(np.where(reached, np.arange(reached.shape[1]), -1).max(axis=1))
 
 
 def _skewness(

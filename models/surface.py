@@ -4,17 +4,20 @@ The equations stand at the head of `bayescale.models.joint`, numbered as they ar
 from the names in `bayescale.models.parameters` to values: by task and threshold, by task, by threshold or scalar.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, Float, Int
 
+from bayescale.errors import InputError
 from bayescale.laws import log_batch_room, log_crossover_ratio, log_size_ratio, penalty
 from bayescale.models.axes import Declared, PowerShift, Resource, Tuned
+from bayescale.models.parameters import AXES
 from bayescale.models.pooling import Parameter, Shared
 
 Parameters = Mapping[str, Array]
@@ -31,6 +34,27 @@ class Points(NamedTuple):
 
     task: Int[AnyArray, " point"]
     log_settings: dict[str, Float[AnyArray, " point"]]
+
+
+def points_of(configs: pd.DataFrame, env_ids: Sequence[str], varying: Sequence[str]) -> Points:
+    """Return configurations as arrays; tasks without runs share the number after the last task.
+
+    Args:
+        configs: one row per configuration.
+        env_ids: names of the fitted tasks; their order numbers the tasks.
+        varying: names of the axes that `configs` must have.
+
+    Raises:
+        InputError: an axis varies in the fitted runs and the configurations lack its column.
+    """
+    missing = [name for name in varying if name not in configs]
+    if missing:
+        raise InputError(f"configs lack the column {missing[0]}, which varies in the fitted runs; add it.")
+    number = {name: i for i, name in enumerate(env_ids)}
+    task = configs["env_id"].map(lambda name: number.get(name, len(number))).to_numpy(int)
+    return Points(
+        task, {axis.name: np.log(configs[axis.name].to_numpy(float)) for axis in AXES if axis.name in configs}
+    )
 
 
 class Optimum(NamedTuple):

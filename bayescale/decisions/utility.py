@@ -36,6 +36,7 @@ class Prices:
 
 
 DEFAULT_PRICES = Prices()
+MOST_RUNS = 1000  # runs paid for at most, more than any user repeats; a smaller bound would flatter settings that fail
 
 
 def expected_cost(
@@ -43,10 +44,11 @@ def expected_cost(
 ) -> Float[np.ndarray, "..."]:
     """Return the expected cost until a run has reached the threshold, failed runs and their repetition included.
 
-        step_cost * env_steps / p_reach
+        step_cost * env_steps * (1 - (1 - p_reach)^MOST_RUNS) / p_reach
 
     A run that never reaches the threshold is stopped after the env steps of the median run and replaced by a new run,
-    so that 1 / p_reach runs are paid for on average.
+    up to `MOST_RUNS` runs. Nearly 1 / p_reach runs are paid for on average. The bound keeps the mean over draws finite:
+    draws from a wide posterior hold some chances that are nearly 0.
 
     Args:
         env_steps: of the median run, D.
@@ -54,7 +56,10 @@ def expected_cost(
         p_reach: probability that a run reaches the threshold. 0 makes the cost infinite.
     """
     reached = p_reach > 0
-    return np.where(reached, step_cost * env_steps / np.where(reached, p_reach, 1.0), np.inf)
+    chance = np.where(reached, p_reach, 1.0)
+    with np.errstate(divide="ignore"):  # A chance of 1 gives exp(-inf) = 0.
+        runs = -np.expm1(MOST_RUNS * np.log1p(-chance)) / chance
+    return np.where(reached, step_cost * env_steps * runs, np.inf)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,9 @@ class Model(Protocol):
     def log_likelihood(self, p: Parameters, observed: Observed) -> Float[Array, ""]:
         """Return the log likelihood of the observations."""
 
+    def with_ceilings(self, draws: Mapping[str, ArrayLike], crossings: pd.DataFrame) -> dict[str, ArrayLike]:
+        """Return draws with the chance that a task's runs can reach each threshold at all."""
+
     def points(self, configs: pd.DataFrame) -> Points:
         """Return configurations as the functions below read them."""
 
@@ -81,7 +84,7 @@ class Model(Protocol):
         """Return the share of a new run's variance that the seeds of a configuration have in common."""
 
     def add_task(self, draws: Mapping[str, ArrayLike], key: Array) -> dict[str, Array]:
-        """Return draws whose population rows are replaced by a task without runs."""
+        """Return draws whose population rows are replaced by a task without runs; other entries stay."""
 
 
 @float64()

@@ -7,15 +7,15 @@ threshold J_K, the distance to an asymptote A, a return that no run exceeds, fal
 
 The law does not depend on the zero of the return. For each draw and each candidate A, least squares on the thresholds
 in the upper half of the fitted range give the exponent c >= 0. A is then sampled from a lognormal prior of A - J_K,
-weighted by how well its law fits these thresholds. A known ceiling bounds A from above. The scale and the skewness stay
-as at J_K. The logit of the probability to never reach J continues linearly in J.
+weighted by how well its law fits these thresholds. A known ceiling bounds A from above. Below A, the scale, the
+skewness and the probability to reach J stay as at J_K.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Num
-from scipy.special import expit, logit, ndtri
+from scipy.special import ndtri
 
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError
@@ -75,11 +75,8 @@ def at_thresholds(
         at_fitted = np.asarray(distribution.location[:, here], float)
         extra.append(_extra_log_steps(at_fitted, fitted, returns[beyond], best[here], uniform))
     extra_log_steps = np.concatenate(extra, axis=1)
-    logit_fail = logit(np.clip(1 - np.asarray(distribution.p_reach, float), 1e-12, 1 - 1e-12))
-    slope = np.maximum(logit_fail[..., -1] - logit_fail[..., -2], 0.0) / (fitted[-1] - fitted[-2])
-    logit_fail_beyond = logit_fail[..., -1:] + slope[..., None] * (returns[beyond] - fitted[-1])
     location[..., beyond] += np.where(np.isfinite(extra_log_steps), extra_log_steps, 0.0)
-    p_reach[..., beyond] = np.where(np.isfinite(extra_log_steps), expit(-logit_fail_beyond), 0.0)
+    p_reach[..., beyond] = np.where(np.isfinite(extra_log_steps), p_reach[..., beyond], 0.0)
     return RunLengthDistribution(location, inside.scale, inside.skewness, p_reach)
 
 

@@ -32,7 +32,7 @@ from bayescale.inference.sampling import Draws
 from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.identifiability import not_converged
-from bayescale.posterior.outcomes import nothing_reached
+from bayescale.posterior.outcomes import ASSUMED, nothing_reached
 from bayescale.posterior.prediction_table import predictions_by_threshold
 from bayescale.posterior.summary import summary_of
 from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
@@ -117,16 +117,23 @@ class Posterior(Summarised):
     def flat_draws(self, most: int | None = None) -> dict[str, np.ndarray]:
         """Return the draws with chains merged, plus one new task per draw, sampled from the population of tasks.
 
+        The entry `attainable` is the chance that a task's runs can reach each threshold at all.
+
         Args:
             most: at most this many draws are returned, evenly spaced; None: all of them.
         """
-        merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in self.draws.items()}
+        merged = self._merged_draws
         total = len(next(iter(merged.values())))
         if most is not None and total > most:
             keep = np.linspace(0, total - 1, most).round().astype(int)
             merged = {name: values[keep] for name, values in merged.items()}
         extended = self.model.add_task(merged, jax.random.PRNGKey(0))
         return {name: np.asarray(values) for name, values in extended.items()}
+
+    @cached_property
+    def _merged_draws(self) -> dict[str, Any]:
+        merged = {name: values.reshape(-1, *values.shape[2:]) for name, values in self.draws.items()}
+        return self.model.with_ceilings(merged, self.crossings)
 
     def threshold_number(self, threshold: float) -> int:
         """Return the index of a fitted threshold.
@@ -237,9 +244,7 @@ class Posterior(Summarised):
         self._warned_of.update(clauses)
         if clauses:
             which = "it" if len(clauses) == 1 else "them"
-            warnings.warn(
-                f"{'; '.join(clauses.values())}: forecasts for {which} rest on the other tasks.", stacklevel=3
-            )
+            warnings.warn(f"{'; '.join(clauses.values())}: forecasts for {which} rest on {ASSUMED}.", stacklevel=3)
 
     def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
         """Return True where UTD, batch size, learning rate or model size lies outside the task's fitted range."""

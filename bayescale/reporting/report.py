@@ -20,7 +20,7 @@ from bayescale.data.tables import require_frame
 from bayescale.data.tasks import several_names
 from bayescale.decisions.allocation import allocations, at_edge
 from bayescale.decisions.records import Allocation
-from bayescale.decisions.utility import DEFAULT_PRICES, Prices, require_prices
+from bayescale.decisions.utility import DEFAULT_PRICES, MOST_RUNS, Prices, require_prices
 from bayescale.errors import Infeasible, InputError
 from bayescale.laws import FLOPS_PER_PARAMETER_AND_SAMPLE
 from bayescale.posterior.posterior import Posterior
@@ -142,6 +142,7 @@ def report(
         "sized": sized,
         "heads": [*HEADS[:3], *([SIZE_HEAD] if sized else []), *HEADS[3:]],
         "bend": BEND,
+        "most_runs": MOST_RUNS,
         "flops_per_sample": FLOPS_PER_PARAMETER_AND_SAMPLE,
         "tasks": [
             {"name": each.env_id, "refusal": each.refusal, "facts": facts(each.rows)}

@@ -232,10 +232,6 @@ def test_just_below_a_ceiling_single_runs_and_the_median_run_agree(posterior: Po
     assert ASYMPTOTE - 0.1 < said["q50"] < ASYMPTOTE
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="The chance of failure rises steeply beyond the highest threshold and widens both predictions alike.",
-)
 def test_a_known_ceiling_narrows_the_predictions_below_it(posterior: Posterior) -> None:
     free, bounded = (posterior.predict(CONFIG, thresholds=BEYOND, ceiling=ceiling) for ceiling in (None, ASYMPTOTE))
     true = np.exp(log_steps(BEYOND))

@@ -143,6 +143,8 @@ def test_the_command_prints_and_writes_the_split(tmp_path, capsys):
         assert f"{choice.env_id}  " in said
         assert three_digits(choice.env_steps["q50"]) in said
     assert f"together {split.budget['mean']:.3g}" in said
+    assert cli.main(["portfolio", str(fit), "--budget", "1e300", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == written
     one = ["portfolio", str(fit), "--env", TASKS[1], "--budget"]
     assert cli.main([*one, "1e300"]) == 0
     assert TASKS[0] not in capsys.readouterr().out

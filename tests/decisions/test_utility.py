@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bayescale import InputError, Prices
-from bayescale.decisions.utility import expected_cost, parse_risk
+from bayescale.decisions.utility import MOST_RUNS, expected_cost, parse_risk
 
 COST = np.arange(1.0, 11.0)[:, None] * np.array([1.0, 10.0])  # ten draws of two settings
 
@@ -46,6 +46,17 @@ def test_the_expected_cost_is_that_of_runs_repeated_until_one_succeeds() -> None
     assert cost.tolist() == [30.0, 120.0, np.inf]
     runs = np.random.default_rng(0).geometric(0.25, 200_000)
     assert (30.0 * runs).mean() == pytest.approx(cost[1], rel=0.01)
+
+
+def test_no_more_than_the_bound_of_runs_is_paid_for() -> None:
+    """Runs end at the first success or at the bound: the mean of the smaller of the two numbers."""
+    chance = np.array([1e-12, 1 / MOST_RUNS, 0.5])
+    runs = expected_cost(np.ones(3), step_cost=np.array(1.0), p_reach=chance)
+    drawn = np.random.default_rng(0).geometric(chance[1], 200_000)
+    assert runs[0] == pytest.approx(MOST_RUNS)
+    assert runs[1] == pytest.approx(np.minimum(drawn, MOST_RUNS).mean(), rel=0.01)
+    assert drawn.mean() > 1.4 * runs[1]  # the control: without the bound more runs are paid for
+    assert runs[2] == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("text", ["median", "median:0.5", "mean:0.5", "cvar", "cvar:1", "prob:0", "prob:x"])

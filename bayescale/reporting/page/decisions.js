@@ -8,14 +8,17 @@ function drawsOf(page, task, name, k) {
   return unpackColumns(page.buffer, task[name], task.draws, k * count, count);
 }
 
-// Return env steps of the median run and the probability to reach the threshold, by setting and draw.
+// Return env steps of the median run, the chance to reach the threshold and the mean number of runs until one does so,
+// by setting and draw.
 function outcomes(page, task, k) {
   task.cache ??= new Map();
   if (!task.cache.has(k)) {
     if (task.cache.size >= CACHED) task.cache.delete(task.cache.keys().next().value);
+    const reach = drawsOf(page, task, "log_p_reach", k).map((value) => Math.exp(Math.min(value, 0)));
     task.cache.set(k, {
       steps: drawsOf(page, task, "location", k).map(Math.exp),
-      reach: drawsOf(page, task, "log_p_reach", k).map((value) => Math.exp(Math.min(value, 0))),
+      reach,
+      runs: reach.map((chance) => (chance > 0 ? -Math.expm1(page.most_runs * Math.log1p(-chance)) / chance : Infinity)),
     });
   }
   return task.cache.get(k);
@@ -38,11 +41,11 @@ function stepCosts(task, prices) {
   return task.step_flops.map((flops) => prices.flop * flops + prices.env_step);
 }
 
-// Return the cost of a setting by draw: a failed run is paid for and repeated, so the chance to reach J divides.
+// Return the cost of a setting by draw: failed runs are paid for and repeated.
 function costsOf(result, stepCost, setting, draws) {
   const costs = new Float64Array(draws);
   for (let draw = 0, at = setting * draws; draw < draws; draw++, at++) {
-    costs[draw] = (stepCost * result.steps[at]) / result.reach[at];
+    costs[draw] = stepCost * result.steps[at] * result.runs[at];
   }
   return costs;
 }
@@ -100,7 +103,7 @@ function costsAndChances(page, task, k, setting, question) {
       continue;
     }
     for (let draw = 0; draw < task.draws; draw++, at++) {
-      least[draw] = Math.min(least[draw], (stepCost[other] * result.steps[at]) / result.reach[at]);
+      least[draw] = Math.min(least[draw], stepCost[other] * result.steps[at] * result.runs[at]);
     }
   }
   const logLimit = question.budget === null ? Infinity : Math.log(question.budget / stepCost[setting]);
