@@ -97,6 +97,9 @@ RiskMeasure = Annotated[
         "run:0.9: a cost that suffices for any one run, seed noise included, with probability 0.9.",
     ),
 ]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the JSON object of FILE.json instead of the table, for scripts.")
+]
 WithinOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -31,6 +31,8 @@ def test_allocate_names_the_settings_that_failed_until_they_are_said_to_be_cut_s
     assert len(choice["left_out"]) == 4
     assert (choice["runs"], choice["runs_reached"]) == (16, 16)
     assert "16 of 16 fitted runs on <b>x reached this return" in said
+    assert cli.main([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == choice
     assert cli.main([*asked, "--cut-short"]) == 0
     assert "left out" not in capsys.readouterr().out
     assert json.loads(out.read_text())["utd"] > 2

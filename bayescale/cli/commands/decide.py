@@ -9,6 +9,7 @@ import typer
 from bayescale.arguments import counted, three_digits
 from bayescale.cli.files import load_posterior, note_beyond
 from bayescale.cli.options import (
+    AsJson,
     CeilingOption,
     CutShort,
     EnvStepPrice,
@@ -49,6 +50,7 @@ def allocate(
     cut_short: CutShort = False,
     within: WithinOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the choice to this file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Choose the best configuration for a budget or for a return.
 
@@ -99,15 +101,16 @@ def allocate(
         within=parse_within(within),
     )
     _write_json(choice, out)
-    print(_allocation_table(choice, risk))
+    lines = [_allocation_table(choice, risk)]
     if math.isfinite(choice.risk) and (axes := at_edge(posterior, choice)):
-        print(
+        lines.append(
             f"At the edge of the sweep: {', '.join(axes)}. The best value may lie beyond; a wider sweep would show it."
         )
     if budget is not None and choice.feasible and choice.threshold == posterior.thresholds[-1]:
-        print(_advice_beyond_thresholds(posterior, budget / choice.risk))
+        lines.append(_advice_beyond_thresholds(posterior, budget / choice.risk))
     if out is not None:
-        print(f"wrote {out}")
+        lines.append(f"wrote {out}")
+    print(choice.to_json() if as_json else "\n".join(lines))
     if not math.isfinite(choice.risk):
         if choice.p_success == 0:
             raise Infeasible(
@@ -142,6 +145,7 @@ def portfolio(
     new_task: NewTask = False,
     cut_short: CutShort = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the choices to this file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Split one budget over several tasks.
 
@@ -171,9 +175,7 @@ def portfolio(
         cut_short=cut_short,
     )
     _write_json(split, out)
-    print(_portfolio_table(split))
-    if out is not None:
-        print(f"wrote {out}")
+    print(split.to_json() if as_json else "\n".join([_portfolio_table(split), *([f"wrote {out}"] if out else [])]))
     if not split.feasible:
         raise Infeasible(
             f"the budget {budget:g} does not reach even return {posterior.thresholds[0]:g} on all of the tasks; the "
