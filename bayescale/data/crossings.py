@@ -64,7 +64,7 @@ def time_to_threshold(
     checked = None if thresholds is None else increasing_thresholds(thresholds)
     returns = normalised_returns(curves, read_return_scale(return_scale))
     starts = run_starts(curves)
-    env_steps = curves["env_steps"].to_numpy(np.float64)
+    env_steps = curves["env_steps"].to_numpy()
     last_rows = np.append(starts[1:], len(curves)) - 1
     last_steps = env_steps[last_rows]
     runs = curves[run_columns(curves)].take(starts).reset_index(drop=True)
@@ -136,7 +136,7 @@ def require_crossing_columns(frame: pd.DataFrame) -> None:
 
 
 def _kept_after_resets(
-    env_steps: Float[np.ndarray, " evaluation"],
+    env_steps: Int[np.ndarray, " evaluation"],
     returns: Float[np.ndarray, " evaluation"],
     starts: Int[np.ndarray, " run"],
     utd: Float[np.ndarray, " run"],
@@ -159,24 +159,28 @@ def _isotonic(
     returns: Float[np.ndarray, " evaluation"], starts: Int[np.ndarray, " run"]
 ) -> Float[np.ndarray, " evaluation"]:
     """Return the isotonic regression of each run's returns, all runs joined."""
-    return np.concatenate([isotonic_regression(run).x for run in np.split(returns, starts[1:])])
+    smooth = np.empty_like(returns)
+    for start, end in pairwise([*starts, len(returns)]):
+        smooth[start:end] = isotonic_regression(returns[start:end]).x
+    return smooth
 
 
 def _intervals(
-    env_steps: Float[np.ndarray, " evaluation"],
+    env_steps: Int[np.ndarray, " evaluation"],
     smooth: Float[np.ndarray, " evaluation"],
     starts: Int[np.ndarray, " run"],
-    last_steps: Float[np.ndarray, " run"],
+    last_steps: Int[np.ndarray, " run"],
     thresholds: Float[np.ndarray, " threshold"],
 ) -> tuple[Float[np.ndarray, "run threshold"], Float[np.ndarray, "run threshold"]]:
     """Return the exclusive lower and the inclusive upper env steps of each crossing.
 
     A run's isotonic returns increase, so the number of returns below J is the position of the first return >= J.
     """
-    below = np.stack([np.add.reduceat(smooth < threshold, starts, dtype=np.int64) for threshold in thresholds], axis=1)
+    ends = np.append(starts[1:], len(smooth))
+    below = np.stack([np.searchsorted(smooth[i:j], thresholds) for i, j in zip(starts, ends, strict=True)])
     first = starts[:, None] + below
-    censored = first >= np.append(starts[1:], len(smooth))[:, None]
+    censored = first >= ends[:, None]
     previous = np.where(below > 0, env_steps[first - 1], 0.0)
-    lower = np.where(censored, last_steps[:, None], previous)
+    lower = np.where(censored, last_steps[:, None].astype(float), previous)
     upper = np.where(censored, np.inf, env_steps[np.minimum(first, len(smooth) - 1)])
     return lower, upper

@@ -18,10 +18,11 @@ from bayescale.data.output_files import written
 from bayescale.data.run_ends import MISSING_ENDS, with_checked_status, with_ends
 from bayescale.data.run_order import (
     RESUMED,
+    first_rows_of_whole_runs,
     order_of_runs,
-    order_of_whole_runs,
     require_one_training,
     run_numbers,
+    sorted_by_run,
 )
 from bayescale.data.run_settings import (
     differing_settings,
@@ -206,7 +207,7 @@ def _valid(sources: Iterator[Table], rules: Rules) -> pd.DataFrame:
     del frames
     curves = with_merged_settings(curves, ("utd", "learning_rate"))
     starts = run_starts(curves)
-    stretch_runs = run_numbers(curves[run_columns(curves)].take(starts))
+    stretch_runs = run_numbers(curves[run_columns(curves)].take(starts)).astype(np.int32)  # half the memory per row
     run = np.repeat(stretch_runs, stretch_lengths(starts, len(curves)))
     rows = _rows_in_order(curves, run, rules, place)
     if rows is not None:
@@ -214,7 +215,7 @@ def _valid(sources: Iterator[Table], rules: Rules) -> pd.DataFrame:
     place_of_sorted = place if rows is None else lambda position: place(int(rows[position]))
     curves = with_ends(curves, run=run, missing_end=rules.missing_end, place=place_of_sorted).reset_index(drop=True)
     starts = run_starts(curves)
-    _refuse_settings(curves, np.repeat(np.arange(len(starts)), stretch_lengths(starts, len(curves))))
+    _refuse_settings(curves, np.repeat(np.arange(len(starts), dtype=np.int32), stretch_lengths(starts, len(curves))))
     return curves
 
 
@@ -223,8 +224,8 @@ def _rows_in_order(
 ) -> Int[np.ndarray, " kept"] | None:
     """Return the rows that count, sorted by run, then env_steps; None if all rows count and are sorted."""
     env_steps = curves["env_steps"].to_numpy()
-    if (rows := order_of_whole_runs(run, env_steps)) is not None:
-        return None if (rows[1:] > rows[:-1]).all() else rows
+    if (starts := first_rows_of_whole_runs(run, env_steps)) is not None:
+        return None if (np.diff(run[starts]) > 0).all() else sorted_by_run(run, starts)
     found = order_of_runs(run, env_steps, curves["episode_return"].to_numpy(), logged=rules.logged)
     rows = np.arange(len(curves))
     if rules.resumed is None:

@@ -20,6 +20,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from bayescale.arguments import counted
+from bayescale.data.run_order import first_rows
 from bayescale.data.tables.columns import Table
 from bayescale.errors import InputError
 
@@ -83,7 +84,7 @@ def with_ends(
     """
     returns = curves["episode_return"].to_numpy(float)
     finite = np.isfinite(returns)
-    starts = np.flatnonzero(np.diff(run, prepend=-1))
+    starts = first_rows(run)
     status = None
     if "status" in curves:
         status = curves["status"].to_numpy(object)[np.append(starts[1:], len(run)) - 1]

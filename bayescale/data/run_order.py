@@ -62,23 +62,33 @@ def run_numbers(settings: pd.DataFrame) -> Int[np.ndarray, " row"]:
     return np.asarray(pd.factorize(number, sort=True)[0])
 
 
-def order_of_whole_runs(run: Int[np.ndarray, " row"], env_steps: Int[np.ndarray, " row"]) -> np.ndarray | None:
-    """Return the rows sorted by run; None unless the rows of each run lie together, with increasing env steps.
+def first_rows(run: Int[np.ndarray, " row"]) -> Int[np.ndarray, " stretch"]:
+    """Return the position of the first row of each stretch of rows of one run; the table has rows."""
+    return np.append(0, np.flatnonzero(run[1:] != run[:-1]) + 1)
+
+
+def first_rows_of_whole_runs(
+    run: Int[np.ndarray, " row"], env_steps: Int[np.ndarray, " row"]
+) -> Int[np.ndarray, " run"] | None:
+    """Return the first row of each run; None unless the rows of each run lie together, with increasing env steps.
 
     Args:
         run: number of each row's run; all numbers from 0 on occur.
         env_steps: env steps of each row.
     """
-    new_run = run[1:] != run[:-1]
-    if not len(run) or not (new_run | (env_steps[1:] > env_steps[:-1])).all():
+    if not len(run) or not ((run[1:] != run[:-1]) | (env_steps[1:] > env_steps[:-1])).all():
         return None
-    starts = np.append(0, np.flatnonzero(new_run) + 1)
-    if len(starts) != run.max() + 1:
-        return None
+    starts = first_rows(run)
+    return starts if len(starts) == run.max() + 1 else None
+
+
+def sorted_by_run(run: Int[np.ndarray, " row"], starts: Int[np.ndarray, " run"]) -> Int[np.ndarray, " row"]:
+    """Return the rows sorted by run, where the rows of each run lie together from one of `starts` on."""
     lengths = np.diff(np.append(starts, len(run)))
     order = np.argsort(run[starts])
-    shifts = starts[order] - np.append(0, np.cumsum(lengths[order])[:-1])
-    return np.asarray(np.arange(len(run)) + np.repeat(shifts, lengths[order]))
+    rows = np.repeat(starts[order] - np.append(0, np.cumsum(lengths[order])[:-1]), lengths[order])
+    rows += np.arange(len(run))
+    return rows
 
 
 def order_of_runs(

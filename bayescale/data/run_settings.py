@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 
+from bayescale.data.run_order import first_rows
 from bayescale.errors import InputError
 
 ROUNDING = 1e-6  # relative difference up to which two values of a setting are one
@@ -92,7 +93,7 @@ def runs_of(curves: pd.DataFrame, run: Int[np.ndarray, " row"], run_columns: lis
         run_columns: the columns that identify a run.
     """
     env_steps = curves["env_steps"].to_numpy()
-    starts = np.flatnonzero(np.diff(run, prepend=-1))
+    starts = first_rows(run)
     number = run[starts]
     row = np.zeros(number.max() + 1, np.int64)
     row[number[::-1]] = starts[::-1]
@@ -190,7 +191,7 @@ def refuse_other_settings(
         run_columns: the columns that identify a run.
         further: the columns that may be settings.
     """
-    starts = np.flatnonzero(np.diff(run, prepend=-1))
+    starts = first_rows(run)
     runs = curves.take(starts)
     configuration = [name for name in run_columns if name != "seed"]
     number = runs.groupby(configuration, sort=False, observed=True).ngroup().to_numpy()

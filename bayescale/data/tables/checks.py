@@ -66,7 +66,7 @@ def _checked(table: Table, column: Column) -> pd.Series:
 def _checked_rows(table: Table, column: Column) -> pd.Series:
     values = table.frame[column.name]
     if isinstance(values.dtype, pd.SparseDtype):
-        values = values.sparse.to_dense()
+        values = pd.Series(np.asarray(values.array), values.index)
     if column.kind == "text":
         return _text(table, column, values)
     if isinstance(values.dtype, pd.CategoricalDtype):
@@ -119,8 +119,9 @@ def _refuse_other_than_text(table: Table, column: Column, codes: Int[np.ndarray,
 
 
 def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
-    exact = values.dtype.kind in "iu" and not values.isna().any()
+    plain = isinstance(values.dtype, np.dtype) and values.dtype.kind in "iuf"
     if values.dtype.kind in "iuf":
+        exact = plain or (values.dtype.kind in "iu" and not values.isna().any())
         array = values.to_numpy() if exact else values.to_numpy(np.float64, na_value=np.nan)
         narrow = column.identifies and values.dtype.kind == "f" and _item_size(values) < 8
         array = _shortest_decimals(array, values) if narrow else array
@@ -141,7 +142,7 @@ def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
         _refuse(table, column, array <= column.above, f"> {column.above:g}", remedy)
     if column.at_least is not None:
         _refuse(table, column, array < column.at_least, f">= {column.at_least:g}", remedy)
-    return pd.Series(array, values.index)
+    return values if plain and np.may_share_memory(array, values.to_numpy()) else pd.Series(array, values.index)
 
 
 def _whole(table: Table, column: Column, values: pd.Series, array: Num[np.ndarray, " row"]) -> Num[np.ndarray, " row"]:

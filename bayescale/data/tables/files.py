@@ -5,6 +5,7 @@ warning. Files that would unpack to more than the limits below are refused befor
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,6 @@ from bayescale.errors import InputError
 PARQUET_MAGIC = b"PAR1"  # the first and the last four bytes of every Parquet file
 MOST_COLUMNS = 256  # columns up to which a table is read whole
 MOST_ROWS = 200_000_000  # rows of a Parquet file
-# Arrow's memory is freed column by column, which pandas hands on from version 3.0.
-SPARING: dict[str, Any] = (
-    {"to_pandas_kwargs": {"split_blocks": True, "self_destruct": True}}
-    if int(pd.__version__.split(".")[0]) >= 3
-    else {}
-)
 INDEX_COLUMN = "__index_level_"  # prefix of the name under which pandas stores an index without a name
 
 
@@ -93,25 +88,45 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Table:
     if tail != PARQUET_MAGIC or path.stat().st_size < 12:
         raise InputError(f"{path} is truncated: the end of the Parquet file is missing. Write or copy it again.")
     try:
-        metadata = pq.read_metadata(path)
-        names = [name for name in metadata.schema.to_arrow_schema().names if not name.startswith(INDEX_COLUMN)]
+        schema = pq.read_schema(path)
+        names = [name for name in schema.names if not name.startswith(INDEX_COLUMN)]
+        kinds = dict(zip(schema.names, schema.types, strict=True))
+        texts = [column.name for column in columns if column.kind == "text" and _is_text(kinds.get(column.name))]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            rows = file.metadata.num_rows
+            require_columns(str(path), names, columns)
+            repeated = [name for name, count in Counter(names).items() if count > 1]
+            if repeated:
+                raise InputError(f"{path} has the column '{repeated[0]}' twice. Keep one of them.")
+            if rows > MOST_ROWS:
+                raise InputError(
+                    f"{path} has {rows:,} rows; at most {MOST_ROWS:,} are read. Keep only the rows of evaluations."
+                )
+            if len(names) > MOST_COLUMNS:
+                wanted = [column.name for column in columns if column.name in names]
+                warn_left_out(path, len(names) - len(wanted))
+                names = wanted
+            frame = _frame(file, names)
+    except InputError:
+        raise
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from None
-    require_columns(str(path), names, columns)
-    if metadata.num_rows > MOST_ROWS:
-        raise InputError(
-            f"{path} has {metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read. Keep only the rows of evaluations."
-        )
-    wanted = None
-    if len(names) > MOST_COLUMNS:
-        wanted = [column.name for column in columns if column.name in names]
-        warn_left_out(path, len(names) - len(wanted))
-    texts = [column.name for column in columns if column.kind == "text" and column.name in names]
-    try:
-        frame = pd.read_parquet(path, engine="pyarrow", columns=wanted, read_dictionary=texts, **SPARING)
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, error) from None
-    return Table(columns_from_index(frame).reset_index(drop=True), str(path))
+    return Table(frame, str(path))
+
+
+def _is_text(kind: pa.DataType | None) -> bool:
+    return kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _frame(file: pq.ParquetFile, names: Sequence[str]) -> pd.DataFrame:
+    """Return the columns, and the named levels of the index as columns; one is read at a time, to spare memory."""
+    index = columns_from_index(file.read(columns=[]).to_pandas()).reset_index(drop=True)
+    found: dict[Any, pd.Series] = {name: index[name] for name in index}
+    for name in names:
+        part = columns_from_index(file.read(columns=[name]).to_pandas(split_blocks=True, self_destruct=True))
+        found |= {own: part[own].array for own in part if str(own) == name}
+        pa.default_memory_pool().release_unused()
+    return pd.DataFrame(found, range(file.metadata.num_rows), copy=False)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
