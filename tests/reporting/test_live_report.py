@@ -224,6 +224,29 @@ def test_a_phone_needs_no_sideways_scrolling(fresh):
     fresh.call("Emulation.clearDeviceMetricsOverride")
 
 
+def test_the_words_in_a_chart_end_within_its_figure(fresh):
+    fresh.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    fresh.set(env_step=1e15)  # The best UTD is the highest: its label stands at the right edge.
+    assert "UTD" in fresh.evaluate("document.getElementById('edge').textContent")
+    beyond = (
+        "[...document.querySelectorAll('.chart svg text')].filter(text => text.getBoundingClientRect().right >"
+        " text.closest('figure').getBoundingClientRect().right + 1).map(text => text.textContent)"
+    )
+    assert fresh.evaluate(beyond) == []
+    assert fresh.evaluate("document.querySelectorAll('#cost svg text').length") > 5
+    fresh.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_the_table_of_returns_fits_on_paper(fresh):
+    fresh.call("Emulation.setEmulatedMedia", media="print", features=[])
+    fresh.call("Emulation.setDeviceMetricsOverride", width=688, height=900, deviceScaleFactor=1, mobile=False)
+    fresh.settle()
+    cut = "(parent => parent.scrollWidth - parent.clientWidth)(document.getElementById('choices').parentElement)"
+    assert fresh.evaluate(cut) <= 0
+    fresh.call("Emulation.clearDeviceMetricsOverride")
+    fresh.call("Emulation.setEmulatedMedia", media="", features=[])
+
+
 def test_it_prints_on_five_pages_at_most(fresh, tmp_path):
     fresh.print(tmp_path / "report.pdf")
     pages = (tmp_path / "report.pdf").read_bytes().count(b"/Type /Page\n")

@@ -15,7 +15,8 @@ function show(id, description, options) {
       width,
       height: Math.round(Math.min(400, Math.max(300, width * 0.64))),
       marginLeft: 58,
-      marginBottom: 42,
+      marginTop: 26,
+      marginBottom: 46,
       marginRight: 24,
       style: { fontSize: "12px", background: "transparent", fontFamily: "inherit", overflow: "visible" },
       ariaLabel: description,
@@ -112,7 +113,7 @@ function drawFrontier(page, task, question, choice, rows, others) {
   const same = d3.range(0, 1.001, 0.02).map((share) => xs[0] * (xs[1] / xs[0]) ** share)
     .map((x) => ({ x, y: env_step > 0 ? (total - flop * x) / env_step : NaN }))
     .filter((point) => point.y >= ys[0] && point.y <= ys[1]);
-  const octaves = line.filter((point) => Math.abs(Math.log2(point.row.utd) % 1) < 1e-9);
+  const octaves = line.filter((point) => Math.abs(Math.log2(point.row.utd) % 1) < 1e-9 && point.row.utd !== choice.utd);
   const description =
     `Data against compute on ${task.name} for J = ${plain(task.thresholds[choice.k])}, one point per UTD at its cheapest setting. ` +
     `The recommended point has UTD ${plain(choice.utd)}, ${short(star.y)} env steps and ${scientific(star.x)} flops.`;
@@ -122,7 +123,7 @@ function drawFrontier(page, task, question, choice, rows, others) {
     marks: [
       Plot.dot(runs.filter((run) => !run.near), { x: "flops", y: "steps", r: 1.8, stroke: FAINT, clip: true }),
       otherLines.map((each) => Plot.line(each.points, { x: "x", y: "y", stroke: FAINT, strokeWidth: 1.5 })),
-      Plot.text(otherLines, { x: (each) => each.points[0].x, y: (each) => each.points[0].y, text: "label", fill: "var(--soft)", textAnchor: "start", dx: 6, dy: -6 }),
+      Plot.text(otherLines, { x: (each) => each.points.at(-1).x, y: (each) => each.points.at(-1).y, text: "label", fill: "var(--soft)", textAnchor: "middle", dy: 12, stroke: "var(--paper)", strokeWidth: 3 }),
       Plot.line(band, { x: "x", y: "y", fill: BLUE, fillOpacity: 0.22, stroke: "none", curve: "linear-closed" }),
       Plot.line(line, { x: "x", y: "y", stroke: BLUE, strokeWidth: 2.2 }),
       Plot.line(same, { x: "x", y: "y", stroke: BEST, strokeDasharray: "5 4", strokeWidth: 1.4 }),
@@ -130,7 +131,7 @@ function drawFrontier(page, task, question, choice, rows, others) {
       Plot.dot(octaves, { x: "x", y: "y", r: 3.5, fill: BLUE }),
       Plot.text(octaves, { x: "x", y: "y", text: (point) => plain(point.row.utd), dx: -9, dy: 10, fill: BLUE, fontWeight: 600, stroke: "var(--paper)", strokeWidth: 4 }),
       Plot.dot([star], { x: "x", y: "y", symbol: "star", r: 9, fill: BEST, stroke: "var(--paper)" }),
-      Plot.text([star], { x: "x", y: "y", text: () => `run this: UTD ${plain(choice.utd)}`, dx: late ? -12 : 12, dy: -13, textAnchor: late ? "end" : "start", fill: BEST, fontWeight: 700, stroke: "var(--paper)", strokeWidth: 4 }),
+      Plot.text([star], { x: "x", y: "y", text: () => `run this: UTD ${plain(choice.utd)}`, dx: late ? -8 : 12, dy: late ? 17 : -13, textAnchor: late ? "end" : "start", fill: BEST, fontWeight: 700, stroke: "var(--paper)", strokeWidth: 4 }),
       tip(near, { x: "flops", y: "steps", title: runTip }),
       tip(line, { x: "x", y: "y", title: (point) => rowTip(page, point.row, question) }),
     ],
@@ -144,18 +145,19 @@ function drawCost(page, task, question, choice, rows, flat) {
   const top = Math.min(Math.max(1.6, d3.max(relative, (each) => each.high)), 6);
   const description =
     `Cost over UTD on ${task.name}, relative to the least. Least at UTD ${plain(choice.utd)}; ` +
-    `UTD ${plain(flat.low)} to ${plain(flat.high)} costs at most 5% more.`;
+    `${utdWords(flat)} costs at most 5% more.`;
+  const where = Math.log(Math.sqrt(flat.low * flat.high) / rows[0].utd) / Math.log(rows.at(-1).utd / rows[0].utd); // 0 left, 1 right
   show("cost", description, {
     x: utdScale(rows.map((row) => row.utd)),
-    y: { label: `${question.risk.kind === "mean" ? "expected cost" : "risk of the cost"} over the least (×)`, labelArrow: "none", domain: [Math.max(0, d3.min(relative, (each) => each.low) - 0.05), top], grid: true, clamp: true },
+    y: { label: `${question.risk.kind === "mean" ? "expected cost" : "risk of the cost"} over the least (×)`, labelArrow: "none", domain: [Math.max(0, d3.min(relative, (each) => each.low) - 0.05), top], grid: true },
     marks: [
       Plot.rect([flat], { x1: "low", x2: "high", fill: BEST, fillOpacity: 0.14 }),
       question.risk.kind === "run" ? [] : Plot.areaY(relative, { x: "utd", y1: "low", y2: "high", fill: BLUE, fillOpacity: 0.2, clip: true }),
       Plot.ruleY([1 + FLAT], { stroke: BEST, strokeDasharray: "5 4" }),
       Plot.line(relative, { x: "utd", y: "y", stroke: BLUE, strokeWidth: 2.2, clip: true }),
       Plot.dot(relative, { x: "utd", y: "y", r: 3, fill: BLUE, clip: true }),
-      Plot.text([flat], { x: (each) => Math.sqrt(each.low * each.high), frameAnchor: "top", dy: 4, text: () => `within 5%:\nUTD ${plain(flat.low)} to ${plain(flat.high)}`, fill: BEST, fontWeight: 700, stroke: "var(--paper)", strokeWidth: 4 }),
-      tip(relative, { x: "utd", y: "y", title: (each) => `${percent(each.y - 1)} above the least\n${rowTip(page, each.row, question)}` }),
+      Plot.text([flat], { x: (each) => Math.sqrt(each.low * each.high), frameAnchor: "top", dy: 4, text: () => `within 5%:\n${utdWords(flat)}`, textAnchor: where > 0.8 ? "end" : where < 0.2 ? "start" : "middle", fill: BEST, fontWeight: 700, stroke: "var(--paper)", strokeWidth: 4 }),
+      tip(relative.filter((each) => each.y <= top), { x: "utd", y: "y", title: (each) => `${percent(each.y - 1)} above the least\n${rowTip(page, each.row, question)}` }),
     ],
   });
 }

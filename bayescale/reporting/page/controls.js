@@ -110,7 +110,7 @@ async function drawAnswer(page, task, question, current) {
   const several = rows.length > 1;
   const flat = several ? flatStretch(rows, FLAT) : null;
   say("sentence", recommendation(page, task, question, choice, flat));
-  const atEdge = edges(task, choice).map((axis) => axis.replace("_", " "));
+  const atEdge = edges(task, choice).map((axis) => AXIS_WORDS[axis]);
   byId("edge").textContent = atEdge.length ? `At the edge of the sweep: ${atEdge.join(", ")}. A better value may lie beyond; a wider sweep would show it.` : "";
   byId("answer-json").textContent = JSON.stringify(answerFields(page, task, question, choice), null, 2);
   byId("command").textContent = commandFor(task, question);

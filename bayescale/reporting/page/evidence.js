@@ -11,6 +11,7 @@ function drawHeldOut(rows) {
   const words = rows.map((row) => `${row.method}, ${row.leave_out}: ${percent(row.coverage90)}`).join("; ");
   show("held-out", `Share of held-out observations inside the central 90% interval. ${words}.`, {
     marginLeft: 130,
+    marginRight: 76, // the runs left out are named to the right
     x: { label: "held-out observations inside the 90% interval (%)", labelArrow: "none", domain: [0, 100], grid: true },
     y: { label: null, domain: [...new Set(rows.map((row) => row.method))] },
     fy: { label: null },

@@ -38,6 +38,11 @@ function interval(quantiles, show) {
   return `${show(quantiles.q50)} (${show(quantiles.q05)} to ${show(quantiles.q95)})`;
 }
 
+// Return a stretch of UTDs in words.
+function utdWords({ low, high }) {
+  return low === high ? `UTD ${plain(low)}` : `UTD ${plain(low)} to ${plain(high)}`;
+}
+
 function riskWords(risk) {
   const share = percent(risk.level);
   return {
@@ -87,6 +92,8 @@ function recommendation(page, task, question, choice, flat) {
   }
   return parts;
 }
+
+const AXIS_WORDS = { utd: "UTD", batch_size: "batch size", learning_rate: "learning rate", model_size: "critic parameters" };
 
 // Return the axes on which a choice lies at an end of the swept range.
 function edges(task, choice) {
