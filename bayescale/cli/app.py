@@ -34,8 +34,9 @@ app = typer.Typer(
     name="bayescale",
     help=(
         "Predict how value-based deep RL scales, with calibrated uncertainty, from small sweeps.\n\n"
-        "`bayescale demo` shows the whole chain. With your own learning curves, start with `fit`; without any, start "
-        "with `sweep`. The other commands read the file that `fit` writes."
+        "`demo` shows the whole chain. Curves come from `sweep`, which trains the runs of a `plan`, from `import`, "
+        "or from a table of your own. `fit` turns them into a file that `predict`, `performance`, `frontier`, "
+        "`allocate`, `portfolio`, `next`, `recommend` and `report` read."
     ),
     epilog="Exit codes: 0 done, 2 bad usage or bad input, 3 not converged, 4 infeasible, 130 interrupted.",
     rich_markup_mode=None,

@@ -37,7 +37,7 @@ Resumed = Annotated[
     str | None,
     typer.Option(
         metavar="keep-last",
-        help="Runs whose steps came twice or start over were resumed from a checkpoint: their later rows count. "
+        help="If the steps of a run repeat or start over, it was resumed from a checkpoint: keep the later rows. "
         "Default: refuse such runs.",
     ),
 ]
@@ -45,7 +45,7 @@ MissingEnd = Annotated[
     str | None,
     typer.Option(
         metavar="ended|diverged",
-        help="How runs ended whose last returns are missing and that have no status. Default: refuse such runs.",
+        help="How a run without a status ended if its last returns are missing. Default: refuse such runs.",
     ),
 ]
 Ignore = Annotated[
@@ -82,8 +82,8 @@ CutShort = Annotated[
     bool,
     typer.Option(
         "--cut-short",
-        help="Runs that ended early below the return were only cut short and did not fail, so their settings may be "
-        "recommended.",
+        help="Count runs that crashed or ended early below the return as cut short, not as failed, so that their "
+        "settings may be recommended.",
     ),
 ]
 RiskMeasure = Annotated[
@@ -91,8 +91,8 @@ RiskMeasure = Annotated[
     typer.Option(
         "--risk",
         metavar="mean|cvar:A|prob:A|run:A",
-        help="The cost to minimise. mean: the posterior mean of the expected cost, which counts failed runs and their "
-        "repetition. cvar:0.9: the mean of the most expensive 10% of its posterior. prob:0.9: the cost that it "
+        help="The cost to minimise. mean: the posterior mean of the expected cost, in which failed runs are repeated, "
+        "up to 1,000 runs. cvar:0.9: the mean of the most expensive 10% of its posterior. prob:0.9: the cost that it "
         "does not exceed with probability 0.9. "
         "run:0.9: a cost that suffices for any one run, seed noise included, with probability 0.9.",
     ),
@@ -133,7 +133,7 @@ EnvStepPrice = Annotated[
         "--env-step-price",
         metavar="PRICE",
         show_default=False,
-        help=f"Price of one env step, in your unit of cost; default: {ENV_STEP_PRICE:g}.",
+        help=f"Price of one env step, in your unit of cost; default: {ENV_STEP_PRICE:g}, a price in flops.",
     ),
 ]
 FlopPrice = Annotated[

@@ -47,15 +47,18 @@ def check_design(
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the simulation.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="CHECK.csv", help="Also write the table to this file.")] = None,
 ) -> None:
-    """Check what a planned sweep would tell, before money is spent.
+    """Check by simulation what a planned sweep would tell, before money is spent.
 
-    Simulates data sets of the plan from the priors and approximates the posterior of each. Prints how well the plan
-    would place each quantity, what a handful of changes of the plan would gain, and a verdict of three sentences: can
-    the plan place the optimum, how wide will the recommendation be, and which is the cheapest change that helps.
+    Simulates data sets of the plan from the priors and approximates the posterior of each. Prints how narrow the
+    intervals of each quantity would become, how much narrower a handful of changes of the plan would make them, and a
+    verdict of three sentences: can the plan place the optimum, how wide will the recommendation be, and which is the
+    cheapest change that helps.
 
     \b
     before the sweep  90% interval of the priors, as the ratio of its ends
     after it          the same, of the posterior
+    the plan          places a quantity if its posterior sd is below 0.5 of the
+                      prior sd, and does not place it above 0.8
     """  # noqa: D301 - a backspace tells click to keep the lines of the list
     if out is not None:
         check_output(out, ".csv")

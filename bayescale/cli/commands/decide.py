@@ -65,7 +65,8 @@ def allocate(
                quantiles, as for the next three
     flops      training flops of the median run
     budget     expected cost: the cost of the median run over its chance to
-               reach the return, as failed runs are paid for and repeated
+               reach the return, as a run that fails is paid for and repeated,
+               up to 1,000 runs
     regret     cost over the cost of the best configuration under the same
                posterior draw, minus 1
     risk       the cost that the choice minimises, as --risk defines it

@@ -43,7 +43,7 @@ def next_runs(
     cut_short: CutShort = False,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the simulated results.")] = 0,
 ) -> None:
-    """Choose the next runs to try, by the value of their information per cost.
+    """Choose which runs to add to the sweep, by the value of their information per cost.
 
     The result of a run may change which configuration looks best and so make later runs cheaper. NEXT.csv is a
     purchase list: one row per configuration to run, with the columns of CONFIGS.csv and those below. Runs that are

@@ -57,13 +57,17 @@ def predict(
     PRED.csv has one row per configuration and threshold, with the columns of CONFIGS.csv and:
 
     \b
+    evaluation_interval          of the fitted runs, to which the next seven are
+                                 rounded up
     threshold                    the return to reach
-    q05 q10 q25 q50 q75 q90 q95  quantiles of the env steps until an evaluation
-                                 first shows a new run (one seed) there; inf
-                                 where the quantile is a run that never gets there
+    q05 q10 q25 q50 q75 q90 q95  quantiles of the env steps at the evaluation in
+                                 which a new run (one seed) first reaches it; inf
+                                 for runs that never do
     law_q05 law_q50 law_q95      quantiles of the median run's env steps:
                                  parameter uncertainty alone, no seed noise
-    p_reach                      probability that a new run ever reaches it
+    p_reach                      probability that a new run ever reaches it; low at
+                                 fitted thresholds that no run of the task reached,
+                                 which may lie above what its runs can reach
     extrapolated                 true if the configuration lies outside its
                                  task's sweep or the threshold above the fitted
     extrapolation                on which axes and how far it lies outside

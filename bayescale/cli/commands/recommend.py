@@ -65,7 +65,7 @@ def recommend(
         typer.Option(
             "--format",
             metavar="|".join(SUFFIXES),
-            help="The form of the answer. plan and optuna hold one setting: the recommended one.",
+            help="The form of the answer. plan and optuna hold the recommended setting alone.",
         ),
     ] = "table",
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each setting in plans and commands.")] = 4,
@@ -90,13 +90,13 @@ def recommend(
     cut_short: CutShort = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to this file.")] = None,
 ) -> None:
-    """Recommend what to run next: for every task, UTD and model size the cheapest setting and its length.
+    """List the cheapest setting and its run length, for every task, UTD and model size.
 
-    The table marks the cheapest row of each task with a star. Prices and risk mean what they mean in `bayescale
-    allocate`. csv and json have:
+    Say for all tasks at once what `bayescale frontier` says for one, at the swept UTDs and in the forms of other
+    programs. The table marks the cheapest row of each task with a star. The columns of csv and json:
 
     \b
-    env_id threshold utd model_size  the task, the return and where to run
+    env_id threshold utd model_size  what the row answers for
     batch_size learning_rate  the setting of least cost there
     run_length     env steps within which 95% of the runs that ever reach the
                    return reach it, in whole evaluation intervals
