@@ -45,6 +45,22 @@ def test_sac_gymnasium(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_failures(tmp_path: Path) -> None:
+    """The control, which ignores failures, has the worse Brier score even over four sweeps."""
+    said = smoke("failures.py", tmp_path)
+    scores = [float(line.split()[7].rstrip(",")) for line in said.splitlines() if line.startswith("Brier")]
+    assert len(scores) == 2
+    assert scores[0] < scores[1]
+    assert said.count("share inside the 90% interval") == 2
+
+
+def test_small_sweeps(tmp_path: Path) -> None:
+    said = smoke("small_sweeps.py", tmp_path)
+    assert said.startswith("seed 0, runs 18, tasks 3, evaluations 25, diverged 0, reached 1.0, status ")
+    assert "swept: " in said
+    assert "unswept: " in said
+
+
 def test_edge_of_stability(tmp_path: Path) -> None:
     """Each setting has a row with its runs and its chance; no run at a rate of 0.1 or above reached the return."""
     said = smoke("edge_of_stability.py", tmp_path)
