@@ -112,6 +112,16 @@ def test_dollars_are_prices_per_flop_and_env_step(fresh, twin):
     assert "$" in fresh.evaluate("document.getElementById('choices').textContent")
 
 
+def test_the_budget_changes_its_unit_with_the_prices(fresh):
+    cost = fresh.answer()["risk"]
+    assert cost < float(fresh.evaluate("document.getElementById('budget').value")) < 1.2 * cost
+    fresh.set(goal="both", unit="dollars")
+    shown = fresh.answer()
+    assert shown["feasible"]
+    assert shown["risk"] < float(fresh.evaluate("document.getElementById('budget').value")) < 1.2 * shown["risk"]
+    assert shown["risk"] < cost / 1e6
+
+
 def test_a_budget_finds_the_highest_return_that_it_affords(fresh, twin):
     costs = [twin.answer(0, prices=PRICES, risk="prob:0.5", threshold=each)["risk"] for each in THRESHOLDS]
     assert costs[0] < costs[1]
@@ -235,6 +245,14 @@ def test_the_words_in_a_chart_end_within_its_figure(fresh):
     assert fresh.evaluate(beyond) == []
     assert fresh.evaluate("document.querySelectorAll('#cost svg text').length") > 5
     fresh.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_the_forecast_ends_within_its_figure(fresh):
+    fresh.set(task=1)
+    right = "(part => part.getBoundingClientRect().right)"
+    lines = fresh.evaluate(f"[...document.querySelectorAll('#runs svg [aria-label=line] path')].map({right})")
+    assert len(lines) >= 1
+    assert max(lines) <= fresh.evaluate(f"{right}(document.getElementById('runs'))")
 
 
 def test_the_table_of_returns_fits_on_paper(fresh):

@@ -141,7 +141,8 @@ function drawFrontier(page, task, question, choice, rows, others) {
 // Draw the cost of each UTD over the least cost, and the stretch of UTDs that cost at most 5% more.
 function drawCost(page, task, question, choice, rows, flat) {
   const least = d3.min(rows, (row) => row.risk);
-  const relative = rows.map((row) => ({ utd: row.utd, y: row.risk / least, low: row.cost.q05 / least, high: row.cost.q95 / least, row }));
+  const banded = question.risk.kind !== "run"; // the risk `run` is a quantile of one run and has no posterior
+  const relative = rows.map((row) => ({ utd: row.utd, y: row.risk / least, low: (banded ? row.cost.q05 : row.risk) / least, high: (banded ? row.cost.q95 : row.risk) / least, row }));
   const top = Math.min(Math.max(1.6, d3.max(relative, (each) => each.high)), 6);
   const description =
     `Cost over UTD on ${task.name}, relative to the least. Least at UTD ${plain(choice.utd)}; ` +
@@ -152,7 +153,7 @@ function drawCost(page, task, question, choice, rows, flat) {
     y: { label: `${question.risk.kind === "mean" ? "expected cost" : "risk of the cost"} over the least (×)`, labelArrow: "none", domain: [Math.max(0, d3.min(relative, (each) => each.low) - 0.05), top], grid: true },
     marks: [
       Plot.rect([flat], { x1: "low", x2: "high", fill: BEST, fillOpacity: 0.14 }),
-      question.risk.kind === "run" ? [] : Plot.areaY(relative, { x: "utd", y1: "low", y2: "high", fill: BLUE, fillOpacity: 0.2, clip: true }),
+      !banded ? [] : Plot.areaY(relative, { x: "utd", y1: "low", y2: "high", fill: BLUE, fillOpacity: 0.2, clip: true }),
       Plot.ruleY([1 + FLAT], { stroke: BEST, strokeDasharray: "5 4" }),
       Plot.line(relative, { x: "utd", y: "y", stroke: BLUE, strokeWidth: 2.2, clip: true }),
       Plot.dot(relative, { x: "utd", y: "y", r: 3, fill: BLUE, clip: true }),
@@ -175,7 +176,8 @@ function drawRuns(page, task, choice, table) {
   });
   const finite = (name) => table.filter((row) => Number.isFinite(row[name]));
   const lines = curvesOf(page, task, nearest);
-  const xs = d3.extent([...points.map((point) => point.steps), ...finite("q95").map((row) => row.q95), ...finite("q05").map((row) => row.q05)]);
+  const ends = ["q05", "q50", "q95"].flatMap((name) => finite(name).map((row) => row[name]));
+  const xs = d3.extent([...[...points, ...ended].map((point) => point.steps), ...ends]);
   const end = xs[1] * 1.1;
   const both = finite("q05").map((row) => ({ ...row, q75: Math.min(row.q75, end), q95: Math.min(row.q95, end) }));
   const nearRun = points.filter((point) => point.near);

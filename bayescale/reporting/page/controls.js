@@ -34,6 +34,15 @@ function questionAsked() {
   };
 }
 
+// Set the budget to a little more than the expected cost, in the unit that the reader has just chosen.
+function suggestBudget(page) {
+  const task = page.tasks[Number(byId("task").value)];
+  const prices = pricesAsked();
+  if (task.refusal !== "" || !(prices.flop + prices.env_step > 0)) return;
+  const { risk } = choiceAt(page, task, Number(byId("J").value), { prices, budget: null, risk: { kind: "mean", level: 0 } });
+  if (Number.isFinite(risk)) byId("budget").value = Number((1.1 * risk).toPrecision(3));
+}
+
 // Fill the list of returns for a new task, starting with its headline.
 function listReturns(task) {
   if (byId("J").dataset.task === task.name) return;
@@ -198,6 +207,7 @@ async function start() {
   readAddress(page);
   byId("controls").hidden = false;
   const update = () => redraw(page).catch(confess);
+  byId("unit").addEventListener("input", () => suggestBudget(page));
   byId("controls").addEventListener("input", update);
   byId("controls").addEventListener("reset", () => {
     delete byId("J").dataset.task;
