@@ -21,7 +21,7 @@ import pandas as pd
 import bayescale as bs
 
 SETTINGS = ["env_id", "utd", "batch_size", "learning_rate"]
-VALUES = {
+VALUES: dict[str, list[float]] = {
     "utd": [0.5, 1.0, 2.0, 4.0, 8.0],
     "batch_size": [32, 64, 128, 256, 512],
     "learning_rate": [1e-4, 3e-4, 1e-3, 3e-3],
@@ -74,9 +74,9 @@ def random_truth(rng: np.random.Generator) -> Truth:
         tasks = [f"Task{i}-v0" for i in range(rng.integers(1, 4))]
         axes = {}
         for name, values in VALUES.items():
-            count = rng.integers(1, 5)
-            start = rng.integers(0, len(values) - count + 1)
-            axes[name] = values[start : start + count]
+            number = rng.integers(1, 5)
+            start = rng.integers(0, len(values) - number + 1)
+            axes[name] = values[start : start + number]
         design = pd.DataFrame(itertools.product(tasks, *axes.values()), columns=SETTINGS)
         seeds = int(rng.integers(1, 5))
         if 8 <= len(design) * seeds <= 64:
@@ -136,7 +136,7 @@ def inside(posterior: bs.Posterior, truth: Truth, design: pd.DataFrame, rng: np.
     predicted = posterior.predict(design[SETTINGS])
     both = fresh.merge(predicted, on=[*SETTINGS, "threshold"], validate="one_to_one")
     seen = np.ceil(both["true_env_steps"] / truth.every) * truth.every
-    return ((seen >= both["q05"]) & (seen <= both["q95"])).to_numpy()
+    return np.asarray((seen >= both["q05"]) & (seen <= both["q95"]))
 
 
 def fitted(seed: int, config: Config) -> dict[str, object]:
