@@ -4,6 +4,7 @@ MkDocs calls the functions whose names begin with `on_`. A line `<!-- make: NAME
 `MADE[NAME]` returns. The pages of `case_studies/` join the site as they are.
 """
 
+import ast
 import math
 import re
 from pathlib import Path
@@ -57,6 +58,13 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace each line that asks for a made text."""
     return re.sub(r"^<!-- make: ([\w ]+) -->$", lambda asked: MADE[asked[1]](), markdown, flags=re.MULTILINE)
+
+
+def equations() -> str:
+    """Return the text at the head of the joint model, its numbered equations with their own lines and indents."""
+    text = ast.get_docstring(ast.parse((ROOT / "models" / "joint.py").read_text(encoding="utf-8"))) or ""
+    paragraphs = text.split("\n\n")[1:]
+    return "\n\n".join(f"```text\n{each}\n```" if each.startswith("(1)") else each for each in paragraphs)
 
 
 def plan_keys() -> str:
@@ -135,4 +143,10 @@ def commands() -> str:
     return "\n\n".join(parts)
 
 
-MADE = {"plan keys": plan_keys, "example plan": example, "parameters": parameters, "commands": commands}
+MADE = {
+    "equations": equations,
+    "plan keys": plan_keys,
+    "example plan": example,
+    "parameters": parameters,
+    "commands": commands,
+}

@@ -110,6 +110,14 @@ def test_the_page_of_plans_has_a_row_for_every_key(hooks: ModuleType) -> None:
     assert "make:" not in page
 
 
+def test_the_page_of_the_model_keeps_the_lines_of_the_equations(hooks: ModuleType) -> None:
+    page = hooks.on_page_markdown((DOCS / "model.md").read_text())
+    block = re.search(r"^```text\n(\(1\).*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    assert re.findall(r"^\((\d)\)", block[1], re.MULTILINE) == [str(number) for number in range(1, 9)]
+    assert "make:" not in page
+
+
 def test_the_page_of_parameters_has_every_prior(hooks: ModuleType) -> None:
     page = hooks.on_page_markdown((DOCS / "parameters.md").read_text())
     for name in PRIORS:
