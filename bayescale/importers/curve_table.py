@@ -184,7 +184,7 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
             value = None  # the constant counts, even where the run has a key of the column's name
         else:
             value = lookup(run, key)
-        if value is None:
+        if value is None or (isinstance(value, str) and not value.strip()):
             value = mapping.constants.get(column)
         if value is not None and not isinstance(value, SCALAR):
             raise InputError(
@@ -192,7 +192,7 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
                 f"another key, or give --constant {column}=VALUE."
             )
         if value is not None:
-            found[column] = _as_number(value) if column in NUMBERS else value
+            found[column] = _as_number(run, column, value) if column in NUMBERS else value
         elif column in NEEDED or column in mapping.columns:
             missing[column] = key
     if missing:
@@ -219,13 +219,17 @@ def _without_config(run: RunLog, mapping: ColumnMapping) -> bool:
     return 2 * sum(key in run.config or key in run.history for key in keys) < len(keys)
 
 
-def _as_number(value: Any) -> Any:
-    """Return the number that a text spells, whole numbers as int; return anything else unchanged."""
-    if isinstance(value, str):
-        for number in (int, float):
-            with suppress(ValueError):
-                return number(value)
-    return value
+def _as_number(run: RunLog, column: str, value: Any) -> Any:
+    """Return the number that a text spells, whole numbers as int; return a value that is no text unchanged."""
+    if not isinstance(value, str):
+        return value
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(value)
+    raise InputError(
+        f"{run.name}: {column} must be a number; got {value[:60]!r}. Name another key with --key {column}=KEY, or give "
+        f"--constant {column}=VALUE."
+    )
 
 
 def _numbered_seeds(runs: Sequence[RunLog], settings: list[dict[str, Any]]) -> list[str]:

@@ -78,7 +78,7 @@ def value_of(run: RunLog, text: str, column: str) -> float:
         InputError: the text is no ratio, a key is missing or no number, or the ratio divides by 0.
     """
     if (whole := lookup(run, text)) is not None:
-        return _number(run, text, whole)
+        return _number(run, text, whole, column)
     refused = InputError(
         f"{column} must be a key, or a ratio of keys such as gradient_steps / (train_freq * n_envs); got "
         f"'{text[:LONGEST_RATIO]}'. Write it with keys, numbers, *, / and brackets."
@@ -97,7 +97,7 @@ def value_of(run: RunLog, text: str, column: str) -> float:
         if (value := lookup(run, key)) is None:
             keys = {*map(str, run.config), *(str(name) for name in run.history.columns)}
             raise MissingKey(f"{run.name}: the key '{key}' of {column} is not logged. {remedy(column, keys)}")
-        return _number(run, key, value)
+        return _number(run, key, value, column)
 
     try:
         return evaluate(ast.parse(text.strip(), mode="eval").body)
@@ -116,10 +116,12 @@ def _dotted(node: ast.expr) -> str | None:
     return None
 
 
-def _number(run: RunLog, key: str, value: Any) -> float:
+def _number(run: RunLog, key: str, value: Any, column: str) -> float:
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{run.name}: {key} must be a number; got {str(value)[:60]}. Name another key.") from None
+        raise InputError(
+            f"{run.name}: {key} must be a number; got {str(value)[:60]!r}. Name another with --key {column}=KEY."
+        ) from None

@@ -1,6 +1,7 @@
 """Make one small valid artefact of each kind that BayeScale reads, and read it back."""
 
 import json
+import sqlite3
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 import bayescale as bs
 from bayescale import importers
@@ -16,6 +18,7 @@ from bayescale.posterior.posterior import Posterior
 from bayescale.runners import load_plan
 from tests.scaffolding.prior_posterior import prior_posterior
 from tests.scaffolding.small_curves import table
+from tests.scaffolding.wandb_records import chunks, record
 
 SETTINGS: dict[str, Any] = {"algorithm": "SAC", "env_id": "Ant-v4", "utd": 1, "batch_size": 64, "learning_rate": 1e-3}
 MAPPING = ColumnMapping(constants=SETTINGS)
@@ -108,6 +111,53 @@ def _partitions(folder: Path) -> None:
         table().drop(columns="utd").to_parquet(place / "part-0.parquet")
 
 
+def _chart(folder: Path) -> None:
+    steps = pd.DataFrame({"global_step": [100, 200, 300]})
+    names = ("a", "b")
+    columns = {f"{name} - eval/return{end}": [1.0, 2.5, 3.0] for name in names for end in ("", "__MIN", "__MAX")}
+    steps.assign(**columns).to_csv(folder / "chart.csv", index=False)
+    runs = pd.DataFrame({"Name": names, "State": "finished", **SETTINGS, "seed": [0, 1]})
+    runs.to_csv(folder / "runs.csv", index=False, sep=";", decimal=",")
+
+
+def _run_file(folder: Path) -> None:
+    rows = [record(env_steps=step, **{"eval/return": step / 10}) for step in (100, 200, 300)]
+    (folder / "run-a.wandb").write_bytes(chunks([record(id="a", start=1, config={**SETTINGS, "seed": 0}), *rows]))
+
+
+def _mlflow_database(folder: Path) -> None:
+    database = sqlite3.connect(folder / "mlflow.db")
+    for columns in (
+        "experiments (experiment_id, name)",
+        "runs (run_uuid, name, experiment_id, start_time, status, lifecycle_stage)",
+        "metrics (run_uuid, key, value, is_nan, step, timestamp)",
+        "params (run_uuid, key, value)",
+        "tags (run_uuid, key, value)",
+    ):
+        database.execute(f"CREATE TABLE {columns}")
+    database.execute("INSERT INTO experiments VALUES (1, 'sweep')")
+    for run in ("a", "b"):
+        database.execute("INSERT INTO runs VALUES (?, ?, 1, 5, 'FINISHED', 'active')", (run, run))
+        points = [(run, "eval/return", float(step), 0, step, step) for step in (100, 200, 300)]
+        database.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", points)
+        settings = {**SETTINGS, "seed": int(run == "b")}
+        params = [(run, key, str(value)) for key, value in settings.items()]
+        database.executemany("INSERT INTO params VALUES (?, ?, ?)", params)
+    database.commit()
+    database.close()
+
+
+def _mlflow_folder(folder: Path) -> None:
+    run = folder / "mlruns" / "1" / "a"
+    for name in ("metrics", "params", "tags"):
+        (run / name).mkdir(parents=True)
+    (run.parent / "meta.yaml").write_text("experiment_id: '1'\nname: sweep\n")
+    (run / "meta.yaml").write_text("run_id: a\nlifecycle_stage: active\nstatus: 3\nstart_time: 1\n")
+    for key, value in {**SETTINGS, "seed": 0}.items():
+        (run / "params" / key).write_text(str(value))
+    (run / "metrics" / "return").write_text("".join(f"{step} {step / 10} {step}\n" for step in (100, 250, 400)))
+
+
 @cache
 def _fit() -> Posterior:
     return prior_posterior()
@@ -125,6 +175,18 @@ def artefacts() -> dict[str, Artefact]:
         "mapped csv": Artefact(
             lambda f: renamed.to_csv(f / "a.csv", index=False), lambda f: importers.read_csv_tables(f / "a.csv")
         ),
+        "csv of a spreadsheet": Artefact(
+            lambda f: whole.to_csv(f / "a.csv", index=False, sep=";", decimal=",", encoding="utf-8-sig"),
+            lambda f: bs.read_curves(f / "a.csv"),
+        ),
+        "csv in utf-16": Artefact(
+            lambda f: renamed.to_csv(f / "a.csv", index=False, sep="\t", encoding="utf-16"),
+            lambda f: importers.read_csv_tables(f / "a.csv"),
+        ),
+        "wandb chart": Artefact(_chart, lambda f: importers.read_wandb(f / "chart.csv", f / "runs.csv")),
+        "wandb run file": Artefact(_run_file, importers.read_wandb),
+        "mlflow database": Artefact(_mlflow_database, lambda f: importers.read_mlflow(f / "mlflow.db")),
+        "mlflow folder": Artefact(_mlflow_folder, lambda f: importers.read_mlflow(f / "mlruns")),
         "rllib": Artefact(_rllib, lambda f: importers.read_rllib(f, mapping=MAPPING)),
         "sb3": Artefact(_sb3, lambda f: importers.read_sb3(f, mapping=MAPPING)),
         "spinningup": Artefact(_spinningup, lambda f: importers.read_spinningup(f, mapping=MAPPING)),

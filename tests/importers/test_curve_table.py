@@ -128,10 +128,17 @@ def test_a_ratio_takes_quoted_and_dotted_keys_and_names_what_fails() -> None:
     assert utd("train/updates", **{"train/updates": 32}) == 32
     with pytest.raises(InputError, match="divides by 0"):
         utd("updates / nought", nought=0)
-    with pytest.raises(InputError, match="env must be a number; got Hopper"):
+    with pytest.raises(InputError, match=r"env must be a number; got 'Hopper.*--key utd=KEY"):
         utd("updates / env")
     with pytest.raises(InputError, match=r"'updatez' of utd is not logged.*Likely keys: updates"):
         utd("updatez / every")
+
+
+def test_a_setting_of_another_kind_names_the_flags() -> None:
+    with pytest.raises(InputError, match=r"one: batch_size must be a number; got 'many'.*--constant batch_size=VALUE"):
+        as_table(Logs([run(**{"algo.bs": "many"})]), MAPPING)
+    with pytest.raises(InputError, match=r"one: the key 'algo.bs' of batch_size is not logged.*--constant batch_size"):
+        as_table(Logs([run(**{"algo.bs": " "})]), MAPPING)
 
 
 def test_a_setting_is_one_value() -> None:

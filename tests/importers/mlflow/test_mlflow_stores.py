@@ -205,6 +205,13 @@ def test_a_file_that_is_no_database(tmp_path: Path, refused, content: bytes | No
     assert not (tmp_path / "c.parquet").exists()
 
 
+def test_a_pipe_or_a_link_to_itself_is_no_database(tmp_path: Path, refused) -> None:
+    os.mkfifo(tmp_path / "pipe.db")
+    (tmp_path / "loop.db").symlink_to(tmp_path / "loop.db")
+    for name, said in (("pipe.db", "is no plain file. Check"), ("loop.db", "cannot be read")):
+        assert said in refused("import", "mlflow", tmp_path / name, "--out", tmp_path / "c.parquet")
+
+
 def test_a_truncated_database_ends_in_a_sentence(stores: Path, tmp_path: Path, refused) -> None:
     content = (stores / "mlflow.db").read_bytes()
     (tmp_path / "cut.db").write_bytes(content[: len(content) // 2])

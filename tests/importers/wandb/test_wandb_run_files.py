@@ -3,10 +3,8 @@
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from bayescale.importers import read_wandb
 from bayescale.importers.kinds.wandb import guess_wandb, log_wandb
 from bayescale.importers.run_logs import ColumnMapping
 from tests.scaffolding import wandb_offline
+from tests.scaffolding.wandb_records import chunks, record
 
 WHOLE = wandb_offline.ROWS // 3  # rows with a return of a run that is not cut
 
@@ -91,41 +90,6 @@ def test_a_run_that_starts_over_is_refused(tmp_path: Path) -> None:
         read_wandb(tmp_path)
 
 
-def record(**fields: object) -> bytes:
-    """Return a record in W&B's format, made with its own classes."""
-    from wandb.proto import wandb_internal_pb2 as pb
-
-    one = pb.Record()
-    if "id" in fields:
-        one.run.run_id = str(fields["id"])
-        one.run.start_time.seconds = int(str(fields["start"]))
-        for key, value in dict(fields["config"]).items():  # type: ignore[call-overload]
-            one.run.config.update.add(key=key, value_json=json.dumps(value))
-    else:
-        for key, value in fields.items():
-            one.history.item.add(key=key, value_json=value if isinstance(value, str) else json.dumps(value))
-    return bytes(one.SerializeToString())
-
-
-def chunks(records: list[bytes], *, chunk: int = 10**6) -> bytes:
-    """Return a run file with each record in chunks of at most `chunk` bytes, and as few as the blocks allow."""
-    content = bytearray(b":W&B" + struct.pack("<HB", 0xBEE1, 0))
-    for one in records:
-        begin, data = True, one
-        while True:
-            room = run_files.BLOCK - len(content) % run_files.BLOCK
-            if room < 7:
-                content += b"\0" * room
-                continue
-            part, data = data[: min(room - 7, chunk)], data[min(room - 7, chunk) :]
-            kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[begin, not data]
-            content += struct.pack("<IHB", zlib.crc32(part, zlib.crc32(bytes([kind]))), len(part), kind) + part
-            begin = False
-            if not data:
-                break
-    return content
-
-
 CONFIG = {"algo": "SAC", "env": "Ant", "utd": 1, "batch_size": 8, "lr": 1e-3, "seed": 0}
 
 
@@ -198,9 +162,11 @@ def test_links_pipes_and_folders_named_like_run_files(tmp_path: Path) -> None:
     (tmp_path / "folder.wandb").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "again.wandb").symlink_to(tmp_path / "run-a.wandb")
+    (tmp_path / "itself.wandb").symlink_to(tmp_path / "itself.wandb")
     logs = log_wandb(tmp_path)
     assert len(logs.runs) == 1
     reasons = {Path(one.name).name: one.reason for one in logs.skipped}
+    assert "cannot be read" in reasons.pop("itself.wandb")
     assert reasons == {"pipe.wandb": "it is no plain file.", "folder.wandb": "it is no plain file."}
 
 

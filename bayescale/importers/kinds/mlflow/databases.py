@@ -15,7 +15,7 @@ import numpy as np
 
 from bayescale.errors import InputError
 from bayescale.importers.kinds.mlflow.stored_runs import Points, StoredRun
-from bayescale.importers.run_folders import Unusable
+from bayescale.importers.run_folders import Unusable, open_plain
 
 TABLES = {"experiments", "runs", "metrics", "params", "tags"}
 MAGIC = b"SQLite format 3\0"
@@ -30,10 +30,10 @@ def database_runs(file: Path) -> list[StoredRun]:
         InputError: the file is no database of MLflow, or it is damaged.
     """
     try:
-        with file.open("rb") as stream:
-            magic = stream.read(len(MAGIC)) if file.is_file() else b""
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}). Check the path.") from None
+        with open_plain(file) as stream:
+            magic = stream.read(len(MAGIC))
+    except Unusable as reason:
+        raise InputError(f"{file} {str(reason).removeprefix('it ')} Check the path.") from None
     if magic != MAGIC:
         raise InputError(f"{file} is no SQLite database. Give the mlflow.db or the mlruns folder of a store.")
     try:

@@ -67,7 +67,7 @@ def log_run_files(sources: Sequence[Path]) -> Logs:
         named = {path for path in sources if path.parent == folder}
         for name in sorted(os.listdir(folder)):  # noqa: PTH208 - the names alone are needed
             if name.endswith(SUFFIX) and (not named or folder / name in named):
-                files[(folder / name).resolve()] = folder / name
+                files[os.path.realpath(folder / name)] = folder / name
     for file in files.values():
         try:
             run = _read(file, left_out)
