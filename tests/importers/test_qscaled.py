@@ -59,6 +59,7 @@ def test_a_zip_holds_the_same_curves_as_its_folder(tmp_path: Path) -> None:
     file = zipped(tmp_path / "all.zip", {name: npy(ARRAY) for name in names} | {"README.md": b"curves"})
     one, two = (read_qscaled(source, mapping=SAC) for source in (tmp_path / "root", file))
     pd.testing.assert_frame_equal(one, two)
+    pd.testing.assert_frame_equal(read_qscaled(tmp_path / "root/sweep/utd_*", mapping=SAC), one)
     inner = zipped(tmp_path / "sweep.zip", {NAMED.removeprefix("sweep/"): npy(ARRAY)})
     assert log_qscaled(inner).runs[0].config["name"] == "sweep"
 

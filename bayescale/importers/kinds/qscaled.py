@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Shaped
 
-from bayescale.arguments import require_possible_path
+from bayescale.data.tables.paths import matching_paths
 from bayescale.errors import InputError
 from bayescale.importers.importer import Importer, read_with
 from bayescale.importers.kinds.evaluations_npz import UNREADABLE
@@ -45,7 +45,7 @@ def read_qscaled(*sources: str | os.PathLike[str], mapping: ColumnMapping | None
     """Return the learning-curve table of the arrays in folders and zips.
 
     Args:
-        sources: folders, which may lie anywhere in the layout, or zips of them.
+        sources: folders, which may lie anywhere in the layout, zips of them, or globs.
         mapping: what the paths do not hold, such as `ColumnMapping(constants={"algorithm": "SAC"})`. It adds to what
             the paths hold, and replaces it where both name a column.
 
@@ -63,9 +63,8 @@ def log_qscaled(*sources: str | os.PathLike[str]) -> Logs:
     """
     runs: list[RunLog] = []
     skipped: list[Skipped] = []
-    for source in map(Path, sources):
-        require_possible_path(source)
-        for file in _zipped(source, skipped) if source.is_file() else _files(source, skipped):
+    for path in (path for source in sources for path in matching_paths(source)):
+        for file in _zipped(path, skipped) if path.is_file() else _files(path, skipped):
             found = _settings(file.parts)
             if found is None:
                 skipped.append(
