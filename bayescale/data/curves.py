@@ -112,7 +112,8 @@ def read_curves(
 
     Args:
         sources: files (.csv, .csv.gz, .parquet), globs, folders of Parquet partitions (`env_id=Ant-v4/part-0.parquet`),
-            URLs of fsspec, frames, or iterables of these, in any mix. A frame in a `Table` has a name for messages.
+            URLs of fsspec, frames, or iterables of these, in any mix. A frame in a `Table` has a name for messages. A
+            CSV file may have semicolons, tabs or vertical bars between fields, and then decimal commas.
         resumed: "keep-last" states that runs whose steps came twice or start over were resumed from a checkpoint: of
             repeated steps the later row counts, and where the steps go back, later rows replace the earlier ones from
             that step on. Later means further down in the file, or in a later source. None refuses such runs.

@@ -6,6 +6,7 @@ stretches        find the stretches of equal values in a column
 missing_columns  say which columns are missing, and recognise the tables of other tools
 files            read the table in a file
 csv_files        read a CSV file: its header, its names and its whole numbers
+csv_layout       recognise the separator, the decimals and the encoding of a CSV file
 datasets         read Parquet tables in partitions and at URLs
 foreign_files    say what a file or a folder is that holds no table
 sources          read the tables of several sources
