@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bayescale.cli import app as cli
@@ -111,6 +113,18 @@ def test_a_status_that_is_unknown_can_be_left_out(tmp_path: Path, monkeypatch: p
     assert cli.main(command) == 2
     assert cli.main([*command, "--ignore", "status"]) == 0
     assert "status" not in pd.read_parquet("c.parquet")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "Float32", "float[pyarrow]"])
+def test_narrow_rates_are_the_decimals_that_they_print_as(tmp_path: Path, dtype: str) -> None:
+    frame = long_table().assign(utd=1).query("train_freq == 1").astype({"lr": dtype})
+    if dtype == "float16":  # pandas writes none
+        wide = pa.Table.from_pandas(frame.astype({"lr": "float32"}), preserve_index=False)
+        place = wide.column_names.index("lr")
+        pq.write_table(wide.set_column(place, "lr", wide["lr"].cast(pa.float16())), tmp_path / "runs.parquet")
+    else:
+        frame.to_parquet(tmp_path / "runs.parquet")
+    assert set(read_csv_tables(tmp_path / "runs.parquet")["learning_rate"]) == {3e-4}
 
 
 def test_a_url_and_partitions_are_sources(tmp_path: Path) -> None:

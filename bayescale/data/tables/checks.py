@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 
 from bayescale.data.tables.columns import Column, Table, columns_from_index, require_columns, require_frame
 from bayescale.data.tables.stretches import stretch_lengths, stretch_starts
@@ -123,8 +123,7 @@ def _numbers(table: Table, column: Column, values: pd.Series) -> pd.Series:
     if values.dtype.kind in "iuf":
         exact = plain or (values.dtype.kind in "iu" and not values.isna().any())
         array = values.to_numpy() if exact else values.to_numpy(np.float64, na_value=np.nan)
-        narrow = column.identifies and values.dtype.kind == "f" and _item_size(values) < 8
-        array = _shortest_decimals(array, values) if narrow else array
+        array = shortest_decimals(values) if column.identifies and is_narrow(values) else array
     else:
         array = _parsed(table, column, values)
     if array.dtype.kind == "f":
@@ -200,14 +199,20 @@ def _parsed(table: Table, column: Column, values: pd.Series) -> Num[np.ndarray, 
     return array
 
 
+def is_narrow(values: pd.Series) -> bool:
+    """Return True for a column of float32 or float16 numbers, in NumPy, nullable or Arrow types."""
+    return values.dtype.kind == "f" and _item_size(values) < 8
+
+
 def _item_size(values: pd.Series) -> int:
     """Return the bytes of one number in a column of NumPy, nullable or Arrow numbers."""
     dtype: Any = values.dtype
     return int(np.dtype(getattr(dtype, "numpy_dtype", dtype)).itemsize)
 
 
-def _shortest_decimals(array: Num[np.ndarray, " row"], values: pd.Series) -> Num[np.ndarray, " row"]:
-    """Return float32 and float16 settings as their shortest decimals: 1e-4 in float32 is 9.9999997e-05 in float64."""
+def shortest_decimals(values: pd.Series) -> Float[np.ndarray, " row"]:
+    """Return float32 and float16 numbers as their shortest decimals: 1e-4 in float32 is 9.9999997e-05 in float64."""
+    array = values.to_numpy(np.float64, na_value=np.nan)
     kind = np.float32 if _item_size(values) == 4 else np.float16
     unique, inverse = np.unique(array.astype(kind), return_inverse=True)
     return np.array([float(str(value)) for value in unique])[inverse]

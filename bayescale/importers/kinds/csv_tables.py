@@ -14,6 +14,7 @@ from dataclasses import replace
 import pandas as pd
 
 from bayescale.data.curves import CURVE_COLUMNS, RUN_COLUMNS, STATUS_COLUMN
+from bayescale.data.tables.checks import is_narrow, shortest_decimals
 from bayescale.data.tables.missing_columns import FOREIGN_NAMES
 from bayescale.data.tables.sources import tables_of
 from bayescale.errors import InputError
@@ -52,8 +53,14 @@ def log_csv(*sources: str | os.PathLike[str]) -> Logs:
         for name in (column.name, *FOREIGN_NAMES.get(column.name, ()))
     ]
     tables = list(tables_of(sources, known))
-    frames = [table.frame.rename(columns=str).reset_index(drop=True) for table in tables]
+    frames = [_widened(table.frame.rename(columns=str).reset_index(drop=True)) for table in tables]
     return Logs([RunLog(table.source, {}, frame, logged=False) for table, frame in zip(tables, frames, strict=True)])
+
+
+def _widened(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with float32 and float16 numbers as the decimals that they print as."""
+    narrow = [name for name in frame.columns[~frame.columns.duplicated(keep=False)] if is_narrow(frame[name])]
+    return frame.assign(**{name: shortest_decimals(frame[name]) for name in narrow})
 
 
 def guess_csv(logs: Logs) -> tuple[ColumnMapping, list[str]]:

@@ -51,6 +51,7 @@ class StoredRun:
         last_step: last step of all metrics.
         points: number of points of the metric that has most.
         read: function that returns the points of the metrics with the given names; raises `Unusable`.
+        store: path of the store, in messages.
     """
 
     id: str
@@ -64,6 +65,7 @@ class StoredRun:
     last_step: int
     points: int
     read: Callable[[Sequence[str]], list[Points]]
+    store: str = ""
 
 
 def rows_of(metrics: Sequence[Points], further: Sequence[Points] = ()) -> Rows:

@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -42,9 +43,9 @@ def log_mlflow(*sources: str | os.PathLike[str]) -> Logs:
     for path in (path for source in sources for path in _paths(source)):
         for run in _runs(path, left_out):
             if run.id in stored:
-                left_out.append(Skipped(_name(run), f"{path} holds it again; it counts once."))
+                left_out.append(Skipped(_name(stored[run.id]), f"{path} holds it again; it counts once."))
             else:
-                stored[run.id] = run
+                stored[run.id] = replace(run, store=str(path))
     children = Counter(run.tags.get(PARENT) for run in stored.values())
     listed = []
     for run in sorted(stored.values(), key=lambda run: (run.experiment, run.started, run.id)):
@@ -91,7 +92,8 @@ def _runs(path: Path, left_out: list[Skipped]) -> Iterator[StoredRun]:
 
 
 def _name(run: StoredRun) -> str:
-    return f"run {shown(run.id)} ({shown(run.name)})" if run.name else f"run {shown(run.id)}"
+    name = f" ({shown(run.name)})" if run.name else ""
+    return f"{run.store}: run {shown(run.id)}{name}"
 
 
 def _listed(run: StoredRun, stored: Mapping[str, StoredRun]) -> ListedRun:
