@@ -137,6 +137,7 @@ def test_rates_of_cleanrl_that_differ_are_a_question(tmp_path: Path) -> None:
         ({"exp_name": "dqn_atari", "train_frequency": 4}, 0.25),
         ({"exp_name": "c51", "train_frequency": 10}, 0.1),
         ({"exp_name": "td3_continuous_action"}, 1.0),
+        ({"exp_name": "sac_atari", "update_frequency": 4}, 0.25),
         ({"exp_name": "sac_continuous_action", "utd_ratio": 8}, 8.0),
         ({"exp_name": "sac_continuous_action", "num_envs": 4}, None),
         ({"exp_name": "dqn"}, None),

@@ -2,8 +2,8 @@
 
 Each run is a folder `ENV__SCRIPT__SEED__TIME`, whose events hold a table of all arguments. The return is
 `charts/episodic_return`, a return of training: the scripts log every episode by itself, at the env step at which it
-ended. The UTD follows from the script: SAC, TD3 and DDPG update once per env step, DQN and C51 once per
-`train_frequency` env steps.
+ended. The UTD follows from the script: SAC, TD3 and DDPG update once per env step, or once per `update_frequency` env
+steps if they have that argument, as sac_atari has; DQN and C51 update once per `train_frequency` env steps.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog
 
 FOLDER = "{env_id}__{exp_name}__{seed}__{time}"
 RETURNS = ("charts/episodic_return", "charts_episodic_return", "charts/episode_reward", "Value")
-UTD_ONE = ("sac", "td3", "ddpg")  # scripts with an update per env step
+UTD_ONE = ("sac", "td3", "ddpg")  # scripts with an update per env step, or per update_frequency env steps
 UTD_BY_FREQUENCY = ("dqn", "c51")  # scripts with an update per train_frequency env steps
 ALGORITHMS = (*UTD_ONE, *UTD_BY_FREQUENCY, "ppo", "rpo", "rainbow", "qdagger", "redq", "droq", "crossq")
 CANDIDATES: Mapping[str, tuple[str, ...]] = {
@@ -76,7 +76,9 @@ def guess_cleanrl(logs: Logs) -> tuple[ColumnMapping, list[str]]:
     elif "learning_rate" not in columns and any("q_lr" in run.config for run in runs):
         said.append("learning_rate: policy_lr and q_lr differ; name one with --key learning_rate=q_lr.")
     if utd == "cleanrl.utd":
-        said.append("cleanrl.utd is 1 for SAC, TD3 and DDPG, and 1 / train_frequency for DQN and C51.")
+        said.append(
+            "cleanrl.utd is 1 for SAC, TD3 and DDPG, or 1 / update_frequency, and 1 / train_frequency for DQN and C51."
+        )
     elif utd is None:
         said.append("utd: the script and its arguments do not give it; state it with --constant utd=VALUE.")
     if episode_return:
@@ -100,11 +102,9 @@ def _config(run: RunLog) -> dict[str, Any]:
         config["cleanrl.algorithm"] = script.upper()
     if config.get("policy_lr") is not None and config["policy_lr"] == config.get("q_lr"):
         config["cleanrl.learning_rate"] = config["policy_lr"]
-    frequency = config.get("train_frequency")
     if config.get("num_envs", 1) != 1:
         return config
-    if script in UTD_ONE:
-        config["cleanrl.utd"] = 1.0
-    elif script in UTD_BY_FREQUENCY and type(frequency) is int and frequency > 0:
+    frequency = config.get("update_frequency", 1) if script in UTD_ONE else config.get("train_frequency")
+    if script in (*UTD_ONE, *UTD_BY_FREQUENCY) and type(frequency) is int and frequency > 0:
         config["cleanrl.utd"] = 1 / frequency
     return config
