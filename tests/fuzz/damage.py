@@ -65,6 +65,8 @@ def _changed_events(content: bytearray, rng: np.random.Generator) -> bytes:
         (length,) = struct.unpack("<Q", content[position : position + 8])
         records.append(content[position + 12 : position + 12 + length])
         position += 16 + length
+    if not records:  # an earlier damage has emptied the file
+        return _changed(content, rng)
     chosen = int(rng.integers(len(records)))
     records[chosen] = bytearray(_changed(records[chosen], rng))
     return b"".join(_with_checksum(struct.pack("<Q", len(r))) + _with_checksum(bytes(r)) for r in records)
