@@ -99,6 +99,19 @@ def test_a_table_of_a_spreadsheet_is_read_and_said(tmp_path, separator, said, de
         pd.testing.assert_frame_equal(read_curves(path), validate(frame))
 
 
+def test_quoted_decimal_commas_between_commas_are_read_and_said(tmp_path):
+    path = tmp_path / "sheet.csv"
+    frame = table(note="x", seed=BIG)[:3]
+    text = frame.astype(str).map(lambda cell: cell.replace(".", ","))
+    text.to_csv(path, index=False)
+    with pytest.warns(UserWarning, match=re.escape(f"{path} was read with decimal commas.")):
+        pd.testing.assert_frame_equal(read_curves(path), validate(frame))
+    text.assign(env_steps=["1,000", "2,000", "3,000"], utd=1, learning_rate="3E-04", episode_return="7").to_csv(path)
+    fails(f"{path} holds 1,000, whose comma may stand before decimals or thousands. {AMBIGUOUS}", path)
+    table(note="64,64").to_csv(path, index=False)
+    assert set(read_curves(path)["note"]) == {"64,64"}
+
+
 def test_a_byte_order_mark_and_blanks_around_names_are_no_part_of_them(tmp_path):
     path = tmp_path / "windows.csv"
     for encoding in ("utf-8-sig", "utf-16"):
@@ -136,7 +149,7 @@ def test_two_files_joined_with_their_headers_are_refused(tmp_path):
     fails(f"{path} has its header again at line 8, where two files were joined. Remove that line.", path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32", "cp1252"])
 def test_text_in_another_encoding(tmp_path, encoding):
     path = tmp_path / "windows.csv"
     table(algorithm="Überlegen").to_csv(path, index=False, encoding=encoding)

@@ -63,8 +63,7 @@ def read_csv(path: Path, columns: Sequence[Column], most_columns: int) -> Table:
             warn_left_out(path, len(names) - len(wanted))
         frame = _frame(path, layout, names, columns, wanted)
         _refuse_second_header(path, frame, columns)
-        if layout.separator != ",":
-            frame, layout = _with_decimals(path, frame, layout, names, columns)
+        frame, layout = _with_decimals(path, frame, layout, names, columns)
         frame = _with_lost_text(path, frame, layout, names, columns)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} is empty. Write it again or leave it out.") from None
@@ -215,10 +214,16 @@ def _refuse_second_header(path: Path, frame: pd.DataFrame, columns: Sequence[Col
 def _with_decimals(
     path: Path, frame: pd.DataFrame, layout: _Layout, names: list[str], columns: Sequence[Column]
 ) -> tuple[pd.DataFrame, _Layout]:
-    """Return the rows of a file without commas between its fields, read with its decimals, and warn of its layout."""
-    texts = [column.name for column in columns if column.kind == "text" and column.name in frame]
-    numbers = [column.name for column in columns if column.kind != "text" and column.name in frame]
-    decimal = decimal_of(str(path), frame[numbers], frame.drop(columns=[*texts, *numbers]))
+    """Return the rows of a file, read with its decimals, and warn of its layout.
+
+    Between commas, only known columns of numbers tell decimal commas, which are quoted there; "64,64" may be a list.
+    """
+    kinds = {column.name: column.kind for column in columns if column.name in frame}
+    numbers = [name for name, kind in kinds.items() if kind != "text"]
+    others = [name for name in frame if name not in kinds and layout.separator != ","]
+    if layout.separator == "," and all(frame[name].dtype.kind in "biuf" for name in numbers):
+        return frame, layout
+    decimal = decimal_of(str(path), frame[numbers], frame[others])
     if decimal == ",":
         layout = layout._replace(decimal=decimal)
         frame = _frame(path, layout, names, columns, [str(name) for name in frame.columns])

@@ -18,6 +18,7 @@ from bayescale.errors import InputError
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 LOOKED_AT = 20  # lines whose fields are counted
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
+UTF_32 = b"\xff\xfe\0\0"  # a byte-order mark that begins as one of UTF-16 does
 NUMBER = re.compile(r"\s*[+-]?\d*,?\d+(?:[eE][+-]?\d+)?\s*")  # a number that may have a decimal comma
 GROUPED = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*")  # commas between thousands, or one decimal comma
 REMEDY = "Write it with commas between fields, and numbers with points and without thousands separators."
@@ -25,7 +26,7 @@ REMEDY = "Write it with commas between fields, and numbers with points and witho
 
 def encoding_of(head: bytes) -> str:
     """Return the encoding of a file that begins with these bytes: UTF-16 if they say so, otherwise UTF-8."""
-    return "utf-16" if head.startswith(UTF_16) else "utf-8-sig"
+    return "utf-16" if head.startswith(UTF_16) and not head.startswith(UTF_32) else "utf-8-sig"
 
 
 def separator_of(source: str, text: str, known: Collection[str]) -> str:
@@ -93,10 +94,11 @@ def _with_comma(values: pd.DataFrame) -> list[str]:
 
 
 def warn_of_layout(source: str, separator: str, decimal: str) -> None:
-    """Warn that a file was read with another separator than commas, and say which."""
-    if separator != ",":
-        decimals = " and decimal commas" if decimal == "," else ""
-        warnings.warn(f"{source} was read with {SEPARATORS[separator]} between its fields{decimals}.", stacklevel=2)
+    """Warn that a file was read with other separators than commas or with decimal commas."""
+    said = [] if separator == "," else [f"{SEPARATORS[separator]} between its fields"]
+    said += ["decimal commas"] if decimal == "," else []
+    if said:
+        warnings.warn(f"{source} was read with {' and '.join(said)}.", stacklevel=2)
 
 
 def _fields(text: str, separator: str) -> list[list[str]]:
