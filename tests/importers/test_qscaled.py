@@ -170,6 +170,13 @@ def test_names_that_lead_out_of_a_zip_and_large_members_are_skipped(
         log_qscaled(file)
 
 
+def test_a_name_in_a_zip_that_does_not_print_is_shown_in_one_line(tmp_path: Path) -> None:
+    file = zipped(tmp_path / "all.zip", {"a\r\nb/\x1b[31m.npy": npy(ARRAY)})
+    assert [one.name for one in log_qscaled(file).skipped] == [f"{file}/a??b/?[31m.npy"]
+    with pytest.raises(InputError, match=r"^no run was found in .*a\?\?b/\?\[31m.npy: its path is none"):
+        read_qscaled(file, mapping=SAC)
+
+
 def test_links_to_folders_and_pipes_are_not_followed(tmp_path: Path) -> None:
     file = write(tmp_path, NAMED)
     (file.parent / "loop").symlink_to(tmp_path)

@@ -29,7 +29,7 @@ from bayescale.data.tables.paths import matching_paths
 from bayescale.errors import InputError
 from bayescale.importers.importer import Importer, read_with
 from bayescale.importers.kinds.evaluations_npz import UNREADABLE
-from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped
+from bayescale.importers.run_logs import ColumnMapping, Logs, RunLog, Skipped, shown
 
 NUMBER = r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)"
 FILE = re.compile(rf"bs_(\d+)(?:_lr_{NUMBER})?\.npy", re.IGNORECASE)
@@ -38,6 +38,7 @@ WIDTH = re.compile(r"w(\d+)(?:p(\d+))?")
 REPLAY_RATIO = re.compile(rf"rr{NUMBER}(?:_(\w+))?")
 UNNAMED = "return"  # key of the return where the path names none
 LARGEST_FILE = 256 * 2**20  # bytes of one unpacked file
+LONGEST_NAME = 300  # letters of a name in a zip that messages show
 LARGEST_SUM = 2 * 2**30  # bytes of all unpacked files of a source
 
 
@@ -163,7 +164,7 @@ def _zipped(file: Path, skipped: list[Skipped]) -> Iterator[_File]:
                 path = PurePosixPath(member.filename.replace("\\", "/"))
                 if path.suffix != ".npy" or "__MACOSX" in path.parts:
                     continue
-                name = f"{file}/{member.filename}"
+                name = f"{file}/{shown(member.filename, LONGEST_NAME)}"
                 if path.is_absolute() or ".." in path.parts:
                     skipped.append(Skipped(name, "its name leads out of the zip."))
                     continue
