@@ -14,6 +14,8 @@ ROWS = 1500
 
 def main(folder: Path) -> None:
     """Write two finished runs, with one that failed between them."""
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        del os.environ[name]  # A client in the calling process names its own service there, which would write the runs.
     os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_ERROR_REPORTING="false")
     import wandb
 
