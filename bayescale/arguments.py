@@ -22,6 +22,11 @@ def three_digits(value: float) -> str:
     return f"{rounded:,.10g}" if abs(rounded) < SCIENTIFIC_FROM else f"{rounded:g}"
 
 
+def percent(share: float) -> str:
+    """Return a share in whole percent; a share below 1 is at most 99%, so that 100% means certain."""
+    return f"{share if share >= 1 else min(share, 0.99):.0%}"
+
+
 def number(value: object) -> float:
     """Return the value as a float; NaN unless it is a real number, so that '3' becomes NaN."""
     return float(value) if isinstance(value, Real) else nan

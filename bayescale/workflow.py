@@ -20,6 +20,7 @@ from bayescale.data.curves import read_curves, write_curves
 from bayescale.data.observations import require_reached_in_training
 from bayescale.data.tasks import naming_columns, with_task_names
 from bayescale.decisions.allocation import allocate
+from bayescale.decisions.utility import Prices
 from bayescale.errors import InputError
 from bayescale.inference.checkpoints import Checkpoint
 from bayescale.inference.sampling import ROUNDS, WARMUP, SamplerOptions, sample
@@ -32,7 +33,9 @@ from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.saved_fits import load as load_posterior
 from bayescale.reporting.report import report
 
-SHIPPED_SWEEP = Path(__file__).parent / "shipped" / "sac_pendulum.parquet"
+SHIPPED_SWEEP = Path(__file__).parent / "shipped" / "sac_pendulum_trade_off.parquet"
+DEMO_THRESHOLDS = (-1000.0, -800.0, -600.0, -400.0, -300.0)
+DEMO_PRICES = Prices(env_step=1e8)  # flops; a cheap simulator, whose best UTD lies inside the shipped sweep
 
 
 def fit(
@@ -169,34 +172,33 @@ def load(path: str | os.PathLike[str]) -> Posterior:
     return load_posterior(path, {JointModel.name: _joint_model})
 
 
-def demo(out: Path, curves: Path | None = None) -> str:
+def demo(out: Path) -> str:
     """Run the whole chain on the Pendulum sweep that ships with the package, and return the recommendation in words.
 
     Args:
         out: folder for curves.parquet, demo.nc and report.html, made if missing.
-        curves: another learning-curve table.
 
     Raises:
         InputError: the table is missing.
     """
-    source = curves or SHIPPED_SWEEP
-    if not source.is_file():
-        raise InputError(f"{source} is missing; install bayescale again, or give learning curves of your own.")
+    if not SHIPPED_SWEEP.is_file():
+        raise InputError(f"{SHIPPED_SWEEP} is missing; install bayescale again.")
     out.mkdir(parents=True, exist_ok=True)
 
-    table = read_curves(source)
+    table = read_curves(SHIPPED_SWEEP)
     write_curves(table, out / "curves.parquet")
-    crossings = time_to_threshold(table)
+    crossings = time_to_threshold(table, thresholds=DEMO_THRESHOLDS)
     posterior = fit(crossings)
     posterior.save(out / "demo.nc")
     env_id, threshold = posterior.tasks[0], float(posterior.thresholds[-1])
-    choice = allocate(posterior, env_id=env_id, threshold=threshold)
-    page = report(posterior, out / "report.html", curves=table)
+    choice = allocate(posterior, env_id=env_id, threshold=threshold, prices=DEMO_PRICES)
+    page = report(posterior, out / "report.html", curves=table, prices=DEMO_PRICES)
 
     return (
-        f"{env_id}, average return {threshold:g}: run UTD {choice.utd:.2g}, batch size {choice.batch_size}, learning "
-        f"rate {choice.learning_rate:.2g}; the median run needs {choice.env_steps['q50']:,.0f} env steps "
-        f"(90% credible interval {choice.env_steps['q05']:,.0f} to {choice.env_steps['q95']:,.0f}).\n"
+        f"{env_id}, return {threshold:g}, with an env step that costs as much as {DEMO_PRICES.env_step:g} flops: run "
+        f"UTD {choice.utd:.2g}, batch size {choice.batch_size}, learning rate {choice.learning_rate:.2g}; the median "
+        f"run needs {choice.env_steps['q50']:,.0f} env steps (90% credible interval {choice.env_steps['q05']:,.0f} to "
+        f"{choice.env_steps['q95']:,.0f}).\n"
         f"Open {page}"
     )
 

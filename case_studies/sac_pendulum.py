@@ -1,13 +1,14 @@
-"""Does a small sweep find good settings of SAC on Pendulum-v1, and predict runs at a UTD that was never swept?
+"""Which UTD, batch size and learning rate should SAC use on Pendulum-v1, and are runs at other UTDs foretold?
 
-Data: case_studies/data/sac_pendulum.parquet, made with `bayescale sweep case_studies/data/sac_pendulum.toml`. The runs
-of sac_pendulum_heldout.toml, at twice the highest UTD of the sweep, are held out.
+Data: case_studies/data/sac_pendulum_trade_off.parquet, made with `bayescale sweep` from the plan beside it: 240 runs at
+UTD 1 to 32, batch sizes 16 to 512 and learning rates 4e-4 to 3.2e-2. All runs have one length. The runs of
+sac_pendulum_trade_off_heldout.toml, at UTDs below, between and above the swept ones, are held out.
 
-Run time: a minute on two cores.
+Run time: two minutes on two cores.
 
-Expected result: a frontier that falls with UTD, a recommended setting with its 90% credible interval, and a prediction
-for the held-out runs. The prediction is printed before these runs are read, its scores afterwards. Then the picture of
-the README, with the runs on it.
+Expected result: data fall with UTD, compute rises beyond UTD 2 to 8, and the cheapest UTD lies inside the sweep at two
+prices of an env step. The predictions for the held-out runs are printed before these runs are read, their scores
+afterwards. Then the picture of the README, with the runs on it.
 """
 
 import argparse
@@ -22,11 +23,13 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Config:
-    """Input files, thresholds, length of the chains and output file."""
+    """Input files, thresholds, prices of an env step in flops, length of the chains and output file."""
 
-    curves: Path = HERE / "data" / "sac_pendulum.parquet"
-    held_out: Path = HERE / "data" / "sac_pendulum_heldout.parquet"
-    thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -200.0)
+    curves: Path = HERE / "data" / "sac_pendulum_trade_off.parquet"
+    held_out: Path = HERE / "data" / "sac_pendulum_trade_off_heldout.parquet"
+    thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -300.0)
+    drawn: tuple[float, ...] = (-800.0, -300.0)
+    prices: tuple[float, ...] = (1e7, 1e8)
     env_id: str = "Pendulum-v1"
     warmup: int = 500
     draws: int = 1000
@@ -34,17 +37,20 @@ class Config:
 
 
 def main(config: Config, smoke: bool) -> None:
-    """Fit the sweep, choose a setting, draw the frontier, predict the held-out runs and score the predictions."""
+    """Fit the sweep, choose a setting at each price, predict and score the held-out runs, draw the frontier."""
     crossings = bs.time_to_threshold(bs.read_curves(config.curves), thresholds=config.thresholds)
     posterior = bs.fit(crossings, warmup=config.warmup, draws=config.draws, require_convergence=not smoke)
+    for price in config.prices:
+        prices = bs.Prices(env_step=price)
+        front = bs.frontier(posterior, env_id=config.env_id, threshold=config.thresholds[-1], prices=prices)
+        print(f"\nreturn {config.thresholds[-1]:g}, an env step priced {price:g} flops")
+        print(front.table().iloc[::4].drop(columns="extrapolation").round(4).to_string(index=False))
+        print(bs.allocate(posterior, env_id=config.env_id, threshold=config.thresholds[-1], prices=prices).to_json())
+    held_out = predict_then_score(posterior, [config.held_out])
     fronts = [
-        bs.frontier(posterior, env_id=config.env_id, threshold=threshold) for threshold in config.thresholds[1::2]
+        bs.frontier(posterior, env_id=config.env_id, threshold=threshold, prices=bs.Prices(env_step=config.prices[-1]))
+        for threshold in config.drawn
     ]
-    print(fronts[-1].table().iloc[::4].drop(columns="extrapolation").round(4).to_string(index=False))
-    choice = bs.allocate(posterior, env_id=config.env_id, threshold=config.thresholds[-1])
-    print(choice.to_json())
-    predict_then_score(posterior, [config.held_out])
-    held_out = bs.time_to_threshold(bs.read_curves(config.held_out), thresholds=config.thresholds)
     axes = bs.plot_frontier(fronts, observed=crossings, held_out=held_out)
     figure = axes.get_figure(root=True)
     if not smoke and figure is not None:

@@ -29,7 +29,10 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     blocks = [block for language, block in BLOCKS if language == "python"]
     assert blocks
     (tmp_path / "bayescale-demo").mkdir()
-    shutil.copy(ROOT / "case_studies" / "data" / "sac_pendulum.parquet", tmp_path / "bayescale-demo" / "curves.parquet")
+    shutil.copy(
+        ROOT / "case_studies" / "data" / "sac_pendulum_trade_off.parquet",
+        tmp_path / "bayescale-demo" / "curves.parquet",
+    )
     monkeypatch.chdir(tmp_path)
     short = partial(bs.fit, chains=2, warmup=150, draws=100, require_convergence=False)
     monkeypatch.setattr(bs, "fit", short)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Num
 
-from bayescale.arguments import three_digits
+from bayescale.arguments import percent, three_digits
 from bayescale.decisions.candidates import (
     Within,
     critic_parameters,
@@ -93,12 +93,13 @@ class Frontier(Summarised):
             )
             for _, row in shown.iterrows()
         }
+        least, most = (percent(chance) for chance in (table["p_reach"].min(), table["p_reach"].max()))
         outside = f"{int(table['extrapolated'].sum()):,} of {len(table):,} UTDs lie outside the fitted data"
         return Summary(
             f"Frontier of {self.env_id} at return {three_digits(self.threshold)}: data and compute by UTD",
             {
                 **said,
-                "chance": f"{table['p_reach'].min():.0%} to {table['p_reach'].max():.0%} of runs reach the return",
+                "chance": f"{least} to {most} of runs reach the return",
                 "how sure": outside,
                 "next": "front.table(); bs.plots.frontier(front); bs.allocate(posterior, ...) chooses one setting",
             },
@@ -111,8 +112,8 @@ class Frontier(Summarised):
         """
         table = pd.DataFrame({"utd": self.utd})
         for name in ("batch_size", "learning_rate", "env_steps", "flops"):
-            for percent in (5, 50, 95):
-                table[f"{name}_q{percent:02d}"] = quantile_over_draws(getattr(self, name), percent / 100)
+            for level in (5, 50, 95):
+                table[f"{name}_q{level:02d}"] = quantile_over_draws(getattr(self, name), level / 100)
         inside = np.where(self.extrapolated & ~self.extrapolated.all(), np.inf, self.risk)
         return table.assign(
             model_size=self.model_size,

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from bayescale.arguments import counted, require_positive, three_digits
+from bayescale.arguments import counted, percent, require_positive, three_digits
 from bayescale.data.tasks import several_names
 from bayescale.decisions.allocation import allocations
 from bayescale.decisions.candidates import flops_per_step
@@ -63,7 +63,7 @@ class Portfolio(Summarised):
             {
                 **said,
                 "cost": f"{with_interval(self.budget, 'units')} together",
-                "how sure": f"the median runs stay within the budget with probability {self.p_within:.0%}",
+                "how sure": f"the median runs stay within the budget with probability {percent(self.p_within)}",
                 "next": "portfolio.choices holds one allocation per task; portfolio.to_json() for scripts",
             },
         )

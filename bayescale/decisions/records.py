@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bayescale.arguments import counted, three_digits
+from bayescale.arguments import counted, percent, three_digits
 from bayescale.decisions.utility import Prices
 from bayescale.posterior.posterior import Posterior
 from bayescale.summaries import Summarised, Summary, with_interval
@@ -109,7 +109,7 @@ class Allocation(Summarised):
                 "data": f"{with_interval(self.env_steps, 'env steps')} of the median run",
                 "compute": with_interval(self.flops, "flops"),
                 "cost": f"{with_interval(self.budget, 'units')} at {paid}",
-                "how sure": f"one run succeeds with probability {self.p_success:.0%}; {seen}",
+                "how sure": f"one run succeeds with probability {percent(self.p_success)}; {seen}",
                 "regret": f"{regret['mean']:.1%} over the best setting under the same draw; q95 {regret['q95']:.1%}",
                 **notes,
                 "next": "choice.to_json(); bs.next_experiments(...) names runs that would make it surer",

@@ -11,6 +11,8 @@ from shlex import quote
 
 import pandas as pd
 
+from bayescale.arguments import counted
+
 PLAIN_HYDRA = re.compile(r"[A-Za-z][\w./:-]*")  # a value that Hydra reads as a text without quotes
 DENOMINATOR = 16  # largest number of env steps between the updates of a fractional UTD
 
@@ -24,7 +26,11 @@ def cleanrl(table: pd.DataFrame, *, seeds: int = 4) -> str:
             f"--policy-lr {_rate(row)} --q-lr {_rate(row)}"
         )
         if not math.isclose(row["utd"], 1):
-            lines.append(f"# UTD {row['utd']:.3g}: repeat the update in the script {row['utd']:.3g} times per env step")
+            ratio = Fraction(row["utd"]).limit_denominator(DENOMINATOR)
+            steps = "env step" if ratio.denominator == 1 else f"{ratio.denominator} env steps"
+            lines.append(
+                f"# UTD {row['utd']:.3g}: let the script do {counted(ratio.numerator, 'update')} every {steps}"
+            )
         lines += [f"python cleanrl/sac_continuous_action.py {words} --seed {seed}" for seed in range(seeds)]
     return _text(lines)
 

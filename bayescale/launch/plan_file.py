@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bayescale.arguments import three_digits
 from bayescale.errors import InputError
 
 REPLACED = ("env_id", "utd", "batch_size", "learning_rate", "seed", "env_steps")
@@ -50,7 +51,7 @@ def plan(table: pd.DataFrame, *, seeds: int = 4, base: Mapping[str, Any] | None 
         **kept,
     }
     settings.setdefault("evaluation_interval", max(1, round(row["evaluation_interval"])))
-    low, median, high = (f"{row[f'env_steps_{q}']:.3g}" for q in ("q05", "q50", "q95"))
+    low, median, high = (three_digits(row[f"env_steps_{q}"]) for q in ("q05", "q50", "q95"))
     lines = [
         f"# {task!a}: reach return {row['threshold']:g}; a run ever gets there with probability {row['p_reach']:.2f}",
         f"# The median run needs {median} env steps (90%: {low} to {high}) and {row['flops_q50']:.3g} flops.",

@@ -90,8 +90,8 @@ def test_a_shell_reads_back_the_settings_of_cleanrl(table):
     assert (last["--env-id"], last["--total-timesteps"], last["--batch-size"]) == (ODD, "50000", "256")
     assert float(last["--policy-lr"]) == float(last["--q-lr"]) == pytest.approx(1e-4)
     assert [line for line in lines if line.startswith("#")] == [
-        "# UTD 0.25: repeat the update in the script 0.25 times per env step",
-        "# UTD 2: repeat the update in the script 2 times per env step",
+        "# UTD 0.25: let the script do 1 update every 4 env steps",
+        "# UTD 2: let the script do 2 updates every env step",
     ]
 
 

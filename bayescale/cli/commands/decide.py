@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.arguments import counted, three_digits
+from bayescale.arguments import counted, percent, three_digits
 from bayescale.cli.files import load_posterior, note_beyond
 from bayescale.cli.options import (
     AsJson,
@@ -125,7 +125,7 @@ def allocate(
             )
         raise Infeasible(
             f"no configuration reaches return {choice.threshold:g} on {env} with the chance of {risk}; the likeliest, "
-            f"shown, reaches it with probability {choice.p_success:.0%}. Lower the return or the chance."
+            f"shown, reaches it with probability {percent(choice.p_success)}. Lower the return or the chance."
         )
     if not choice.feasible:
         raise Infeasible(
@@ -201,7 +201,7 @@ def _allocation_table(choice: "Allocation", risk: str) -> str:
     title = (
         f"{choice.env_id}, return {choice.threshold:g}: UTD {choice.utd:.3g}, batch size {choice.batch_size:,}, "
         f"learning rate {choice.learning_rate:.3g}, {choice.model_size:,} critic parameters; "
-        f"chance of success {choice.p_success:.0%}"
+        f"chance of success {percent(choice.p_success)}"
     )
     if choice.runs and choice.runs_reached is not None:
         title += (
@@ -247,12 +247,12 @@ def _portfolio_table(split: "Portfolio") -> str:
             f"{choice.model_size:,}",
             three_digits(choice.env_steps["q50"]),
             three_digits(choice.budget["mean"]),
-            f"{choice.p_success:.0%}",
+            percent(choice.p_success),
         ]
         for choice in split.choices
     ]
     total = split.budget
     return (
         f"{table_text(head, rows)}\ntogether {three_digits(total['mean'])} (90%: {three_digits(total['q05'])} to "
-        f"{three_digits(total['q95'])}); within the budget with probability {split.p_within:.0%}"
+        f"{three_digits(total['q95'])}); within the budget with probability {percent(split.p_within)}"
     )

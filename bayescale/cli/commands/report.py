@@ -75,7 +75,7 @@ def demo(
 ) -> None:
     """Run the whole chain on the shipped Pendulum sweep.
 
-    Fits the learning curves of 180 SAC runs, chooses a configuration and writes DIR/curves.parquet, DIR/demo.nc and
+    Fits the learning curves of 240 SAC runs, chooses a configuration and writes DIR/curves.parquet, DIR/demo.nc and
     DIR/report.html. Takes about a minute.
     """
     check_out_folder(out)
