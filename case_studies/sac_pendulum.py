@@ -1,4 +1,4 @@
-"""Which UTD, batch size and learning rate should SAC use on Pendulum-v1, and are runs at other UTDs foretold?
+"""Does a sweep of SAC on Pendulum-v1 show which setting to run, and foretell runs at UTDs that it does not hold?
 
 Data: case_studies/data/sac_pendulum_trade_off.parquet, made with `bayescale sweep` from the plan beside it: 240 runs at
 UTD 1 to 32, batch sizes 16 to 512 and learning rates 4e-4 to 3.2e-2. All runs have one length. The runs of
