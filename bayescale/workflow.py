@@ -33,7 +33,7 @@ from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.saved_fits import load as load_posterior
 from bayescale.reporting.report import report
 
-SHIPPED_SWEEP = Path(__file__).parent / "shipped" / "sac_pendulum_trade_off.parquet"
+SHIPPED_SWEEP = Path(__file__).parent / "shipped" / "pendulum_trade_off.parquet"
 DEMO_THRESHOLDS = (-1000.0, -800.0, -600.0, -400.0, -300.0)
 DEMO_PRICES = Prices(env_step=1e8)  # flops; a cheap simulator, whose best UTD lies inside the shipped sweep
 

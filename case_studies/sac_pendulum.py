@@ -1,8 +1,8 @@
 """Does a sweep of SAC on Pendulum-v1 show which setting to run, and foretell runs at UTDs that it does not hold?
 
-Data: case_studies/data/sac_pendulum_trade_off.parquet, made with `bayescale sweep` from the plan beside it: 240 runs at
+Data: case_studies/data/pendulum_trade_off.parquet, made with `bayescale sweep` from the plan beside it: 240 runs at
 UTD 1 to 32, batch sizes 16 to 512 and learning rates 4e-4 to 3.2e-2. All runs have one length. The runs of
-sac_pendulum_trade_off_heldout.toml, at UTDs below, between and above the swept ones, are held out.
+pendulum_trade_off_heldout.toml, at UTDs below, between and above the swept ones, are held out.
 
 Run time: two minutes on two cores.
 
@@ -25,8 +25,8 @@ HERE = Path(__file__).parent
 class Config:
     """Input files, thresholds, prices of an env step in flops, length of the chains and output file."""
 
-    curves: Path = HERE / "data" / "sac_pendulum_trade_off.parquet"
-    held_out: Path = HERE / "data" / "sac_pendulum_trade_off_heldout.parquet"
+    curves: Path = HERE / "data" / "pendulum_trade_off.parquet"
+    held_out: Path = HERE / "data" / "pendulum_trade_off_heldout.parquet"
     thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -300.0)
     drawn: tuple[float, ...] = (-800.0, -300.0)
     prices: tuple[float, ...] = (1e7, 1e8)

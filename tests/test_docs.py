@@ -58,7 +58,7 @@ def test_the_documentation_has_commands_to_check() -> None:
 
 def test_the_python_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "demo").mkdir()
-    shutil.copy(ROOT / "case_studies" / "data" / "sac_pendulum_trade_off.parquet", tmp_path / "demo" / "curves.parquet")
+    shutil.copy(ROOT / "case_studies" / "data" / "pendulum_trade_off.parquet", tmp_path / "demo" / "curves.parquet")
     monkeypatch.chdir(tmp_path)
     short = cache(lambda: real(names["crossings"], chains=2, warmup=150, draws=100, require_convergence=False))
     real = bs.fit

@@ -30,7 +30,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert blocks
     (tmp_path / "bayescale-demo").mkdir()
     shutil.copy(
-        ROOT / "case_studies" / "data" / "sac_pendulum_trade_off.parquet",
+        ROOT / "case_studies" / "data" / "pendulum_trade_off.parquet",
         tmp_path / "bayescale-demo" / "curves.parquet",
     )
     monkeypatch.chdir(tmp_path)
