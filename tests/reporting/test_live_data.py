@@ -56,3 +56,12 @@ def test_facts_name_what_was_swept():
         "Fitted to 16 runs; UTD 1 to 4, batch size 128 to 256, learning rate 0.0001 to 0.0003."
     )
     assert facts(sweep().query("utd == 4 and batch_size == 128 and learning_rate == 1e-4")).endswith("; one setting.")
+
+
+def test_candidates_of_a_sweep_with_one_learning_rate_have_that_rate():
+    """Rounding makes values between 3e-4 and 3e-4 that differ in their last digit."""
+    rate = 3e-4
+    assert len(np.unique(np.geomspace(rate, rate, 9))) > 1
+    posterior = prior_posterior(sweep().query("learning_rate == @rate").reset_index(drop=True))
+    settings = candidate_settings(posterior, TASKS[0], prices=Prices())
+    assert settings["learning_rate"].unique().tolist() == [rate]

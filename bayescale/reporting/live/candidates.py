@@ -38,12 +38,12 @@ def candidate_settings(
     limits = ranges(posterior, env_id, model_size=model_size)
     utds, sizes = utd_candidates(posterior, env_id, *limits["utd"]), swept_sizes(posterior, env_id, model_size)
     count = GRID if len(sizes) == 1 else GRID_PER_SIZE
-    batches, rates = (np.unique(np.geomspace(*limits[name], count)) for name in ("batch_size", "learning_rate"))
+    batches, rates = (_spaced(*limits[name], count) for name in ("batch_size", "learning_rate"))
     grid = _product(env_id, utds, sizes, batches, rates)
     lengths = lengths_at(posterior, grid)
     log_steps = np.log((np.exp(lengths.location) / np.maximum(lengths.p_reach, 1e-6)).mean(axis=0))
     log_steps = log_steps.reshape(len(utds) * len(sizes), len(batches), len(rates), -1)
-    fine_batches, fine_rates = (_fine(values) for values in (batches, rates))
+    fine_batches, fine_rates = (_spaced(values[0], values[-1], FINE) for values in (batches, rates))
     log_steps = _interpolated(_interpolated(log_steps, batches, fine_batches, 1), rates, fine_rates, 2)
     points = _product(env_id, utds, sizes, fine_batches, fine_rates)
     step_flops = flops_per_step(points).reshape(log_steps.shape[:3])
@@ -81,9 +81,9 @@ def _product(env_id: str, utds: np.ndarray, sizes: np.ndarray, batches: np.ndarr
     return table.assign(env_id=env_id).astype({"batch_size": int, "model_size": int})[["env_id", *AXES]]
 
 
-def _fine(values: Float[np.ndarray, " value"]) -> Float[np.ndarray, " fine"]:
-    """Return values evenly spaced in logs between the first and the last; one value stays one."""
-    return np.geomspace(values[0], values[-1], FINE) if len(values) > 1 else values
+def _spaced(low: float, high: float, count: int) -> Float[np.ndarray, " value"]:
+    """Return values evenly spaced in logs; a range without length has one value."""
+    return np.geomspace(low, high, count) if high > low else np.array([low])
 
 
 def _interpolated(
