@@ -2,7 +2,8 @@
 
 Data: case_studies/data/pendulum_trade_off.parquet, made with `bayescale sweep` from the plan beside it: 240 runs at
 UTD 1 to 32, batch sizes 16 to 512 and learning rates 4e-4 to 3.2e-2. All runs have one length. The runs of
-pendulum_trade_off_heldout.toml, at UTDs below, between and above the swept ones, are held out.
+pendulum_trade_off_heldout.toml and pendulum_recommended_utd_*.toml, at UTDs below, between and above the swept ones, are
+held out; their forecasts in forecasts/ are older than these runs.
 
 Run time: two minutes on two cores.
 
@@ -26,7 +27,10 @@ class Config:
     """Input files, thresholds, prices of an env step in flops, length of the chains and output file."""
 
     curves: Path = HERE / "data" / "pendulum_trade_off.parquet"
-    held_out: Path = HERE / "data" / "pendulum_trade_off_heldout.parquet"
+    held_out: tuple[Path, ...] = (
+        HERE / "data" / "pendulum_trade_off_heldout.parquet",
+        HERE / "data" / "pendulum_recommended.parquet",
+    )
     thresholds: tuple[float, ...] = (-1000.0, -800.0, -600.0, -400.0, -300.0)
     drawn: tuple[float, ...] = (-800.0, -300.0)
     prices: tuple[float, ...] = (1e7, 1e8)
@@ -46,7 +50,7 @@ def main(config: Config, smoke: bool) -> None:
         print(f"\nreturn {config.thresholds[-1]:g}, an env step priced {price:g} flops")
         print(front.table().iloc[::4].drop(columns="extrapolation").round(4).to_string(index=False))
         print(bs.allocate(posterior, env_id=config.env_id, threshold=config.thresholds[-1], prices=prices).to_json())
-    held_out = predict_then_score(posterior, [config.held_out])
+    held_out = predict_then_score(posterior, config.held_out)
     fronts = [
         bs.frontier(posterior, env_id=config.env_id, threshold=threshold, prices=bs.Prices(env_step=config.prices[-1]))
         for threshold in config.drawn

@@ -16,7 +16,7 @@ from bayescale.cli.app import app
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "case_studies").glob("*.md"))
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "case_studies").rglob("*.md"))
 COMMANDS = [
     line.strip().removeprefix("$ ")
     for language, block in BLOCKS
