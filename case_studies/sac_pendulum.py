@@ -2,8 +2,8 @@
 
 Data: case_studies/data/pendulum_trade_off.parquet, made with `bayescale sweep` from the plan beside it: 240 runs at
 UTD 1 to 32, batch sizes 16 to 512 and learning rates 4e-4 to 3.2e-2. All runs have one length. The runs of
-pendulum_trade_off_heldout.toml and pendulum_recommended_utd_*.toml, at UTDs below, between and above the swept ones, are
-held out; their forecasts in forecasts/ are older than these runs.
+pendulum_trade_off_heldout.toml and pendulum_recommended_utd_*.toml, at UTDs below, between and above the swept ones,
+are held out; their forecasts in forecasts/ are older than these runs.
 
 Run time: two minutes on two cores.
 
