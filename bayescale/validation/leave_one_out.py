@@ -67,9 +67,9 @@ def leave_one_out(posterior: Posterior) -> pd.DataFrame:
 
 
 def _observe_each(model: Model, crossings: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> list[Any]:
-    """Return each configuration's observations in equal shapes, with the weights that they had in the fit."""
-    weight = model.observe(crossings).weight
-    return [replace(observed, weight=weight) for observed in model.observe_each(tables)]
+    """Return each configuration's observations in equal shapes, weighted as in the fit and with what its runs reached."""
+    whole = model.observe(crossings)
+    return [replace(each, weight=whole.weight, reached=whole.reached) for each in model.observe_each(tables)]
 
 
 @partial(jax.jit, static_argnums=0)

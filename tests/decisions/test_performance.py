@@ -273,7 +273,7 @@ def test_the_command_writes_returns(posterior: Posterior, tmp_path, capsys) -> N
     CONFIG.assign(env_steps="10,000").to_csv(lengths, index=False)
     capsys.readouterr()
     assert cli.main([*arguments[:3], str(lengths), *arguments[4:]]) == 2
-    assert f"{lengths}: env_steps must be a number; got 10,000 at line 2" in capsys.readouterr().err
+    assert f"error: {lengths} holds 10,000, whose comma " in capsys.readouterr().err
     predict = ["predict", str(tmp_path / "fit.nc"), "--at", str(tmp_path / "configs.csv"), "--out", str(out)]
     assert cli.main([*predict, "--thresholds", "600,700"]) == 0
     assert list(pd.read_csv(out)["threshold"]) == [600.0, 700.0]

@@ -169,7 +169,7 @@ def test_a_plan_of_several_widths_is_refused(tmp_path, refused):
 
 def test_model_sizes_of_a_design_are_an_axis_of_its_law():
     design = CONFIGS.merge(pd.DataFrame({"model_size": [10_000, 100_000, 1_000_000]}), how="cross")
-    said = bs.prior_predictive(design, draws=500).groupby("model_size")["q50"].mean()
+    said = bs.prior_predictive(design, draws=4000).groupby("model_size")["q50"].mean()
     assert said.is_monotonic_decreasing
     configs, _ = variants(design.assign(seeds=1, every=500.0, horizon=1e6), design.assign(seeds=1))
     model = JointModel.for_crossings(configs.assign(threshold=1.0))

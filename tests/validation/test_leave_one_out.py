@@ -28,6 +28,7 @@ STEP = 1e-3  # log env steps between evaluations
 class Observed:
     log_steps: np.ndarray
     weight: float
+    reached: None = None
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,8 @@ def test_sigterm_is_an_interrupt_unless_the_caller_handles_it(tmp_path: Path) ->
 def test_the_command_answers_a_signal_by_a_checkpoint_and_one_line(
     number: signal.Signals, to_group: bool, tmp_path: Path
 ) -> None:
-    lines = (f"{key} = {json.dumps(value)}\n" for key, value in LONG.items())
+    never_ends = LONG | {"env_steps": 400_000}
+    lines = (f"{key} = {json.dumps(value)}\n" for key, value in never_ends.items())
     (tmp_path / "plan.toml").write_text("".join(lines))
     command = [sys.executable, "-m", "bayescale", "--quiet", "sweep", "plan.toml", "--out", "out", "--workers", "1"]
     process = subprocess.Popen(
