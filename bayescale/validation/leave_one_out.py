@@ -67,7 +67,7 @@ def leave_one_out(posterior: Posterior) -> pd.DataFrame:
 
 
 def _observe_each(model: Model, crossings: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> list[Any]:
-    """Return each configuration's observations in equal shapes, weighted as in the fit and with what its runs reached."""
+    """Return each configuration's observations in equal shapes, weighted as in the fit, with what its runs reached."""
     whole = model.observe(crossings)
     return [replace(each, weight=whole.weight, reached=whole.reached) for each in model.observe_each(tables)]
 
