@@ -151,7 +151,7 @@ def assessed(config: Config, *, ignore_failures: bool) -> pd.DataFrame:
 
 
 def told(table: pd.DataFrame) -> str:
-    """Return the figures of one method in words."""
+    """Return the Brier scores, the reliability and the coverage of the fits in a table of `assessed`, in words."""
     bins = pd.cut(table["predicted"], BINS, include_lowest=True)
     reliability = table.groupby(bins, observed=True).agg(
         predicted=("predicted", "mean"), true=("true", "mean"), rows=("true", "size")

@@ -238,7 +238,7 @@ class JointModel:
         return log_likelihood(self.frame, p, observed)
 
     def with_ceilings(self, draws: Mapping[str, ArrayLike], crossings: pd.DataFrame) -> dict[str, ArrayLike]:
-        """Return draws with `attainable`, the chance by task and threshold that the task's ceiling lies above it.
+        """Return draws with `attainable`, the chance that each threshold lies below the ceiling of each task.
 
         Args:
             draws: parameters by name, draw axis first.

@@ -22,9 +22,8 @@ from bayescale.data.run_ends import DIVERGED
 FAILED = (DIVERGED, "crashed")  # values of `status`, in lower case, that mark a failed run
 EARLY = 0.25  # a run ends early if it ends before this share of the task's longest run
 ROUNDING = 1e-9  # difference up to which two distances count as equal
-ASSUMED = (
-    "the prior chance that a task cannot be learnt, and on the other tasks"  # forecasts of such tasks rest on this
-)
+# Forecasts of a task rest on these assumptions if no run of it reached a threshold.
+ASSUMED = "the prior chance that a task cannot be learnt, and on the other tasks"
 LISTED = 3  # settings that a warning lists by name
 AXIS_WORDS = {"utd": "UTD", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "model size"}
 
