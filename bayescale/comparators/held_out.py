@@ -205,7 +205,7 @@ def _evaluate(
             configs = unseen[setting_columns(unseen)].drop_duplicates()
             new = isinstance(forecaster, Posterior) and not configs["env_id"].isin(forecaster.tasks).all()
             predicted = forecaster.predict(configs, **({"new_task": True} if new else {}))
-            scored.append(score_each(predicted, crossings=unseen))
+            scored.append(score_each(predicted, crossings=unseen, fitted=training.crossings))
         except BayeScaleError as error:
             return Outcome(pd.DataFrame(), pd.DataFrame(), seconds, tuple(dict.fromkeys([*notes, str(error)])))
         seconds += time.perf_counter() - began

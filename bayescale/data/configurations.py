@@ -13,7 +13,8 @@ SIZED = (*CONFIG, "model_size")
 CONFIG_COLUMNS = (
     Column("env_id", "text"),
     *(Column(name, "real", above=0) for name in CONFIG[1:]),
-    *(Column(name, "real", above=0, optional=True) for name in ("model_size", "evaluation_interval")),
+    Column("model_size", "real", above=0, optional=True),
+    Column("evaluation_interval", "real", at_least=0, optional=True),
 )
 LENGTH = Column("env_steps", "real", above=0, optional=True)  # length of the run, see `performance`
 

@@ -21,8 +21,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from bayescale.data.curves import run_columns
 from bayescale.data.run_ends import DIVERGED
 from bayescale.errors import InputError
+
+REGULAR = 0.8  # a task's runs evaluate regularly if more than this share of its crossings lies on one schedule
+ON_SCHEDULE = 0.05  # largest distance of an evaluation from that schedule, as a share of the interval
 
 
 class Kind(IntEnum):
@@ -126,3 +130,28 @@ def require_reached_in_training(crossings: pd.DataFrame) -> None:
         raise InputError(
             "all runs that reach a threshold are above it before their first env step; raise the thresholds."
         )
+
+
+def evaluation_intervals(crossings: pd.DataFrame, env_ids: pd.Series) -> Float[np.ndarray, " row"]:
+    """Return the env steps between the evaluations of each task's runs; 0 where they evaluate at irregular steps.
+
+    The interval of a task is the median width of its crossings. The task's runs evaluate regularly if more than four in
+    five crossings end at a multiple of the interval and belong to a run whose narrowest crossing is as wide as the
+    interval. (Resets and missing evaluations widen some crossings of a run, another spacing all of them.)
+
+    Args:
+        crossings: one row per run and threshold, as `time_to_threshold` returns it.
+        env_ids: task of each row of the result. A task whose crossings tell nothing gets the median over all tasks, or
+            0 if any task is irregular.
+    """
+    seen = crossings[observations(crossings).reached_in_training]
+    width = seen["env_steps_upper"] - seen["env_steps_lower"]
+    own = [seen[name] for name in run_columns(seen)]
+    narrowest = width.groupby(own, dropna=False, observed=True).transform("min")
+    interval = width.groupby(seen["env_id"]).transform("median")
+    unit = interval.where(interval > 0)
+    ends = seen["env_steps_upper"] / unit
+    on_schedule = (abs(narrowest / unit - 1) <= ON_SCHEDULE) & (abs(ends - ends.round()) <= ON_SCHEDULE)
+    regular = on_schedule.groupby(seen["env_id"]).mean() > REGULAR
+    by_task = width.groupby(seen["env_id"]).median().where(regular, 0.0)
+    return env_ids.map(by_task).fillna(width.median() if regular.all() else 0.0).to_numpy(float)

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Num
 
 from bayescale.arguments import number
 from bayescale.data.configurations import checked_configs, outside_range
-from bayescale.data.observations import observations
+from bayescale.data.observations import evaluation_intervals
 from bayescale.data.tasks import naming_columns, require_fitted_tasks, with_task_names
 from bayescale.data.thresholds import increasing_thresholds
 from bayescale.errors import InputError, NotConverged
@@ -33,7 +33,12 @@ from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.identifiability import not_converged
 from bayescale.posterior.outcomes import ASSUMED, nothing_reached
-from bayescale.posterior.prediction_table import predictions_by_threshold
+from bayescale.posterior.prediction_table import (
+    Evaluations,
+    next_evaluations,
+    predictions_by_threshold,
+    with_evaluations,
+)
 from bayescale.posterior.summary import summary_of
 from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
 from bayescale.summaries import Summarised, Summary
@@ -166,36 +171,42 @@ class Posterior(Summarised):
         thresholds: Sequence[Any] | Num[np.ndarray, "..."] | None = None,
         ceiling: Ceiling | None = None,
         new_task: bool = False,
+        evaluations: Evaluations | None = None,
     ) -> pd.DataFrame:
         """Return quantiles of the env steps until an evaluation first shows a new run (one seed) at each threshold.
 
-        Evaluations happen once per evaluation interval, so the quantiles are rounded up to whole intervals.
-
         Args:
             configs: columns env_id, utd, batch_size, learning_rate, and model_size where that varies in the fitted
-                runs; optional evaluation_interval, the env steps between evaluations of the new run, by default the
-                median of the task's fitted runs. Further columns are kept.
+                runs. Further columns are kept.
             thresholds: increasing returns, none below the lowest fitted threshold; default: the fitted thresholds.
                 Returns above the highest fitted threshold follow the law of `bayescale.posterior.extrapolation`.
             ceiling: the highest return that a task allows, in units of the thresholds; see
                 `bayescale.posterior.ceilings`. No run exceeds it.
             new_task: True allows tasks without runs. Their predictions are those of a task sampled from the population
                 of tasks, and `extrapolation` says so.
+            evaluations: when the new run is evaluated: an interval, a list of increasing env steps, or "crossing" for
+                the crossing itself, not rounded up to an evaluation. None: the interval at which the task's fitted runs
+                evaluate; "crossing" if they evaluate at irregular steps. A column `evaluation_interval` or
+                `evaluation_steps` of `configs` serves as well.
 
         Returns:
             The table of `bayescale.posterior.prediction_table`: one row per configuration and threshold with the
-            columns of `configs`, `evaluation_interval`, `threshold`, q05 ... q95 (env steps of a new run; inf where the
-            quantile falls on runs that never reach the threshold), law_q05 law_q50 law_q95 (env steps of the median
-            run, not rounded: parameter uncertainty alone), `p_reach`, `extrapolated` and `extrapolation`, on which axes
-            and how far the row lies outside the fitted data. Warns of tasks on which no run reached any threshold.
+            columns of `configs`, `evaluation_interval` (0: the crossing itself) or `evaluation_steps`, `threshold`,
+            q05 ... q95 (env steps of a new run; inf where the quantile falls on runs that never reach the threshold, or
+            after the last of a list), law_q05 law_q50 law_q95 (env steps of the median run, not rounded: parameter
+            uncertainty alone), `p_reach`, `extrapolated` and `extrapolation`, on which axes and how far the row lies
+            outside the fitted data. Warns of tasks on which no run reached any threshold.
 
         Raises:
             InputError: a task has no fitted runs and `new_task` is False, a column is missing, a value is not positive
-                and finite, the thresholds do not increase or start below the lowest fitted one, or a ceiling is
-                unusable.
+                and finite, the thresholds or evaluations do not increase, a threshold lies below the lowest fitted
+                one, or a ceiling is unusable.
         """
         configs = checked_configs(configs).reset_index(drop=True)
         named = self.named(configs)
+        evaluated = with_evaluations(
+            configs, evaluations, default=evaluation_intervals(self.crossings, named["env_id"])
+        )
         self.require_tasks(named["env_id"], new_task=new_task)
         self.warn_of_nothing_reached(named["env_id"])
         draws = self.flat_draws(PREDICTION_DRAWS)
@@ -207,15 +218,12 @@ class Posterior(Summarised):
             predicted = predictive.predict_at(
                 self.model, draws, named, fitted=self.thresholds, wanted=returns, ceiling=best
             )
-        if "evaluation_interval" not in configs:
-            configs = configs.assign(evaluation_interval=self._evaluation_intervals(named))
-        interval = configs["evaluation_interval"].to_numpy(float)[:, None, None]
         outside = outside_sweep(self.crossings, named)
         beyond = [above_thresholds(self.thresholds, threshold) for threshold in returns]
         return predictions_by_threshold(
-            configs,
+            evaluated,
             returns,
-            quantiles=np.ceil(predicted.quantiles / interval) * interval,
+            quantiles=next_evaluations(predicted.quantiles, evaluated),
             law_quantiles=predicted.law,
             p_reach=predicted.p_reach,
             extrapolation=np.array([[joined(o, b) for b in beyond] for o in outside], object),
@@ -249,13 +257,6 @@ class Posterior(Summarised):
     def extrapolated(self, configs: pd.DataFrame) -> Bool[np.ndarray, " config"]:
         """Return True where UTD, batch size, learning rate or model size lies outside the task's fitted range."""
         return outside_range(self.crossings, configs)
-
-    def _evaluation_intervals(self, configs: pd.DataFrame) -> Float[np.ndarray, " config"]:
-        """Return the median env steps between evaluations of each task's crossings, of all crossings for new tasks."""
-        seen = self.crossings[observations(self.crossings).reached_in_training]
-        widths = seen["env_steps_upper"] - seen["env_steps_lower"]
-        by_task = widths.groupby(seen["env_id"]).median()
-        return configs["env_id"].map(by_task).fillna(widths.median()).to_numpy(float)
 
     @cached_property
     def _diagnostics(self) -> pd.DataFrame:

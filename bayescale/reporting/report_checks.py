@@ -12,6 +12,7 @@ from bayescale.data.configurations import setting_columns
 from bayescale.data.tables import Column, as_table, check_columns
 from bayescale.errors import InputError
 from bayescale.posterior.posterior import Posterior
+from bayescale.posterior.prediction_table import INTERVAL, of_crossing
 from bayescale.validation.predictive_checks import OVERALL, posterior_predictive_checks
 from bayescale.validation.scores import interval_hits
 
@@ -34,11 +35,13 @@ def predictive_check(posterior: Posterior) -> pd.DataFrame:
     crossings = posterior.crossings
     keys = setting_columns(crossings)
     predicted = posterior.predict(crossings[keys].drop_duplicates().reset_index(drop=True))
-    both = crossings.merge(predicted[[*keys, "threshold", "q05", "q25", "q75", "q95"]], on=[*keys, "threshold"])
+    kept = predicted[[*keys, "threshold", INTERVAL, "q05", "q25", "q75", "q95"]]
+    both = crossings.merge(kept, on=[*keys, "threshold"], suffixes=("_of_run", ""))
+    at_crossing = of_crossing(both)
     return both.assign(
         reached=~both["censored"],
-        inside50=interval_hits(both, low=both["q25"], high=both["q75"]),
-        inside90=interval_hits(both, low=both["q05"], high=both["q95"]),
+        inside50=interval_hits(both, low=both["q25"], high=both["q75"], at_crossing=at_crossing),
+        inside90=interval_hits(both, low=both["q05"], high=both["q95"], at_crossing=at_crossing),
     )
 
 

@@ -2,12 +2,15 @@
 
 All scores are in natural-log env steps. They need the prediction table alone, so every method is scored alike.
 
-A run length is observed as the evaluation that first shows the run at the threshold (`env_steps_upper`). A run that
-never reaches the threshold is right-censored at its last evaluation (`env_steps_lower`). The run length of a run that
-diverged below the threshold is infinite. A run that is above the threshold before training carries no information and
-is left out. An infinite run length or quantile counts as 20 times the longest observed run length.
+A run length is observed as the evaluation that first shows the run at the threshold (`env_steps_upper`). Where the
+predictions are of the crossing itself (`evaluation_interval` 0), it is observed as the interval (`env_steps_lower`,
+`env_steps_upper`], and a quantile inside this interval costs nothing. A run that never reaches the threshold is
+right-censored at its last evaluation (`env_steps_lower`). The run length of a run that diverged below the threshold is
+infinite. A run that is above the threshold before training carries no information and is left out. An infinite run
+length or quantile counts as 20 times the longest observed run length.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,17 +21,24 @@ from scipy.special import log_ndtr, ndtri
 from bayescale.arguments import counted
 from bayescale.data.configurations import CONFIG_COLUMNS, SIZED
 from bayescale.data.crossings import require_crossing_columns
-from bayescale.data.observations import observations
+from bayescale.data.observations import evaluation_intervals, observations
 from bayescale.data.tables import Column, Table, check_columns
 from bayescale.data.tasks import SUITE_AND_ALGORITHM
 from bayescale.errors import InputError
-from bayescale.posterior.prediction_table import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from bayescale.posterior.prediction_table import (
+    EVALUATION_COLUMNS,
+    INTERVAL,
+    QUANTILE_COLUMNS,
+    QUANTILE_LEVELS,
+    before_rounding,
+    of_crossing,
+)
 
 NEVER = 20.0  # ratio of an infinite quantile to the longest observed run length
 LONE_SPREAD = 1.0  # log env steps; spread of the tails where all quantiles of a prediction are equal
 STACKING_STEPS = 2000  # iterations of expectation-maximisation
 PREDICTION_COLUMNS = (
-    *CONFIG_COLUMNS,
+    *(replace(column, may_be_missing=True) if column.name == INTERVAL else column for column in CONFIG_COLUMNS),
     Column("threshold", "real"),
     *(Column(name, "real", above=0, may_be_infinite=True) for name in QUANTILE_COLUMNS),
 )
@@ -42,9 +52,12 @@ class Scores(NamedTuple):
         censored: share of observations that are right-censored or failed.
         coverage90: share of observations inside [q05, q95]; see `interval_hits`.
         wis: weighted interval score, twice the mean pinball loss over the seven quantiles; it estimates the CRPS. For
-            right-censored runs see `pinball_loss`.
+            right-censored runs see `pinball_loss`. For predictions of the crossing itself, the loss is that of the
+            point of the observed interval nearest to the quantile.
         male: mean absolute log error of medians, |log q50 - median log run length|, averaged over cells. A cell is
-            a configuration and a threshold. Cells whose median is right-censored are left out; NaN if all are.
+            a configuration and a threshold. Cells whose median is right-censored are left out; NaN if all are. For
+            predictions of the crossing itself, a run length is the middle of its interval in logs; cells whose median
+            has no lower end are left out too.
         log_score: mean log density of log env steps; see `log_density`.
         width90: mean log(q95 / q05), the sharpness.
     """
@@ -63,6 +76,7 @@ def score(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> Scores:
 
     Args:
         predictions: one row per configuration and threshold with q05 ... q95, as `Posterior.predict` returns it.
+            Predict the evaluations that the held-out runs have; if they are irregular, predict the crossing itself.
         crossings: one row per run and threshold, as `time_to_threshold` returns it.
 
     Raises:
@@ -71,12 +85,22 @@ def score(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> Scores:
     return summarise(score_each(predictions, crossings=crossings))
 
 
-def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.DataFrame:
+def score_each(
+    predictions: pd.DataFrame, *, crossings: pd.DataFrame, fitted: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Return the observations with the scores of each: `inside`, `wis`, `log_score` and `width90`.
 
-    The column `q50` is added too, at most `NEVER` times the longest observed run length.
+    The column `q50` is added too, at most `NEVER` times the longest observed run length, and `log_observed`, the log
+    run length that `male` compares it with; infinite where it has no lower or no upper end.
 
-    Args and Raises: see `score`.
+    Args:
+        predictions: see `score`.
+        crossings: see `score`.
+        fitted: crossings of the fitted runs. Predictions that do not say of which evaluations they are then count as of
+            the crossing itself where the fitted runs evaluate at irregular steps, as those of `Posterior.predict`. So
+            all methods are scored alike.
+
+    Raises: see `score`.
     """
     require_crossing_columns(crossings)
     predictions = check_columns(Table(predictions, "predictions"), PREDICTION_COLUMNS)
@@ -84,19 +108,22 @@ def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.Data
     if crossings.empty:
         raise InputError("every run reaches every threshold before training, which scores nothing; raise them.")
     on = [name for name in (*SUITE_AND_ALGORITHM, *SIZED, "threshold") if name in predictions and name in crossings]
-    rounded_up = [name for name in ("evaluation_interval",) if name in predictions]
+    if fitted is not None and not any(name in predictions for name in EVALUATION_COLUMNS):
+        interval = evaluation_intervals(fitted, predictions["env_id"])
+        predictions = predictions.assign(**{INTERVAL: np.where(interval > 0, np.nan, 0.0)})
+    evaluated = [name for name in EVALUATION_COLUMNS if name in predictions]
     thresholds = np.unique(crossings["threshold"].to_numpy(float))
-    table = _matchable(predictions[[*on, *QUANTILE_COLUMNS, *rounded_up]], thresholds)
+    table = _matchable(predictions[[*on, *QUANTILE_COLUMNS, *evaluated]], thresholds)
     if table.duplicated(on).any():
         raise InputError("predictions hold a configuration and threshold twice; keep each once.")
-    kept = [name for name in crossings if name not in (*QUANTILE_COLUMNS, *rounded_up)]
+    kept = [name for name in crossings if name not in (*QUANTILE_COLUMNS, *EVALUATION_COLUMNS)]
     seen = _matchable(crossings[kept], thresholds).merge(table, on=on, how="left", validate="many_to_one")
     missing = int(seen["q50"].isna().sum())
     if missing:
         raise InputError(
             f"predictions lack {missing} of {counted(len(seen), 'observation')}; predict every configuration scored."
         )
-    bounds = observations(seen)
+    bounds, crossing = observations(seen), of_crossing(seen)
     censored = bounds.right_censored
     observed = np.maximum(np.where(censored, bounds.log_lower, bounds.log_upper), 0.0)
     env_steps = seen[QUANTILE_COLUMNS].to_numpy(float)
@@ -105,20 +132,31 @@ def score_each(predictions: pd.DataFrame, *, crossings: pd.DataFrame) -> pd.Data
     quantiles = np.log(np.minimum(env_steps, never))
     if (np.diff(quantiles, axis=1) < -1e-9).any():
         raise InputError("predictions have quantiles that cross; sort each row's q05 to q95.")
-    between = _between_evaluations(env_steps, seen["evaluation_interval"]) if rounded_up else env_steps
-    losses = pinball_loss(quantiles, observed=observed[:, None], censored=censored[:, None], levels=QUANTILE_LEVELS)
+    earliest = np.where(crossing, np.clip(bounds.log_lower, 0.0, observed), observed)
+    nearest = np.clip(quantiles, earliest[:, None], observed[:, None])
+    losses = pinball_loss(quantiles, observed=nearest, censored=censored[:, None], levels=QUANTILE_LEVELS)
+    middle = (bounds.log_lower + bounds.log_upper) / 2
     return seen.assign(
         q50=np.exp(quantiles[:, QUANTILE_LEVELS == 0.5][:, 0]),
-        inside=interval_hits(seen, low=seen["q05"], high=seen["q95"]),
+        log_observed=np.where(crossing, middle, bounds.log_upper.clip(min=0.0)),
+        inside=interval_hits(seen, low=seen["q05"], high=seen["q95"], at_crossing=crossing),
         wis=2.0 * losses.mean(axis=1),
         log_score=log_density(
-            np.log(np.minimum(between, never)), np.minimum(bounds.log_lower, np.log(never)), bounds.log_upper
+            np.log(np.minimum(before_rounding(env_steps, seen), never)),
+            np.minimum(bounds.log_lower, np.log(never)),
+            bounds.log_upper,
         ),
         width90=quantiles[:, -1] - quantiles[:, 0],
     )
 
 
-def interval_hits(crossings: pd.DataFrame, *, low: pd.Series, high: pd.Series) -> Bool[np.ndarray, " observation"]:
+def interval_hits(
+    crossings: pd.DataFrame,
+    *,
+    low: pd.Series,
+    high: pd.Series,
+    at_crossing: Bool[np.ndarray, " observation"] | None = None,
+) -> Bool[np.ndarray, " observation"]:
     """Return True where an observed run length lies inside its interval [low, high], ends included.
 
     A right-censored run length is inside unless `high` lies before the run's last evaluation, that of a failed run if
@@ -128,12 +166,17 @@ def interval_hits(crossings: pd.DataFrame, *, low: pd.Series, high: pd.Series) -
         crossings: one row per run and threshold, as `time_to_threshold` returns it.
         low: env steps at the lower end of each row's interval.
         high: env steps at its upper end; inf for no upper end.
+        at_crossing: True where the interval is one of the crossing itself. The crossing lies between two evaluations,
+            and counts as inside if the interval holds a step between them. None: False.
     """
     evaluation, censored = crossings["env_steps_upper"], crossings["censored"]
     observed = observations(crossings)
-    earliest = evaluation.where(~censored | observed.failed, crossings["env_steps_lower"]).clip(lower=1.0)
+    earliest = evaluation.where(~censored | observed.failed, crossings["env_steps_lower"])
+    if at_crossing is not None:
+        after_lower = np.nextafter(crossings["env_steps_lower"].to_numpy(float), np.inf)
+        earliest = earliest.mask(at_crossing & observed.reached_in_training, after_lower)
     latest = evaluation.mask(observed.before_training, np.inf)
-    return ((low <= latest) & (high >= earliest)).to_numpy(bool)
+    return ((low <= latest) & (high >= earliest.clip(lower=1.0))).to_numpy(bool)
 
 
 def pinball_loss(
@@ -162,10 +205,9 @@ def pinball_loss(
 def summarise(seen: pd.DataFrame) -> Scores:
     """Return the mean scores of a table that `score_each` made, or of several such tables joined."""
     on = [name for name in (*SUITE_AND_ALGORITHM, *SIZED, "threshold") if name in seen]
-    log_steps = observations(seen).log_upper.clip(min=0.0)
-    cells = seen.assign(log_steps=log_steps).groupby(on).agg(log_steps=("log_steps", "median"), q50=("q50", "first"))
-    cells = cells[np.isfinite(cells["log_steps"])]
-    error = np.abs(np.log(cells["q50"]) - cells["log_steps"])
+    cells = seen.groupby(on).agg(log_observed=("log_observed", "median"), q50=("q50", "first"))
+    cells = cells[np.isfinite(cells["log_observed"])]
+    error = np.abs(np.log(cells["q50"]) - cells["log_observed"])
     return Scores(
         observations=len(seen),
         censored=float(seen["censored"].mean()),
@@ -217,19 +259,6 @@ def stacking_weights(log_scores: Float[np.ndarray, "observation method"]) -> Flo
         shares = weights * likelihood
         weights = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
     return weights
-
-
-def _between_evaluations(
-    env_steps: Float[np.ndarray, "observation level"], every: pd.Series
-) -> Float[np.ndarray, "observation level"]:
-    """Spread quantiles that were rounded up to one evaluation evenly over the interval before it.
-
-    Infinite quantiles stay infinite.
-    """
-    same = env_steps[:, :, None] == env_steps[:, None, :]
-    together, lower = same.sum(axis=2), np.tril(same, -1).sum(axis=2)
-    between = env_steps - every.to_numpy(float)[:, None] * (together - lower - 0.5) / together
-    return np.asarray(np.maximum(between, 1.0))
 
 
 def _normal_scores(

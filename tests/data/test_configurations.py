@@ -37,7 +37,7 @@ def posterior() -> bs.Posterior:
         ("batch_size", "64", "batch_size must be a number; got 64"),
         ("learning_rate", np.nan, "learning_rate must be filled in; got nan"),
         ("model_size", np.inf, "model_size must be finite; got inf"),
-        ("evaluation_interval", -1, "evaluation_interval must be > 0; got -1"),
+        ("evaluation_interval", -1, "evaluation_interval must be >= 0; got -1"),
     ],
 )
 def test_invalid_values_are_named(posterior: bs.Posterior, column: str, value: object, said: str) -> None:

@@ -5,9 +5,8 @@ from scipy.stats import norm
 
 import bayescale as bs
 from bayescale.errors import InputError
-from bayescale.posterior.prediction_table import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from bayescale.posterior.prediction_table import QUANTILE_COLUMNS, QUANTILE_LEVELS, before_rounding
 from bayescale.validation.scores import (
-    _between_evaluations,
     interval_hits,
     log_density,
     score_each,
@@ -78,7 +77,7 @@ def test_the_error_of_medians_is_a_mean_over_cells_in_which_a_censored_run_is_la
 
 def test_quantiles_rounded_up_to_an_evaluation_are_spread_over_the_interval_by_hand() -> None:
     steps = np.array([[100.0, 200.0, 200.0, 200.0, 300.0, 300.0, np.inf], [100.0] * 7])
-    spread = _between_evaluations(steps, pd.Series([100.0, 1e5]))
+    spread = before_rounding(steps, pd.DataFrame({"evaluation_interval": [100.0, 1e5]}))
     assert spread[0].tolist() == pytest.approx([50.0, 350 / 3, 150.0, 550 / 3, 225.0, 275.0, np.inf])
     assert spread[1].tolist() == [1.0] * 7  # never before the first step
 
