@@ -25,7 +25,7 @@ from bayescale.data.curves import run_columns
 from bayescale.data.run_ends import DIVERGED
 from bayescale.errors import InputError
 
-REGULAR = 0.8  # a task's runs evaluate regularly if more than this share of its crossings lies on one schedule
+REGULAR = 0.9  # a task's runs evaluate regularly if more than this share of its crossings lies on one schedule
 ON_SCHEDULE = 0.05  # largest distance of an evaluation from that schedule, as a share of the interval
 
 
@@ -135,8 +135,8 @@ def require_reached_in_training(crossings: pd.DataFrame) -> None:
 def evaluation_intervals(crossings: pd.DataFrame, env_ids: pd.Series) -> Float[np.ndarray, " row"]:
     """Return the env steps between the evaluations of each task's runs; 0 where they evaluate at irregular steps.
 
-    The interval of a task is the median width of its crossings. The task's runs evaluate regularly if more than four in
-    five crossings end at a multiple of the interval and belong to a run whose narrowest crossing is as wide as the
+    The interval of a task is the median width of its crossings. The task's runs evaluate regularly if more than nine in
+    ten crossings end at a multiple of the interval and belong to a run whose narrowest crossing is as wide as the
     interval. (Resets and missing evaluations widen some crossings of a run, another spacing all of them.)
 
     Args:

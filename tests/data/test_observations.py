@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayescale.data.observations import Kind, observations, require_reached_in_training
+from bayescale.data.observations import Kind, evaluation_intervals, observations, require_reached_in_training
 from bayescale.errors import InputError
+from tests.scaffolding.irregular_evaluations import TASKS, irregular_crossings
 
 CROSSINGS = pd.DataFrame(
     [
@@ -71,3 +72,44 @@ def test_crossings_must_hold_a_threshold_that_was_reached_in_training():
         require_reached_in_training(ENDS[ENDS["censored"]])
     with pytest.raises(InputError, match="above it before their first env step; raise the thresholds"):
         require_reached_in_training(CROSSINGS[CROSSINGS["env_steps_lower"].eq(0) & (CROSSINGS["kind"] != 1)])
+
+
+def reached(*intervals: tuple[float, float], seed: int = 0, env_id: str = "A") -> pd.DataFrame:
+    """Return a run that reached its thresholds in these intervals of env steps."""
+    frame = pd.DataFrame(intervals, columns=["env_steps_lower", "env_steps_upper"])
+    settings = {"env_id": env_id, "utd": 1.0, "batch_size": 256, "learning_rate": 1e-3, "seed": seed}
+    return frame.assign(**settings, threshold=frame.index, censored=np.isinf(frame["env_steps_upper"]))
+
+
+def interval_of(*runs: pd.DataFrame, env_id: str = "A") -> float:
+    return float(evaluation_intervals(pd.concat(runs), pd.Series([env_id]))[0])
+
+
+def test_tasks_with_uneven_steps_or_two_intervals_have_no_evaluation_interval() -> None:
+    asked = pd.Series([*TASKS, "New-v1"])
+    assert evaluation_intervals(irregular_crossings(), asked).tolist() == [0, 0, 1_000, 0]
+    even = irregular_crossings().query("env_id == 'Even-v1'")
+    assert evaluation_intervals(even, asked).tolist() == [1_000] * 4  # other tasks get the median over all
+
+
+@pytest.mark.parametrize(
+    ("intervals", "every"),
+    [
+        ([(0, 100), (400, 500), (700, 800)], 100),
+        ([(0, 0), (400, 500), (900, np.inf)], 100),  # only the second says how often the run is evaluated
+        ([(0, 100), (400, 500), (500, 900)], 100),  # evaluations after a reset are left out
+        ([(1_001, 2_001), (2_001, 3_000), (4_001, 5_001)], 1_000),  # steps that are one off
+        ([(10, 110), (210, 310), (410, 510)], 0),  # evenly spaced, but not at multiples of the interval
+        ([(0, 100), (150, 210), (210, 330)], 0),
+        ([(4_997_120, 10_493_952), (10_493_952, 15_491_072), (45_474_816, 50_001_920)], 0),  # the steps of FlashSAC
+    ],
+)
+def test_the_evaluation_interval_of_one_run_by_hand(intervals: list[tuple[float, float]], every: float) -> None:
+    assert interval_of(reached(*intervals)) == pytest.approx(every, rel=1e-3)
+
+
+def test_one_run_in_ten_may_be_evaluated_at_another_interval() -> None:
+    often = [reached((400, 500), (700, 800), seed=seed) for seed in range(19)]
+    seldom = [reached((400, 600), (600, 800), seed=19 + seed) for seed in range(3)]
+    assert interval_of(*often, seldom[0]) == 100
+    assert interval_of(*often, *seldom) == 0
