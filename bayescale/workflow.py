@@ -19,11 +19,9 @@ from bayescale.data.crossings import time_to_threshold, validate_crossings
 from bayescale.data.curves import read_curves, write_curves
 from bayescale.data.observations import require_reached_in_training
 from bayescale.data.tasks import naming_columns, with_task_names
-from bayescale.decisions.allocation import allocate
 from bayescale.decisions.utility import Prices
 from bayescale.errors import InputError
-from bayescale.inference.checkpoints import Checkpoint
-from bayescale.inference.sampling import ROUNDS, WARMUP, SamplerOptions, sample
+from bayescale.inference.draws import ROUNDS, WARMUP, SamplerOptions
 from bayescale.models import PRIORS, JointModel, Prior
 from bayescale.models.parameters import with_replacements
 from bayescale.posterior.identifiability import what_the_prior_decides, what_the_sweep_tells
@@ -31,7 +29,6 @@ from bayescale.posterior.netcdf import table_hash
 from bayescale.posterior.outcomes import diverged_counts, failure_warning, nothing_reached, one_evaluation_warning
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.saved_fits import load as load_posterior
-from bayescale.reporting.report import report
 
 SHIPPED_SWEEP = Path(__file__).parent / "shipped" / "pendulum_trade_off.parquet"
 DEMO_THRESHOLDS = (-1000.0, -800.0, -600.0, -400.0, -300.0)
@@ -130,6 +127,9 @@ def fit_with_options(
     resume: bool = False,
 ) -> Posterior:
     """Fit the joint model to crossings, as `fit` does, with the sampler's options in one object."""
+    from bayescale.inference.checkpoints import Checkpoint  # `load` runs without a sampler
+    from bayescale.inference.sampling import sample
+
     if resume and checkpoint is None:
         raise InputError("resume needs the file to go on from; give checkpoint.")
     crossings = validate_crossings(crossings)
@@ -181,6 +181,9 @@ def demo(out: Path) -> str:
     Raises:
         InputError: the table is missing.
     """
+    from bayescale.decisions.allocation import allocate  # `load` runs without decisions and without a report
+    from bayescale.reporting.report import report
+
     if not SHIPPED_SWEEP.is_file():
         raise InputError(f"{SHIPPED_SWEEP} is missing; install bayescale again.")
     out.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Num
-from scipy.optimize import isotonic_regression
 
 from bayescale.arguments import counted, require_positive
 from bayescale.data.curves import CURVE_COLUMNS, run_columns, run_starts, validate_curves
@@ -159,6 +158,8 @@ def _isotonic(
     returns: Float[np.ndarray, " evaluation"], starts: Int[np.ndarray, " run"]
 ) -> Float[np.ndarray, " evaluation"]:
     """Return the isotonic regression of each run's returns, all runs joined."""
+    from scipy.optimize import isotonic_regression  # late: who reads a saved fit waits for no optimiser
+
     smooth = np.empty_like(returns)
     for start, end in pairwise([*starts, len(returns)]):
         smooth[start:end] = isotonic_regression(returns[start:end]).x

@@ -66,7 +66,7 @@ class Question:
     @cached_property
     def draws(self) -> dict[str, Any]:
         """The draws that risks are computed over."""
-        return self.posterior.flat_draws(ALLOCATION_DRAWS)
+        return self.posterior.flat_draws(ALLOCATION_DRAWS, [self.env_id])
 
     @cached_property
     def any_failed(self) -> Bool[np.ndarray, " threshold"]:

@@ -43,7 +43,7 @@ def optima(
     """
     configs = pd.DataFrame({"env_id": env_id, "utd": utd, "batch_size": 1, "learning_rate": 1.0})
     points = posterior.model.points(configs.assign(**model_size_column(posterior, model_size)))
-    draws, fitted = posterior.flat_draws(LAW_DRAWS), posterior.thresholds
+    draws, fitted = posterior.flat_draws(LAW_DRAWS, [env_id]), posterior.thresholds
     batch, rate, steps, p_reach = (np.asarray(part) for part in _optimum(posterior.model, draws, points))
     if threshold is not None:
         distribution = RunLengthDistribution(steps, np.zeros_like(steps), np.zeros_like(steps), p_reach)

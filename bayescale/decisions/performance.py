@@ -94,7 +94,7 @@ def performance(
         require_positive("env_steps", env_steps)
         configs = configs.assign(env_steps=env_steps)
     lengths = configs["env_steps"].to_numpy(float)
-    draws = posterior.flat_draws(PERFORMANCE_DRAWS)
+    draws = posterior.flat_draws(PERFORMANCE_DRAWS, named["env_id"])
     best = ceilings(ceiling, named["env_id"], posterior.crossings)
     quantiles = np.empty((len(configs), len(QUANTILE_LEVELS)))
     law_quantiles = np.empty((len(configs), len(LAW_QUANTILE_LEVELS)))

@@ -159,7 +159,7 @@ def _costs(
     """Return the expected cost of each choice under each draw, in the unit of the prices."""
     names = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
     settings = pd.DataFrame([{name: getattr(choice, name) for name in names} for choice in choices])
-    distribution = run_lengths(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS), settings)
+    distribution = run_lengths(posterior.model, posterior.flat_draws(ALLOCATION_DRAWS, settings["env_id"]), settings)
     location, p_reach = (
         part[:, np.arange(len(choices)), chosen] for part in (distribution.location, distribution.p_reach)
     )

@@ -5,6 +5,7 @@ log_density        the log density of a model over unconstrained vectors
 laplace            the posterior mode and the curvature there
 chains             advance NUTS and HMC chains block by block
 convergence        judge draws by R-hat, effective sample size and divergences
+draws              options of a sampler, and draws with the verdict on them
 sampling           sample several chains until they converge
 checkpoints        keep what interrupted chains have done, so that a fit can go on
 compilation_cache  keep compiled code between processes

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, ArrayLike, Float
-from numpyro.handlers import seed
 
 from bayescale.float64 import float64
 from bayescale.run_length_distribution import RunLengthDistribution
@@ -96,5 +95,7 @@ def prior_draws(model: Model, key: Array, count: int) -> dict[str, Float[np.ndar
         key: source of randomness.
         count: number of draws.
     """
+    from numpyro.handlers import seed  # a saved fit is read without NumPyro
+
     draw = jax.vmap(lambda own: seed(model.sample_parameters, own)())
     return {name: np.asarray(values) for name, values in jax.jit(draw)(jax.random.split(key, count)).items()}

@@ -27,8 +27,8 @@ from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import inference_data
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.convergence import Status, diagnose, unconverged
+from bayescale.inference.draws import Draws
 from bayescale.inference.model import Model
-from bayescale.inference.sampling import Draws
 from bayescale.posterior import netcdf, predictive
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.identifiability import not_converged
@@ -119,21 +119,21 @@ class Posterior(Summarised):
 
     @compiled_code_kept()
     @float64()
-    def flat_draws(self, most: int | None = None) -> dict[str, np.ndarray]:
+    def flat_draws(self, most: int | None = None, env_ids: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """Return the draws with chains merged, plus one new task per draw, sampled from the population of tasks.
 
         The entry `attainable` is the chance that a task's runs can reach each threshold at all.
 
         Args:
             most: at most this many draws are returned, evenly spaced; None: all of them.
+            env_ids: tasks to predict. If all are fitted, the new task is left out: sampling it takes a second.
         """
-        merged = self._merged_draws
-        total = len(next(iter(merged.values())))
-        if most is not None and total > most:
-            keep = np.linspace(0, total - 1, most).round().astype(int)
-            merged = {name: values[keep] for name, values in merged.items()}
-        extended = self.model.add_task(merged, jax.random.PRNGKey(0))
-        return {name: np.asarray(values) for name, values in extended.items()}
+        total = len(next(iter(self._merged_draws.values())))
+        keep = np.linspace(0, total - 1, min(most or total, total)).round().astype(int)
+        kept = {name: values[keep] for name, values in self._merged_draws.items()}
+        if env_ids is None or not set(env_ids) <= set(self.tasks):
+            kept = self.model.add_task(kept, jax.random.PRNGKey(0))
+        return {name: np.asarray(values) for name, values in kept.items()}
 
     @cached_property
     def _merged_draws(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class Posterior(Summarised):
         )
         self.require_tasks(named["env_id"], new_task=new_task)
         self.warn_of_nothing_reached(named["env_id"])
-        draws = self.flat_draws(PREDICTION_DRAWS)
+        draws = self.flat_draws(PREDICTION_DRAWS, named["env_id"])
         returns = self.thresholds if thresholds is None else increasing_thresholds(thresholds)
         if thresholds is None and ceiling is None:
             predicted = predictive.predict(self.model, draws, named)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from bayescale.errors import InputError
 from bayescale.inference.convergence import Status
 from bayescale.inference.model import Model
@@ -51,9 +53,8 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Callable[[dict[str, 
         ) from None
     if netcdf.content_hash(groups) != attributes.get(netcdf.HASH):
         raise InputError(f"{path} is damaged: its content differs from what was saved. Copy it again, or fit it again.")
-    arrays = [{str(k): v.to_numpy() for k, v in groups[g].items()} for g in ("posterior", "sample_stats")]
-    crossings = groups["observed_data"].to_dataframe().reset_index(drop=True)
-    return Posterior(model, arrays[0], arrays[1], crossings, status, provenance)
+    draws, statistics, crossings = (group.values for group in groups.values())
+    return Posterior(model, draws, statistics, pd.DataFrame(crossings), status, provenance)
 
 
 def _in_use(path: str | os.PathLike[str]) -> str:

@@ -186,7 +186,7 @@ def pit(posterior: Posterior, *, crossings: pd.DataFrame, rng: np.random.Generat
     threshold = crossings["threshold"].map(numbers).to_numpy(int)
     crossings = posterior.named(crossings)
     configs = crossings[setting_columns(crossings)].drop_duplicates()
-    predicted = run_lengths(posterior.model, posterior.flat_draws(PREDICTION_DRAWS), configs)
+    predicted = run_lengths(posterior.model, posterior.flat_draws(PREDICTION_DRAWS, configs["env_id"]), configs)
     config = pd.MultiIndex.from_frame(configs).get_indexer(pd.MultiIndex.from_frame(crossings[list(configs)]))
     run_length = RunLengthDistribution(*(part[:, config, threshold] for part in predicted))
     observed = observations(crossings)

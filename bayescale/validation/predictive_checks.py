@@ -94,7 +94,7 @@ def posterior_predictive_checks(
     unknown = sorted(set(table["env_id"]) - set(posterior.tasks))
     if unknown:
         raise InputError(f"crossings have the task {unknown[0]}, which was not fitted; remove its rows.")
-    draws = posterior.flat_draws(CHECK_DRAWS)
+    draws = posterior.flat_draws(CHECK_DRAWS, table["env_id"])
     shares = np.asarray(posterior.model.shared_variance(draws))
     every = table[setting_columns(table)].drop_duplicates().reset_index(drop=True)
     predicted = run_lengths(posterior.model, draws, every)

@@ -102,7 +102,7 @@ def allocate(
         within=parse_within(within),
     )
     _write_json(choice, out)
-    lines = [_allocation_table(choice, risk)]
+    lines = [] if as_json else [_allocation_table(choice, risk)]
     if math.isfinite(choice.risk) and (axes := at_edge(posterior, choice)):
         lines.append(
             f"At the edge of the sweep: {', '.join(axes)}. The best value may lie beyond; a wider sweep would show it."

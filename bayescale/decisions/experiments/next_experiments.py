@@ -101,7 +101,7 @@ def next_experiments(
             f"one task at a time can be without runs; got {', '.join(new_tasks)}. Plan for each by itself."
         )
     sized = with_model_sizes(posterior, checked, model_size)
-    draws = posterior.flat_draws(EVSI_DRAWS)
+    draws = posterior.flat_draws(EVSI_DRAWS, [*tasks, *checked["env_id"]])
     offer = _candidate_runs(posterior, draws, sized, prices)
     if offer.cost.min() > budget:
         raise Infeasible(

@@ -132,7 +132,7 @@ def _with_run_lengths(
 ) -> pd.DataFrame:
     """Return the table with `evaluation_interval` and `run_length`."""
     lengths = np.empty(len(table))
-    draws = posterior.flat_draws(ALLOCATION_DRAWS)
+    draws = posterior.flat_draws(ALLOCATION_DRAWS, table["env_id"])
     for threshold, here in table.groupby("threshold").indices.items():
         rows = table.iloc[here]
         best = ceilings(ceiling, rows["env_id"], posterior.crossings)
