@@ -155,6 +155,18 @@ def test_published_gym(tmp_path: Path) -> None:
     assert (predicted["q05"] <= predicted["q95"]).all()
 
 
+@pytest.mark.skipif(PUBLISHED_GYM not in os.environ, reason=f"{PUBLISHED_GYM} does not name the published tables")
+def test_published_recommendations(tmp_path: Path) -> None:
+    """Each task and UTD has a row in both tables; a fit that was saved is read again."""
+    fit = tmp_path / "fit.nc"
+    said = smoke("published_recommendations.py", tmp_path, "--data", os.environ[PUBLISHED_GYM], "--fit", str(fit))
+    for task in ("Ant-v4", "HalfCheetah-v4", "Humanoid-v4", "Walker2d-v4"):
+        assert said.count(f"| {task} | ") == 9  # four UTDs in each table, and all UTDs together
+    assert said.count("**") == 2 * 4  # each task has one recommended UTD
+    assert "| all | all | 1280 | " in said
+    assert fit.exists()
+
+
 @pytest.mark.skipif(PUBLISHED_SIMBA not in os.environ, reason=f"{PUBLISHED_SIMBA} does not name the published tables")
 def test_published_simba(tmp_path: Path) -> None:
     said = smoke("published_simba.py", tmp_path, "--data", os.environ[PUBLISHED_SIMBA])
