@@ -40,7 +40,6 @@ PUBLISHED = {
     "gym second stage": Path("rybkin2025_gym", "second_stage.parquet"),
     "flashsac": Path("flashsac", "star.parquet"),
 }
-LEVELS = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 Condition = Callable[[pd.DataFrame], pd.Series]
 Fold = tuple[pd.DataFrame, pd.DataFrame]  # crossings that a fit sees, crossings that it predicts
 
@@ -167,65 +166,45 @@ def folds(split: Split, data: Path) -> list[Fold]:
     return [(fitted, bs.time_to_threshold(curves.loc[meets.all(axis=1)], **options))]
 
 
-def scores(predicted: pd.DataFrame, unseen: pd.DataFrame, irregular: bool = False) -> dict[str, float]:
+def scores(predicted: pd.DataFrame, unseen: pd.DataFrame) -> dict[str, float]:
     """Return the weighted interval score, the error of medians, the coverage and the bias.
 
     Args:
-        predicted: the table of `Posterior.predict`.
+        predicted: the table of `Posterior.predict`. An `evaluation_interval` of 0 says that a quantile is of the
+            crossing itself; then the crossing counts as observed in the middle of its two evaluations, in logs.
         unseen: crossings of the predicted runs.
-        irregular: evaluations come at irregular steps. Quantiles are then predicted to the step and compared with the
-            interval between two evaluations in which the crossing lies, at no loss inside it.
     """
-    if irregular:
-        return _interval_scores(predicted, unseen)
     on = [name for name in (*SETTINGS, "threshold") if name in predicted and name in unseen]
-    cells = unseen.assign(seen=unseen["env_steps_upper"].where(~unseen["censored"], np.inf))
-    cells = cells.groupby(on, as_index=False)["seen"].median().merge(predicted, on=on, validate="one_to_one")
+    runs = unseen.merge(predicted[[*on, "evaluation_interval"]], on=on, validate="many_to_one")
+    middle = np.sqrt(runs["env_steps_lower"] * runs["env_steps_upper"])
+    seen = runs["env_steps_upper"].where(runs["evaluation_interval"] > 0, middle)
+    cells = seen.groupby([runs[name] for name in on]).median().rename("seen").reset_index()
+    cells = cells.merge(predicted, on=on, validate="one_to_one")
     cells = cells[np.isfinite(cells["seen"]) & np.isfinite(cells["q50"]) & (cells["seen"] > 0)]
     found = bs.score(predicted, crossings=unseen)
     bias = float(np.log(cells["q50"] / cells["seen"]).mean())
     return {"wis": found.wis, "male": found.male, "coverage90": found.coverage90, "bias": bias}
 
 
-def _interval_scores(predicted: pd.DataFrame, unseen: pd.DataFrame) -> dict[str, float]:
-    """Return the scores of quantiles predicted to the step, for crossings known up to an interval."""
-    names = [f"q{level:02.0f}" for level in 100 * LEVELS]
-    on = [name for name in (*SETTINGS, "threshold") if name in predicted and name in unseen]
-    seen = unseen.merge(predicted[[*on, *names]], on=on, validate="many_to_one")
-    last = seen["env_steps_lower"].where(seen["censored"], seen["env_steps_upper"]).max()
-    q = np.log(np.minimum(seen[names].to_numpy(float), 20 * last))
-    low = np.log(np.maximum(seen["env_steps_lower"].to_numpy(float), 1.0))[:, None]
-    high = np.log(seen["env_steps_upper"].where(~seen["censored"], np.inf).to_numpy(float))[:, None]
-    loss = LEVELS * np.maximum(low - q, 0) + (1 - LEVELS) * np.maximum(q - high, 0)
-    middle = np.where(low > 0, (low + high) / 2, -np.inf)[:, 0]
-    cells = seen.assign(seen=middle, q50=q[:, LEVELS == 0.5][:, 0]).groupby(on)[["seen", "q50"]].median()
-    error = (cells["q50"] - cells["seen"])[np.isfinite(cells["seen"])]
-    inside = (q[:, :1] <= high) & (q[:, -1:] > low)
-    return {
-        "wis": float(2 * loss.mean()),
-        "male": float(error.abs().mean()),
-        "coverage90": float(inside.mean()),
-        "bias": float(error.mean()),
-    }
+def predict(posterior: bs.Posterior, unseen: pd.DataFrame) -> pd.DataFrame:
+    """Return the predictions of a fit for the configurations of unseen runs.
 
-
-def predict(posterior: bs.Posterior, unseen: pd.DataFrame, irregular: bool) -> pd.DataFrame:
-    """Return the predictions of a fit for the configurations of unseen runs."""
-    configs = unseen[[name for name in SETTINGS if name in unseen]].drop_duplicates(ignore_index=True)
-    return posterior.predict(configs.assign(evaluation_interval=1.0) if irregular else configs)
+    They are of the evaluations of the fitted runs, or of the crossing itself on tasks whose fitted runs evaluate at
+    irregular steps (FlashSAC) or at two intervals (dogs and humanoids of Simba).
+    """
+    return posterior.predict(unseen[[name for name in SETTINGS if name in unseen]].drop_duplicates(ignore_index=True))
 
 
 def scored(split: Split, config: Config, data: Path) -> pd.DataFrame:
     """Fit a split with each seed and return its scores, one row per seed."""
     parts = folds(split, data)
-    irregular = split.table == "flashsac"
     unseen = pd.concat([part for _, part in parts], ignore_index=True)
     rows = []
     for seed in config.seeds:
         fits = [bs.fit(fitted, seed=seed, require_convergence=False, **config.sampling) for fitted, _ in parts]
-        predicted = [predict(fit, part, irregular) for fit, (_, part) in zip(fits, parts, strict=True)]
+        predicted = [predict(fit, part) for fit, (_, part) in zip(fits, parts, strict=True)]
         note = "; ".join(sorted({fit.status.name for fit in fits}))
-        rows.append({"seed": seed, **scores(pd.concat(predicted, ignore_index=True), unseen, irregular), "note": note})
+        rows.append({"seed": seed, **scores(pd.concat(predicted, ignore_index=True), unseen), "note": note})
     return pd.DataFrame(rows)
 
 

@@ -66,7 +66,9 @@ def compare(
 ) -> None:
     """Score prediction methods on held-out runs.
 
-    Fits every method without the held-out runs and scores its predictions of their env steps. The methods:
+    Fits every method without the held-out runs and scores its predictions of their env steps. Where the fitted runs of
+    a task evaluate at irregular steps, all methods are scored on the crossing itself: a quantile between the last
+    evaluation below a threshold and the first one above it costs nothing. The methods:
 
     \b
     bayescale         the model of `bayescale fit`

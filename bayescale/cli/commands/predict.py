@@ -1,7 +1,7 @@
 """Run the commands that predict env steps, returns and the data-compute frontier."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +33,10 @@ from bayescale.cli.options import (
 from bayescale.cli.terminal import say
 from bayescale.data.output_files import check_output
 from bayescale.decisions.default_prices import ENV_STEP_PRICE
+from bayescale.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def predict(
@@ -51,14 +55,24 @@ def predict(
     ] = None,
     ceiling: CeilingOption = None,
     new_task: NewTask = False,
+    evaluations: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EVERY|STEP,STEP,...|crossing",
+            help="When new runs are evaluated: every so many env steps, at these env steps, or crossing for the "
+            "crossing itself, not rounded up to an evaluation. Default: as often as the task's fitted runs; crossing "
+            "where they evaluate at irregular steps.",
+        ),
+    ] = None,
 ) -> None:
     """Predict the env steps that new runs need for a return.
 
     PRED.csv has one row per configuration and threshold, with the columns of CONFIGS.csv and:
 
     \b
-    evaluation_interval          of the fitted runs, to which the next seven are
-                                 rounded up
+    evaluation_interval          of the fitted runs or as asked for; 0 where the
+                                 quantiles are of the crossing itself; with a list,
+                                 the column evaluation_steps instead
     threshold                    the return to reach
     q05 q10 q25 q50 q75 q90 q95  quantiles of the env steps at the evaluation in
                                  which a new run (one seed) first reaches it; inf
@@ -73,15 +87,46 @@ def predict(
     extrapolation                on which axes and how far it lies outside
     """  # noqa: D301 - a backspace tells click to keep the lines of the table
     check_output(out, ".csv")
+    schedule = parse_evaluations(evaluations)
     configs = read_configs(at)
     posterior = load_posterior(fit)
     named = posterior.named(configs)
     check_tasks(posterior, named["env_id"].unique(), new_task=new_task)
     note_shared_settings(posterior, named)
     predicted = posterior.predict(
-        configs, thresholds=parse_thresholds(thresholds), ceiling=parse_ceiling(ceiling), new_task=new_task
+        configs,
+        thresholds=parse_thresholds(thresholds),
+        ceiling=parse_ceiling(ceiling),
+        new_task=new_task,
+        evaluations=schedule,
     )
     write_csv(predicted, out)
+    if evaluations is None:
+        note_irregular(configs, predicted)
+
+
+def parse_evaluations(text: str | None) -> float | list[float] | str | None:
+    """Return the number, the list of numbers or the word "crossing" that the text holds, or None for None."""
+    if text is None or text == "crossing":
+        return text
+    try:
+        return [float(part) for part in text.split(",")] if "," in text else float(text)
+    except ValueError:
+        raise InputError(
+            f"--evaluations must be EVERY, STEP,STEP,... or crossing; got '{text}'. Try --evaluations 1000."
+        ) from None
+
+
+def note_irregular(configs: "pd.DataFrame", predicted: "pd.DataFrame") -> None:
+    """Note the tasks for which the crossing itself was predicted because fitted runs evaluate at irregular steps."""
+    if "evaluation_interval" in configs or "evaluation_interval" not in predicted:
+        return
+    tasks = predicted.loc[predicted["evaluation_interval"] == 0, "env_id"].unique()
+    if len(tasks):
+        say(
+            f"note: fitted runs evaluate at irregular steps, so quantiles for {', '.join(tasks)} are of the crossing "
+            "itself, not rounded up to an evaluation. Give --evaluations if you know when the new runs are evaluated."
+        )
 
 
 def performance(
