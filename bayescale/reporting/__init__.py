@@ -2,6 +2,8 @@
 
 style              axes, colours and number formats that all plots share
 frontier_plot      plot of data against compute over UTD
+frontier_runs      runs on that plot, with their medians
+frontier_legend    its legend and title
 plots              plots of the response surface, the learning curves and the budget
 diagnostic_plots   plots of the sampler's convergence
 calibration_plots  plots of rank histograms

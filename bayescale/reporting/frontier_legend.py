@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from bayescale.decisions.frontier import Frontier
 
-GREY = "0.25"  # colour of the line of equal cost
-
 
 def recommended(table: pd.DataFrame) -> pd.Series | None:
     """Return the row of least risk inside the sweep, or None if no risk there is finite."""
@@ -30,20 +28,26 @@ def explain(ax: Axes, fronts: list[Frontier], tables: list[pd.DataFrame], observ
     entries: list[tuple[str, dict[str, Any]]] = []
     if any_cheapest and any(recommended(table) is not None for table in tables):
         entries = [
-            ("run this: the lowest cost", {"marker": "*", "markersize": 12, "linestyle": "", "markeredgecolor": "k"}),
+            (
+                "run this: the lowest total cost",
+                {"marker": "*", "markersize": 12, "linestyle": "", "markeredgecolor": "k"},
+            ),
             ("UTDs that cost at most 5% more", {"linewidth": 5.0, "alpha": 0.65}),
-            ("equal cost, at this price", {"linestyle": ":", "color": GREY}),
+            ("same total cost as the star", {"linestyle": ":"}),
         ]
     if any_cheapest:
-        entries.append(("median run's 90% interval", {"linewidth": 0.8, "marker": "o", "markersize": 3.5}))
+        entries.append(("UTD at its cheapest setting", {"marker": "o", "markersize": 3.5}))
+        entries.append(("90% interval of the median run", {"linewidth": 8.0, "alpha": 0.3}))
     if any(each.settings == "law" for each in fronts):
         entries.append(("90% region of data and compute", {"linewidth": 0.8}))
     if any(table["extrapolated"].any() for table in tables):
         entries.append(("outside the sweep: extrapolated", {"linestyle": "--"}))
     if observed:
-        entries.append(("fitted run, near setting", {"marker": "o", "markerfacecolor": "white", "linestyle": ""}))
+        entries.append(("median of fitted runs", {"marker": "o", "markerfacecolor": "white", "linestyle": ""}))
     if held_out:
-        entries.append(("held-out run, near setting", {"marker": "D", "markeredgecolor": "black", "linestyle": ""}))
+        entries.append(("median of held-out runs", {"marker": "D", "markeredgecolor": "black", "linestyle": ""}))
+    if observed or held_out:
+        entries.append(("single run", {"marker": "o", "markersize": 2.0, "linestyle": ""}))
     for label, style in entries:
         ax.plot([], [], **{"color": "0.4", "markersize": 5, **style}, label=label)
 

@@ -1,21 +1,21 @@
 """Plot the data-compute frontier of a task: what each UTD costs in env steps and in flops, and which UTD to run.
 
-The thin bar through a marked UTD is the 90% interval of its setting: flops are proportional to env steps at one
-setting, so data and compute move together along the bar. A band joins the ends of these bars.
+The band is the 90% interval of the median run at each UTD. At one setting flops are proportional to env steps, so data
+and compute move together: the band runs along the diagonal bar through a marked UTD and joins the ends of these bars.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from bayescale.errors import InputError
-from bayescale.laws import flops
-from bayescale.reporting.frontier_legend import GREY, explain, recommended, title
+from bayescale.reporting.frontier_legend import explain, recommended, title
+from bayescale.reporting.frontier_runs import draw_runs
 from bayescale.reporting.style import (
     NUMBER_HEIGHT,
     NUMBER_WIDTH,
@@ -42,10 +42,12 @@ if TYPE_CHECKING:
 
 FLAT = 0.05  # excess cost up to which UTDs count as equally good
 HEIGHT = 5.8  # inches
-NEAR = {"batch_size": 1.5, "learning_rate": 2.0, "model_size": 1.5}  # factors up to which a run's setting is near
+STAR = 15.0  # points
+SHORT = 5.0  # points; a bar whose ends lie closer to its curve would look like fraying
+BESIDE = (9.0, 11.0, 14.0)  # distances in points of a UTD from its dot
+NAMED = (30.0, 40.0, 50.0, 60.0)  # distances in points of a curve's name from its highest UTD
 LETTER_WIDTH = 3.9  # mean width in points of a letter of 8 points
-CURVE_WEIGHT = 8  # runs that a text may cover before it covers a point of a curve
-ROUNDING = 1e-6  # differences of log settings that count as none
+TRACED = 8  # places traced per row of a frontier; a text covers runs rather than as many places of a curve
 
 
 def plot_frontier(
@@ -64,9 +66,9 @@ def plot_frontier(
 
     Args:
         front: one result of `frontier`, or several.
-        observed: crossings of the fitted runs, to draw those that reached the return at the setting nearest to the
-            one drawn at their UTD, if it is near (a factor of at most 1.5 in batch and model size, 2 in learning rate).
-        held_out: crossings of runs that the fit never saw, drawn likewise; or None.
+        observed: crossings of the fitted runs. At each UTD the runs of the setting nearest to the drawn one appear, if
+            it is near (`bayescale.reporting.frontier_runs.NEAR`): single runs as dots, their median as a circle.
+        held_out: crossings of runs that the fit never saw, drawn likewise, their median as a diamond; or None.
         unit: the words before each return, such as "normalised return".
         ax: axes to draw on; None makes a figure.
 
@@ -86,13 +88,13 @@ def plot_frontier(
             _draw_law(ax, each, table, colour)
         else:
             _draw_curve(ax, table, colour)
-    log_axis(ax, "x", "data: env steps until the median run reaches the return", si)
-    log_axis(ax, "y", "compute: training flops until then", scientific)
-    limits = spanned(tables, "env_steps", 2.2, 1.6), spanned(tables, "flops", 1.4, 1.8)
+    log_axis(ax, "x", "data: env steps of the median run until it reaches the return", si)
+    log_axis(ax, "y", "compute: training flops of the median run", scientific)
+    limits = spanned(tables, "env_steps", 4.0, 1.6), spanned(tables, "flops", 1.4, 1.8)
     places = {}
     for name, runs, marker in (("observed", observed, "o"), ("held_out", held_out, "D")):
         drawn = zip(fronts, tables, colours, strict=True)
-        by_front = [_draw_runs(ax, each, table, runs, colour, marker) for each, table, colour in drawn]
+        by_front = [draw_runs(ax, each, table, runs, colour, marker) for each, table, colour in drawn]
         places[name] = np.concatenate([np.empty((0, 2)), *by_front])
     explain(ax, fronts, tables, len(places["observed"]) > 0, len(places["held_out"]) > 0)
     finish(ax, title(fronts, one_task))
@@ -100,14 +102,17 @@ def plot_frontier(
     if (figure := ax.get_figure(root=True)) is not None:
         figure.draw_without_rendering()  # lays out the axes, which the places of texts depend on
     taken: list[Box] = []
-    # A text may rather cover runs than a curve, so the points of curves count several times.
-    curves = np.concatenate([np.repeat(in_points(ax, _outline(table)), CURVE_WEIGHT, axis=0) for table in tables])
-    curves = np.concatenate([curves, *(in_points(ax, each) for each in places.values())])
+    curves = np.concatenate([*(_outline(ax, table) for table in tables), *(in_points(ax, p) for p in places.values())])
     for each, table, colour in zip(fronts, tables, colours, strict=True):
         name = f"{unit} {plain(each.threshold)}" if one_task else f"{each.env_id}, {unit} {plain(each.threshold)}"
-        _name_curve(ax, table, colour, name, taken)
-    for table, colour in zip(tables, colours, strict=True):
-        _number_utds(ax, table, colour, taken)
+        _name_curve(ax, table, colour, name, curves, taken)
+    for each, table, colour in zip(fronts, tables, colours, strict=True):
+        if each.settings == "cheapest":
+            _draw_bars(ax, table, colour)
+            if (star := recommended(table)) is not None:
+                middle = in_points(ax, star[["env_steps_q50", "flops_q50"]].to_numpy(float)[None])[0]
+                taken.append((*(middle - STAR / 2), STAR, STAR))
+        _number_utds(ax, table, colour, curves, taken)
     for each, table, colour in zip(fronts, tables, colours, strict=True):
         if each.settings == "cheapest":
             _draw_choice(ax, each, table, colour, curves, taken)
@@ -132,10 +137,17 @@ def _draw_curve(ax: Axes, table: pd.DataFrame, colour: str) -> None:
             ax.fill(x, y, color=colour, alpha=0.2, linewidth=0)
         style = "--" if extrapolated else "-"
         ax.plot(rows["env_steps_q50"], rows["flops_q50"], color=colour, linestyle=style, linewidth=1.4)
+    ax.plot(marked(table)["env_steps_q50"], marked(table)["flops_q50"], "o", color=colour, markersize=3.5)
+
+
+def _draw_bars(ax: Axes, table: pd.DataFrame, colour: str) -> None:
+    """Draw the bar through each marked UTD whose ends lie away from the curve."""
+    curve = in_points(ax, table[["env_steps_q50", "flops_q50"]].to_numpy(float))
     for _, row in marked(table).iterrows():
-        ends = [[row[f"{name}_{q}"] for q in ("q05", "q95")] for name in ("env_steps", "flops")]
-        ax.plot(*ends, color=colour, linewidth=0.8, alpha=0.8)
-        ax.plot(row["env_steps_q50"], row["flops_q50"], "o", color=colour, markersize=3.5)
+        ends = np.array([[row[f"env_steps_{q}"], row[f"flops_{q}"]] for q in ("q05", "q95")], float)
+        away = [np.nanmin(np.hypot(*(curve - end).T)) for end in in_points(ax, ends)]
+        if min(away) >= SHORT:
+            ax.plot(*ends.T, color=colour, linewidth=0.8, alpha=0.8)
 
 
 def _draw_law(ax: Axes, each: Frontier, table: pd.DataFrame, colour: str) -> None:
@@ -168,11 +180,12 @@ def _draw_choice(
         reach = np.geomspace(x / 2.2, min(x * 2.2, cost / prices.env_step * 0.999), 200)
         same = (cost - prices.env_step * reach) / prices.flop
         shown = same > y / 4
-        ax.plot(reach[shown], same[shown], ":", color=GREY, linewidth=1.2)
-    ax.plot(x, y, "*", color=colour, markersize=15, markeredgecolor="black", zorder=5)
+        ax.plot(reach[shown], same[shown], ":", color=colour, linewidth=1.2)
+    ax.plot(x, y, "*", color=colour, markersize=STAR, markeredgecolor="black", zorder=5)
     words = (
         f"UTD {plain(float(f'{star.utd:.2g}'))}, batch size {star.batch_size_q50:.0f},\n"
-        f"learning rate {scientific(star.learning_rate_q50)}"
+        f"learning rate {scientific(star.learning_rate_q50)}:\n"
+        f"{si(x)} env steps, {scientific(y)} flops"
     )
     if len(flat) > 1:
         low, high = (plain(float(f"{utd:.2g}")) for utd in (flat["utd"].min(), flat["utd"].max()))
@@ -195,70 +208,49 @@ def _draw_choice(
     )
 
 
-def _outline(table: pd.DataFrame) -> Float[np.ndarray, "place 2"]:
-    """Return the finite points of a curve and of both sides of its band."""
-    sides = [table[[f"env_steps_{side}", f"flops_{side}"]].to_numpy(float) for side in ("q05", "q50", "q95")]
-    places = np.concatenate(sides)
-    return np.asarray(places[np.isfinite(places).all(axis=1)])
+def _outline(ax: Axes, table: pd.DataFrame) -> Float[np.ndarray, "place 2"]:
+    """Return places in points along a curve and along both sides of its band."""
+    traced = [np.empty((0, 2))]
+    for side in ("q05", "q50", "q95"):
+        places = table[[f"env_steps_{side}", f"flops_{side}"]].to_numpy(float)
+        places = in_points(ax, places[np.isfinite(places).all(axis=1)])
+        if len(places):
+            at = np.linspace(0, len(places) - 1, TRACED * len(places))
+            traced.append(np.stack([np.interp(at, range(len(places)), line) for line in places.T], axis=1))
+    return np.concatenate(traced)
 
 
-def _name_curve(ax: Axes, table: pd.DataFrame, colour: str, name: str, taken: list[Box]) -> None:
-    """Write the name of a curve above its highest UTD."""
+def _name_curve(
+    ax: Axes,
+    table: pd.DataFrame,
+    colour: str,
+    name: str,
+    curves: Float[np.ndarray, "place 2"],
+    taken: list[Box],
+) -> None:
+    """Write the name of a curve near its highest UTD."""
     rows = marked(table)
     last = rows.iloc[-1] if len(rows) else table.iloc[-1]
-    place = last[["env_steps_q50", "flops_q95"]].to_numpy(float)
-    width = len(name) * NUMBER_WIDTH * 1.4
-    corner = in_points(ax, place[None])[0] + np.array([-4.0 - width / 2, 14.0])
-    taken.append((*corner, width, NUMBER_HEIGHT * 1.3))
-    write(ax, name, place, (-4.0, 14.0), ha="center", fontsize=10, fontweight="bold", color=colour)
+    place = last[["env_steps_q50", "flops_q50"]].to_numpy(float)
+    size = np.array([len(name) * NUMBER_WIDTH * 1.4, NUMBER_HEIGHT * 1.3])
+    anchor = in_points(ax, place[None])[0]
+    corner = free_corner(ax, anchor, size, curves, taken, NAMED)
+    taken.append((*corner, *size))
+    write(ax, name, place, tuple(corner - anchor), fontsize=10, fontweight="bold", color=colour)
 
 
-def _number_utds(ax: Axes, table: pd.DataFrame, colour: str, taken: list[Box]) -> None:
-    """Write each UTD at the end of its bar that is farther from the curve, where there is room."""
+def _number_utds(
+    ax: Axes, table: pd.DataFrame, colour: str, curves: Float[np.ndarray, "place 2"], taken: list[Box]
+) -> None:
+    """Write each UTD beside its dot, clear of curves and runs, where there is room."""
     rows = marked(table)
-    curve = in_points(ax, table[["env_steps_q50", "flops_q50"]].to_numpy(float))
-    ends_first = rows.index[[0, -1]].tolist() + rows.index[1:-1].tolist() if len(rows) > 1 else rows.index.tolist()
-    for i in ends_first:
+    ends = rows.index[[0, -1]].tolist() if len(rows) > 1 else rows.index.tolist()
+    for i in [*ends, *rows.index.difference(ends)]:
         row = rows.loc[i]
-        text = f"UTD {plain(row['utd'])}" if i == rows.index[0] else plain(row["utd"])
-        width = len(text) * NUMBER_WIDTH
-        places = []
-        for end, offset in (("q95", (3.0, 3.0)), ("q05", (-3.0 - width, -3.0 - NUMBER_HEIGHT))):
-            place = row[[f"env_steps_{end}", f"flops_{end}"]].to_numpy(float)
-            corner = in_points(ax, place[None])[0] + offset
-            middle = corner + np.array([width / 2, NUMBER_HEIGHT / 2])
-            places.append((float(np.nanmin(np.hypot(*(curve - middle).T))), place, offset, corner))
-        for _, place, offset, corner in sorted(places, key=lambda each: -each[0]):
-            if room(corner, width, taken):
-                write(ax, text, place, offset, fontsize=8, color=colour)
-                break
-
-
-def _draw_runs(
-    ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame | None, colour: str, marker: str
-) -> Float[np.ndarray, "run 2"]:
-    """Draw the runs at the setting nearest to that of their UTD, if it is near, and return their places."""
-    places = [np.empty((0, 2))]
-    if runs is None:
-        return places[0]
-    rows = runs[(runs["env_id"] == each.env_id) & np.isclose(runs["threshold"], each.threshold, rtol=1e-4)]
-    for utd, here in rows.groupby("utd"):
-        row = table.loc[abs(np.log(table["utd"] / float(str(utd)))).idxmin()]
-        if abs(np.log(row["utd"] / float(str(utd)))) > 0.1:
-            continue
-        drawn = {"batch_size": row["batch_size_q50"], "learning_rate": row["learning_rate_q50"]}
-        if "model_size" in here:
-            drawn["model_size"] = row["model_size"]
-        away = {name: abs(np.log(here[name] / at)) for name, at in drawn.items()}
-        near = np.logical_and.reduce([away[name] <= np.log(factor) for name, factor in NEAR.items() if name in away])
-        distance = np.sqrt(sum(each**2 for each in away.values()))
-        done = here[near & (distance <= distance.min() * (1 + ROUNDING) + ROUNDING) & ~here["censored"]]
-        size = done["model_size"] if "model_size" in done else row["model_size"]
-        steps = done["env_steps_upper"].to_numpy(float)
-        spent = np.asarray(flops(np.asarray(size, float), done["batch_size"].to_numpy(float), float(str(utd)), steps))
-        looks: dict[str, Any] = {"markersize": 3.5, "markerfacecolor": "white", "color": colour}
-        if marker == "D":
-            looks = {"markersize": 4.5, "color": colour, "markeredgecolor": "black"}
-        ax.plot(steps, spent, marker, zorder=4, markeredgewidth=0.8, **looks)
-        places.append(np.stack([steps, spent], axis=1))
-    return np.concatenate(places)
+        text = f"UTD {plain(row['utd'])}" if i in ends else plain(row["utd"])
+        size = np.array([len(text) * NUMBER_WIDTH, NUMBER_HEIGHT])
+        place = row[["env_steps_q50", "flops_q50"]].to_numpy(float)
+        anchor = in_points(ax, place[None])[0]
+        corner = free_corner(ax, anchor, size, curves, taken, BESIDE)
+        if room(corner, float(size[0]), taken):
+            write(ax, text, place, tuple(corner - anchor), fontsize=8, color=colour)

@@ -151,15 +151,32 @@ def free_corner(
     size: Float[np.ndarray, " 2"],
     curves: Float[np.ndarray, "place 2"],
     taken: list[Box],
+    distances: tuple[float, ...] = (45.0, 65.0, 85.0, 110.0, 140.0, 180.0),
 ) -> Float[np.ndarray, " 2"]:
-    """Return the lower left corner of a text near the anchor that lies clear of curves and other texts; in points."""
+    """Return the lower left corner of a text that lies clear of curves and other texts; all in points.
+
+    Args:
+        ax: the axes; a text outside them is the last choice.
+        anchor: the place that the text explains. The line from there to the text crosses as few curves as possible.
+        size: width and height of the text.
+        curves: places to leave free, such as the points of curves.
+        taken: boxes of other texts.
+        distances: distances of the middle of the text from the anchor, for texts above or below it up to a fifth less.
+    """
     inside = ax.bbox.get_points() * 72 / ax.figure.dpi
     best, least = anchor, np.inf
     for angle in np.arange(0, 2 * np.pi, np.pi / 12):
-        for away in (45.0, 65.0, 85.0, 110.0, 140.0):
-            corner = anchor + away * np.array([np.cos(angle), 0.8 * np.sin(angle)]) - size / 2
+        for away in distances:
+            middle = anchor + away * np.array([np.cos(angle), 0.8 * np.sin(angle)])
+            corner = middle - size / 2
+            leader = anchor + np.arange(15.0, away, 3.0)[:, None] / away * (middle - anchor)
+            crossed = (np.hypot(*(curves[:, None] - leader).T) < 3.0).any(axis=1)
             beyond = np.maximum(corner - curves - 4, curves - corner - size - 4).max(axis=1)  # < 0: covers the curve
-            covers = int((beyond < 0).sum()) + 100 * sum(_overlap(corner, size, box) for box in taken)
+            covers = (
+                int((beyond < 0).sum())
+                + 10 * int(crossed.sum())
+                + 100 * sum(_overlap(corner, size, box) for box in taken)
+            )
             covers += 200 * int((corner < inside[0]).any() or (corner + size > inside[1]).any())
             if covers + away / 15 < least:
                 best, least = corner, covers + away / 15
