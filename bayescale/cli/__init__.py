@@ -5,7 +5,7 @@ app           the application: its commands, exit codes and one-line errors
 commands      one file per command, or per few that belong together
 options       options that several commands share
 files         read and write the files that commands name
-plan_outlook  compare the lengths of planned runs with expected crossing times
+plan_outlook  say what planned runs can show, and when a fit expects them to cross its thresholds
 terminal      print messages, numbers, tables and progress
 """
 

@@ -90,7 +90,7 @@ def sweep(
     fit: Annotated[
         Path | None,
         typer.Option(
-            metavar="FIT.nc", help="With --dry-run, compare the plan with this fit's predictions instead of the priors."
+            metavar="FIT.nc", help="With --dry-run, say when this fit expects the runs to cross its thresholds."
         ),
     ] = None,
     hour_price: Annotated[
