@@ -5,12 +5,15 @@ import gzip
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from bayescale.decisions.utility import Prices
-from bayescale.reporting.live.candidates import COARSE, candidate_settings
+from bayescale.decisions.candidates import flops_per_step
+from bayescale.decisions.frontier import frontier
+from bayescale.decisions.utility import Prices, expected_cost
+from bayescale.reporting.live.candidates import COARSE, candidate_settings, lengths_at
 from bayescale.reporting.live.packed_draws import Arrays
 from bayescale.reporting.live.task_data import CURVE_LENGTHS, facts, run_fields
-from tests.scaffolding.prior_posterior import TASKS, prior_posterior, sweep
+from tests.scaffolding.prior_posterior import TASKS, THRESHOLDS, prior_posterior, sweep
 
 
 def test_curves_and_crossings_belong_to_the_same_runs_in_any_order_of_rows():
@@ -49,6 +52,19 @@ def test_candidates_lie_in_the_sweep_and_near_the_best_setting_at_any_price():
     assert set(settings["model_size"]) == {150_000}
     assert not settings.duplicated().any()
     assert (settings.groupby("utd").size() >= COARSE**2).all()
+
+
+@pytest.mark.parametrize("factor", [1.0, 30.0])
+def test_at_any_price_a_candidate_of_each_utd_costs_as_little_as_the_frontier(factor):
+    posterior, prices = prior_posterior(), Prices(env_step=factor * Prices().env_step)
+    settings = candidate_settings(posterior, TASKS[0], prices=Prices())
+    lengths = lengths_at(posterior, settings)
+    step_cost = prices.cost(flops_per_step(settings), np.ones(len(settings)))
+    cost = expected_cost(np.exp(lengths.location), step_cost=step_cost[:, None], p_reach=lengths.p_reach).mean(axis=0)
+    for k, threshold in enumerate(THRESHOLDS):
+        least = settings.assign(cost=cost[:, k]).groupby("utd")["cost"].min()
+        front = frontier(posterior, env_id=TASKS[0], threshold=threshold, utd=least.index.to_numpy(), prices=prices)
+        np.testing.assert_allclose(least, front.risk, rtol=0.01)
 
 
 def test_facts_name_what_was_swept():

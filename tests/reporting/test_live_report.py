@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bayescale.decisions.allocation import allocate
+from bayescale.decisions.frontier import frontier
 from bayescale.decisions.utility import Prices
 from bayescale.reporting.report import report
 from tests.scaffolding.browser import chromium, running_browser
@@ -93,6 +94,21 @@ def test_the_page_holds_the_setting_that_allocate_chose_up_to_its_rounding(twin,
     assert task["error"] < 0.02
     for name, level in choice.basis.quantile_levels.items():
         assert np.quantile(steps, level) == pytest.approx(choice.env_steps[name], rel=1.1 * task["error"])
+
+
+def test_the_line_over_utd_is_the_frontier(fresh, twin, posterior):
+    """The page and Python choose the same candidate at each UTD; the frontier's own search finds nothing cheaper."""
+    shown = fresh.evaluate(
+        "[...document.querySelectorAll('#by-utd tbody tr')]"
+        ".map(row => [...row.cells].slice(0, 3).map(cell => cell.textContent))"
+    )
+    line = twin.over_utd(0, prices=PRICES, threshold=THRESHOLDS[1])
+    np.testing.assert_allclose(np.array(shown, float), line[["utd", "batch_size", "learning_rate"]], rtol=0.005)
+    front = frontier(
+        posterior, env_id=posterior.tasks[0], threshold=THRESHOLDS[1], utd=line["utd"].to_numpy(), prices=PRICES
+    )
+    np.testing.assert_allclose(line["cost"], front.risk, rtol=0.01)
+    np.testing.assert_allclose(line["env_steps"], np.median(front.env_steps, axis=0), rtol=0.05)
 
 
 @pytest.mark.parametrize("risk", ["mean", "cvar:0.9", "prob:0.9", "run:0.5"])

@@ -29,6 +29,12 @@ def test_a_component_less_would_break_the_tolerance():
     assert pack(values, tolerance=0.002, most=len(packed.components) - 1).largest_error > 0.002
 
 
+def test_the_mean_of_a_column_is_not_rounded_to_the_tolerance():
+    values = smooth_draws()
+    packed = pack(values, tolerance=0.1, most=50)
+    np.testing.assert_allclose(unpack(packed).mean(axis=0), values.mean(axis=0), atol=2e-5)
+
+
 def test_equal_draws_need_no_component():
     packed = pack(np.full((5, 4), 2.0), tolerance=0.01, most=3)
     assert packed.components.shape == (0, 4)

@@ -37,7 +37,7 @@ class Page:
         def unpacked(name):
             mean, components, scores = (self.array(task[name][part]) for part in ("mean", "components", "scores"))
             components, scores = components.reshape(-1, len(mean)), scores.reshape(-1, task["draws"])
-            values = mean * task[name]["step"] + scores.T * task[name]["score_step"] @ components * task[name]["step"]
+            values = mean + scores.T * task[name]["score_step"] @ components * task[name]["step"]
             return np.moveaxis(values.reshape(task["draws"], len(task["thresholds"]), -1), 1, 2)
 
         location, log_scale, skewness, log_p_reach = map(unpacked, ("location", "log_scale", "skewness", "log_p_reach"))
@@ -79,6 +79,19 @@ class Page:
             "budget": mean_and_quantiles(cost[:, setting, k]),
             "regret": mean_and_quantiles(cost[:, setting, k] / cost[:, :, k].min(axis=1) - 1),
         }
+
+    def over_utd(self, number, *, prices, threshold):
+        """Return the candidate of least expected cost at each UTD, with its median env steps and its cost."""
+        task = self.data["tasks"][number]
+        settings, lengths, k = self.settings(task), self.run_lengths(task), task["thresholds"].index(threshold)
+        step_cost, steps = (
+            prices.cost(flops_per_step(settings), np.ones(len(settings))),
+            np.exp(lengths.location[:, :, k]),
+        )
+        cost = expected_cost(steps, step_cost=step_cost, p_reach=lengths.p_reach[:, :, k]).mean(axis=0)
+        cost[task["failed"][k]] = np.inf
+        table = settings.assign(env_steps=np.median(steps, axis=0), cost=cost)
+        return table.loc[table.groupby("utd")["cost"].idxmin()].reset_index(drop=True)
 
 
 def _quantile(lengths, setting, k, level):

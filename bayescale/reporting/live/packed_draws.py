@@ -5,7 +5,8 @@ few components describe the matrix: the truncated singular value decomposition
 
     values[draw, column] = mean[column] + sum_j scores[draw, j] * components[j, column]
 
-Mean and components are kept as whole multiples of one step, scores as whole multiples of another. `unpack` is the
+The mean is kept in single precision: its error would be a column's alone, and would decide between settings of nearly
+equal cost. Components are kept as whole multiples of one step, scores as whole multiples of another. `unpack` is the
 inverse that the page applies too, so both work with the same numbers.
 """
 
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-SHARE_OF_STEP = 0.05  # the step of mean and components, as a share of the tolerance; rounding errors add up
+SHARE_OF_STEP = 0.05  # the step of components, as a share of the tolerance; rounding errors add up
 COLUMNS_TRIED = 500  # columns that show how many components a matrix needs
 WHOLE = 32_000  # largest whole number of a score, which is kept in 16 bits
 TYPES = ("int8", "int16", "int32")
@@ -27,15 +28,15 @@ class Packed(NamedTuple):
     """A packed matrix of draws; see the head of the module.
 
     Attributes:
-        mean: in units of `step`.
+        mean: in the unit of the values.
         components: in units of `step`.
         scores: in units of `score_step`.
-        step: unit of mean and components.
+        step: unit of the components.
         score_step: unit of the scores.
         largest_error: largest absolute difference between `unpack` and the packed values.
     """
 
-    mean: Int[np.ndarray, " column"]
+    mean: Float[np.ndarray, " column"]
     components: Int[np.ndarray, "component column"]
     scores: Int[np.ndarray, "draw component"]
     step: float
@@ -79,7 +80,7 @@ def pack(values: Float[np.ndarray, "draw column"], *, tolerance: float, most: in
 def unpack(packed: Packed) -> Float[np.ndarray, "draw column"]:
     """Return the matrix of draws that `pack` approximates."""
     components = packed.components * packed.step
-    return np.asarray(packed.mean * packed.step + (packed.scores * packed.score_step) @ components)
+    return np.asarray(packed.mean + (packed.scores * packed.score_step) @ components)
 
 
 def _rounded(
@@ -88,10 +89,10 @@ def _rounded(
     scores: Float[np.ndarray, "draw component"],
     step: float,
 ) -> Packed:
-    """Return the parts as whole numbers."""
+    """Return the mean in single precision and the other parts as whole numbers."""
     score_step = float(abs(scores).max(initial=1.0)) / WHOLE
     return Packed(
-        mean=np.rint(mean / step).astype(np.int32),
+        mean=mean.astype(np.float32),
         components=np.rint(components / step).astype(np.int32),
         scores=np.rint(scores / score_step).astype(np.int32),
         step=step,

@@ -26,7 +26,7 @@ TOLERANCE = 0.01  # aimed error of log env steps at the worst setting and draw: 
 CHANCE_TOLERANCE = 0.004  # aimed error of log p_reach
 SHAPE_TOLERANCE = 0.02  # aimed error of log scale and of skewness
 LEAST_P_REACH = 1e-9  # a smaller probability is taken for this one, whose log is finite
-NUMBERS = 4_000_000  # numbers in the components of one quantity, over all tasks; bounds the page's size
+NUMBERS = 5_500_000  # numbers in the components of one quantity, over all tasks; bounds the page's size
 CURVE_POINTS = 60_000  # points of learning curves in the page
 CURVE_LENGTHS = (8, 60)  # fewest and most points of one curve
 

@@ -23,7 +23,7 @@ function unpackColumns(buffer, packed, draws, first, count) {
   const values = new Float64Array(count * draws);
   for (let column = 0; column < count; column++) {
     const row = values.subarray(column * draws, (column + 1) * draws);
-    row.fill(mean[first + column] * packed.step);
+    row.fill(mean[first + column]);
     for (let j = 0; j < kept; j++) {
       const component = components[j * mean.length + first + column];
       if (component === 0) continue;
