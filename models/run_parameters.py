@@ -59,5 +59,5 @@ FAILURE_RISE = Shared(
     name="failure_rise",
     unit="logit per half range of the thresholds",
     meaning="growth of the chance of failure with the threshold",
-    prior=lognormal(1.5, 0.5),
+    prior=lognormal(0.5, 0.3),  # cut-short runs hardly inform it, and wider priors predict new UTDs worse
 )
