@@ -3,7 +3,6 @@
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from bayescale.arguments import counted
@@ -28,30 +27,18 @@ def say(line: str) -> None:
 def table_text(head: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Iterable[str] = ()) -> str:
     """Return a table in aligned columns: the first column and `text_columns` to the left, numbers to the right.
 
-    A row may be shorter than the head; its last cells are then empty. Rich folds a table that is wider than the
-    terminal, and aligns letters that are wider than others.
+    A row may be shorter than the head; its last cells are then empty.
     """
-    rows = [[*row, *[""] * (len(head) - len(row))] for row in rows]
-    left = {head[0], *text_columns}
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
-    columns = list(zip(head, *rows, strict=True))
-    longest = [max(map(len, column)) for column in columns]
-    if sum(longest) + 2 * len(longest) <= width and all(
-        cell.isprintable() and cell.isascii() for cell in chain(*columns)
-    ):
-        aligned = [
-            [cell.ljust(most) if name in left else cell.rjust(most) for cell in column]
-            for name, column, most in zip(head, columns, longest, strict=True)
-        ]
-        return "\n".join("  ".join(line).rstrip() for line in zip(*aligned, strict=True))
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
+    left = {head[0], *text_columns}
     for name in head:
         table.add_column(name, justify="left" if name in left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
     console = Console(width=width, markup=False, highlight=False, no_color=True)
     with console.capture() as captured:
         console.print(table)

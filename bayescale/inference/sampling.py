@@ -26,6 +26,7 @@ import pandas as pd
 from jaxtyping import Array, Bool, Float
 
 from bayescale.float64 import float64
+from bayescale.inference.arviz_compat import arviz
 from bayescale.inference.chains import Chain, Tuning, compile_chain, kernel, on_cpu, run_chains
 from bayescale.inference.checkpoints import Checkpoint, Interrupted, Record
 from bayescale.inference.compilation_cache import compiled_code_kept
@@ -137,6 +138,7 @@ def _sample(
     with ThreadPoolExecutor(1) as pool:  # compiles the chain while this thread searches for the mode
         chain = compile_chain(density, observed, tunings[stage], pool)
         approximation = begun.approximation if begun else laplace(value_and_grad, _starts(density, key_start))
+        pool.submit(arviz)  # diagnose would wait a second for the import
         first, most = (FAST_DRAWS, 1) if stage == "fast" else (options.draws, options.rounds)
         gradient = seconds_per_gradient(value_and_grad, approximation.mode)
         iterations = tunings[stage].warmup + first

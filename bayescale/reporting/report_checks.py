@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
+from scipy.stats import rankdata
 
 from bayescale.data.configurations import setting_columns
 from bayescale.data.tables import Column, as_table, check_columns
 from bayescale.errors import InputError
-from bayescale.inference.convergence import average_ranks
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.prediction_table import INTERVAL, of_crossing
 from bayescale.validation.predictive_checks import OVERALL, posterior_predictive_checks
@@ -93,7 +93,7 @@ def rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"]
     site, _, index = name.removesuffix("]").partition("[")
     position = tuple(int(i) for i in index.split(",")) if index else ()
     draws = posterior.draws[site][(..., *position)]
-    ranks = average_ranks(draws.reshape(1, -1)).reshape(draws.shape) - 0.5
+    ranks = rankdata(draws).reshape(draws.shape) - 0.5
     return np.stack([np.histogram(chain, RANK_BINS, (0, draws.size))[0] for chain in ranks])
 
 

@@ -5,13 +5,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
 import bayescale as bs
 from bayescale.inference import sampling
-from bayescale.inference.arviz_compat import arviz
 from bayescale.inference.chains import Tuning
-from bayescale.inference.convergence import LEAST_DRAWS, TAILS, Status, diagnose, unconverged
+from bayescale.inference.convergence import LEAST_DRAWS, Status, diagnose, unconverged
 from tests.scaffolding.prior_posterior import sweep
 from tests.scaffolding.simulated_curves import simulated_crossings
 
@@ -32,24 +30,6 @@ def test_one_chain_is_judged_by_its_halves(draws):
     table = diagnose({"moving": moving, "drifting": drifting})
     assert np.isfinite(table.to_numpy()).all()
     assert table.loc["drifting", "r_hat"] > 1.5 > table.loc["moving", "r_hat"]
-
-
-@pytest.mark.parametrize(("chains", "draws"), [(4, 250), (3, 51), (2, LEAST_DRAWS), (1, 501), (1, LEAST_DRAWS + 1)])
-@pytest.mark.parametrize("correlation", [-0.9, 0.0, 0.95])
-def test_figures_equal_those_of_arviz(chains, draws, correlation):
-    """ArviZ judges one scalar at a time; ties and an infinite value test the ranks, a missing value the way out."""
-    values = lfilter([1.0], [1.0, -correlation], RNG.standard_normal((chains, draws, 2, 2)), axis=1)
-    values[..., 1, 0] = np.round(values[..., 1, 0])
-    values[0, 3, 0, 1], values[0, 3, 1, 1] = np.inf, np.nan
-    with np.errstate(invalid="ignore"):
-        table = diagnose({"x": values})
-    az = arviz()
-    for (i, j), row in zip(np.ndindex(2, 2), table.itertuples(), strict=True):
-        one = values[:, :, i, j]
-        several = one if chains > 1 else one[:, : draws // 2 * 2].reshape(2, -1)
-        assert row.Index == f"x[{i},{j}]"
-        expected = [az.rhat(several), az.ess(one, method="bulk"), az.ess(one, method="tail", prob=TAILS)]
-        np.testing.assert_allclose([row.r_hat, row.ess_bulk, row.ess_tail], expected, rtol=1e-9)
 
 
 def test_too_few_draws_to_judge_are_refused():
