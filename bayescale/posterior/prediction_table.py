@@ -164,7 +164,7 @@ def _schedules(table: pd.DataFrame) -> list[tuple[Float[np.ndarray, " step"], np
             steps = json.loads(str(text))
         except json.JSONDecodeError:
             steps = text
-        found.append((_increasing_steps(steps, STEPS), rows))
+        found.append((_increasing_steps(steps, STEPS), np.asarray(rows)))
     return found
 
 
