@@ -78,11 +78,12 @@ def compared(posterior: bs.Posterior, config: Config, published: pd.DataFrame) -
     """
     ours = bs.recommend(posterior, threshold=config.wanted, prices=config.prices).set_index(AT)
     rows = []
-    for (env_id, utd), theirs in published.set_index(AT, drop=False).sort_index().iterrows():
-        own = ours.loc[(env_id, utd)]
-        own = pd.Series({"env_id": env_id, "utd": utd, **own[["batch_size", "learning_rate"]]})
+    for _, theirs in published.sort_values(AT).iterrows():
+        env_id, utd = (theirs[name] for name in AT)
+        own = pd.Series(ours.xs((env_id, utd)))
+        own["env_id"], own["utd"] = env_id, utd
         here, there = (median_run(posterior, config, setting) for setting in (own, theirs))
-        row: dict[str, Any] = {"env_id": env_id, "utd": utd, "best": ours.loc[(env_id, utd), "recommended"]}
+        row: dict[str, Any] = {"env_id": env_id, "utd": utd, "best": own["recommended"]}
         for name in ("batch_size", "learning_rate"):
             row |= {name: own[name], f"{name}_published": theirs[name], f"{name}_ratio": own[name] / theirs[name]}
         for name in ("env_steps", "flops", "cost"):
@@ -171,10 +172,11 @@ def main(config: Config, data: Path, saved: Path | None) -> None:
     print(f"{convergence(posterior)}\n", flush=True)
     table = compared(posterior, config, published)
     print(settings_table(table), flush=True)
-    off = np.exp(np.abs(np.log(table[["batch_size_ratio", "learning_rate_ratio"]])).median())
-    gain = np.exp(np.log(np.stack(table["cost_ratio"])).mean(axis=0))
+    ratios = table[["batch_size_ratio", "learning_rate_ratio"]].to_numpy(float)
+    off = np.exp(np.median(np.abs(np.log(ratios)), axis=0))
+    gain = np.exp(np.log(np.stack(table["cost_ratio"].tolist())).mean(axis=0))
     print(
-        f"median factor between the settings: batch size {off.iloc[0]:.2f}, learning rate {off.iloc[1]:.2f}; geometric "
+        f"median factor between the settings: batch size {off[0]:.2f}, learning rate {off[1]:.2f}; geometric "
         f"mean over the settings of the cost of published over ours: {gain[1]:.3f}\n"
     )
     curves, scale = bs.read_curves(second_stage), data / "return_scale.csv"

@@ -75,8 +75,9 @@ def _nearest_setting(runs: pd.DataFrame, row: pd.Series) -> pd.DataFrame | None:
     if "model_size" in runs:
         drawn["model_size"] = row["model_size"]
     away = pd.DataFrame({name: abs(np.log(runs[name] / at)) for name, at in drawn.items()})
-    near = (away <= [np.log(NEAR[name]) for name in away]).all(axis=1)
+    near = (away <= [np.log(NEAR[name]) for name in drawn]).all(axis=1)
     if not near.any():
         return None
-    nearest = runs.loc[(away**2).sum(axis=1).where(near).idxmin(), list(drawn)]
+    at = int((away**2).sum(axis=1).where(near, np.inf).to_numpy().argmin())
+    nearest = runs[list(drawn)].iloc[at]
     return pd.DataFrame(runs[(runs[list(drawn)] == nearest).all(axis=1)])

@@ -91,8 +91,8 @@ def convergence_fields(posterior: Posterior, diagnostics: pd.DataFrame) -> dict[
 def rank_counts(posterior: Posterior, name: str) -> Int[np.ndarray, "chain bin"]:
     """Count how many draws of each chain fall into each twentieth of the ranks over all chains."""
     site, _, index = name.removesuffix("]").partition("[")
-    position = tuple(int(i) for i in index.split(",")) if index else ()
-    draws = posterior.draws[site][(..., *position)]
+    position: Any = (..., *(int(i) for i in index.split(","))) if index else ...
+    draws = posterior.draws[site][position]
     ranks = rankdata(draws).reshape(draws.shape) - 0.5
     return np.stack([np.histogram(chain, RANK_BINS, (0, draws.size))[0] for chain in ranks])
 

@@ -10,6 +10,7 @@ The log of expected env steps is smooth in log batch size and log learning rate.
 interpolated.
 """
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -65,7 +66,7 @@ def candidate_settings(
         cheapest = np.unravel_index(log_cost.reshape(-1, log_cost.shape[-1]).argmin(axis=0), log_cost.shape[:2])
         places = {(i, j) for i, line in zip(along, best_rates, strict=True) for j in line}
         places |= set(zip(*cheapest, strict=True))
-        chosen += [(utd, size, fine_batches[i], fine_rates[j]) for i, j in sorted(places)]
+        chosen += [(utd, size, float(fine_batches[i]), float(fine_rates[j])) for i, j in sorted(places)]
     return _table(env_id, chosen).drop_duplicates().reset_index(drop=True)
 
 
@@ -83,7 +84,7 @@ def lengths_at(posterior: Posterior, settings: pd.DataFrame) -> RunLengthDistrib
     return RunLengthDistribution(*(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
 
 
-def _table(env_id: str, settings: list[tuple[float, ...]]) -> pd.DataFrame:
+def _table(env_id: str, settings: Sequence[tuple[float, ...]]) -> pd.DataFrame:
     """Return settings, each a UTD, model size, batch size and learning rate, as a table."""
     table = pd.DataFrame(settings, columns=["utd", "model_size", "batch_size", "learning_rate"], dtype=float)
     return table.assign(env_id=env_id).astype({"batch_size": int, "model_size": int})[["env_id", *AXES]]
@@ -96,7 +97,8 @@ def _line(values: Float[np.ndarray, " value"], step: float) -> Int[np.ndarray, "
 
 def _thinned(values: Num[np.ndarray, " value"], most: int) -> Num[np.ndarray, " kept"]:
     """Return at most so many of the values, evenly spaced, with both ends."""
-    return values[np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))]
+    kept = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))
+    return np.asarray(values[kept])
 
 
 def _spaced(low: float, high: float, count: int) -> Float[np.ndarray, " value"]:
