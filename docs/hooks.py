@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 
 from bayescale.cli.app import app
 from bayescale.models.parameters import DECLARED
-from bayescale.models.priors import Prior
+from bayescale.models.priors import DEGREES, Prior
 from bayescale.runners.config import ALGORITHMS
 from bayescale.runners.plan_keys import default_of, example_plan, keys_of, toml
 
@@ -129,6 +129,8 @@ def _prior(prior: Prior) -> str:
         return f"{prior.location:.3g}"
     if prior.family == "lognormal":
         return f"lognormal, median {math.exp(prior.location):.3g}, log scale {prior.scale:.3g}"
+    if prior.family == "student_t":
+        return f"Student's t, {DEGREES:g} degrees of freedom, mean {prior.location:.3g}, scale {prior.scale:.3g}"
     return f"normal, mean {prior.location:.3g}, sd {prior.scale:.3g}"
 
 

@@ -13,7 +13,7 @@ from math import inf, isfinite, log
 from bayescale.errors import InputError
 from bayescale.models.axes import Axis, Declared, Interaction, PowerShift, Resource, SaturatingShift, Tuned
 from bayescale.models.pooling import ByTask, Cumulative, Shared
-from bayescale.models.priors import Prior, fixed, lognormal, normal
+from bayescale.models.priors import Prior, fixed, lognormal, normal, student_t
 from bayescale.models.run_parameters import (
     CONFIGURATION_EFFECT,
     ERROR_GROWTH,
@@ -67,7 +67,7 @@ UTD = Resource(
         name="utd_failure_slope",
         unit="logit per log UTD",
         meaning="growth of the chance of failure with UTD",
-        prior=normal(0.7, 3.0),  # 7 within about two scales: from -5 to 5 in a factor of 4, an edge of stability
+        prior=student_t(0.5, 0.7),  # mostly gentle; runs that fail move it to an edge of stability, 5 or more
     ),
     noise_levels_off=True,
 )
@@ -103,7 +103,7 @@ MODEL_SIZE = Resource(
         name="size_failure_slope",
         unit="logit per log critic parameters",
         meaning="growth of the chance of failure with model size",
-        prior=normal(0.0, 1.5),  # sizes span more logs than the other axes
+        prior=student_t(0.0, 0.5),  # either side of the swept sizes may fail
     ),
 )
 
@@ -166,7 +166,7 @@ BATCH_SIZE = Tuned(
         name="batch_failure_slope",
         unit="logit per log samples",
         meaning="growth of the chance of failure with batch size",
-        prior=normal(0.0, 2.0),  # either side of the swept batch sizes may fail
+        prior=student_t(0.0, 0.5),  # either side of the swept batch sizes may fail
     ),
 )
 
@@ -223,7 +223,7 @@ LEARNING_RATE = Tuned(
         name="rate_failure_slope",
         unit="logit per log rate",
         meaning="growth of the chance of failure with the learning rate",
-        prior=normal(0.7, 3.0),  # large rates diverge; 7 within about two scales, as with UTD
+        prior=student_t(0.7, 1.0),  # large rates diverge, often abruptly
     ),
 )
 

@@ -1,7 +1,8 @@
 """Prior distributions as plain data: a family and two numbers.
 
-Families: normal(location, scale); lognormal(median, log scale) for positive parameters; fixed(value) for a number that
-is stated instead of sampled, because the few tasks of a sweep do not identify it.
+Families: normal(location, scale); student_t(location, scale), with heavier tails; lognormal(median, log scale) for
+positive parameters; fixed(value) for a number that is stated instead of sampled, because the few tasks of a sweep do
+not identify it.
 """
 
 from dataclasses import dataclass
@@ -11,35 +12,54 @@ import numpyro.distributions as dist
 
 from bayescale.errors import InputError
 
+DEGREES = 3.0  # degrees of freedom of Student's t: the fewest whole number with a finite variance
+
 
 @dataclass(frozen=True)
 class Prior:
     """A prior distribution.
 
     Attributes:
-        family: "normal", "lognormal" or "fixed".
-        location: mean of the parameter (normal), mean of its log (lognormal), or its value (fixed).
-        scale: standard deviation of the parameter (normal) or of its log (lognormal); 0 if fixed.
+        family: "normal", "student_t", "lognormal" or "fixed".
+        location: mean of the parameter (normal, student_t), mean of its log (lognormal), or its value (fixed).
+        scale: standard deviation of the parameter (normal) or of its log (lognormal); scale of Student's t with
+            `DEGREES` degrees of freedom (student_t); 0 if fixed.
     """
 
     family: str
     location: float
     scale: float
 
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the parameter."""
+        if self.family == "student_t":
+            return self.scale * float(np.sqrt(DEGREES / (DEGREES - 2)))
+        if self.family == "lognormal":
+            return float(np.sqrt(np.expm1(self.scale**2) * np.exp(2 * self.location + self.scale**2)))
+        return self.scale
+
     def distribution(self) -> dist.Distribution:
         """Return the NumPyro distribution."""
         if self.family == "normal":
             return dist.Normal(self.location, self.scale)
+        if self.family == "student_t":
+            return dist.StudentT(DEGREES, self.location, self.scale)
         if self.family == "lognormal":
             return dist.LogNormal(self.location, self.scale)
         if self.family == "fixed":
             return dist.Delta(self.location)
-        raise InputError(f"a prior's family must be normal, lognormal or fixed; got '{self.family}'. Choose one.")
+        raise InputError(f"a prior's family must be normal, student_t, lognormal or fixed; got '{self.family}'.")
 
 
 def normal(location: float, scale: float) -> Prior:
     """Return a normal prior."""
     return Prior("normal", location, scale)
+
+
+def student_t(location: float, scale: float) -> Prior:
+    """Return a prior of Student's t, whose heavy tails let data move the parameter far from the location."""
+    return Prior("student_t", location, scale)
 
 
 def lognormal(median: float, scale: float) -> Prior:

@@ -26,13 +26,24 @@ def smoke(study: str, folder: Path, *options: str) -> str:
     return done.stdout
 
 
-def test_sac_pendulum(tmp_path: Path) -> None:
-    picture = ROOT / "case_studies" / "pendulum_frontier.svg"
+@pytest.mark.parametrize(
+    ("study", "env_id"), [("pendulum", "Pendulum-v1"), ("double_pendulum", "InvertedDoublePendulum-v5")]
+)
+def test_sac_trade_off(tmp_path: Path, study: str, env_id: str) -> None:
+    picture = ROOT / "case_studies" / f"{study}_frontier.svg"
     before = picture.read_bytes()
-    said = smoke("sac_pendulum.py", tmp_path)
-    assert "env_steps_q50" in said
-    assert '"env_id": "Pendulum-v1"' in said
+    said = smoke("sac_trade_off.py", tmp_path, study)
+    assert said.index(f'"env_id": "{env_id}"') < said.index("before its runs are read") < said.index("coverage90")
     assert picture.read_bytes() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_the_loop(tmp_path: Path) -> None:
+    """One recommended run is trained, and both fits state the compute at its setting."""
+    said = smoke("closing_the_loop.py", tmp_path)
+    assert said.count("$ bayescale fit ") == 2
+    assert said.index("$ bayescale sweep second.toml") < said.index("the new runs: ")
+    assert said.count(" decades wide") == said.count(" recommends UTD ") == 2
     assert list(tmp_path.iterdir()) == []
 
 

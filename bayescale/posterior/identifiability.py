@@ -171,9 +171,7 @@ def in_words(model: Model, label: str) -> str:
 def _prior_sd(priors: Mapping[str, Any], name: str, dimensions: tuple[str, ...]) -> float:
     """Return the prior sd of a task's parameter, or of a shared one, halfway between the thresholds."""
     prior, spread = priors[name], priors.get(f"{name}.spread")
-    variance = prior.scale**2
-    if prior.family == "lognormal":
-        variance = np.expm1(prior.scale**2) * np.exp(2 * prior.location + prior.scale**2)
+    variance = prior.sd**2
     if "task" in dimensions and spread is not None:
         variance += spread.location**2
     return float(np.sqrt(variance))

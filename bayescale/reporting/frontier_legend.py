@@ -58,11 +58,11 @@ def title(fronts: list[Frontier], one_task: bool) -> str:
     prices = {(each.prices.flop, each.prices.env_step) for each in fronts}
     what = "each UTD at its cheapest setting" if fronts[0].settings == "cheapest" else "each UTD at its optimum"
     if len(prices) > 1 or fronts[0].settings == "law":
-        return f"{task}data and compute to a return, {what}"
+        return f"{task}{what}"
     ((flop, step),) = prices
     if flop == 0:
         priced = "compute is free"
     else:
         why = " (the default, published for Gym)" if step / flop == ENV_STEP_PRICE else ""
         priced = f"one env step costs as much as {scientific(step / flop)} flops{why}"
-    return f"{task}data and compute to a return, {what}; {priced}"
+    return f"{task}{what}; {priced}"

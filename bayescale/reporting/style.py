@@ -27,6 +27,7 @@ WIDTH = 6.0  # inches of a figure
 MARGIN = 0.6  # inches beside the axes
 NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 9.0  # size in points of a digit beside a mark
 Box = tuple[float, float, float, float]  # left, bottom, width and height of a text in points
+APART = 3.0  # points between two texts
 TITLE_WIDTH = 64  # characters that fit this width in the usual type
 
 
@@ -175,7 +176,7 @@ def free_corner(
             covers = (
                 int((beyond < 0).sum())
                 + 10 * int(crossed.sum())
-                + 100 * sum(_overlap(corner, size, box) for box in taken)
+                + 100 * sum(_overlap(corner - APART, size + 2 * APART, box) for box in taken)
             )
             covers += 200 * int((corner < inside[0]).any() or (corner + size > inside[1]).any())
             if covers + away / 15 < least:

@@ -89,7 +89,7 @@ def test_equal_models_are_compiled_once(posterior, monkeypatch):
 
 def test_a_prior_of_an_unknown_family_is_refused() -> None:
     assert Prior("fixed", 2.0, 0.0).distribution().mean == 2.0
-    with pytest.raises(InputError, match="must be normal, lognormal or fixed; got 'halfnormal'"):
+    with pytest.raises(InputError, match="must be normal, student_t, lognormal or fixed; got 'halfnormal'"):
         Prior("halfnormal", 0.0, 1.0).distribution()
 
 
