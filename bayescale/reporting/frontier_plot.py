@@ -44,9 +44,9 @@ FLAT = 0.05  # excess cost up to which UTDs count as equally good
 HEIGHT = 5.8  # inches
 STAR = 15.0  # points
 SHORT = 5.0  # points; a bar whose ends lie closer to its curve would look like fraying
-BESIDE = (9.0, 11.0, 14.0, 19.0, 25.0)  # distances in points of a UTD from its dot
+BESIDE = (9.0, 11.0, 14.0, 17.0)  # distances in points of a UTD from its dot
 NAMED = (30.0, 40.0, 50.0, 60.0)  # distances in points of a curve's name from its highest UTD
-LETTER_WIDTH = 3.9  # mean width in points of a letter of 8 points
+LETTER_WIDTH = 4.3  # mean width in points of a letter of 8 points
 TRACED = 8  # places traced per row of a frontier; a text covers runs rather than as many places of a curve
 
 
@@ -204,7 +204,7 @@ def _draw_choice(
         color=colour,
         arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7},
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
-        zorder=6,
+        zorder=5.5,  # below the UTDs
     )
 
 
