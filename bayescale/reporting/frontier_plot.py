@@ -47,7 +47,7 @@ SHORT = 5.0  # points; a bar whose ends lie closer to its curve would look like 
 BESIDE = (9.0, 11.0, 14.0, 17.0)  # distances in points of a UTD from its dot
 NAMED = (30.0, 40.0, 50.0, 60.0)  # distances in points of a curve's name from its highest UTD
 LETTER_WIDTH = 4.3  # mean width in points of a letter of 8 points
-TRACED = 8  # places traced per row of a frontier; a text covers runs rather than as many places of a curve
+TRACED = 5  # places traced per row of a frontier; a text covers runs rather than as many places of a curve
 
 
 def plot_frontier(

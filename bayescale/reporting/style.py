@@ -27,7 +27,7 @@ WIDTH = 6.0  # inches of a figure
 MARGIN = 0.6  # inches beside the axes
 NUMBER_WIDTH, NUMBER_HEIGHT = 5.0, 9.0  # size in points of a digit beside a mark
 Box = tuple[float, float, float, float]  # left, bottom, width and height of a text in points
-APART = 6.0  # points between two texts
+APART = 2.0  # points between two texts
 TITLE_WIDTH = 64  # characters that fit this width in the usual type
 
 
@@ -152,7 +152,7 @@ def free_corner(
     size: Float[np.ndarray, " 2"],
     curves: Float[np.ndarray, "place 2"],
     taken: list[Box],
-    distances: tuple[float, ...] = (45.0, 65.0, 85.0, 110.0, 140.0, 170.0, 200.0, 240.0),
+    distances: tuple[float, ...] = tuple(range(45, 241, 12)),
 ) -> Float[np.ndarray, " 2"]:
     """Return the lower left corner of a text that lies clear of curves and other texts; all in points.
 
@@ -164,20 +164,21 @@ def free_corner(
         taken: boxes of other texts.
         distances: distances of the middle of the text from the anchor, for texts above or below it up to a fifth less.
     """
+    # A short leader that crosses nothing is best; covering a place of a curve, another text or the frame costs most.
     inside = ax.bbox.get_points() * 72 / ax.figure.dpi
     best, least = anchor, np.inf
-    for angle in np.arange(0, 2 * np.pi, np.pi / 16):
+    for angle in np.arange(0, 2 * np.pi, np.pi / 24):
         for away in distances:
             middle = anchor + away * np.array([np.cos(angle), 0.8 * np.sin(angle)])
             corner = middle - size / 2
             leader = anchor + np.arange(15.0, away, 4.0)[:, None] / away * (middle - anchor)
             crossed = (np.hypot(*(curves[:, None] - leader).T) < 3.0).any(axis=1)
             beyond = np.maximum(corner - curves - 4, curves - corner - size - 4).max(axis=1)  # < 0: covers the curve
-            covers = 4 * int((beyond < 0).sum()) + 3 * int(crossed.sum())
+            covers = 4 * int((beyond < 0).sum()) + 15 * int(crossed.sum())
             covers += 1000 * sum(_overlap(corner - APART, size + 2 * APART, box) for box in taken)
             covers += 2000 * int((corner < inside[0]).any() or (corner + size > inside[1]).any())
-            if covers + away / 15 < least:
-                best, least = corner, covers + away / 15
+            if covers + away / 4 < least:
+                best, least = corner, covers + away / 4
     return best
 
 
