@@ -32,7 +32,7 @@ from tests.scaffolding.prior_posterior import prior_posterior
 def test_a_crossing_agrees_with_the_intervals_that_hold_its_time(lower, upper, agrees50, agrees90):
     row = {"env_id": "A", "utd": 1.0, "batch_size": 256, "learning_rate": 1e-4, "threshold": 5.0}
     crossings = pd.DataFrame([row | {"env_steps_lower": lower, "env_steps_upper": upper, "censored": np.isinf(upper)}])
-    quantiles = {"threshold": 5.0, "q05": 50.0, "q25": 80.0, "q75": 125.0, "q95": 200.0}
+    quantiles = {"evaluation_interval": 10.0, "threshold": 5.0, "q05": 50.0, "q25": 80.0, "q75": 125.0, "q95": 200.0}
     fake = SimpleNamespace(crossings=crossings, predict=lambda configs: configs.assign(**quantiles))
     (checked,) = predictive_check(fake).itertuples()
     assert (checked.inside50, checked.inside90) == (agrees50, agrees90)
@@ -40,14 +40,10 @@ def test_a_crossing_agrees_with_the_intervals_that_hold_its_time(lower, upper, a
 
 def test_rank_counts_are_flat_for_equal_chains_and_tell_a_shifted_one():
     draws = np.random.default_rng(0).permutation(200).reshape(2, 100, 1).astype(float)
-    equal = SimpleNamespace(to_arviz=lambda: {"posterior": {"level": pd_like(draws)}})
+    equal = SimpleNamespace(draws={"level": draws})
     assert (rank_counts(equal, "level[0]").sum(axis=0) == 10).all()
-    shifted = SimpleNamespace(to_arviz=lambda: {"posterior": {"level": pd_like(draws % 100 + [[[0]], [[1000]]])}})
+    shifted = SimpleNamespace(draws={"level": draws % 100 + [[[0]], [[1000]]]})
     assert rank_counts(shifted, "level[0]")[:, 0].tolist() == [10, 0]
-
-
-def pd_like(values):
-    return SimpleNamespace(to_numpy=lambda: values)
 
 
 def test_exponents_are_compared_with_their_priors():
