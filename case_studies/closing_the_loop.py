@@ -5,10 +5,10 @@ Pendulum-v1. The second stage is four new runs, trained here.
 
 Every step is a command that a user would type. The script prints each command before it runs it.
 
-Run time: three minutes on two cores, half of it for the new runs; with --smoke one minute.
+Run time: four minutes of one core for the two fits and the new runs.
 
-Expected result: the new runs reach the return within the predicted interval, and the 90% interval of the compute at the
-recommended setting becomes narrower.
+Expected result: of four new runs three reach the return within the predicted interval, and one ends below it. The 90%
+interval of the compute at the recommended setting narrows from 0.160 to 0.149 decades: four runs beside 72 add little.
 """
 
 import argparse
@@ -44,17 +44,22 @@ class Config:
 
 
 def run(folder: Path, *arguments: str) -> None:
-    """Print `bayescale ARGUMENTS` and run it in `folder`; its own lines go to the terminal's standard error."""
+    """Print `bayescale ARGUMENTS` and run it in `folder`, without its progress."""
     print(f"\n$ bayescale {shlex.join(arguments)}", flush=True)
     command = [sys.executable, "-m", "bayescale", "--quiet", *arguments]
     subprocess.run(command, cwd=folder, check=True)
 
 
+def recommend(config: Config, folder: Path, stage: str, *form: str, out: str) -> None:
+    """Write the recommendations of a stage's fit in one form."""
+    asked = [f"{stage}.nc", f"--threshold={config.threshold:g}", "--env-step-price", config.env_step_price]
+    run(folder, "recommend", *asked, "--format", *form, "--out", out)
+
+
 def fit_and_recommend(config: Config, folder: Path, curves: list[str], stage: str) -> pd.Series:
     """Fit curves, list the cheapest setting of each UTD, and return the row of the recommended one."""
     run(folder, "fit", *curves, f"--thresholds={config.thresholds}", *config.chains, "--out", f"{stage}.nc")
-    asked = [f"{stage}.nc", f"--threshold={config.threshold:g}", "--env-step-price", config.env_step_price]
-    run(folder, "recommend", *asked, "--format", "json", "--out", f"{stage}.json")
+    recommend(config, folder, stage, "json", out=f"{stage}.json")
     table = pd.DataFrame(json.loads((folder / f"{stage}.json").read_text()))
     return table[table["recommended"]].iloc[0]
 
@@ -75,9 +80,8 @@ def main(config: Config, folder: Path) -> None:
     first.to_parquet(folder / "first.parquet", index=False)
 
     chosen = fit_and_recommend(config, folder, ["first.parquet"], "first")
-    asked = ["first.nc", f"--threshold={config.threshold:g}", "--env-step-price", config.env_step_price]
-    form = ["--format", "plan", "--base", str(config.plan), "--seeds", str(config.new_seeds)]
-    run(folder, "recommend", *asked, *form, "--out", "second.toml")
+    form = ("plan", "--base", str(config.plan), "--seeds", str(config.new_seeds))
+    recommend(config, folder, "first", *form, out="second.toml")
     print((folder / "second.toml").read_text())
     run(folder, "sweep", "second.toml", "--out", "second")
 
@@ -96,13 +100,13 @@ def main(config: Config, folder: Path) -> None:
     again = fit_and_recommend(config, folder, ["first.parquet", "second/curves.parquet"], "both")
     both = bs.load(folder / "both.nc")
     print("\ncompute of the median run at the setting of the second stage, flops:")
-    for name, posterior in (("first stage", before), ("both stages", both)):
+    for name, posterior in (("one stage", before), ("two stages", both)):
         low, middle, high = compute_interval(posterior, chosen, config)
         width = np.log10(high / low)
         print(f"{name}: {middle:.3g} (90%: {low:.3g} to {high:.3g}), {width:.3f} decades wide")
-    for name, row in (("first stage", chosen), ("both stages", again)):
+    for name, row in (("one stage", chosen), ("two stages", again)):
         print(
-            f"{name} recommends UTD {row['utd']:g}, batch size {row['batch_size']}, learning rate "
+            f"a fit of {name} recommends UTD {row['utd']:g}, batch size {row['batch_size']}, learning rate "
             f"{row['learning_rate']:.3g}"
         )
 

@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 import bayescale as bs
-from held_out import SETTINGS, convergence, read_settings
+from held_out import convergence, read_settings
+from held_out_splits import scores
 
 AT = ["env_id", "utd"]
 INTERVAL = (0.05, 0.5, 0.95)
@@ -69,7 +70,7 @@ def median_run(posterior: bs.Posterior, config: Config, setting: pd.Series) -> p
 
 
 def compared(posterior: bs.Posterior, config: Config, published: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per task and UTD: both settings, their ratios, and what the fit expects of each.
+    """Return one row per task and UTD: both settings, their ratios, and the data and compute that the fit expects.
 
     Args:
         posterior: the fit.
@@ -98,24 +99,10 @@ def foretold(predicted: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
 
     `bias` is the mean log ratio of predicted and observed medians, above 0 if predicted too late.
     """
-    on = [name for name in (*SETTINGS, "threshold") if name in predicted and name in seen]
-    medians = seen.assign(seen=seen["env_steps_upper"].where(~seen["censored"], np.inf))
-    cells = medians.groupby(on, as_index=False)["seen"].median().merge(predicted, on=on, validate="one_to_one")
-    cells = cells[np.isfinite(cells["seen"]) & np.isfinite(cells["q50"])]
-    cells = cells.assign(error=np.log(cells["q50"] / cells["seen"]))
 
     def scored(chosen: dict[str, Any]) -> dict[str, Any]:
-        of_runs, of_cells = seen, cells
-        for name, value in chosen.items():
-            of_runs, of_cells = of_runs[of_runs[name] == value], of_cells[of_cells[name] == value]
-        found = bs.score(predicted, crossings=of_runs)
-        return chosen | {
-            "observations": len(of_runs),
-            "coverage90": found.coverage90,
-            "wis": found.wis,
-            "male": found.male,
-            "bias": float(of_cells["error"].mean()),
-        }
+        runs = seen[(seen[list(chosen)] == pd.Series(chosen, dtype=object)).all(axis=1)]
+        return chosen | {"observations": len(runs), **scores(predicted, runs)}
 
     each = [{"env_id": env_id, "utd": utd} for env_id, utd in seen[AT].drop_duplicates().sort_values(AT).to_numpy()]
     by_task = [{"env_id": env_id} for env_id in np.unique(seen["env_id"])]

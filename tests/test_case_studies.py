@@ -39,7 +39,7 @@ def test_sac_trade_off(tmp_path: Path, study: str, env_id: str) -> None:
 
 
 def test_closing_the_loop(tmp_path: Path) -> None:
-    """One recommended run is trained, and both fits state the compute at its setting."""
+    """The script trains one recommended run and prints the compute at its setting by both fits."""
     said = smoke("closing_the_loop.py", tmp_path)
     assert said.count("$ bayescale fit ") == 2
     assert said.index("$ bayescale sweep second.toml") < said.index("the new runs: ")
@@ -168,7 +168,7 @@ def test_published_gym(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(PUBLISHED_GYM not in os.environ, reason=f"{PUBLISHED_GYM} does not name the published tables")
 def test_published_recommendations(tmp_path: Path) -> None:
-    """Each task and UTD has a row in both tables; a fit that was saved is read again."""
+    """Both tables have a row for each task and UTD, and the fit is saved to the file that --fit names."""
     fit = tmp_path / "fit.nc"
     said = smoke("published_recommendations.py", tmp_path, "--data", os.environ[PUBLISHED_GYM], "--fit", str(fit))
     for task in ("Ant-v4", "HalfCheetah-v4", "Humanoid-v4", "Walker2d-v4"):

@@ -58,7 +58,10 @@ def outlook(runs: "Sequence[RunConfig]", fit: Path | None) -> list[str]:
 def _by_plan(env_id: str, runs: "Sequence[RunConfig]") -> str:
     """Return what the runs of a task can show, whatever the task is."""
     counts = {words: len({getattr(run, axis) for run in runs}) for axis, words in AXES.items()}
-    grid = [f"{count} {words}{'' if count == 1 else 's'}" for words, count in (counts | {"seed": _seeds(runs)}).items()]
+    grid = [
+        f"{count} {words}{'' if count == 1 else 's'}"
+        for words, count in (counts | {"seed": len({run.seed for run in runs})}).items()
+    ]
     enough = [words for words, count in counts.items() if count >= FOR_AN_OPTIMUM]
     two = [words for words, count in counts.items() if count == FOR_AN_OPTIMUM - 1]
     can = f"The sweep can show the best {_listed(enough)}. " if enough else ""
@@ -69,10 +72,6 @@ def _by_plan(env_id: str, runs: "Sequence[RunConfig]") -> str:
         f"{env_id}: {counted(len(runs), 'run')} with {_listed(grid)}. {can}{cannot}Each run is evaluated {times} "
         f"times, every {_span(every)} env steps until {_span(last)}; a crossing is known up to this interval."
     )
-
-
-def _seeds(runs: "Sequence[RunConfig]") -> int:
-    return len({run.seed for run in runs})
 
 
 def _settings(posterior: "Posterior", env_id: str, runs: "Sequence[RunConfig]") -> "pd.DataFrame":
@@ -98,7 +97,7 @@ def _expected(posterior: "Posterior", settings: "pd.DataFrame") -> "RunLengthDis
     """Return run lengths by draw, setting and fitted threshold; an unknown task is sampled from the population."""
     from bayescale.posterior.predictive import run_lengths
 
-    return run_lengths(posterior.model, posterior.flat_draws(OUTLOOK_DRAWS), settings)
+    return run_lengths(posterior.model, posterior.flat_draws(OUTLOOK_DRAWS, settings["env_id"]), settings)
 
 
 def _by_fit(posterior: "Posterior", env_id: str, settings: "pd.DataFrame", fit: str) -> Iterator[str]:

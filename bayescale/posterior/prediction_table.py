@@ -77,7 +77,9 @@ def predictions_by_threshold(
 def with_evaluations(
     configs: pd.DataFrame, evaluations: Evaluations | None, *, default: Float[np.ndarray, " config"]
 ) -> pd.DataFrame:
-    """Return the configurations with a column that says when a new run is evaluated, as the module describes.
+    """Return the configurations with the column `evaluation_interval` or `evaluation_steps`.
+
+    The head of the module describes both.
 
     Args:
         configs: one row per configuration. Without `evaluations`, its own column of evaluations counts.

@@ -33,7 +33,7 @@ MARKS: dict[str, dict[str, Any]] = {
 def draw_runs(
     ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame | None, colour: str, marker: str
 ) -> Float[np.ndarray, "run 2"]:
-    """Draw the runs of the setting nearest to the drawn one at each UTD, if it is near, and return their places.
+    """Draw the runs at the setting of each UTD, or at the nearest setting that is near, and return their places.
 
     The median of each setting is returned `MEDIAN_WEIGHT` times, so that texts leave it free.
     The median counts runs that have not reached the return as infinite; an infinite median is not drawn.

@@ -61,7 +61,7 @@ def predict(
             metavar="EVERY|STEP,STEP,...|crossing",
             help="When new runs are evaluated: every so many env steps, at these env steps, or crossing for the "
             "crossing itself, not rounded up to an evaluation. Default: as often as the task's fitted runs; crossing "
-            "where they evaluate at irregular steps.",
+            "where they are not evaluated at multiples of one interval.",
         ),
     ] = None,
 ) -> None:
@@ -118,14 +118,15 @@ def parse_evaluations(text: str | None) -> float | list[float] | str | None:
 
 
 def note_irregular(configs: "pd.DataFrame", predicted: "pd.DataFrame") -> None:
-    """Note the tasks for which the crossing itself was predicted because fitted runs evaluate at irregular steps."""
+    """Note the tasks for which the crossing itself was predicted by default, because no interval fits their runs."""
     if "evaluation_interval" in configs or "evaluation_interval" not in predicted:
         return
     tasks = predicted.loc[predicted["evaluation_interval"] == 0, "env_id"].unique()
     if len(tasks):
         say(
-            f"note: fitted runs evaluate at irregular steps, so quantiles for {', '.join(tasks)} are of the crossing "
-            "itself, not rounded up to an evaluation. Give --evaluations if you know when the new runs are evaluated."
+            "note: fitted runs are not evaluated at multiples of one interval, so quantiles for "
+            f"{', '.join(tasks)} are of the crossing itself, not rounded up to an evaluation. Give --evaluations if "
+            "you know when the new runs are evaluated."
         )
 
 

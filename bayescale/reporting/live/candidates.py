@@ -31,7 +31,7 @@ GRID, GRID_PER_SIZE = 9, 5  # batch sizes and learning rates of the grid at one 
 COARSE = 3  # batch sizes and learning rates of the grid that are candidates themselves
 FINE_BATCHES, FINE_RATES = 193, 97  # values between which the interpolation chooses at the report's prices
 BATCH_STEP, RATE_STEP = 0.075, 0.14  # logs; spacing of a line's batch sizes, and of the rates between which it chooses
-LEAST_CHANCE = 1e-9  # a smaller probability to reach a return is taken for this one, whose cost is finite
+LEAST_CHANCE = 1e-9  # smaller probabilities to reach a return are raised to this one; costs and logs stay finite
 
 
 def candidate_settings(

@@ -19,13 +19,12 @@ from bayescale.decisions.records import Allocation
 from bayescale.decisions.utility import Prices
 from bayescale.posterior.outcomes import near_failed_settings, run_counts
 from bayescale.posterior.posterior import Posterior
-from bayescale.reporting.live.candidates import AXES, candidate_settings, lengths_at
+from bayescale.reporting.live.candidates import AXES, LEAST_CHANCE, candidate_settings, lengths_at
 from bayescale.reporting.live.packed_draws import Arrays, Packed, pack
 
 TOLERANCE = 0.01  # aimed error of log env steps at the worst setting and draw: 1% of env steps
 CHANCE_TOLERANCE = 0.004  # aimed error of log p_reach
 SHAPE_TOLERANCE = 0.02  # aimed error of log scale and of skewness
-LEAST_P_REACH = 1e-9  # a smaller probability is taken for this one, whose log is finite
 NUMBERS = 5_500_000  # numbers in the components of one quantity, over all tasks; bounds the page's size
 CURVE_POINTS = 60_000  # points of learning curves in the page
 CURVE_LENGTHS = (8, 60)  # fewest and most points of one curve
@@ -89,7 +88,7 @@ def live_task(
         thresholds=posterior.thresholds,
         failed=near_failed_settings(posterior.crossings, settings, posterior.thresholds),
         location=packed(distribution.location, TOLERANCE),
-        log_p_reach=packed(np.log(np.maximum(distribution.p_reach, LEAST_P_REACH)), CHANCE_TOLERANCE),
+        log_p_reach=packed(np.log(np.maximum(distribution.p_reach, LEAST_CHANCE)), CHANCE_TOLERANCE),
         log_scale=packed(np.log(distribution.scale), SHAPE_TOLERANCE),
         skewness=packed(distribution.skewness, SHAPE_TOLERANCE),
     )
