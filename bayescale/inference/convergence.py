@@ -68,27 +68,20 @@ def unconverged(diagnostics: pd.DataFrame, chains: int) -> tuple[str, ...]:
     return tuple(bad.sort_values("r_hat", ascending=False, na_position="first").index)
 
 
-def status_of(diagnostics: pd.DataFrame, diverging: Bool[np.ndarray, "chain draw"]) -> Status:
-    """Return the verdict on draws by the limits of NUTS.
+def status_of(
+    diagnostics: pd.DataFrame, diverging: Bool[np.ndarray, "chain draw"], aim: Status = Status.CONVERGED
+) -> Status:
+    """Return the verdict on draws: `aim` if they keep its limits.
 
     Args:
         diagnostics: the table of `diagnose`.
         diverging: True for draws that diverged.
+        aim: CONVERGED for the limits of NUTS, APPROXIMATE for the looser ones of the fast method.
     """
+    most_r_hat, least_ess = aim.limits
     if diverging.mean() > MAX_DIVERGENT:
         return Status.DIVERGED
-    if not (diagnostics["r_hat"] <= MAX_R_HAT).all():
+    if not (diagnostics["r_hat"] <= most_r_hat).all():
         return Status.NOT_MIXED
-    return Status.TOO_FEW if unconverged(diagnostics, len(diverging)) else Status.CONVERGED
-
-
-def is_approximate(diagnostics: pd.DataFrame, diverging: Bool[np.ndarray, "chain draw"]) -> bool:
-    """Return True if draws keep the looser limits of the fast method.
-
-    Args:
-        diagnostics: the table of `diagnose`.
-        diverging: True for draws that diverged.
-    """
-    enough = (diagnostics[["ess_bulk", "ess_tail"]] >= FAST_ESS_PER_CHAIN * len(diverging)).all(axis=None)
-    agree = (diagnostics["r_hat"] <= FAST_R_HAT).all()
-    return bool(enough and agree and diverging.mean() <= MAX_DIVERGENT)
+    enough = diagnostics[["ess_bulk", "ess_tail"]] >= least_ess * len(diverging)
+    return aim if enough.all(axis=None) else Status.TOO_FEW

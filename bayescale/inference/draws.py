@@ -27,7 +27,7 @@ class SamplerOptions:
         chains: number of chains, which run side by side.
         draws: draws kept per chain and round, at least 8.
         warmup: iterations of adaptation per chain, not kept.
-        method: "nuts", or "fast": short chains of 250 draws each, then "nuts", with a warning, if these disagree.
+        method: "nuts", or "fast": short chains of 250 to 750 draws, then "nuts", with a warning, if these disagree.
         most_draws: most draws kept per chain. Each further round adds `draws` to those before, until the chains
             converge. If too many draws diverge, the sampler warns and starts again with smaller steps. None: one round,
             whatever its outcome.

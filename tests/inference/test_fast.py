@@ -60,6 +60,14 @@ def test_chains_that_disagree_give_a_warning_and_are_sampled_in_full(monkeypatch
     assert posterior.statistics["num_steps"].shape == (2, 30)
 
 
+def test_short_chains_with_too_few_effective_draws_go_on(monkeypatch):
+    monkeypatch.setattr(sampling, "FAST_DRAWS", 60)
+    monkeypatch.setattr(convergence, "FAST_ESS_PER_CHAIN", 61)
+    posterior = bs.fit(simulated_crossings(), method="fast")
+    assert posterior.status is convergence.Status.APPROXIMATE
+    assert posterior.statistics["num_steps"].shape in ((4, 120), (4, 180))
+
+
 def test_an_unknown_method_is_refused():
     with pytest.raises(bs.InputError, match="method must be one of nuts, fast; got 'slow'"):
         bs.fit(simulated_crossings(), method="slow")
