@@ -1,12 +1,9 @@
 """Folders of event files become learning-curve tables by one command; torch's SummaryWriter makes the files."""
 
-import os
 import shutil
-import struct
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from torch.utils.tensorboard import SummaryWriter
@@ -15,26 +12,16 @@ import bayescale as bs
 from bayescale.cli import app as cli
 from bayescale.errors import InputError
 from bayescale.importers import read_cleanrl, read_tensorboard
-from bayescale.importers.event_files.records import LARGEST_EVENT, masked_checksums
 from bayescale.importers.kinds.cleanrl import guess_cleanrl, log_cleanrl
 from bayescale.importers.kinds.tensorboard import guess_tensorboard, log_tensorboard
 from bayescale.importers.run_logs import ColumnMapping
+from tests.scaffolding.event_files import constants, write_series
 
 HPARAMS = {"algo": "SAC", "env": "Ant-v4", "utd": 2, "batch_size": 256, "lr": 3e-4, "seed": 1, "layer_norm": True}
 ARGUMENTS = {
     "exp_name": "sac_continuous_action", "seed": 1, "torch_deterministic": True, "env_id": "Hopper-v4",
     "batch_size": 256, "policy_lr": 3e-4, "q_lr": 3e-4, "tau": 0.005, "autotune": None,
 }  # fmt: skip
-
-
-def write_series(folder: Path, **series: list[tuple[int, float]]) -> Path:
-    """Write series by tag, in whose name __ stands for /, and return the folder."""
-    writer = SummaryWriter(str(folder))
-    for tag, points in series.items():
-        for step, value in points:
-            writer.add_scalar(tag.replace("__", "/"), value, step)
-    writer.close()
-    return folder
 
 
 def write_cleanrl(runs: Path, **changed: Any) -> Path:
@@ -51,11 +38,6 @@ def write_cleanrl(runs: Path, **changed: Any) -> Path:
         writer.add_scalar("charts/episodic_length", 230, 230 * episode)
     writer.close()
     return folder
-
-
-def event_file(folder: Path) -> Path:
-    (file,) = folder.glob("*tfevents*")
-    return file
 
 
 def test_settings_come_from_hparams_and_returns_from_evaluations(tmp_path: Path) -> None:
@@ -191,11 +173,6 @@ def test_the_folders_train_and_eval_belong_to_one_run(tmp_path: Path) -> None:
     assert [one.name for one in alone.runs] == [str(run / "eval")]
 
 
-def constants() -> ColumnMapping:
-    settings = {"algorithm": "SAC", "env_id": "Ant-v4", "utd": 1, "batch_size": 256, "learning_rate": 3e-4}
-    return ColumnMapping(constants=settings)
-
-
 def test_the_csv_files_of_the_page_become_curves(tmp_path: Path) -> None:
     for seed, name in enumerate(("SAC_1", "SAC_2")):
         lines = ["Wall time,Step,Value", *(f"1731000000.5,{step},{step + seed}" for step in (100, 200, 300))]
@@ -218,90 +195,6 @@ def test_a_run_that_starts_over_is_refused_with_both_ways_out(tmp_path: Path) ->
         write_series(tmp_path / "run", eval__return=[(100, 1.0), (200, 2.0), (300, 3.0)])
     with pytest.raises(InputError, match=r"one evaluation of one run came twice: .*run row 0 and .*give each a seed"):
         read_tensorboard(tmp_path, mapping=constants())
-
-
-def with_checksum(part: bytes) -> bytes:
-    return part + struct.pack("<I", int(masked_checksums(np.frombuffer(part, np.uint8)[None])[0]))
-
-
-def head(length: int) -> bytes:
-    """Return the head of a record of an event file."""
-    return with_checksum(struct.pack("<Q", length))
-
-
-def record(event: bytes) -> bytes:
-    """Return an event as a record of an event file."""
-    return head(len(event)) + with_checksum(event)
-
-
-def test_checksums_agree_with_those_of_tensorboard() -> None:
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
-    rng = np.random.default_rng(0)
-    for length in (0, 1, 8, 60, 300):
-        blocks = rng.integers(0, 256, (5, length), np.uint8)
-        assert masked_checksums(blocks).tolist() == [int(masked_crc32c(block.tobytes())) for block in blocks]
-
-
-def test_odd_tensors_and_long_events_are_no_points(tmp_path: Path) -> None:
-    """Every odd value has its checksum right, so that only its type or its shape is wrong."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-
-    def shaped(*sizes: int) -> TensorShapeProto:
-        return TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in sizes])
-
-    odd = [
-        TensorProto(dtype=1, tensor_shape=shaped(-1, -1), float_val=[1.0]),
-        TensorProto(dtype=1, tensor_shape=shaped(2**62), float_val=[1.0]),
-        TensorProto(dtype=1, tensor_content=b"123"),
-        TensorProto(dtype=77, float_val=[1.0]),
-        TensorProto(dtype=7, string_val=[b"\xff"]),
-        TensorProto(dtype=1),
-        TensorProto(dtype=1, float_val=[1.0, 2.0]),
-    ]
-    events = [Event(step=i, summary=Summary(value=[Summary.Value(tag="eval/r", tensor=t)])) for i, t in enumerate(odd)]
-    events += [Event(step=50, summary=Summary(value=[Summary.Value(tag="eval/r", simple_value=2.0)]))]
-    events += [Event(step=60, graph_def=b"x" * (LARGEST_EVENT + 1))]
-    hparams = Summary.Value(tag="_hparams_/session_start_info")
-    hparams.metadata.plugin_data.plugin_name = "hparams"
-    hparams.metadata.plugin_data.content = b"\xff\xff no proto"
-    events += [Event(summary=Summary(value=[hparams]))]
-    events += [Event(step=70, summary=Summary(value=[Summary.Value(tag="eval/r", simple_value=3.0)]))]
-    (tmp_path / "events.out.tfevents.1.host").write_bytes(b"".join(record(e.SerializeToString()) for e in events))
-    assert [len(run.history) for run in log_tensorboard(tmp_path).runs] == [2]
-    mapping = ColumnMapping(**{**vars(constants()), "episode_return": "eval/r"})
-    assert read_tensorboard(tmp_path, mapping=mapping)["env_steps"].tolist() == [50, 70]
-
-
-def test_broken_event_files_are_left_out_with_a_reason(tmp_path: Path) -> None:
-    good = write_series(tmp_path / "good", eval__return=[(100, 1.0), (200, 2.0)])
-    whole = event_file(good).read_bytes()
-    names = ("cut", "flipped", "text", "fifo", "folder", "loop", "proto", "huge")
-    files = {name: tmp_path / name / "events.out.tfevents.1" for name in names}
-    for file in files.values():
-        file.parent.mkdir()
-    files["cut"].write_bytes(whole[:-5])
-    files["flipped"].write_bytes(whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
-    files["text"].write_text("this is no event file")
-    os.mkfifo(files["fifo"])
-    files["folder"].mkdir()
-    files["loop"].symlink_to(files["loop"])
-    files["proto"].write_bytes(record(b"\xff\xff\xff"))
-    files["huge"].write_bytes(head(2**60) + b"few bytes")
-    (tmp_path / "self").symlink_to(tmp_path)
-    logs = log_tensorboard(tmp_path)
-    assert [Path(run.name).name for run in logs.runs] == ["cut", "good"]
-    reasons = {Path(one.name).parent.name: one.reason for one in logs.skipped}
-    for name, said in {
-        "cut": "ends within a record", "flipped": "damaged at byte", "text": "damaged at byte 0",
-        "fifo": "no plain file", "folder": "no plain file", "loop": "cannot be read", "proto": "damaged at byte 0",
-        "huge": "ends within a record",
-    }.items():  # fmt: skip
-        assert said in reasons[name], name
-    assert set(reasons) == set(names)
 
 
 def test_a_folder_without_event_files_is_refused(tmp_path: Path) -> None:
