@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 SHARE_OF_STEP = 0.05  # the step of components, as a share of the tolerance; rounding errors add up
-COLUMNS_TRIED = 500  # columns that show how many components a matrix needs
+COLUMNS_TRIED = 500  # columns that show how many components a matrix needs at least
 WHOLE = 32_000  # largest whole number of a score, which is kept in 16 bits
 TYPES = ("int8", "int16", "int32")
 ALIGNMENT = 8  # bytes; typed arrays of a browser start at a multiple of their item size
@@ -65,16 +65,17 @@ def pack(values: Float[np.ndarray, "draw column"], *, tolerance: float, most: in
         packed = _rounded(mean[columns], components[:count, columns], scores[:, :count], step)
         return packed._replace(largest_error=float(abs(unpack(packed) - values[:, columns]).max()))
 
-    # Some columns show how many components are needed; then all columns decide.
+    def fewest(columns: slice, low: int, high: int) -> int:
+        """Return the least count above `low` that keeps the tolerance at these columns; `high` if none below does."""
+        while high - low > 1:  # bisection: the error falls as components are added
+            middle = (low + high) // 2
+            low, high = (low, middle) if kept(middle, columns).largest_error <= tolerance else (middle, high)
+        return high
+
+    largest = min(most, len(values), int((variances > 0).sum()))
     some = slice(None, None, max(1, values.shape[1] // COLUMNS_TRIED))
-    low, high = -1, min(most, len(values), int((variances > 0).sum()))
-    largest = high
-    while high - low > 1:  # bisection: the error falls as components are added
-        middle = (low + high) // 2
-        low, high = (low, middle) if kept(middle, some).largest_error <= tolerance else (middle, high)
-    while (packed := kept(high, slice(None))).largest_error > tolerance and high < largest:
-        high += 1
-    return packed
+    at_least = fewest(some, -1, largest)  # a few columns give a lower bound at little cost
+    return kept(fewest(slice(None), at_least - 1, largest), slice(None))
 
 
 def unpack(packed: Packed) -> Float[np.ndarray, "draw column"]:
