@@ -67,7 +67,7 @@ UTD = Resource(
         name="utd_failure_slope",
         unit="logit per log UTD",
         meaning="growth of the chance of failure with UTD",
-        prior=student_t(0.5, 0.7),  # mostly gentle; runs that fail move it to an edge of stability, 5 or more
+        prior=student_t(0.25, 0.35),  # mostly gentle; runs that fail move it to an edge of stability, 5 or more
     ),
     noise_levels_off=True,
 )

@@ -58,6 +58,7 @@ CURVE_COLUMNS = (
     Column("env_steps", "integer", at_least=0),
     Column("episode_return", "real", may_be_missing=True, may_be_infinite=True),
 )
+SECONDS = "seconds"  # further column of curves: wall-clock seconds since the start of the run, at each evaluation
 SETTINGS = ("env_id", "utd", "batch_size", "learning_rate", "model_size")
 SETTING_COLUMNS = tuple(column for column in CURVE_COLUMNS if column.name in SETTINGS)
 

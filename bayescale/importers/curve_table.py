@@ -1,7 +1,8 @@
 """Apply a mapping to the runs that a tracker logged, and return the validated learning-curve table.
 
 The settings of a run come from its config, or from a column of its history that has one value. A column without a key
-in the mapping is looked up under its own name. Runs without a seed are numbered within their configuration.
+in the mapping is looked up under its own name. Runs without a seed are numbered within their configuration. The column
+`seconds` is no setting: it is kept for each evaluation.
 
 A run that lacks most of the keys of settings, because its config was lost, is skipped if most runs have a config. A
 run that lacks fewer keys shows that the mapping does not fit, which is refused.
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.arguments import counted
-from bayescale.data.curves import RUN_COLUMNS, read_curves
+from bayescale.data.curves import RUN_COLUMNS, SECONDS, read_curves
 from bayescale.data.tables import Table
 from bayescale.errors import InputError
 from bayescale.importers.keys import MissingKey, lookup, remedy, value_of
@@ -115,11 +116,12 @@ def _require_keys(runs: Sequence[RunLog], mapping: ColumnMapping) -> None:
 
 
 def _history(run: RunLog, mapping: ColumnMapping, left_out: Counter[str]) -> pd.DataFrame:
-    """Return the columns env_steps and episode_return of the run, without rows that have no step or were replaced."""
+    """Return env_steps, episode_return and, if logged, seconds, without rows that have no step or were replaced."""
     step_key, return_key = mapping.env_steps or "env_steps", mapping.episode_return or "episode_return"
     if step_key not in run.history or return_key not in run.history:
         return pd.DataFrame({"env_steps": [], "episode_return": []})
-    rows = pd.DataFrame({"env_steps": run.history[step_key], "episode_return": run.history[return_key]})
+    keys = {"env_steps": step_key, "episode_return": return_key, SECONDS: mapping.columns.get(SECONDS, SECONDS)}
+    rows = pd.DataFrame({column: run.history[key] for column, key in keys.items() if key in run.history})
     rows = rows.reset_index(drop=True)
     with_step = rows["env_steps"].notna()
     if not with_step.all():
@@ -171,8 +173,8 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
     of_utd: MissingKey | None = None
     for column in [*RUN_COLUMNS, *(name for name in (*mapping.columns, *mapping.constants) if name not in RUN_COLUMNS)]:
         key = mapping.columns.get(column, column)
-        if not key:
-            continue  # the user leaves the column out
+        if not key or column == SECONDS:
+            continue  # the user leaves the column out, or it belongs to evaluations
         value: Any
         if column == "utd" and mapping.utd is not None:
             try:

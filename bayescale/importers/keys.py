@@ -18,11 +18,11 @@ LONGEST_RATIO = 200  # characters of a ratio of keys
 WORDS = {
     "algorithm": ("algo", "agent", "name"),
     "env_id": ("env", "task"),
-    "utd": ("utd", "replay_ratio", "update", "gradient", "train_freq"),
+    "utd": ("utd", "replay_ratio", "update", "grad", "train_freq"),
     "batch_size": ("batch",),
     "learning_rate": ("lr", "learning_rate"),
     "model_size": ("param", "size"),
-    "seed": ("seed",),
+    "seed": ("seed", "rng"),
     "env_steps": ("step", "frame", "iteration"),
     "episode_return": ("return", "reward", "score"),
 }

@@ -57,6 +57,15 @@ def test_a_further_setting_is_not_lost(tmp_path: Path) -> None:
         read_csv_tables(tmp_path / "runs.csv")
 
 
+@pytest.mark.parametrize("key", ["seconds", "wall_time"])
+def test_seconds_belong_to_evaluations_and_are_no_setting(tmp_path: Path, key: str) -> None:
+    long_table().assign(**{key: range(8)}).to_csv(tmp_path / "runs.csv", index=False)
+    mapping = ColumnMapping(utd="gradient_steps / train_freq", columns={} if key == "seconds" else {"seconds": key})
+    curves = read_csv_tables(tmp_path / "runs.csv", mapping=mapping)
+    assert curves.sort_values(["utd", "seed", "env_steps"])["seconds"].tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
+    assert len(curves.drop_duplicates(["utd", "seed"])) == 4
+
+
 BIG = 1731000000123456701  # a seed from a clock in nanoseconds
 
 

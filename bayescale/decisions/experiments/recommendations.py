@@ -12,6 +12,7 @@ from bayescale.data.curves import run_columns
 from bayescale.data.tables import require_frame
 from bayescale.data.tasks import several_names
 from bayescale.decisions.candidates import Within, crossings_of_task
+from bayescale.data.curves import SECONDS
 from bayescale.decisions.cheapest_settings import ALLOCATION_DRAWS
 from bayescale.decisions.frontier import frontier
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices
@@ -24,7 +25,6 @@ from bayescale.posterior.predictive import quantiles, run_lengths
 
 SUCCESS = 0.95  # share of the runs that ever reach the return and do so within the recommended run length
 OFTEN = 0.5  # share of a task's runs that must have reached the default return
-SECONDS = "seconds"  # column of learning curves: wall-clock seconds since the start of the run
 INTERVAL = ("q05", "q50", "q95")
 BEST = [f"{name}_{q}" for name in ("batch_size", "learning_rate") for q in INTERVAL]  # the law's optima
 

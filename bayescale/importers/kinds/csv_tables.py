@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bayescale.data.curves import CURVE_COLUMNS, RUN_COLUMNS, STATUS_COLUMN
+from bayescale.data.curves import CURVE_COLUMNS, RUN_COLUMNS, SECONDS, STATUS_COLUMN
 from bayescale.data.tables.checks import is_narrow, shortest_decimals
 from bayescale.data.tables.missing_columns import FOREIGN_NAMES
 from bayescale.data.tables.sources import tables_of
@@ -127,6 +127,7 @@ def _setting_keys(frame: pd.DataFrame, mapping: ColumnMapping) -> list[str]:
     if mapping.columns.get("seed", "seed") not in frame:
         named |= set(RUN_NAMES)
     named -= {mapping.env_steps or "env_steps", mapping.episode_return or "episode_return"}
+    named.discard(mapping.columns.get(SECONDS, SECONDS))
     return [name for name in frame.columns if name in named]
 
 
