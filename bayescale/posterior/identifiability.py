@@ -202,12 +202,16 @@ def _evaluations(crossings: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 
 def _reached(crossings: pd.DataFrame) -> str:
-    """Return how many thresholds the runs of each task reached."""
+    """Return how many thresholds the runs of each task reached, and how many runs reached the highest one."""
     total = crossings["threshold"].nunique()
     by_task = crossings[~crossings["censored"].astype(bool)].groupby("env_id")["threshold"].nunique()
     reached = by_task.reindex(crossings["env_id"].unique(), fill_value=0)
     if (reached == total).all():
-        return f"every task reached {'the threshold' if total == 1 else f'all {total} thresholds'}"
+        highest = crossings[crossings["threshold"] == crossings["threshold"].max()]
+        by = f"{int((~highest['censored'].astype(bool)).sum()):,} of {counted(len(highest), 'run')}"
+        if total == 1:
+            return f"every task reached the threshold, {by}"
+        return f"every task reached all {total} thresholds, the highest in {by}"
     listed = [f"{count} on {env_id}" for env_id, count in reached.items()]
     more = f" and {len(listed) - MOST_LISTED} more tasks" if len(listed) > MOST_LISTED else ""
     return f"of {counted(total, 'threshold')} reached: {', '.join(listed[:MOST_LISTED])}{more}"

@@ -64,7 +64,7 @@ class Section:
         env_id: task.
         rows: the task's crossings, with the columns of `predictive_check`.
         by_threshold: one row per threshold: shares `reached`, `inside50` and `inside90` of its runs.
-        headline: the threshold of the recommendation, the highest that at least half of the runs reached.
+        headline: the threshold of the recommendation.
         choices: the best setting by threshold.
         refusal: the reason why there are no choices; empty if there are.
     """
@@ -84,6 +84,7 @@ def report(
     curves: pd.DataFrame | None = None,
     prices: Prices = DEFAULT_PRICES,
     env_ids: Sequence[str] | None = None,
+    threshold: float | None = None,
     return_scale: ReturnScale | None = None,
     model_size: int | None = None,
     held_out: pd.DataFrame | str | Path | Sequence[pd.DataFrame | str | Path] | None = None,
@@ -99,13 +100,15 @@ def report(
         curves: the learning curves that were fitted, to draw them behind the crossings; or None.
         prices: prices of compute and data that the page starts with.
         env_ids: the tasks to report, in this order; None reports all.
+        threshold: the fitted threshold that the page starts with; None: of each task the highest that at least half of
+            its runs reached.
         return_scale: the scale that the crossings were made with, which gives the curves the units of the thresholds.
         model_size: number of critic parameters, to count flops; None takes it from each task's fitted runs.
         held_out: scores on held-out runs: a result of `compare`, the file of the command `compare`, or several of them.
 
     Raises:
-        InputError: the folder does not exist or cannot be written to, a task was not fitted, the model size is
-            unknown, `curves` holds none of the fitted runs, or `held_out` holds no scores.
+        InputError: the folder does not exist or cannot be written to, a task or threshold was not fitted, the model
+            size is unknown, `curves` holds none of the fitted runs, or `held_out` holds no scores.
         MissingExtra: jinja2 is not installed.
     """
     require_jinja2()
@@ -116,11 +119,12 @@ def report(
     if not tasks:
         raise InputError(f"env_ids must be among {', '.join(posterior.tasks)}; got none. Choose among them.")
     posterior.require_tasks(tasks)
+    start = None if threshold is None else float(posterior.thresholds[posterior.threshold_number(threshold)])
     require_prices(prices)
     scaled = None if curves is None else _fitted_curves(posterior, curves, return_scale)
     scores = held_out_scores(held_out)
     checked = predictive_check(posterior)
-    sections = [_section(posterior, env_id, checked, prices, model_size) for env_id in tasks]
+    sections = [_section(posterior, env_id, checked, prices, model_size, start) for env_id in tasks]
     exact = coverage(posterior, crossings=posterior.crossings, rng=np.random.default_rng(0), levels=(0.5, 0.9))
     diagnostics, priors = posterior.diagnostics(), json.loads(posterior.provenance["priors"])
     sized = "model_size" in posterior.model.varying
@@ -162,6 +166,7 @@ def report(
         sections=sections,
         edges=lambda choice: at_edge(posterior, choice),
         prices=prices,
+        start=start,
         thresholds=list(posterior.thresholds),
         crossings=posterior.crossings,
         run_count=len(posterior.crossings.groupby(run_columns(posterior.crossings), dropna=False)),
@@ -191,13 +196,18 @@ def report(
 
 
 def _section(
-    posterior: Posterior, env_id: str, checked: pd.DataFrame, prices: Prices, model_size: int | None
+    posterior: Posterior,
+    env_id: str,
+    checked: pd.DataFrame,
+    prices: Prices,
+    model_size: int | None,
+    threshold: float | None,
 ) -> Section:
     """Return one task's choices at the prices of the report, and how its runs agree with the fit."""
     rows = checked[checked["env_id"] == env_id]
     by_threshold = rows.groupby("threshold")[["reached", "inside50", "inside90"]].mean()
     often = by_threshold.index[by_threshold["reached"] >= 0.5]
-    headline = float(often.max() if len(often) else by_threshold.index[0])
+    headline = threshold if threshold is not None else float(often.max() if len(often) else by_threshold.index[0])
     thresholds = [float(threshold) for threshold in by_threshold.index]
     try:
         choices = allocations(posterior, env_id=env_id, thresholds=thresholds, prices=prices, model_size=model_size)

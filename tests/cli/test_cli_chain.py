@@ -266,7 +266,7 @@ def test_a_return_above_the_thresholds_is_answered_with_a_note_and_one_below_is_
     ):
         assert cli.main(["allocate", str(fit_file), "--env", "Ant-v4", "--threshold", *ask]) == 4
         said = capsys.readouterr()
-        assert f"chance of success {chance}" in said.out
+        assert f"chance that a run ever reaches it {chance}" in said.out
         assert "At the edge" not in said.out
         assert f"error: {error}" in said.err
         assert ("--risk prob:0.5" in said.err) is (chance == "")

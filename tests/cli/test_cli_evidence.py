@@ -38,6 +38,22 @@ def test_allocate_names_the_settings_that_failed_until_they_are_said_to_be_cut_s
     assert json.loads(out.read_text())["utd"] > 2
 
 
+def test_a_return_that_few_runs_reached_rests_on_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = sweep()
+    few = (table["threshold"] == table["threshold"].max()) & (table["seed"] > 0)
+    table.loc[few, ["env_steps_lower", "env_steps_upper"]] = (1e5, np.inf)
+    fit = saved(tmp_path, table.assign(censored=table["censored"] | few))
+    assert cli.main(["recommend", str(fit), "--env", TASKS[0], "--threshold", "321", "--only-recommended"]) == 0
+    said = capsys.readouterr()
+    assert "note:" not in said.err
+    assert len([line for line in said.out.splitlines() if TASKS[0] in line]) == 1
+    words = "4 of 16 fitted runs on <b>x reached this return, fewer than half: the answer rests on the model more than"
+    assert cli.main(["recommend", str(fit), "--env", TASKS[0], "--threshold", "654"]) == 0
+    assert words in capsys.readouterr().err
+    assert cli.main(["allocate", str(fit), "--env", TASKS[0], "--threshold", "654"]) == 0
+    assert words in capsys.readouterr().out
+
+
 def test_a_task_of_which_no_run_reached_the_lowest_threshold_is_exit_code_4(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ def test_report_takes_curves_prices_and_a_model_size(
     prices = ["--flop-price", "2", "--env-step-price", "3e9"]
     (tmp_path / "scale.csv").write_text("env_id,low,high\nAnt-v4,0,1000\n")
     options = ["--curves", str(curves_file), "--return-scale", str(tmp_path / "scale.csv"), "--model-size", "77"]
+    options += ["--threshold", "300"]
     options += ["--held-out", str(tmp_path / "a.csv"), "--held-out", str(tmp_path / "b.csv")]
     assert cli.main(["report", str(fit_file), "--out", str(out), *prices, *options]) == 0
     assert cli.main(["report", str(fit_file), "--out", str(out)]) == 0
@@ -37,7 +38,8 @@ def test_report_takes_curves_prices_and_a_model_size(
     none, default = by_default["curves"], by_default["prices"]
     assert (given.flop, given.env_step) == (2.0, 3e9)
     scores = [tmp_path / "a.csv", tmp_path / "b.csv"]
-    assert named == {"return_scale": tmp_path / "scale.csv", "model_size": 77, "held_out": scores}
+    assert named == {"return_scale": tmp_path / "scale.csv", "model_size": 77, "held_out": scores, "threshold": 300.0}
+    assert by_default["threshold"] is None
     assert by_default["held_out"] is None
     assert len(curves) == len(simulated_curves())
     assert none is None

@@ -191,6 +191,12 @@ def check_budget(budget: float) -> None:
         raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
 
 
+def reached_by(env_id: str, runs: int, reached: int) -> str:
+    """Return how many fitted runs of the task reached the return, and what it means if few did."""
+    few = ", fewer than half: the answer rests on the model more than on data" if 2 * reached < runs else ""
+    return f"{reached:,} of {counted(runs, 'fitted run')} on {env_id} reached this return{few}"
+
+
 def _write_json(decision: "Allocation | Portfolio", out: Path | None) -> None:
     if out is not None:
         with written(out) as partial:
@@ -201,12 +207,10 @@ def _allocation_table(choice: "Allocation", risk: str) -> str:
     title = (
         f"{choice.env_id}, return {choice.threshold:g}: UTD {choice.utd:.3g}, batch size {choice.batch_size:,}, "
         f"learning rate {choice.learning_rate:.3g}, {choice.model_size:,} critic parameters; "
-        f"chance of success {percent(choice.p_success)}"
+        f"chance that a run ever reaches it {percent(choice.p_success)}"
     )
     if choice.runs and choice.runs_reached is not None:
-        title += (
-            f"\n{choice.runs_reached:,} of {counted(choice.runs, 'fitted run')} on {choice.env_id} reached this return"
-        )
+        title += f"\n{reached_by(choice.env_id, choice.runs, choice.runs_reached)}"
     if choice.left_out:
         from bayescale.posterior.outcomes import listed
 
@@ -217,9 +221,9 @@ def _allocation_table(choice: "Allocation", risk: str) -> str:
     if choice.extrapolation:
         title += f"\nextrapolates: {choice.extrapolation}"
     rows = []
-    for name in ("env_steps", "flops", "budget", "regret"):
+    for name, shown in {"env_steps": "env steps", "flops": "flops", "budget": "cost", "regret": "regret"}.items():
         summary = getattr(choice, name)
-        rows.append([name, *(three_digits(summary[key]) for key in ("mean", "q05", "q50", "q95"))])
+        rows.append([shown, *(three_digits(summary[key]) for key in ("mean", "q05", "q50", "q95"))])
     if risk != "mean":
         rows.append([risk, three_digits(choice.risk)])
     return f"{title}\n{table_text(['', 'mean', '5%', '50%', '95%'], rows)}"

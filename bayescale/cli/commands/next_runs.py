@@ -83,6 +83,12 @@ def next_runs(
         new_task=new_task,
         cut_short=cut_short,
     )
+    if beyond := int(posterior.extrapolated(posterior.named(table)).sum()):
+        say(
+            f"note: {counted(beyond, 'candidate')} beyond the sweep. A run is valued by what it saves among the swept "
+            "settings, so these may be worth more than their score; `bayescale allocate --within` chooses beyond the "
+            "sweep."
+        )
     purchases = purchase_list(plan)
     write_csv(purchases, out)
     basis = {"budget": budget, "basis": asdict(basis_of(posterior, prices, "mean"))}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayescale.arguments import three_digits
+from bayescale.cli.commands.decide import reached_by
 from bayescale.cli.files import load_posterior, read_curve_files
 from bayescale.cli.options import (
     CeilingOption,
@@ -22,7 +23,7 @@ from bayescale.cli.options import (
     parse_utd,
     parse_within,
 )
-from bayescale.cli.terminal import table_text
+from bayescale.cli.terminal import say, table_text
 from bayescale.data.output_files import check_output, written
 from bayescale.decisions.default_prices import ENV_STEP_PRICE
 from bayescale.errors import InputError
@@ -88,6 +89,9 @@ def recommend(
     model_size: ModelSize = None,
     ceiling: CeilingOption = None,
     cut_short: CutShort = False,
+    only_recommended: Annotated[
+        bool, typer.Option("--only-recommended", help="Only the cheapest setting of each task, in any form.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to this file.")] = None,
 ) -> None:
     """List the cheapest setting and its run length, for every task, UTD and model size.
@@ -114,9 +118,11 @@ def recommend(
         check_output(out, SUFFIXES[form])
     content = None if base is None else _plan_content(base)
     import bayescale as bs
+    from bayescale.posterior.outcomes import run_counts
 
+    posterior = load_posterior(fit, *(env or ()))
     table = bs.recommend(
-        load_posterior(fit, *(env or ())),
+        posterior,
         env_ids=env,
         threshold=threshold,
         utd=parse_utd(utd),
@@ -128,6 +134,12 @@ def recommend(
         cut_short=cut_short,
         curves=read_curve_files(curves, resumed=None, missing_end="ended", ignore=None) if curves else None,
     )
+    for env_id, returns in table.drop_duplicates("env_id").set_index("env_id")["threshold"].items():
+        runs, reached = run_counts(posterior.crossings, str(env_id), returns)
+        if reached is not None and 2 * reached < runs:
+            say(f"note: {reached_by(str(env_id), runs, reached)}.")
+    if only_recommended:
+        table = table[table["recommended"]].reset_index(drop=True)
     text = _text(table, form, seeds, content)
     if out is None:
         print(text, end="" if text.endswith("\n") else "\n")

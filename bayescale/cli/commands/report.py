@@ -23,6 +23,14 @@ from bayescale.decisions.default_prices import ENV_STEP_PRICE
 def report(
     fit: FitFile,
     out: Annotated[Path, typer.Option(metavar="REPORT.html", help="The page to write.")],
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="J",
+            help="The fitted return that the page starts with; default: for each task the highest that half of its "
+            "runs reached.",
+        ),
+    ] = None,
     curves: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,6 +69,7 @@ def report(
         out,
         curves=table,
         prices=prices,
+        threshold=threshold,
         return_scale=return_scale,
         model_size=model_size,
         held_out=held_out,

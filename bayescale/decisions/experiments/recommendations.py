@@ -8,11 +8,10 @@ import pandas as pd
 from jaxtyping import Float, Num
 
 from bayescale.arguments import require_share
-from bayescale.data.curves import run_columns
+from bayescale.data.curves import SECONDS, run_columns
 from bayescale.data.tables import require_frame
 from bayescale.data.tasks import several_names
 from bayescale.decisions.candidates import Within, crossings_of_task
-from bayescale.data.curves import SECONDS
 from bayescale.decisions.cheapest_settings import ALLOCATION_DRAWS
 from bayescale.decisions.frontier import frontier
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices
