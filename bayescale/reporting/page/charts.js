@@ -102,8 +102,12 @@ function drawFrontier(page, task, question, choice, rows, others) {
   const band = [...rows.map((row) => edge(row, "q05")), ...rows.map((row) => edge(row, "q95")).reverse()];
   const runs = markNearest(runsAt(page, task, choice.k), rows).filter((run) => run.known && run.reached);
   const near = runs.filter((run) => run.near);
-  const otherLines = others.map(({ k, rows: own }) => ({ label: `J = ${plain(task.thresholds[k])}`, points: own.map((row) => edge(row, "q50")) }));
   const star = { x: choice.flops.q50, y: choice.env_steps.q50 };
+  const apart = (point) => Math.abs(Math.log(point.y / star.y));
+  const otherLines = others.map(({ k, rows: own }) => {
+    const points = own.map((row) => edge(row, "q50"));
+    return { label: `J = ${plain(task.thresholds[k])}`, points, first: apart(points[0]) > apart(points.at(-1)) }; // labels keep away from the star
+  });
   const every = [...band, ...otherLines.flatMap((each) => each.points), ...near.map((run) => ({ x: run.flops, y: run.steps })), star];
   const extent = (name) => d3.extent(every, (point) => point[name]);
   const [xs, ys] = [extent("x"), extent("y")].map(([low, high]) => [low / 1.25, high * 1.25]);
@@ -123,7 +127,7 @@ function drawFrontier(page, task, question, choice, rows, others) {
     marks: [
       Plot.dot(runs.filter((run) => !run.near), { x: "flops", y: "steps", r: 1.8, stroke: FAINT, clip: true }),
       otherLines.map((each) => Plot.line(each.points, { x: "x", y: "y", stroke: FAINT, strokeWidth: 1.5 })),
-      Plot.text(otherLines, { x: (each) => each.points.at(-1).x, y: (each) => each.points.at(-1).y, text: "label", fill: "var(--soft)", textAnchor: "middle", dy: 12, stroke: "var(--paper)", strokeWidth: 3 }),
+      [0, -1].map((end) => Plot.text(otherLines.filter((each) => each.first === (end === 0)), { x: (each) => each.points.at(end).x, y: (each) => each.points.at(end).y, text: "label", fill: "var(--soft)", textAnchor: "middle", dy: end === 0 ? -9 : 12, stroke: "var(--paper)", strokeWidth: 3 })),
       Plot.line(band, { x: "x", y: "y", fill: BLUE, fillOpacity: 0.22, stroke: "none", curve: "linear-closed" }),
       Plot.line(line, { x: "x", y: "y", stroke: BLUE, strokeWidth: 2.2 }),
       Plot.line(same, { x: "x", y: "y", stroke: BEST, strokeDasharray: "5 4", strokeWidth: 1.4 }),
