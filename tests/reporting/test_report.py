@@ -182,6 +182,14 @@ def test_a_threshold_that_most_runs_miss_is_not_the_headline(poor_page):
     assert "Hopper" not in text
 
 
+def test_the_page_starts_with_the_threshold_asked_for(posterior, tmp_path):
+    asked = report(posterior, tmp_path / "page.html", env_ids=TASKS[:1], threshold=321).read_text(encoding="utf-8")
+    assert "To reach J = 321" in Elements(asked).text
+    assert [task["headline"] for task in Page(asked).data["tasks"]] == [321.0]
+    with pytest.raises(InputError, match=r"threshold 400 was not fitted; choose one of 321, 654"):
+        report(posterior, tmp_path / "page.html", threshold=400)
+
+
 def test_an_unconverged_posterior_is_marked(page, poor_page):
     assert "Do not act on this page" not in page
     warning = "Do not act on this page. The sampler has not converged: the chains disagree"
