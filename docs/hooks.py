@@ -28,6 +28,7 @@ EVIDENCE = {
     "published_gym.md": "All splits of the published Gym sweep",
     "decisions.md": "What choices cost",
     "speed.md": "Speed of the runners",
+    "forecasts/README.md": "Forecasts written down before their runs",
 }
 POOLING = {
     "Shared": "shared by all tasks",
@@ -48,10 +49,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pages, scripts and pictures of the case studies."""
-    for path in sorted((ROOT / CASE_STUDIES).iterdir()):
-        if path.suffix in {".md", ".py", ".svg"}:
-            files.append(File(f"{CASE_STUDIES}/{path.name}", str(ROOT), config.site_dir, config.use_directory_urls))
+    """Add the pages, scripts and pictures of the case studies, and the tables of the forecasts."""
+    for path in sorted([*(ROOT / CASE_STUDIES).iterdir(), *(ROOT / CASE_STUDIES / "forecasts").iterdir()]):
+        if path.suffix in {".md", ".py", ".svg", ".csv"}:
+            name = path.relative_to(ROOT).as_posix()
+            files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
     return files
 
 

@@ -39,7 +39,7 @@ def test_sac_trade_off(tmp_path: Path, study: str, env_id: str) -> None:
 
 
 def test_closing_the_loop(tmp_path: Path) -> None:
-    """The script trains one recommended run and prints the compute at its setting by both fits."""
+    """The script trains one recommended run, and two fits, before and after it, state the compute at its setting."""
     said = smoke("closing_the_loop.py", tmp_path)
     assert said.count("$ bayescale fit ") == 2
     assert said.index("$ bayescale sweep second.toml") < said.index("the new runs: ")

@@ -133,7 +133,7 @@ def require_reached_in_training(crossings: pd.DataFrame) -> None:
 
 
 def evaluation_intervals(crossings: pd.DataFrame, env_ids: pd.Series) -> Float[np.ndarray, " row"]:
-    """Return the env steps between the evaluations of each task's runs; 0 if they are not at its multiples.
+    """Return the interval at whose multiples each task's runs are evaluated, in env steps; 0 if there is none.
 
     The interval of a task is the median width of its crossings. The task's runs evaluate regularly if more than nine in
     ten crossings end at a multiple of the interval and belong to a run whose narrowest crossing is as wide as the

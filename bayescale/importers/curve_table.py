@@ -2,7 +2,7 @@
 
 The settings of a run come from its config, or from a column of its history that has one value. A column without a key
 in the mapping is looked up under its own name. Runs without a seed are numbered within their configuration. The column
-`seconds` is no setting: it is kept for each evaluation.
+`seconds` is no setting: its values in the history are kept for each evaluation.
 
 A run that lacks most of the keys of settings, because its config was lost, is skipped if most runs have a config. A
 run that lacks fewer keys shows that the mapping does not fit, which is refused.
@@ -173,8 +173,8 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
     of_utd: MissingKey | None = None
     for column in [*RUN_COLUMNS, *(name for name in (*mapping.columns, *mapping.constants) if name not in RUN_COLUMNS)]:
         key = mapping.columns.get(column, column)
-        if not key or column == SECONDS:
-            continue  # the user leaves the column out, or it belongs to evaluations
+        if not key or (column == SECONDS and key in run.history):
+            continue  # the user leaves the column out, or each evaluation has its own value
         value: Any
         if column == "utd" and mapping.utd is not None:
             try:

@@ -71,7 +71,7 @@ def unconverged(diagnostics: pd.DataFrame, chains: int) -> tuple[str, ...]:
 def status_of(
     diagnostics: pd.DataFrame, diverging: Bool[np.ndarray, "chain draw"], aim: Status = Status.CONVERGED
 ) -> Status:
-    """Return the verdict on draws: `aim` if they keep its limits.
+    """Return `aim` if the draws keep its limits of R-hat and effective draws, else what is wrong with them.
 
     Args:
         diagnostics: the table of `diagnose`.

@@ -127,8 +127,7 @@ def likely_cause(crossings: pd.DataFrame) -> tuple[str, str]:
     runs = runs_of(crossings)
     thresholds = np.unique(crossings["threshold"])
     axes = [axis for axis in AXIS_WORDS if axis in runs and runs[axis].nunique() > 1]
-    by_task = crossings[~crossings["censored"].astype(bool)].groupby("env_id")["threshold"].nunique()
-    reached = by_task.reindex(crossings["env_id"].unique(), fill_value=0)
+    reached = _thresholds_reached(crossings)
     poor = reached[reached <= 1]
     observed = observations(crossings)
     if len(thresholds) > 1 and len(poor):
@@ -201,14 +200,19 @@ def _evaluations(crossings: pd.DataFrame, runs: pd.DataFrame) -> str:
     return f"about {counted(number, 'evaluation')} a run{few}"
 
 
+def _thresholds_reached(crossings: pd.DataFrame) -> pd.Series:
+    """Return the number of thresholds that some run of each task reached, by task."""
+    by_task = crossings[~crossings["censored"].astype(bool)].groupby("env_id")["threshold"].nunique()
+    return by_task.reindex(crossings["env_id"].unique(), fill_value=0)
+
+
 def _reached(crossings: pd.DataFrame) -> str:
     """Return how many thresholds the runs of each task reached, and how many runs reached the highest one."""
     total = crossings["threshold"].nunique()
-    by_task = crossings[~crossings["censored"].astype(bool)].groupby("env_id")["threshold"].nunique()
-    reached = by_task.reindex(crossings["env_id"].unique(), fill_value=0)
+    reached = _thresholds_reached(crossings)
     if (reached == total).all():
-        highest = crossings[crossings["threshold"] == crossings["threshold"].max()]
-        by = f"{int((~highest['censored'].astype(bool)).sum()):,} of {counted(len(highest), 'run')}"
+        missed = crossings.loc[crossings["threshold"] == crossings["threshold"].max(), "censored"].astype(bool)
+        by = f"{int((~missed).sum()):,} of {counted(len(missed), 'run')}"
         if total == 1:
             return f"every task reached the threshold, {by}"
         return f"every task reached all {total} thresholds, the highest in {by}"

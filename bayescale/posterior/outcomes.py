@@ -40,6 +40,11 @@ class RunCounts(NamedTuple):
     runs: int
     reached: int | None
 
+    @property
+    def few(self) -> bool:
+        """True if fewer than half of the runs are known to have reached the return."""
+        return self.reached is not None and 2 * self.reached < self.runs
+
 
 def runs_of(crossings: pd.DataFrame) -> pd.DataFrame:
     """Return one row per run of the crossings.

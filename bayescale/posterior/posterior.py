@@ -186,7 +186,7 @@ class Posterior(Summarised):
                 of tasks, and `extrapolation` says so.
             evaluations: when the new run is evaluated: an interval, a list of increasing env steps, or "crossing" for
                 the crossing itself, not rounded up to an evaluation. None: the interval at which the task's fitted runs
-                evaluate; "crossing" if they do not evaluate at its multiples. A column `evaluation_interval` or
+                evaluate; "crossing" if there is no such interval. A column `evaluation_interval` or
                 `evaluation_steps` of `configs` serves as well.
 
         Returns:

@@ -38,6 +38,7 @@ def test_next_writes_the_runs_to_buy(
     progress = [f"run {i} of at most 4: 3 candidates within the rest of the budget" for i in (1, 2, 3, 4)]
     said = capsys.readouterr()
     assert said.err.splitlines()[:4] == progress
+    assert said.err.count("note: 1 candidate beyond the sweep. A run is valued by what it saves among the swept") == 1
     chosen = pd.read_csv(out)
     expected = ["env_id", "utd", "batch_size", "learning_rate", "note", "score", "cost", "rank", "seeds", "total_cost"]
     assert chosen.columns.tolist() == expected

@@ -50,6 +50,13 @@ def test_a_setting_may_be_a_constant_column_of_the_history() -> None:
         as_table(Logs([run(history=history)]), mapping)
 
 
+def test_seconds_that_only_the_config_holds_belong_to_the_whole_run() -> None:
+    mapping = ColumnMapping(**{**vars(MAPPING), "columns": {**MAPPING.columns, "seconds": "runtime"}})
+    assert as_table(Logs([run(runtime=90.0)]), mapping).curves["seconds"].tolist() == [90.0] * 3
+    with pytest.raises(InputError, match="the key 'runtime' of seconds is not logged"):
+        as_table(Logs([run()]), mapping)
+
+
 def test_runs_without_a_seed_are_numbered_within_their_configuration() -> None:
     mapping = ColumnMapping(**{**vars(MAPPING), "constants": {}, "columns": NO_SEED})
     imported = as_table(Logs([run("a"), run("b"), run("c", lr=1e-3)]), mapping)

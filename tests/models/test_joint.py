@@ -112,10 +112,9 @@ def test_the_chance_to_reach_falls_with_distance_from_the_sweep_in_every_directi
     swept, near, far = chance[1:].reshape(-1, 3).T
     assert chance[0] > 0.97
     assert (swept > 0.93).all()
-    assert (near < swept - 0.003).all()
+    assert (near < swept - [0.005, 0.003, 0.005, 0.005, 0.005, 0.005]).all()  # least at low UTDs
     assert (far < near - 0.005).all()
-    assert (far < 0.99).all()
-    assert (far[[0, 2, 4, 5]] < 0.95).all()  # upwards on each axis, and at small learning rates
+    assert (far < [0.95, 0.99, 0.93, 0.975, 0.93, 0.93]).all()
 
 
 def test_a_saved_posterior_predicts_the_same(posterior: Posterior, tmp_path) -> None:

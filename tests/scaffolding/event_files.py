@@ -1,4 +1,4 @@
-"""Event files of TensorBoard for tests, made by torch's SummaryWriter, and the mapping that reads them."""
+"""Write event files as TensorBoard reads them, by torch's SummaryWriter, and state the settings that they lack."""
 
 from pathlib import Path
 

@@ -114,7 +114,8 @@ def test_the_censored_are_counted_and_replicated_as_long_as_runs_were_watched():
     assert (observed.log_lower[2, 0], observed.log_upper[2, 0]) == (-np.inf, np.inf)
     counted = _censored(observed, times, np.arange(3), np.array([0.5]), np.random.default_rng(0))
     assert (counted.observed, counted.total) == (2, 5)
-    # Run 0 has no end before 2e5, run 1 ends at 1e5: their higher threshold comes later. Run 2 reaches it at 1.9e5.
+    # The higher threshold comes at 3e5, 1.5e5 and 1.9e5 env steps. Run 0 is watched until 2e5, where the longest run
+    # ends, and run 1 until 1e5, so these two miss it.
     assert (counted.replicated == 2).all()
 
 

@@ -31,6 +31,7 @@ from bayescale.errors import Infeasible, InputError
 if TYPE_CHECKING:
     from bayescale.decisions.portfolio import Portfolio
     from bayescale.decisions.records import Allocation
+    from bayescale.posterior.outcomes import RunCounts
     from bayescale.posterior.posterior import Posterior
 
 
@@ -191,10 +192,10 @@ def check_budget(budget: float) -> None:
         raise InputError(f"--budget must be finite and > 0; got {budget:g}. Correct it.")
 
 
-def reached_by(env_id: str, runs: int, reached: int) -> str:
+def reached_by(env_id: str, counts: "RunCounts") -> str:
     """Return how many fitted runs of the task reached the return, and what it means if few did."""
-    few = ", fewer than half: the answer rests on the model more than on data" if 2 * reached < runs else ""
-    return f"{reached:,} of {counted(runs, 'fitted run')} on {env_id} reached this return{few}"
+    few = ", fewer than half: the answer rests on the model more than on data" if counts.few else ""
+    return f"{counts.reached:,} of {counted(counts.runs, 'fitted run')} on {env_id} reached this return{few}"
 
 
 def _write_json(decision: "Allocation | Portfolio", out: Path | None) -> None:
@@ -204,16 +205,16 @@ def _write_json(decision: "Allocation | Portfolio", out: Path | None) -> None:
 
 
 def _allocation_table(choice: "Allocation", risk: str) -> str:
+    from bayescale.posterior.outcomes import RunCounts, listed
+
     title = (
         f"{choice.env_id}, return {choice.threshold:g}: UTD {choice.utd:.3g}, batch size {choice.batch_size:,}, "
         f"learning rate {choice.learning_rate:.3g}, {choice.model_size:,} critic parameters; "
         f"chance that a run ever reaches it {percent(choice.p_success)}"
     )
     if choice.runs and choice.runs_reached is not None:
-        title += f"\n{reached_by(choice.env_id, choice.runs, choice.runs_reached)}"
+        title += f"\n{reached_by(choice.env_id, RunCounts(choice.runs, choice.runs_reached))}"
     if choice.left_out:
-        from bayescale.posterior.outcomes import listed
-
         title += (
             f"\nleft out, because all runs there diverged, crashed or ended early below this return: "
             f"{listed(choice.left_out)} (if the runs were only cut short, give --cut-short)"

@@ -68,7 +68,8 @@ def next_runs(
 
     prices = bs.Prices(flop=flop_price, env_step=env_step_price)
     posterior = load_posterior(fit)
-    check_tasks(posterior, [env] if env else posterior.named(table)["env_id"].unique(), new_task=new_task)
+    named = posterior.named(table)
+    check_tasks(posterior, [env] if env else named["env_id"].unique(), new_task=new_task)
     plan = bs.next_experiments(
         posterior,
         table,
@@ -83,7 +84,7 @@ def next_runs(
         new_task=new_task,
         cut_short=cut_short,
     )
-    if beyond := int(posterior.extrapolated(posterior.named(table)).sum()):
+    if beyond := int(posterior.extrapolated(named).sum()):
         say(
             f"note: {counted(beyond, 'candidate')} beyond the sweep. A run is valued by what it saves among the swept "
             "settings, so these may be worth more than their score; `bayescale allocate --within` chooses beyond the "

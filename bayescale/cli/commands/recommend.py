@@ -134,10 +134,10 @@ def recommend(
         cut_short=cut_short,
         curves=read_curve_files(curves, resumed=None, missing_end="ended", ignore=None) if curves else None,
     )
-    for env_id, returns in table.drop_duplicates("env_id").set_index("env_id")["threshold"].items():
-        runs, reached = run_counts(posterior.crossings, str(env_id), returns)
-        if reached is not None and 2 * reached < runs:
-            say(f"note: {reached_by(str(env_id), runs, reached)}.")
+    for env_id, aim in table[["env_id", "threshold"]].drop_duplicates().itertuples(index=False):
+        counts = run_counts(posterior.crossings, env_id, aim)
+        if counts.few:
+            say(f"note: {reached_by(env_id, counts)}.")
     if only_recommended:
         table = table[table["recommended"]].reset_index(drop=True)
     text = _text(table, form, seeds, content)
