@@ -44,7 +44,7 @@ def fit(
     warmup: int = WARMUP,
     priors: dict[str, Prior] | None = None,
     require_convergence: bool = True,
-    method: str = "nuts",
+    method: str = "hmc",
     most_draws: int | None = None,
     progress: bool | None = None,
     tell: Callable[[str], None] | None = None,
@@ -67,7 +67,8 @@ def fit(
         warmup: iterations of adaptation per chain, not kept.
         priors: priors that replace those of the same name in `bayescale.models.PRIORS`.
         require_convergence: raise NotConverged if the draws cannot be trusted.
-        method: "nuts", or "fast" for a first look: short chains, then "nuts", with a warning, if these disagree.
+        method: "hmc"; "fast" for a first look: short chains, then "hmc", with a warning, if these disagree; or "nuts",
+            which needs a longer warm-up.
         most_draws: most draws kept per chain; by default four times `draws`, or `draws` without `require_convergence`.
         progress: show progress on standard error; None: if it is a terminal.
         tell: called with three sentences: before the sampling, on what the sweep can tell and on how long the sampling

@@ -160,7 +160,6 @@ def fitted(seed: int, config: Config) -> dict[str, object]:
             crossings,
             seed=seed,
             draws=config.draws,
-            warmup=min(config.draws, 500),
             most_draws=config.most_draws,
             require_convergence=False,
         )

@@ -1,4 +1,4 @@
-"""Coordinates that exist for the sampler's sake: the same posterior in numbers that NUTS can move through.
+"""Coordinates that exist for the sampler's sake: the same posterior in numbers that a sampler can move through.
 
 Data determine some functions of the parameters well and others hardly. Where a well-determined function is sampled
 directly, trajectories are short and few diverge. Each function below declares such a coordinate and returns the

@@ -1,9 +1,11 @@
 """Fixtures of several test folders. Array shapes are checked by jaxtyping and beartype; Hypothesis is deterministic."""
 
+import atexit
 import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +15,10 @@ from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-os.environ["BAYESCALE_CACHE"] = "off"  # tests write no compiled code to the user's cache folder
+# Tests write no compiled code to the user's cache folder. All workers share one, made before they start.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["BAYESCALE_CACHE"] = tempfile.mkdtemp(prefix="bayescale-compiled-")
+    atexit.register(shutil.rmtree, os.environ["BAYESCALE_CACHE"], ignore_errors=True)
 
 # Modules whose array shapes are checked. The other modules check the types of a user's arguments themselves.
 NUMERIC = (

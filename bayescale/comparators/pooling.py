@@ -50,7 +50,7 @@ def fit_complete_pooling(
     draws: int = 1000,
     warmup: int = WARMUP,
     require_convergence: bool = True,
-    method: str = "nuts",
+    method: str = "hmc",
     most_draws: int | None = None,
 ) -> Posterior:
     """Fit the joint model with one law, optimum and noise for all tasks: every spread between tasks is 0.
@@ -69,7 +69,7 @@ def fit_no_pooling(
     draws: int = 1000,
     warmup: int = WARMUP,
     require_convergence: bool = True,
-    method: str = "nuts",
+    method: str = "hmc",
     most_draws: int | None = None,
 ) -> NoPooling:
     """Fit the joint model to each task separately.

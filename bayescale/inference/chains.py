@@ -40,15 +40,16 @@ class Tuning(NamedTuple):
 
     Attributes:
         warmup: iterations of adaptation, not kept.
-        trajectory: None for NUTS, which also learns the scale of each coordinate and needs hundreds of iterations for
-            it. A number for plain HMC with this mean trajectory length, which needs tens of iterations: after them all
-            chains continue with the median of their step sizes, because each has learned its own within a factor of 2.
+        trajectory: None for NUTS. A number for plain HMC with this mean trajectory length; after the warm-up all chains
+            continue with the median of their step sizes, because each has learned its own within a factor of 2.
         target_acceptance: mean acceptance probability that the step size is adapted to; higher means smaller steps.
+        learn_scales: learn the scale of each coordinate in the warm-up, which needs hundreds of iterations, not tens.
     """
 
     warmup: int
     trajectory: float | None = None
     target_acceptance: float = TARGET_ACCEPTANCE
+    learn_scales: bool = True
 
 
 class Chain(NamedTuple):
@@ -105,9 +106,18 @@ def kernel(potential: Callable[[Array], Array], mode: Array, root: Array, tuning
     return HMC(
         potential_fn=standardised,
         target_accept_prob=tuning.target_acceptance,
-        adapt_mass_matrix=False,
+        adapt_mass_matrix=tuning.learn_scales,
         trajectory_length=tuning.trajectory,
     )
+
+
+def iterate(sampler: HMC, tuning: Tuning, state: Any) -> Any:
+    """Return the state of a chain after one more iteration."""
+    if tuning.trajectory is not None:
+        low, high = RELATIVE_LENGTHS
+        relative = jax.random.uniform(jax.random.fold_in(state.rng_key, 0), minval=low, maxval=high)
+        state = state._replace(trajectory_length=relative * tuning.trajectory)
+    return sampler.sample(state, (), {})
 
 
 def compile_chain(density: Density, observed: Any, tuning: Tuning, pool: Executor) -> Chain:
@@ -134,11 +144,7 @@ def compile_chain(density: Density, observed: Any, tuning: Tuning, pool: Executo
         sampler, _ = begin(data, mode, root, first, jax.random.PRNGKey(0))  # prepares the sampler; its state is unused
 
         def step(state: Any, _: None) -> tuple[Any, tuple[Array, dict[str, Array]]]:
-            if tuning.trajectory is not None:
-                low, high = RELATIVE_LENGTHS
-                relative = jax.random.uniform(jax.random.fold_in(state.rng_key, 0), minval=low, maxval=high)
-                state = state._replace(trajectory_length=relative * tuning.trajectory)
-            state = sampler.sample(state, (), {})
+            state = iterate(sampler, tuning, state)
             return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
 
         return jax.lax.scan(step, state, length=BLOCK)

@@ -57,7 +57,7 @@ def diagnose(parameters: dict[str, Float[np.ndarray, "chain draw ..."]]) -> pd.D
 
 
 def unconverged(diagnostics: pd.DataFrame, chains: int) -> tuple[str, ...]:
-    """Return the names of the parameters whose R-hat or ESS is NaN or misses the limits of NUTS, worst R-hat first.
+    """Return the parameters whose R-hat or ESS is NaN or misses the limits of full sampling, worst R-hat first.
 
     Args:
         diagnostics: the table of `diagnose`.
@@ -76,7 +76,7 @@ def status_of(
     Args:
         diagnostics: the table of `diagnose`.
         diverging: True for draws that diverged.
-        aim: CONVERGED for the limits of NUTS, APPROXIMATE for the looser ones of the fast method.
+        aim: CONVERGED for the limits of full sampling, APPROXIMATE for the looser ones of the fast method.
     """
     most_r_hat, least_ess = aim.limits
     if diverging.mean() > MAX_DIVERGENT:

@@ -13,9 +13,9 @@ from bayescale.arguments import require_count
 from bayescale.errors import InputError
 from bayescale.inference.convergence import LEAST_DRAWS, Status
 
-WARMUP = 500  # iterations; 300 sufficed for fits of six sweeps, but gave one of them half the effective draws
+WARMUP = 200  # iterations; HMC learns the scales in as many
 ROUNDS = 4  # most rounds of `draws` each; fits with one task of four runs beside full ones needed one to three
-METHODS = ("nuts", "fast")
+METHODS = ("hmc", "fast", "nuts")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class SamplerOptions:
         chains: number of chains, which run side by side.
         draws: draws kept per chain and round, at least 8.
         warmup: iterations of adaptation per chain, not kept.
-        method: "nuts", or "fast": short chains of 250 to 750 draws, then "nuts", with a warning, if these disagree.
+        method: "hmc"; "fast": short chains of 250 to 750 draws, then "hmc", with a warning, if these disagree; or
+            "nuts", which needs a longer warm-up.
         most_draws: most draws kept per chain. Each further round adds `draws` to those before, until the chains
             converge. If too many draws diverge, the sampler warns and starts again with smaller steps. None: one round,
             whatever its outcome.
@@ -37,7 +38,7 @@ class SamplerOptions:
     chains: int = 4
     draws: int = 1000
     warmup: int = WARMUP
-    method: str = "nuts"
+    method: str = "hmc"
     most_draws: int | None = None
 
     def check(self) -> None:
@@ -71,11 +72,11 @@ class Draws:
         statistics: sampler statistics by name, by chain and draw; see `bayescale.inference.chains.STATISTICS`.
         diagnostics: R-hat and effective sample size of every scalar parameter; see `diagnose`.
         status: the verdict on convergence.
-        method: the method that gave the draws, "nuts" or "fast".
+        method: the method that gave the draws, "hmc", "fast" or "nuts".
     """
 
     parameters: dict[str, Float[np.ndarray, "chain draw ..."]]
     statistics: dict[str, np.ndarray]
     diagnostics: pd.DataFrame
     status: Status
-    method: str = "nuts"
+    method: str = "hmc"

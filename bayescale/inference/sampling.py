@@ -1,14 +1,16 @@
-"""Draw from a model's posterior by NUTS or by a fast method, and say whether the draws can be trusted.
+"""Draw from a model's posterior by HMC, in full or by a fast method, and say whether the draws can be trusted.
 
 The chains move in coordinates in which the posterior is close to a standard normal distribution; see
 `bayescale.inference.laplace`. Trajectories are short there. The model is an argument: this module imports no model.
 
-The fast method takes a few hundred draws of plain HMC per chain and has to meet looser limits. In these coordinates
-all directions have about the same period, so trajectories of half a period suffice. NUTS often doubles them once or
-twice more, at twice the gradients for as many effective draws, unless a long warm-up has learned the scales.
-Importance sampling from the Laplace approximation was tried instead: on the published Gym sweep (273 parameters) its
-log weights have a standard deviation of 18 and a Pareto k of 1.7, where 0.7 is the limit; separate scales on both
-sides of the mode do not help (Pareto k 2.1). Chains need no weights, and their disagreement shows.
+In these coordinates all directions have about the same period, so trajectories of half a period suffice. NUTS often
+doubles them once or twice more: on the published Gym sweep (273 parameters) it took 31 gradients a draw where HMC took
+22, and gave 0.4 times as many effective draws per gradient. It remains as a method of its own.
+
+The fast method takes a few hundred draws per chain, learns no scales, and has to meet looser limits. Importance
+sampling from the Laplace approximation was tried instead: on the published Gym sweep its log weights have a standard
+deviation of 18 and a Pareto k of 1.7, where 0.7 is the limit; separate scales on both sides of the mode do not help
+(Pareto k 2.1). Chains need no weights, and their disagreement shows.
 """
 
 import warnings
@@ -27,7 +29,7 @@ from jaxtyping import Array, Bool, Float
 
 from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import arviz
-from bayescale.inference.chains import Chain, Tuning, compile_chain, kernel, on_cpu, run_chains
+from bayescale.inference.chains import Chain, Tuning, compile_chain, iterate, kernel, on_cpu, run_chains
 from bayescale.inference.checkpoints import Checkpoint, Interrupted, Record
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.convergence import Status, diagnose, status_of
@@ -41,9 +43,10 @@ from bayescale.inference.model import Model
 from bayescale.inference.sampling_time import expected_time, sampling_progress, seconds_per_gradient
 
 SMALL_STEPS = 0.99  # target acceptance of the second attempt, after too many draws diverged
+TRAJECTORY = 3.0  # mean length of HMC's; 3 gave more effective draws/s than 1.6, 2.2, 2.5 and 4
 FAST_DRAWS = 250  # draws per chain and round of the fast method
 FAST_ROUNDS = 3  # most of its rounds; one was too few for some seeds on the published Gym sweep, two were enough
-FAST = Tuning(warmup=50, trajectory=3.0)  # 3 gave more effective draws/s than 1.6, 2.2, 2.5 and 4
+FAST = Tuning(warmup=50, trajectory=TRAJECTORY, learn_scales=False)
 
 
 class DrawsByTable(NamedTuple):
@@ -132,12 +135,9 @@ def _sample(
             raise
         return Draws(parameters, statistics, diagnostics, status)
 
-    tunings = {
-        "fast": FAST,
-        "nuts": Tuning(options.warmup),
-        "small steps": Tuning(options.warmup, target_acceptance=SMALL_STEPS),
-    }
-    stage = begun.stage if begun is not None else options.method
+    full = Tuning(options.warmup, None if options.method == "nuts" else TRAJECTORY)
+    tunings = {"fast": FAST, "full": full, "small steps": full._replace(target_acceptance=SMALL_STEPS)}
+    stage = begun.stage if begun is not None else "fast" if options.method == "fast" else "full"
     with ThreadPoolExecutor(1) as pool:  # compiles the chain while this thread searches for the mode
         chain = compile_chain(density, observed, tunings[stage], pool)
         approximation = begun.approximation if begun else laplace(value_and_grad, _starts(density, key_start))
@@ -145,30 +145,30 @@ def _sample(
         first, most = (FAST_DRAWS, FAST_ROUNDS) if stage == "fast" else (options.draws, options.rounds)
         gradient = seconds_per_gradient(value_and_grad, approximation.mode)
         iterations = tunings[stage].warmup + first
-        tell(expected_time(gradient, chains=chains, iterations=iterations, rounds=most, fast=stage == "fast"))
+        tell(expected_time(gradient, options.method, chains=chains, iterations=iterations, rounds=most))
         if stage == "fast":
             short = draw(stage, chain, key_fast, FAST_DRAWS, FAST_ROUNDS, Status.APPROXIMATE)
             if short.status is Status.APPROXIMATE:
                 return replace(short, method="fast")
             warnings.warn("the fast chains disagree: sampling in full.", stacklevel=5)
-            stage = "nuts"
+            stage = "full"
             chain = compile_chain(density, observed, tunings[stage], pool)
         result = draw(stage, chain, key_run, options.draws, options.rounds)
-        if stage == "nuts" and result.status is Status.DIVERGED and options.may_start_again:
+        if stage == "full" and result.status is Status.DIVERGED and options.may_start_again:
             warnings.warn("too many draws diverged: sampling anew in shorter steps.", stacklevel=5)
             stage = "small steps"
             chain = compile_chain(density, observed, tunings[stage], pool)
             result = draw(stage, chain, key_run, options.draws, options.rounds)
-        return result
+        return replace(result, method="nuts" if options.method == "nuts" else "hmc")
 
 
 @on_cpu()
 @compiled_code_kept()
 @float64()
 def sample_each(
-    model: Model, observations: Sequence[Any], *, seed: int = 0, draws: int = 500, warmup: int = 300
+    model: Model, observations: Sequence[Any], *, seed: int = 0, draws: int = 500, warmup: int = WARMUP
 ) -> DrawsByTable:
-    """Draw from the posterior of a model's parameters given each of several tables, with one NUTS chain per table.
+    """Draw from the posterior of a model's parameters given each of several tables, with one HMC chain per table.
 
     The sampler is compiled once and runs for all tables side by side, so many small fits cost about as much as one.
     One chain per table shows no disagreement between chains, so there is no status.
@@ -183,6 +183,7 @@ def sample_each(
     key_start, key_run = jax.random.split(jax.random.PRNGKey(seed))
     density = density_of(model)
     value_and_grad = jax.jit(jax.value_and_grad(density.potential, argnums=1))
+    tuning = Tuning(warmup, TRAJECTORY)
 
     found: list[Laplace] = []
     for data in map(jax.device_put, observations):
@@ -193,12 +194,12 @@ def sample_each(
 
     def draw(leaves: list[Array], mode: Array, root: Array, key: Array) -> tuple[dict[str, Array], Array]:
         data = jax.tree.unflatten(structure, leaves)
-        nuts = kernel(partial(density.potential, data), mode, root, Tuning(warmup))
+        sampler = kernel(partial(density.potential, data), mode, root, tuning)
         key_first, key_chain = jax.random.split(key)
-        first = nuts.init(key_chain, warmup, jax.random.normal(key_first, mode.shape), (), {})
+        first = sampler.init(key_chain, warmup, jax.random.normal(key_first, mode.shape), (), {})
 
         def step(state: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
-            state = nuts.sample(state, (), {})
+            state = iterate(sampler, tuning, state)
             return state, (state.z, state.diverging)
 
         _, (standardised, diverging) = jax.lax.scan(step, first, length=warmup + draws)

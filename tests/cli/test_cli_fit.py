@@ -44,7 +44,7 @@ def test_a_fit_is_written_and_summarised(
     ]
     assert bs.load(out).provenance == fitted.provenance
     (options,) = asked
-    assert (options["chains"], options["draws"], options["seed"], options["method"]) == (3, 77, 5, "nuts")
+    assert (options["chains"], options["draws"], options["seed"], options["method"]) == (3, 77, 5, "hmc")
     assert options["checkpoint"] == checkpoint_beside(out)
 
 

@@ -61,7 +61,7 @@ def compare(
     ignore: Ignore = None,
     chains: Chains = 4,
     draws: Draws = 1000,
-    warmup: Warmup = 500,
+    warmup: Warmup = 200,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of samplers and bootstraps.")] = 0,
 ) -> None:
     """Score prediction methods on held-out runs.

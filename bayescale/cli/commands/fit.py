@@ -40,7 +40,7 @@ def fit(
     ignore: Ignore = None,
     chains: Chains = 4,
     draws: Draws = 1000,
-    warmup: Warmup = 500,
+    warmup: Warmup = 200,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of the sampler.")] = 0,
     keep_unconverged: Annotated[
         Path | None,
@@ -89,7 +89,7 @@ def fit(
             chains=chains,
             draws=draws,
             warmup=warmup,
-            method="fast" if fast else "nuts",
+            method="fast" if fast else "hmc",
             progress=True,
             tell=say,
             checkpoint=checkpoint,

@@ -1,4 +1,4 @@
-"""Compare the fast method with full sampling, and check its behaviour when its chains disagree."""
+"""Compare the sampling methods with each other, and check what the fast one does when its chains disagree."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,13 +25,24 @@ def test_fast_intervals_end_within_a_tenth_of_the_intervals_of_full_sampling():
     fast, full = bs.fit(table, method="fast"), bs.fit(table)
     assert fast.status is Status.APPROXIMATE
     assert fast.require_convergence() is fast
-    assert (fast.provenance["method"], full.provenance["method"]) == ("fast", "nuts")
+    assert (fast.provenance["method"], full.provenance["method"]) == ("fast", "hmc")
     configs = table[CONFIG].drop_duplicates()
     ends = ["q05", "q95", "law_q05", "law_q95"]
     ratio = fast.predict(configs)[ends] / full.predict(configs)[ends]
     assert (abs(ratio - 1) < 0.1).all(axis=None)
     elsewhere = fast.predict(configs.assign(utd=4 * configs["utd"]))[ends] / full.predict(configs)[ends]
     assert (abs(elsewhere - 1) > 0.1).any(axis=None)  # the control that must fail: predictions for other configurations
+
+
+def test_hmc_and_nuts_agree_to_sampling_error():
+    table = simulated_crossings()
+    hmc, nuts = bs.fit(table), bs.fit(table, method="nuts", warmup=500)
+    assert (hmc.provenance["method"], nuts.provenance["method"]) == ("hmc", "nuts")
+    one, other = hmc.diagnostics(), nuts.diagnostics()
+    error = np.sqrt(one["sd"] ** 2 / one["ess_bulk"] + other["sd"] ** 2 / other["ess_bulk"])
+    assert (abs(one["mean"] - other["mean"]) / error).max() < 4.5  # of about a hundred parameters
+    assert (abs(one["mean"] + 0.1 * one["sd"] - other["mean"]) / error).max() > 4.5  # the control that must fail
+    assert (abs(np.log(one["sd"] / other["sd"])) < 0.15).all()
 
 
 @pytest.mark.usefixtures("jax_float64")
@@ -56,7 +67,7 @@ def test_chains_that_disagree_give_a_warning_and_are_sampled_in_full(monkeypatch
         posterior = bs.fit(
             simulated_crossings(), chains=2, draws=30, warmup=30, method="fast", require_convergence=False
         )
-    assert posterior.provenance["method"] == "nuts"
+    assert posterior.provenance["method"] == "hmc"
     assert posterior.statistics["num_steps"].shape == (2, 30)
 
 
@@ -69,5 +80,5 @@ def test_short_chains_with_too_few_effective_draws_go_on(monkeypatch):
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(bs.InputError, match="method must be one of nuts, fast; got 'slow'"):
+    with pytest.raises(bs.InputError, match="method must be one of hmc, fast, nuts; got 'slow'"):
         bs.fit(simulated_crossings(), method="slow")
