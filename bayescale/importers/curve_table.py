@@ -27,7 +27,7 @@ from bayescale.arguments import counted
 from bayescale.data.curves import RUN_COLUMNS, SECONDS, read_curves
 from bayescale.data.tables import Table
 from bayescale.errors import InputError
-from bayescale.importers.keys import MissingKey, lookup, remedy, value_of
+from bayescale.importers.keys import MissingKey, lookup, remedies, remedy, value_of
 from bayescale.importers.run_logs import ColumnMapping, Imported, Logs, RunLog, Skipped
 
 NEEDED = ("algorithm", "env_id", "utd", "batch_size", "learning_rate")
@@ -107,12 +107,22 @@ def as_table(
 
 
 def _require_keys(runs: Sequence[RunLog], mapping: ColumnMapping) -> None:
-    """Raise InputError if no run has the step counter or the return."""
-    for column, key in (("env_steps", mapping.env_steps), ("episode_return", mapping.episode_return)):
-        if not any((key or column) in run.history for run in runs):
-            keys = {str(name) for run in runs for name in run.history.columns}
-            said = f"no run has the key '{key}' for {column}" if key else f"no key gives {column}"
-            raise InputError(f"{said}. {remedy(column, keys, constant=False)}")
+    """Raise InputError if no run has the step counter or the return; it also names the settings that have no key."""
+    named = {"env_steps": mapping.env_steps, "episode_return": mapping.episode_return}
+    keys = {str(name) for run in runs for name in run.history.columns}
+    lacking = {column: key or column for column, key in named.items() if (key or column) not in keys}
+    if not lacking:
+        return
+    (column, key), *_ = lacking.items()
+    said = f"no run has the key '{key}' for {column}" if key != column else f"no key gives {column}"
+    try:
+        _settings(runs[0], mapping)
+    except MissingKey as error:
+        lacking |= error.columns
+    if len(lacking) == 1:
+        raise InputError(f"{said}. {remedy(column, keys, constant=False)}")
+    others = [name for name in lacking if name != column]
+    raise InputError(f"{said}, nor {', '.join(others)}. {remedies(lacking, keys | _keys(runs[0]))}")
 
 
 def _history(run: RunLog, mapping: ColumnMapping, left_out: Counter[str]) -> pd.DataFrame:
@@ -205,14 +215,19 @@ def _settings(run: RunLog, mapping: ColumnMapping) -> dict[str, Any]:
 def _missing(run: RunLog, columns: Mapping[str, str]) -> MissingKey:
     """Return the error that names the columns without a value, by the keys that were to hold them."""
     (column, key), *others = columns.items()
-    said = f"the key '{key}' of {column} is not logged" if key != column else f"no key gives {column}"
-    if not others:
-        keys = {*map(str, run.config), *(str(name) for name in run.history.columns)}
-        return MissingKey(f"{run.name}: {said}. {remedy(column, keys)}")
-    return MissingKey(
-        f"{run.name}: {said}, nor {', '.join(name for name, _ in others)}. Give each as --key COLUMN=KEY, as "
-        "--constant COLUMN=VALUE if all runs share the value, or by --path-pattern if the names of the runs hold it."
+    said = (
+        f"{run.name}: the key '{key}' of {column} is not logged"
+        if key != column
+        else f"{run.name}: no key gives {column}"
     )
+    if not others:
+        return MissingKey(f"{said}. {remedy(column, _keys(run))}", columns)
+    also = ", ".join(name for name, _ in others)
+    return MissingKey(f"{said}, nor {also}. {remedies(columns, _keys(run))}", columns)
+
+
+def _keys(run: RunLog) -> set[str]:
+    return {*map(str, run.config), *(str(name) for name in run.history.columns)}
 
 
 def _without_config(run: RunLog, mapping: ColumnMapping) -> bool:

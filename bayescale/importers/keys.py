@@ -12,15 +12,16 @@ from bayescale.errors import InputError
 from bayescale.importers.run_logs import RunLog
 
 LIKELY = 8  # keys that an error lists
+LIKELY_OF_EACH = 3  # of each column, if several have no key
 LONGEST_RATIO = 200  # characters of a ratio of keys
 
 # Words in the names of keys that often hold a column; the error about a missing column lists keys with them first.
 WORDS = {
     "algorithm": ("algo", "agent", "name"),
     "env_id": ("env", "task"),
-    "utd": ("utd", "replay_ratio", "update", "grad", "train_freq"),
-    "batch_size": ("batch",),
-    "learning_rate": ("lr", "learning_rate"),
+    "utd": ("utd", "ratio", "update", "grad", "train_freq"),
+    "batch_size": ("batch", "bsz"),
+    "learning_rate": ("lr", "learning_rate", "step_size", "stepsize"),
     "model_size": ("param", "size"),
     "seed": ("seed", "rng"),
     "env_steps": ("step", "frame", "iteration"),
@@ -29,7 +30,15 @@ WORDS = {
 
 
 class MissingKey(InputError):
-    """A run lacks the key of a column that it needs."""
+    """A run lacks the key of a column that it needs.
+
+    Attributes:
+        columns: the columns without a value, each with the key that was to hold it.
+    """
+
+    def __init__(self, message: str, columns: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.columns = columns
 
 
 def lookup(run: RunLog, key: str) -> Any:
@@ -53,14 +62,29 @@ def lookup(run: RunLog, key: str) -> Any:
 
 def remedy(column: str, keys: Iterable[str], *, constant: bool = True) -> str:
     """Return the likely keys of a column, and the flag and the line of the mapping that name one."""
-    keys = sorted(keys)
-    likely = [key for key in keys if any(word in key.lower() for word in WORDS.get(column, (column,)))]
-    likely += [key for key in get_close_matches(column, keys, n=LIKELY) if key not in likely]
+    likely = _likely(column, keys)
     listed = f"Likely keys: {', '.join(key[:60] for key in likely[:LIKELY])}. " if likely else ""
     field = column in ("utd", "env_steps", "episode_return", "env_steps_factor")
     line = f'{column} = "KEY" in MAP.toml' if field else f'{column} = "KEY" under [columns] in MAP.toml'
     fixed = f", or --constant {column}=VALUE if all runs share the value" if constant else ""
     return f"{listed}Give --key {column}=KEY ({line}){fixed}."
+
+
+def remedies(columns: Iterable[str], keys: Iterable[str]) -> str:
+    """Return the likely keys of several columns, and the ways to name them."""
+    likely = {column: _likely(column, keys)[:LIKELY_OF_EACH] for column in columns}
+    listed = "; ".join(f"{column}: {', '.join(key[:60] for key in found)}" for column, found in likely.items() if found)
+    shown = f"Likely keys: {listed}. " if listed else ""
+    return (
+        f"{shown}Give each as --key COLUMN=KEY, as --constant COLUMN=VALUE if all runs share the value, or by "
+        "--path-pattern if the names of the runs hold it."
+    )
+
+
+def _likely(column: str, keys: Iterable[str]) -> list[str]:
+    keys = sorted(keys)
+    likely = [key for key in keys if any(word in key.lower() for word in WORDS.get(column, (column,)))]
+    return likely + [key for key in get_close_matches(column, keys, n=LIKELY) if key not in likely]
 
 
 OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
@@ -96,7 +120,8 @@ def value_of(run: RunLog, text: str, column: str) -> float:
             raise refused
         if (value := lookup(run, key)) is None:
             keys = {*map(str, run.config), *(str(name) for name in run.history.columns)}
-            raise MissingKey(f"{run.name}: the key '{key}' of {column} is not logged. {remedy(column, keys)}")
+            said = f"{run.name}: the key '{key}' of {column} is not logged. {remedy(column, keys)}"
+            raise MissingKey(said, {column: key})
         return _number(run, key, value, column)
 
     try:
