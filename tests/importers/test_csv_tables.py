@@ -156,7 +156,7 @@ def test_all_settings_without_a_key_are_named_at_once(tmp_path: Path) -> None:
         read_csv_tables(tmp_path / "runs.csv", mapping=ColumnMapping(episode_return="R"))
     said = str(refused.value)
     assert "no key gives env_steps, nor algorithm, env_id, utd, batch_size, learning_rate. Likely keys: " in said
-    assert "utd: rep_ratio; batch_size: bsz. Give each as --key COLUMN=KEY" in said
+    assert "utd: rep_ratio, updates; batch_size: bsz. Give each as --key COLUMN=KEY" in said
 
 
 def test_runs_without_seeds_go_by_their_names(tmp_path: Path) -> None:
