@@ -26,7 +26,7 @@ import pandas as pd
 
 import bayescale as bs
 from bayescale.decisions.allocation import ALLOCATION_DRAWS
-from bayescale.decisions.candidates import flops_per_step, swept_settings
+from bayescale.decisions.candidates import flops_per_step, setting_grid
 from bayescale.posterior.predictive import run_lengths
 from held_out import SETTINGS
 
@@ -168,7 +168,7 @@ def regret(config: Config, full_fit: bs.Posterior, posterior: bs.Posterior) -> f
     (env_id,) = full_fit.tasks
     choice = bs.allocate(posterior, env_id=env_id, threshold=config.thresholds[-1], prices=config.prices)
     chosen = pd.DataFrame([{name: getattr(choice, name) for name in SETTINGS}])
-    settings = pd.concat([chosen, swept_settings(full_fit, env_id=env_id)])
+    settings = pd.concat([chosen, setting_grid(full_fit, env_id=env_id)])
     steps = np.exp(run_lengths(full_fit.model, full_fit.flat_draws(ALLOCATION_DRAWS), settings).location[:, :, -1])
     cost = config.prices.cost(flops_per_step(settings) * steps, steps).mean(axis=0)
     return float(cost[0] / cost.min() - 1)

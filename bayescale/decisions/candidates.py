@@ -24,31 +24,6 @@ AXES = ("utd", "batch_size", "learning_rate", "model_size")
 Within = Mapping[str, Any]  # lowest and highest value by axis
 
 
-def swept_settings(posterior: Posterior, *, env_id: str, model_size: int | None = None) -> pd.DataFrame:
-    """Return a grid of settings, evenly spaced in logs over the ranges that the fitted runs of a task cover.
-
-    Args:
-        posterior: a fit.
-        env_id: task; the grid of a task without runs covers the ranges of all fitted runs.
-        model_size: critic parameters; default: the size of the fitted runs, or `MODEL_SIZES` sizes if it varies.
-
-    Returns:
-        One row per setting with the columns env_id, utd, batch_size (whole), learning_rate and model_size (whole).
-
-    Raises:
-        InputError: the model size is neither given nor in the data, or `env_id` is part of a fitted task's name.
-    """
-    rows, sizes = crossings_of_task(posterior, env_id), swept_sizes(posterior, env_id, model_size)
-    axes = [
-        np.unique(np.geomspace(rows[axis].min(), rows[axis].max(), count))
-        for axis, count in (GRID_POINTS_PER_SIZE if len(sizes) > 1 else GRID_POINTS).items()
-    ]
-    axes[1] = np.unique(axes[1].round())
-    grid = np.stack(np.meshgrid(*axes, sizes, indexing="ij"), axis=-1).reshape(-1, 4)
-    table = pd.DataFrame(grid, columns=[*GRID_POINTS, "model_size"])
-    return table.assign(env_id=env_id).astype({"batch_size": int, "model_size": int})
-
-
 def ranges(
     posterior: Posterior, env_id: str, *, within: Within | None = None, model_size: int | None = None
 ) -> dict[str, tuple[float, float]]:
@@ -62,7 +37,7 @@ def ranges(
 
     Raises:
         InputError: `within` names an axis that does not vary in the fit or holds no two increasing positive numbers,
-            or the model size is neither given nor in the data.
+            the model size is neither given nor in the data, or `env_id` is part of a fitted task's name.
     """
     rows = crossings_of_task(posterior, env_id)
     found = {name: (float(rows[name].min()), float(rows[name].max())) for name in AXES[:-1]}
@@ -83,6 +58,29 @@ def ranges(
             )
         found[name] = ends
     return found
+
+
+def setting_grid(
+    posterior: Posterior, *, env_id: str, within: Within | None = None, model_size: int | None = None
+) -> pd.DataFrame:
+    """Return a grid of settings, evenly spaced in logs over the `ranges` that a decision may choose from.
+
+    Returns:
+        One row per setting with the columns env_id, utd, batch_size (whole), learning_rate and model_size (whole).
+
+    Raises:
+        InputError: as `ranges` raises it.
+    """
+    limits = ranges(posterior, env_id, within=within, model_size=model_size)
+    sizes = np.unique(np.geomspace(*limits["model_size"], MODEL_SIZES).round())
+    axes = [
+        np.unique(np.geomspace(*limits[axis], count))
+        for axis, count in (GRID_POINTS_PER_SIZE if len(sizes) > 1 else GRID_POINTS).items()
+    ]
+    axes[1] = np.unique(axes[1].round())
+    grid = np.stack(np.meshgrid(*axes, sizes, indexing="ij"), axis=-1).reshape(-1, 4)
+    table = pd.DataFrame(grid, columns=[*GRID_POINTS, "model_size"])
+    return table.assign(env_id=env_id).astype({"batch_size": int, "model_size": int})
 
 
 def utd_candidates(posterior: Posterior, env_id: str, low: float, high: float) -> Float[np.ndarray, " utd"]:

@@ -58,6 +58,17 @@ def test_next_writes_the_runs_to_buy(
     assert said.out == f"wrote {out}\nwrote {tmp_path / 'next.json'}\n"
 
 
+def test_within_lets_the_decision_choose_beyond_the_sweep(
+    fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fit_file, configs, tmp_path / "next.csv", "--n", "1", "--within", "utd=1:8") == 0
+    assert "beyond the sweep" not in capsys.readouterr().err
+    beside = json.loads((tmp_path / "next.json").read_text())
+    allowed = {"within": {"utd": (1, 8)}}
+    plan = bs.next_experiments(bs.load(fit_file), pd.read_csv(configs), budget=1e19, n=1, **allowed)
+    assert [each["score"] for each in beside["runs"]] == pytest.approx(plan["score"].tolist())
+
+
 def test_runs_that_are_worth_nothing_are_not_listed(
     fit_file: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

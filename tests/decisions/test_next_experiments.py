@@ -35,6 +35,7 @@ class TwoSettings(BareModel):
 
     env_ids: tuple[str, ...] = ("Known-v0",)
     thresholds: tuple[float, ...] = (1.0,)
+    varying: tuple[str, ...] = ("utd",)
     p_reach: float = 1.0
 
     def add_task(self, draws, _):
@@ -97,6 +98,16 @@ def test_a_run_that_cannot_change_the_choice_is_worth_nothing_and_the_cheapest_i
     chosen = following(stand_in(np.log(SURE)), table, n=3)
     assert (chosen["score"] == 0).all()
     assert (chosen["cost"] == 8000).all()
+
+
+def test_a_run_beyond_the_sweep_is_worth_something_if_the_decision_may_choose_there() -> None:
+    posterior = stand_in(np.log(SURE))
+    narrow = replace(posterior, crossings=posterior.crossings.replace({"utd": {2.0: 1.2}}))
+    assert following(narrow, candidates())["score"].item() == 0
+    whole = following(posterior, candidates())["score"].item()
+    assert following(narrow, candidates(), within={"utd": (1, 2)})["score"].item() == pytest.approx(whole)
+    with pytest.raises(bs.InputError, match="within must name axes that the fitted runs vary"):
+        following(narrow, candidates(), within={"batch_size": (1, 2)})
 
 
 def test_an_irrelevant_run_is_not_chosen_before_a_relevant_one() -> None:

@@ -149,7 +149,10 @@ def test_a_url_and_partitions_are_sources(tmp_path: Path) -> None:
 
 def test_all_settings_without_a_key_are_named_at_once(tmp_path: Path) -> None:
     numbers().to_csv(tmp_path / "runs.csv", index=False)
-    with pytest.raises(InputError, match=r"no key gives algorithm, nor env_id, utd, batch_size, learning_rate. Likely keys: utd: updates"):
+    with pytest.raises(
+        InputError,
+        match=r"no key gives algorithm, nor env_id, utd, batch_size, learning_rate. Likely keys: utd: updates",
+    ):
         read_csv_tables(tmp_path / "runs.csv", mapping=ColumnMapping(env_steps="t", episode_return="R"))
     numbers().assign(rep_ratio=2, bsz=64).to_csv(tmp_path / "runs.csv", index=False)
     with pytest.raises(InputError) as refused:

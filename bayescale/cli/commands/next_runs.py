@@ -10,7 +10,17 @@ import typer
 from bayescale.arguments import counted
 from bayescale.cli.commands.decide import check_budget
 from bayescale.cli.files import check_tasks, load_posterior, read_candidates, write_csv
-from bayescale.cli.options import MAX_SEED, CutShort, EnvStepPrice, FitFile, FlopPrice, ModelSize, NewTask
+from bayescale.cli.options import (
+    MAX_SEED,
+    CutShort,
+    EnvStepPrice,
+    FitFile,
+    FlopPrice,
+    ModelSize,
+    NewTask,
+    WithinOption,
+    parse_within,
+)
 from bayescale.cli.terminal import say
 from bayescale.data.output_files import check_output, written
 from bayescale.decisions.default_prices import ENV_STEP_PRICE
@@ -38,6 +48,7 @@ def next_runs(
     ] = None,
     env_step_price: EnvStepPrice = ENV_STEP_PRICE,
     flop_price: FlopPrice = 1.0,
+    within: WithinOption = None,
     model_size: ModelSize = None,
     new_task: NewTask = False,
     cut_short: CutShort = False,
@@ -78,17 +89,17 @@ def next_runs(
         env_id=env,
         threshold=threshold,
         prices=prices,
+        within=parse_within(within),
         model_size=model_size,
         seed=seed,
         report=say,
         new_task=new_task,
         cut_short=cut_short,
     )
-    if beyond := int(posterior.extrapolated(named).sum()):
+    if not within and (beyond := int(posterior.extrapolated(named).sum())):
         say(
             f"note: {counted(beyond, 'candidate')} beyond the sweep. A run is valued by what it saves among the swept "
-            "settings, so these may be worth more than their score; `bayescale allocate --within` chooses beyond the "
-            "sweep."
+            "settings; give --within if the configuration may be chosen beyond the sweep."
         )
     purchases = purchase_list(plan)
     write_csv(purchases, out)
@@ -99,8 +110,8 @@ def next_runs(
     print(f"wrote {out.with_suffix('.json')}")
     if purchases.empty:
         say(
-            "note: no run is listed, because no candidate within the budget is expected to change the choice among the "
-            "swept configurations."
+            "note: no run is listed, because no candidate within the budget is expected to change the choice of the "
+            "configuration."
         )
     elif worthless := int((plan["score"] == 0).sum()):
         say(f"note: {counted(worthless, 'further run')} within the budget, worth nothing, left out.")

@@ -16,9 +16,10 @@ from bayescale.arguments import counted, require_count, require_positive
 from bayescale.data.curves import SETTING_COLUMNS
 from bayescale.data.tables import Column, Table, check_columns
 from bayescale.decisions.candidates import (
+    Within,
     flops_per_step,
     require_candidates,
-    swept_settings,
+    setting_grid,
     with_model_sizes,
 )
 from bayescale.decisions.experiments.sample_information import CandidateRuns, expected_loss, log_likelihood
@@ -44,6 +45,7 @@ def next_experiments(
     env_id: str | None = None,
     threshold: float | None = None,
     prices: Prices = DEFAULT_PRICES,
+    within: Within | None = None,
     model_size: int | None = None,
     seed: int = 0,
     report: Callable[[str], None] | None = None,
@@ -69,6 +71,8 @@ def next_experiments(
             the highest, no return has a finite expected cost. Default: for each task, the highest threshold that the
             best setting reaches with probability 0.5 or more.
         prices: of a training flop and of an env step.
+        within: lowest and highest value by axis that the decision may choose, in place of the swept range:
+            {"utd": (0.5, 16)}. A run beyond the sweep is worth something only if the decision may choose there.
         model_size: critic parameters; default: that of the task's fitted runs. Where it varies, the decision chooses
             it, and candidates without the column get the middle size.
         seed: of the simulated results.
@@ -111,7 +115,7 @@ def next_experiments(
     wanted = None if threshold is None else _within_fitted(posterior, threshold)
     losses = []
     for task in tasks:
-        settings = swept_settings(posterior, env_id=task, model_size=model_size)
+        settings = setting_grid(posterior, env_id=task, within=within, model_size=model_size)
         losses.append(_extra_costs(posterior, draws, settings, wanted, prices, cut_short))
     chosen, scores = _greedy(offer, losses, budget, n, np.random.default_rng(seed), report)
     return (
