@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -28,12 +28,12 @@ def one_row(table: pd.DataFrame, *, purpose: str) -> pd.Series:
     return row
 
 
-def plan(table: pd.DataFrame, *, seeds: int = 4, base: Mapping[str, Any] | None = None) -> str:
+def plan(table: pd.DataFrame, *, seeds: Sequence[int] = range(4), base: Mapping[str, Any] | None = None) -> str:
     """Return a plan of the recommended setting, in TOML.
 
     Args:
         table: the recommendations of one task.
-        seeds: number of seeds, counted from 0.
+        seeds: the seeds of the runs.
         base: the plan of the fitted sweep; its settings that are not swept are kept. None: the plan leaves them out,
             and says that they have to be added.
     """
@@ -46,7 +46,7 @@ def plan(table: pd.DataFrame, *, seeds: int = 4, base: Mapping[str, Any] | None 
         "utd": [float(f"{row['utd']:.6g}")],
         "batch_size": [int(row["batch_size"])],
         "learning_rate": [float(f"{row['learning_rate']:.4g}")],
-        "seed": list(range(seeds)),
+        "seed": list(seeds),
         "env_steps": int(row["run_length"]),
         **kept,
     }

@@ -5,7 +5,7 @@ that turn them into decisions and charts (the folder `page`), and two plotting l
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayescale.arguments import counted
 from bayescale.data.curves import run_columns
 from bayescale.data.output_files import written
 from bayescale.data.return_scale import ReturnScale, normalised_returns, read_return_scale
@@ -88,6 +89,7 @@ def report(
     return_scale: ReturnScale | None = None,
     model_size: int | None = None,
     held_out: pd.DataFrame | str | Path | Sequence[pd.DataFrame | str | Path] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     """Write one HTML page about a posterior and return its path. The file refers to no other file.
 
@@ -105,6 +107,7 @@ def report(
         return_scale: the scale that the crossings were made with, which gives the curves the units of the thresholds.
         model_size: number of critic parameters, to count flops; None takes it from each task's fitted runs.
         held_out: scores on held-out runs: a result of `compare`, the file of the command `compare`, or several of them.
+        tell: called with a line of text before each step that may take seconds.
 
     Raises:
         InputError: the folder does not exist or cannot be written to, a task or threshold was not fitted, the model
@@ -123,14 +126,22 @@ def report(
     require_prices(prices)
     scaled = None if curves is None else _fitted_curves(posterior, curves, return_scale)
     scores = held_out_scores(held_out)
+    tell = tell or (lambda _: None)
+    tell("checking the fit against its own runs")
     checked = predictive_check(posterior)
-    sections = [_section(posterior, env_id, checked, prices, model_size, start) for env_id in tasks]
+
+    def section(number: int, env_id: str) -> Section:
+        tell(f"choosing settings: {env_id} ({number} of {counted(len(tasks), 'task')})")
+        return _section(posterior, env_id, checked, prices, model_size, start)
+
+    sections = [section(number, env_id) for number, env_id in enumerate(tasks, 1)]
     exact = coverage(posterior, crossings=posterior.crossings, rng=np.random.default_rng(0), levels=(0.5, 0.9))
     diagnostics, priors = posterior.diagnostics(), json.loads(posterior.provenance["priors"])
     sized = "model_size" in posterior.model.varying
     arrays = Arrays()
 
     def live(env_id: str, choices: Iterable[Allocation]) -> dict[str, Any]:
+        tell(f"packing draws for the page: {env_id}")
         return task_fields(
             posterior,
             env_id,

@@ -11,6 +11,7 @@ from bayescale.arguments import three_digits
 from bayescale.cli.commands.decide import reached_by
 from bayescale.cli.files import load_posterior, read_curve_files
 from bayescale.cli.options import (
+    MAX_SEED,
     CeilingOption,
     CutShort,
     EnvStepPrice,
@@ -70,6 +71,9 @@ def recommend(
         ),
     ] = "table",
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each setting in plans and commands.")] = 4,
+    first_seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="The first of these runs' seeds, which count up.")
+    ] = 0,
     base: Annotated[
         Path | None,
         typer.Option(metavar="PLAN.toml", help="With --format plan: the sweep's plan, whose other settings are kept."),
@@ -140,7 +144,7 @@ def recommend(
             say(f"note: {reached_by(env_id, counts)}.")
     if only_recommended:
         table = table[table["recommended"]].reset_index(drop=True)
-    text = _text(table, form, seeds, content)
+    text = _text(table, form, range(first_seed, first_seed + seeds), content)
     if out is None:
         print(text, end="" if text.endswith("\n") else "\n")
         return
@@ -149,7 +153,7 @@ def recommend(
     print(f"wrote {out}")
 
 
-def _text(table: "pd.DataFrame", form: str, seeds: int, base: Mapping[str, Any] | None) -> str:
+def _text(table: "pd.DataFrame", form: str, seeds: range, base: Mapping[str, Any] | None) -> str:
     """Return the recommendations in one form."""
     from bayescale.launch import commands, plan_file, search_spaces, tables
 

@@ -16,6 +16,7 @@ from bayescale.cli.options import (
     Resumed,
     ReturnScaleFile,
 )
+from bayescale.cli.terminal import say
 from bayescale.data.output_files import check_out_folder, check_output
 from bayescale.decisions.default_prices import ENV_STEP_PRICE
 
@@ -73,6 +74,7 @@ def report(
         return_scale=return_scale,
         model_size=model_size,
         held_out=held_out,
+        tell=say,
     )
     print(f"wrote {out}")
 
