@@ -95,8 +95,8 @@ def test_predictions_rise_with_the_threshold_and_the_level(posterior: Posterior)
 def test_the_chance_to_reach_falls_with_distance_from_the_sweep_in_every_direction(posterior: Posterior) -> None:
     inside = (2.0, 256, 5e-4)
     directions = [
-        (0, [4.0, 32.0, 128.0]),
-        (0, [1.0, 0.12, 0.03]),
+        (0, [4.0, 32.0, 512.0]),
+        (0, [1.0, 0.03, 0.004]),
         (1, [1024, 8192, 32768]),
         (1, [64, 8, 2]),
         (2, [2.5e-3, 2e-2, 2e-1]),
@@ -112,9 +112,11 @@ def test_the_chance_to_reach_falls_with_distance_from_the_sweep_in_every_directi
     swept, near, far = chance[1:].reshape(-1, 3).T
     assert chance[0] > 0.97
     assert (swept > 0.93).all()
-    assert (near < swept - [0.005, 0.003, 0.005, 0.005, 0.005, 0.005]).all()  # least at low UTDs
+    assert (near < swept - 0.005).all()
     assert (far < near - 0.005).all()
-    assert (far < [0.95, 0.99, 0.93, 0.975, 0.93, 0.93]).all()
+    assert (far < [0.93, 0.975, 0.93, 0.975, 0.93, 0.93]).all()
+    beyond_all = pd.DataFrame({"env_id": ["Known-v0"], "utd": 32.0, "batch_size": 4096, "learning_rate": 0.1})
+    assert (posterior.predict(beyond_all)["p_reach"] < 0.6).all()
 
 
 def test_a_saved_posterior_predicts_the_same(posterior: Posterior, tmp_path) -> None:
