@@ -4,6 +4,7 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from jaxtyping import install_import_hook
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["BAYESCALE_CACHE"] = tempfile.mkdtemp(prefix="bayescale-compiled-")
     atexit.register(shutil.rmtree, os.environ["BAYESCALE_CACHE"], ignore_errors=True)
+
+# A shell starts background jobs with Ctrl-C ignored, and the commands that tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Modules whose array shapes are checked. The other modules check the types of a user's arguments themselves.
 NUMERIC = (
