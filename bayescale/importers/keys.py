@@ -12,7 +12,7 @@ from bayescale.errors import InputError
 from bayescale.importers.run_logs import RunLog
 
 LIKELY = 8  # keys that an error lists
-LIKELY_OF_EACH = 3  # of each column, if several have no key
+LIKELY_OF_EACH = 3  # keys of each column that an error lists, if several columns have none
 LONGEST_RATIO = 200  # characters of a ratio of keys
 
 # Words in the names of keys that often hold a column; the error about a missing column lists keys with them first.
