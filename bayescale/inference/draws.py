@@ -13,7 +13,7 @@ from bayescale.arguments import require_count
 from bayescale.errors import InputError
 from bayescale.inference.convergence import LEAST_DRAWS, Status
 
-WARMUP = 200  # iterations; HMC learns the scales in as many
+WARMUP = 200  # iterations; enough for HMC to learn the scales
 ROUNDS = 4  # most rounds of `draws` each; fits with one task of four runs beside full ones needed one to three
 METHODS = ("hmc", "fast", "nuts")
 

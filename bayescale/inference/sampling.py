@@ -135,7 +135,8 @@ def _sample(
             raise
         return Draws(parameters, statistics, diagnostics, status)
 
-    full = Tuning(options.warmup, None if options.method == "nuts" else TRAJECTORY)
+    full_method = "nuts" if options.method == "nuts" else "hmc"
+    full = Tuning(options.warmup, None if full_method == "nuts" else TRAJECTORY)
     tunings = {"fast": FAST, "full": full, "small steps": full._replace(target_acceptance=SMALL_STEPS)}
     stage = begun.stage if begun is not None else "fast" if options.method == "fast" else "full"
     with ThreadPoolExecutor(1) as pool:  # compiles the chain while this thread searches for the mode
@@ -145,7 +146,8 @@ def _sample(
         first, most = (FAST_DRAWS, FAST_ROUNDS) if stage == "fast" else (options.draws, options.rounds)
         gradient = seconds_per_gradient(value_and_grad, approximation.mode)
         iterations = tunings[stage].warmup + first
-        tell(expected_time(gradient, options.method, chains=chains, iterations=iterations, rounds=most))
+        method = "fast" if stage == "fast" else full_method
+        tell(expected_time(gradient, method, chains=chains, iterations=iterations, rounds=most))
         if stage == "fast":
             short = draw(stage, chain, key_fast, FAST_DRAWS, FAST_ROUNDS, Status.APPROXIMATE)
             if short.status is Status.APPROXIMATE:
@@ -159,7 +161,7 @@ def _sample(
             stage = "small steps"
             chain = compile_chain(density, observed, tunings[stage], pool)
             result = draw(stage, chain, key_run, options.draws, options.rounds)
-        return replace(result, method="nuts" if options.method == "nuts" else "hmc")
+        return replace(result, method=full_method)
 
 
 @on_cpu()

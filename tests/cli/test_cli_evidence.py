@@ -47,6 +47,9 @@ def test_a_return_that_few_runs_reached_rests_on_the_model(tmp_path: Path, capsy
     said = capsys.readouterr()
     assert "note:" not in said.err
     assert len([line for line in said.out.splitlines() if TASKS[0] in line]) == 1
+    asked = ["--env", TASKS[0], "--threshold", "321", "--only-recommended", "--format", "hydra", "--seeds", "3"]
+    assert cli.main(["recommend", str(fit), *asked, "--first-seed", "7"]) == 0
+    assert "seed=7,8,9\n" in capsys.readouterr().out
     words = "4 of 16 fitted runs on <b>x reached this return, fewer than half: the answer rests on the model more than"
     assert cli.main(["recommend", str(fit), "--env", TASKS[0], "--threshold", "654"]) == 0
     assert words in capsys.readouterr().err
