@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 
 FLAT = 0.05  # excess cost up to which UTDs count as equally good
 HEIGHT = 5.8  # inches
+BAND, PALE = 0.22, 0.08  # opacity of a band inside the sweep and outside
 STAR = 15.0  # points
+MEDIAN = 6.0  # points
 SHORT = 5.0  # points; a bar whose ends lie closer to its curve would look like fraying
-BESIDE = (9.0, 11.0, 14.0, 17.0)  # distances in points of a UTD from its dot
+BESIDE = (9.0, 11.0, 14.0, 17.0, 21.0, 25.0)  # distances in points of a UTD from its dot
 NAMED = (30.0, 40.0, 50.0, 60.0)  # distances in points of a curve's name from its highest UTD
 LETTER_WIDTH = 4.3  # mean width in points of a letter of 8 points
 TRACED = 5  # places traced per row of a frontier; a text covers runs rather than as many places of a curve
@@ -61,7 +63,7 @@ def plot_frontier(
     """Plot compute against data over UTD, one curve per frontier, with the UTD to run, on logarithmic axes.
 
     A star marks the setting of least cost, a thick line the UTDs that cost at most 5% more, and a dotted line other
-    pairs of data and compute that cost as much as the star. Dashed lines and hatched bands extrapolate.
+    pairs of data and compute that cost as much as the star. Dashed lines and paler bands extrapolate.
     Frontiers with `settings="law"` are drawn as one 90% credible region of data and compute per marked UTD.
 
     Args:
@@ -90,19 +92,21 @@ def plot_frontier(
             _draw_curve(ax, table, colour)
     log_axis(ax, "x", "data: env steps of the median run until it reaches the return", si)
     log_axis(ax, "y", "compute: training flops of the median run", scientific)
-    limits = spanned(tables, "env_steps", 4.0, 1.6), spanned(tables, "flops", 1.4, 1.8)
-    places = {}
+    limits = spanned(tables, "env_steps", 4.0, 1.6), spanned(tables, "flops", 1.4, 2.6)
+    singles, medians = [], {}
     for name, runs, marker in (("observed", observed, "o"), ("held_out", held_out, "D")):
         drawn = zip(fronts, tables, colours, strict=True)
         by_front = [draw_runs(ax, each, table, runs, colour, marker) for each, table, colour in drawn]
-        places[name] = np.concatenate([np.empty((0, 2)), *by_front])
-    explain(ax, fronts, tables, len(places["observed"]) > 0, len(places["held_out"]) > 0)
+        singles += [single for single, _ in by_front]
+        medians[name] = np.concatenate([median for _, median in by_front])
+    explain(ax, fronts, tables, len(medians["observed"]) > 0, len(medians["held_out"]) > 0)
     finish(ax, title(fronts, one_task))
     ax.set(xlim=limits[0], ylim=limits[1], autoscale_on=False)
     if (figure := ax.get_figure(root=True)) is not None:
         figure.draw_without_rendering()  # lays out the axes, which the places of texts depend on
-    taken: list[Box] = []
-    curves = np.concatenate([*(_outline(ax, table) for table in tables), *(in_points(ax, p) for p in places.values())])
+    middles = in_points(ax, np.concatenate(list(medians.values())))
+    taken: list[Box] = [(*(middle - MEDIAN / 2), MEDIAN, MEDIAN) for middle in middles]
+    curves = np.concatenate([*(_outline(ax, table) for table in tables), *(in_points(ax, p) for p in singles), middles])
     for each, table, colour in zip(fronts, tables, colours, strict=True):
         name = f"{unit} {plain(each.threshold)}" if one_task else f"{each.env_id}, {unit} {plain(each.threshold)}"
         _name_curve(ax, table, colour, name, curves, taken)
@@ -131,10 +135,7 @@ def _draw_curve(ax: Axes, table: pd.DataFrame, colour: str) -> None:
         rows = table.iloc[part]
         x = np.concatenate([rows["env_steps_q05"], rows["env_steps_q95"][::-1]])
         y = np.concatenate([rows["flops_q05"], rows["flops_q95"][::-1]])
-        if extrapolated:
-            ax.fill(x, y, facecolor="none", edgecolor=colour, alpha=0.3, linewidth=0, hatch="////")
-        else:
-            ax.fill(x, y, color=colour, alpha=0.2, linewidth=0)
+        ax.fill(x, y, color=colour, alpha=PALE if extrapolated else BAND, linewidth=0)
         style = "--" if extrapolated else "-"
         ax.plot(rows["env_steps_q50"], rows["flops_q50"], color=colour, linestyle=style, linewidth=1.4)
     ax.plot(marked(table)["env_steps_q50"], marked(table)["flops_q50"], "o", color=colour, markersize=3.5)

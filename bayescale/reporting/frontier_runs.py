@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # Factors up to which a run's setting is near the drawn one. Flops are proportional to batch and model size.
 NEAR = {"batch_size": 1.25, "learning_rate": 2.0, "model_size": 1.25}
 SAME_UTD = 0.1  # difference of log UTDs up to which a run belongs to a row of the frontier
-MEDIAN_WEIGHT = 8  # single runs that a text covers rather than a median
 JOINED: dict[str, Any] = {"linewidth": 0.9, "linestyle": "-", "alpha": 0.8}  # line from a median to its forecast
 MARKS: dict[str, dict[str, Any]] = {
     "o": {"markersize": 5.0, "markerfacecolor": "white"},
@@ -32,10 +31,10 @@ MARKS: dict[str, dict[str, Any]] = {
 
 def draw_runs(
     ax: Axes, each: Frontier, table: pd.DataFrame, runs: pd.DataFrame | None, colour: str, marker: str
-) -> Float[np.ndarray, "run 2"]:
-    """Draw the runs at the setting of each UTD, or at the nearest setting that is near, and return their places.
+) -> tuple[Float[np.ndarray, "run 2"], Float[np.ndarray, "median 2"]]:
+    """Draw the runs at the setting of each UTD, or at the nearest setting that is near.
 
-    The median of each setting is returned `MEDIAN_WEIGHT` times, so that texts leave it free.
+    Returns the places of single runs and those of medians, as env steps and flops.
     The median counts runs that have not reached the return as infinite; an infinite median is not drawn.
 
     Args:
@@ -46,9 +45,9 @@ def draw_runs(
         colour: colour of the frontier.
         marker: a key of `MARKS`, for the medians.
     """
-    places = [np.empty((0, 2))]
+    singles, medians = [np.empty((0, 2))], [np.empty((0, 2))]
     if runs is None:
-        return places[0]
+        return singles[0], medians[0]
     rows = runs[(runs["env_id"] == each.env_id) & np.isclose(runs["threshold"], each.threshold, rtol=1e-4)]
     for utd, at_utd in rows.groupby("utd"):
         row = table.loc[abs(np.log(table["utd"] / float(str(utd)))).idxmin()]
@@ -65,8 +64,9 @@ def draw_runs(
         for end in median:
             ax.plot(*np.stack([end, row[["env_steps_q50", "flops_q50"]].to_numpy(float)]).T, **JOINED, color=colour)
         ax.plot(*median.T, marker, color=colour, zorder=4, markeredgewidth=0.9, **MARKS[marker])
-        places += [single, np.repeat(median, MEDIAN_WEIGHT, axis=0)]
-    return np.concatenate(places)
+        singles.append(single)
+        medians.append(median)
+    return np.concatenate(singles), np.concatenate(medians)
 
 
 def _nearest_setting(runs: pd.DataFrame, row: pd.Series) -> pd.DataFrame | None:

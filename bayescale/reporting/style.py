@@ -152,7 +152,7 @@ def free_corner(
     size: Float[np.ndarray, " 2"],
     curves: Float[np.ndarray, "place 2"],
     taken: list[Box],
-    distances: tuple[float, ...] = tuple(range(45, 241, 12)),
+    distances: tuple[float, ...] = tuple(range(45, 241, 6)),
 ) -> Float[np.ndarray, " 2"]:
     """Return the lower left corner of a text that lies clear of curves and other texts; all in points.
 
@@ -167,7 +167,7 @@ def free_corner(
     # A short leader that crosses nothing is best; covering a place of a curve, another text or the frame costs most.
     inside = ax.bbox.get_points() * 72 / ax.figure.dpi
     best, least = anchor, np.inf
-    for angle in np.arange(0, 2 * np.pi, np.pi / 24):
+    for angle in np.arange(0, 2 * np.pi, np.pi / 36):
         for away in distances:
             middle = anchor + away * np.array([np.cos(angle), 0.8 * np.sin(angle)])
             corner = middle - size / 2

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from bayescale.decisions.frontier import Frontier
 from bayescale.decisions.utility import Prices
 from bayescale.errors import InputError
-from bayescale.reporting.frontier_plot import plot_frontier
+from bayescale.reporting.frontier_plot import BAND, PALE, plot_frontier
 
 UTD = 2.0 ** np.arange(-1, 4.25, 0.25)  # the sweep covers UTD 1 to 8
 PRICES = Prices(flop=1.0, env_step=2e9)
@@ -100,7 +100,7 @@ def test_solid_lines_lie_inside_the_sweep_and_dashed_ones_outside_and_the_band_j
     corners = {tuple(place) for patch in ax.patches for place in patch.get_xy()}
     for side in ("q05", "q95"):
         assert set(map(tuple, table[[f"env_steps_{side}", f"flops_{side}"]].to_numpy())) <= corners
-    assert sorted(patch.get_hatch() is not None for patch in ax.patches) == [False, True, True]
+    assert sorted(patch.get_alpha() for patch in ax.patches) == [PALE, PALE, BAND]
 
 
 def test_runs_near_the_setting_are_drawn_at_their_data_and_compute_and_others_are_not():
