@@ -34,7 +34,6 @@ def draw_runs(
 ) -> tuple[Float[np.ndarray, "run 2"], Float[np.ndarray, "median 2"]]:
     """Draw the runs at the setting of each UTD, or at the nearest setting that is near.
 
-    Returns the places of single runs and those of medians, as env steps and flops.
     The median counts runs that have not reached the return as infinite; an infinite median is not drawn.
 
     Args:
@@ -44,6 +43,9 @@ def draw_runs(
         runs: crossings; None: no runs.
         colour: colour of the frontier.
         marker: a key of `MARKS`, for the medians.
+
+    Returns:
+        The places of single runs and those of medians, as env steps and flops.
     """
     singles, medians = [np.empty((0, 2))], [np.empty((0, 2))]
     if runs is None:

@@ -40,7 +40,7 @@ def test_hmc_and_nuts_agree_to_sampling_error():
     assert (hmc.provenance["method"], nuts.provenance["method"]) == ("hmc", "nuts")
     one, other = hmc.diagnostics(), nuts.diagnostics()
     error = np.sqrt(one["sd"] ** 2 / one["ess_bulk"] + other["sd"] ** 2 / other["ess_bulk"])
-    assert (abs(one["mean"] - other["mean"]) / error).max() < 4.5  # about a hundred parameters
+    assert (abs(one["mean"] - other["mean"]) / error).max() < 4.5  # the largest of about a hundred normal deviates
     assert (abs(one["mean"] + 0.1 * one["sd"] - other["mean"]) / error).max() > 4.5  # the control that must fail
     assert (abs(np.log(one["sd"] / other["sd"])) < 0.15).all()
 

@@ -115,8 +115,7 @@ def test_the_chance_to_reach_falls_with_distance_from_the_sweep_in_every_directi
     assert (near < swept - 0.005).all()
     assert (far < near - 0.005).all()
     assert (far < [0.93, 0.975, 0.93, 0.975, 0.93, 0.93]).all()
-    beyond_all = pd.DataFrame({"env_id": ["Known-v0"], "utd": 32.0, "batch_size": 4096, "learning_rate": 0.1})
-    assert (posterior.predict(beyond_all)["p_reach"] < 0.6).all()
+    assert (posterior.predict(configs[:1].assign(utd=32.0, batch_size=4096, learning_rate=0.1))["p_reach"] < 0.6).all()
 
 
 def test_a_saved_posterior_predicts_the_same(posterior: Posterior, tmp_path) -> None:
