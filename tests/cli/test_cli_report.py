@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bayescale.cli import app as cli
+from bayescale.cli.terminal import say
 from tests.scaffolding.simulated_curves import simulated_curves
 
 
@@ -36,6 +37,7 @@ def test_report_takes_curves_prices_and_a_model_size(
     (_, named), (_, by_default) = asked
     curves, given = named.pop("curves"), named.pop("prices")
     none, default = by_default["curves"], by_default["prices"]
+    assert named.pop("tell") is by_default["tell"] is say
     assert (given.flop, given.env_step) == (2.0, 3e9)
     scores = [tmp_path / "a.csv", tmp_path / "b.csv"]
     assert named == {"return_scale": tmp_path / "scale.csv", "model_size": 77, "held_out": scores, "threshold": 300.0}
