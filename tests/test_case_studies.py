@@ -38,6 +38,22 @@ def test_sac_trade_off(tmp_path: Path, study: str, env_id: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_new_tasks(tmp_path: Path) -> None:
+    """Each method chooses a setting, and both predictions of every task are scored on the runs that came."""
+    forecasts = ROOT / "case_studies" / "forecasts"
+    before = {path: path.read_bytes() for path in forecasts.glob("new_tasks*")}
+    said = smoke("new_tasks.py", tmp_path)
+    first, *tasks = said.split("predicted by")
+    assert first.count(" choice ") == 3 * 4  # three methods, four thresholds
+    assert len(tasks) == 3
+    for task in tasks:
+        for method in ("BayeScale", "published pipeline"):
+            assert task.count(method) == 5  # of all runs, at three UTDs, and its choice
+        assert task.count("constant setting") == 1
+    assert {path: path.read_bytes() for path in forecasts.glob("new_tasks*")} == before
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_closing_the_loop(tmp_path: Path) -> None:
     """The script trains one recommended run, and two fits, before and after it, state the compute at its setting."""
     said = smoke("closing_the_loop.py", tmp_path)

@@ -1,0 +1,240 @@
+"""Does a first small sweep of a task foretell later runs, and choose a cheaper setting than the published pipeline?
+
+Data: sweeps of 72 runs each on three tasks that no other data of this project hold: SAC on InvertedPendulum-v5 and on
+walker-stand of DeepMind Control, and BRO without its optimistic actor, with two blocks, on Walker2d-v5. They are
+case_studies/data/new_*.parquet, made with `bayescale sweep` from the plans beside them. For each task there are three
+kinds of later runs, with five new seeds for each setting:
+  BayeScale           the setting that `bs.allocate` chooses for the highest threshold at the price of the study, and
+                      the cheapest settings by the fit at UTD 0.25 (below the sweep), 3 (between) and 8 (above)
+  published pipeline  Rybkin et al. (ICML 2025): its B* and eta* at the UTD where its law of data is cheapest
+  constant setting    the swept batch size and learning rate that reach the return first at UTD 1, at the same UTD and
+                      at 0.25, 3 and 8
+`--forecast` fits the sweeps and writes these settings and both predictions to forecasts/new_tasks.csv and
+forecasts/new_tasks_published.csv. They were committed before the later runs existed. `--train DIR` trains these runs
+and writes data/new_*_heldout.parquet.
+
+Run time: seconds; a minute for --forecast and some ten minutes for --train on two cores.
+
+Expected result: the scores of both predictions, by task; the observed cost of each method's choice beside the cost
+foretold; and forecasts/new_tasks.svg, which shows the predicted intervals with the runs that came.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+import bayescale as bs
+from bayescale.laws import flops
+from bayescale.runners import Plan, RunConfig, load_plan, run_sweep
+from held_out import CONFIG, convergence
+from sac_decisions import cost_of_runs, published_choice
+
+HERE = Path(__file__).parent
+DATA, FORECASTS = HERE / "data", HERE / "forecasts"
+OURS, PUBLISHED, CONSTANT = "BayeScale", "published pipeline", "constant setting"
+SETTING = [*CONFIG, "model_size"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep, the returns that count, and the price of an env step in flops.
+
+    Attributes:
+        name: the files are data/new_NAME.toml and data/new_NAME.parquet.
+        thresholds: returns; settings are chosen for the last one.
+        env_step_price: in flops.
+    """
+
+    name: str
+    thresholds: tuple[float, ...]
+    env_step_price: float = 1e7
+
+    @property
+    def prices(self) -> bs.Prices:
+        """A flop costs 1."""
+        return bs.Prices(flop=1.0, env_step=self.env_step_price)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Studies, UTDs that no sweep holds, seeds and lengths of the later runs, and arguments of `bayescale.fit`."""
+
+    studies: tuple[Study, ...] = (
+        Study("inverted_pendulum", (30.0, 45.0, 60.0, 75.0)),
+        Study("walker_stand", (160.0, 200.0, 240.0, 280.0)),
+        Study("bro_walker2d", (50.0, 100.0, 200.0, 250.0)),
+    )
+    other_utds: tuple[float, ...] = (0.25, 3.0, 8.0)
+    seeds: tuple[int, ...] = (10, 11, 12, 13, 14)
+    run_length: float = 2.5  # env steps of a run, in predicted medians of the highest threshold
+    longest: int = 10_000  # env steps
+    draws: int = 1000
+    smoke: bool = False
+
+
+def forecast(config: Config, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fit a sweep, and return the settings of the later runs with both predictions of their run lengths."""
+    curves = bs.read_curves(DATA / f"new_{study.name}.parquet")
+    crossings = bs.time_to_threshold(curves, thresholds=study.thresholds)
+    posterior = bs.fit(crossings, draws=config.draws, require_convergence=not config.smoke)
+    published = bs.fit_published(curves, thresholds=study.thresholds)
+    print(f"{study.name}: {convergence(posterior)}", flush=True)
+    (env_id,), top = posterior.tasks, study.thresholds[-1]
+    ours = bs.allocate(posterior, env_id=env_id, threshold=top, prices=study.prices)
+    theirs = published_choice(published, env_id, study.prices, ours.model_size)
+    others = bs.recommend(posterior, threshold=top, utd=config.other_utds, prices=study.prices)
+    batch, rate = constant_setting(crossings)
+    rows = [
+        (OURS, "choice", ours.utd, ours.batch_size, ours.learning_rate),
+        (PUBLISHED, "choice", *theirs[:3]),
+        (CONSTANT, "choice", 1.0, batch, rate),
+        *((OURS, "other UTD", *row) for row in others[CONFIG[1:]].itertuples(index=False)),
+        *((CONSTANT, "other UTD", utd, batch, rate) for utd in config.other_utds),
+    ]
+    table = pd.DataFrame(rows, columns=["method", "purpose", *CONFIG[1:]])
+    # No batch is larger than the random steps before the first update.
+    table["batch_size"] = table["batch_size"].round().astype(int).clip(upper=plan_of(study).warmup_steps)
+    table["learning_rate"] = [float(f"{rate:.3g}") for rate in table["learning_rate"]]
+    table["utd"] = [float(f"{utd:.3g}") for utd in table["utd"]]
+    table.insert(0, "env_id", env_id)
+    table["model_size"] = ours.model_size
+    batch_sizes, utds = table["batch_size"].to_numpy(float), table["utd"].to_numpy(float)
+    step_flops = np.asarray(flops(ours.model_size, batch_sizes, utds, 1.0))
+    step_cost = study.prices.cost(step_flops, np.ones(len(table)))
+    foretold = posterior.predict(table)
+    at_top = foretold[foretold["threshold"] == top].reset_index(drop=True)
+    interval = at_top["evaluation_interval"]
+    length = np.ceil(config.run_length * at_top["law_q50"] / interval) * interval
+    table["env_steps"] = np.minimum(length, config.longest).astype(int)
+    table["expected_cost"] = at_top["law_q50"] * step_cost / at_top["p_reach"]
+    table["regret"] = [ours.regret["mean"], *[np.nan] * (len(table) - 1)]
+    key = ["method", "purpose", *SETTING]
+    foretold = foretold.merge(table[[*key, "env_steps", "expected_cost", "regret"]], on=key)
+    return foretold, published.predict(table[SETTING].drop_duplicates())
+
+
+def plan_of(study: Study) -> RunConfig:
+    """Return the first run of a study's sweep, whose other settings all later runs share."""
+    return load_plan(DATA / f"new_{study.name}.toml").runs[0]
+
+
+def constant_setting(crossings: pd.DataFrame) -> tuple[int, float]:
+    """Return the batch size and learning rate whose runs at UTD 1 reach the highest threshold first, on average.
+
+    A right-censored run counts with its whole length.
+    """
+    at_one = crossings[(crossings["utd"] == 1) & (crossings["threshold"] == crossings["threshold"].max())]
+    steps = at_one["env_steps_upper"].where(~at_one["censored"], at_one["env_steps_lower"])
+    batch, rate = steps.groupby([at_one["batch_size"], at_one["learning_rate"]]).mean().idxmin()
+    return int(batch), float(rate)
+
+
+def train(config: Config, study: Study, foretold: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Train the settings of a forecast with new seeds and the sweep's other settings; return their learning curves."""
+    template = plan_of(study)
+    names = [*CONFIG, "env_steps"]
+    settings = [dict(zip(names, row, strict=True)) for row in foretold[names].drop_duplicates().itertuples(index=False)]
+    runs = [replace(template, **setting, seed=seed) for setting in settings for seed in config.seeds]
+    return bs.read_curves(run_sweep(Plan(tuple(runs)), folder, resume=folder.exists()))
+
+
+def scores(foretold: pd.DataFrame, published: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of both predictions, of all runs and at each UTD that the sweep does not hold."""
+    rows = []
+    unseen = foretold.loc[foretold["purpose"] == "other UTD", "utd"].unique()
+    for name, runs in [("all", crossings), *((f"UTD {utd:g}", crossings[crossings["utd"] == utd]) for utd in unseen)]:
+        for method, table in ((OURS, foretold.drop_duplicates([*CONFIG, "threshold"])), (PUBLISHED, published)):
+            own = table.merge(runs[CONFIG].drop_duplicates())
+            rows.append({"runs": name, "predicted by": method, **bs.score(own, crossings=runs)._asdict()})
+    return pd.DataFrame(rows)
+
+
+def costs(study: Study, foretold: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFrame:
+    """Return the foretold and the observed cost of each method's choice, and the runs that reached the return."""
+    top = foretold[(foretold["threshold"] == study.thresholds[-1]) & (foretold["purpose"] == "choice")]
+    rows = []
+    for _, choice in top.iterrows():
+        runs = crossings[crossings["threshold"] == study.thresholds[-1]].merge(
+            choice[CONFIG].to_frame().T.astype({name: crossings[name].dtype for name in CONFIG})
+        )
+        cost = cost_of_runs(runs, study.prices)
+        rows.append({"reached": f"{(~runs['censored']).sum()} of {len(runs)}", "mean_cost": cost.mean()})
+    return top[["method", *CONFIG[1:], "expected_cost", "regret"]].assign(**pd.DataFrame(rows, index=top.index))
+
+
+def draw(parts: list[tuple[Study, pd.DataFrame, pd.DataFrame, pd.DataFrame]]) -> Figure:
+    """Draw, for each task, the predicted intervals of both methods with the runs that came, one row per setting."""
+    figure = Figure(figsize=(5.0 * len(parts), 4.6), layout="constrained")
+    for i, (study, foretold, published, crossings) in enumerate(parts):
+        ax = figure.add_subplot(1, len(parts), i + 1)
+        top = study.thresholds[-1]
+        ours = foretold[foretold["threshold"] == top].drop_duplicates(CONFIG).sort_values(CONFIG[1:])
+        theirs, runs = (table[table["threshold"] == top] for table in (published, crossings))
+        for y, (_, row) in enumerate(ours.iterrows()):
+            same = [(table[CONFIG[1:]] == row[CONFIG[1:]].astype(float)).all(axis=1) for table in (theirs, runs)]
+            other, own = theirs[same[0]].iloc[0], runs[same[1]]
+            for at, colour, values, name in ((y + 0.16, "#0072b2", row, OURS), (y - 0.16, "#999999", other, PUBLISHED)):
+                low, middle, high = (float(values[level]) for level in ("q05", "q50", "q95"))
+                last = 4 * float(row["q50"])  # an interval without an upper end stops here
+                ax.plot([low, min(high, last)], [at, at], color=colour, lw=5, alpha=0.5, solid_capstyle="butt",
+                        label=f"{name}: 90% interval and median" if y == 0 else None)  # fmt: skip
+                ax.plot([middle, middle], [at - 0.12, at + 0.12], color=colour, lw=2)
+            seen = own[~own["censored"]]
+            ax.plot(seen["env_steps_upper"], [y] * len(seen), "o", ms=4, color="black", mfc="none",
+                    label="a run that came" if y == 0 else None)  # fmt: skip
+            cut = own[own["censored"]]
+            ax.plot(cut["env_steps_lower"], [y] * len(cut), ">", ms=5, color="#d55e00",
+                    label="a run that ended before" if y == 0 else None)  # fmt: skip
+        ax.set_yticks(range(len(ours)), [f"UTD {row.utd:g}, B {row.batch_size}, {row.learning_rate:.2g}"
+                                         for row in ours.itertuples()])  # fmt: skip
+        ax.set_xscale("log")
+        ax.set_xlabel("env steps")
+        ax.set_title(f"{ours['env_id'].iloc[0]}, return {top:g}", loc="left", fontsize="medium")
+    handles = {text: handle for ax in figure.axes for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def main(config: Config) -> None:
+    """Score the committed forecasts on the runs that came, print the costs of the choices and draw the runs."""
+    columns = {"utd": float, "learning_rate": float}  # with every digit, so that settings match the runs
+    foretold, published = (
+        pd.read_csv(FORECASTS / f"{name}.csv", converters=columns) for name in ("new_tasks", "new_tasks_published")
+    )
+    parts = []
+    for study in config.studies:
+        curves = bs.read_curves(DATA / f"new_{study.name}_heldout.parquet")
+        crossings = bs.time_to_threshold(curves, thresholds=study.thresholds)
+        env_id = crossings["env_id"].iloc[0]
+        own, theirs = (table[table["env_id"] == env_id] for table in (foretold, published))
+        print(f"\n{env_id}\n{scores(own, theirs, crossings).round(3).to_string(index=False)}")
+        print(costs(study, own, crossings).to_string(index=False, float_format="{:.3g}".format))
+        parts.append((study, own, theirs, crossings))
+    if not config.smoke:
+        draw(parts).savefig(FORECASTS / "new_tasks.svg", bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--forecast", action="store_true", help="fit the sweeps and write the forecasts")
+    parser.add_argument("--train", type=Path, metavar="DIR", help="train the later runs; DIR keeps them")
+    parser.add_argument("--smoke", action="store_true", help="forecast one task from few draws; write nothing")
+    given = parser.parse_args()
+    settings = Config(draws=20, smoke=True) if given.smoke else Config()
+    if given.smoke:
+        print(forecast(settings, settings.studies[0])[0].to_string())
+    if given.forecast:
+        made = [forecast(settings, study) for study in settings.studies]
+        for table_name, tables in zip(("new_tasks", "new_tasks_published"), zip(*made, strict=True), strict=True):
+            pd.concat(tables).to_csv(FORECASTS / f"{table_name}.csv", index=False)
+    if given.train:
+        written = pd.read_csv(FORECASTS / "new_tasks.csv", converters={"utd": float, "learning_rate": float})
+        for each in settings.studies:
+            task = pd.read_parquet(DATA / f"new_{each.name}.parquet", columns=["env_id"])["env_id"].iloc[0]
+            later = train(settings, each, written[written["env_id"] == task], given.train / each.name)
+            bs.write_curves(later, DATA / f"new_{each.name}_heldout.parquet")
+    main(settings)
