@@ -201,7 +201,7 @@ def draw(parts: list[tuple[Study, pd.DataFrame, pd.DataFrame, pd.DataFrame]]) ->
 
 def main(config: Config) -> None:
     """Score the committed forecasts on the runs that came, print the costs of the choices and draw the runs."""
-    columns = {"utd": float, "learning_rate": float}  # with every digit, so that settings match the runs
+    columns = {"utd": float, "learning_rate": float}  # Python's float reads every digit, so settings match the runs
     foretold, published = (
         pd.read_csv(FORECASTS / f"{name}.csv", converters=columns) for name in ("new_tasks", "new_tasks_published")
     )

@@ -48,7 +48,7 @@ def test_new_tasks(tmp_path: Path) -> None:
     assert len(tasks) == 3
     for task in tasks:
         for method in ("BayeScale", "published pipeline"):
-            assert task.count(method) == 5  # of all runs, at three UTDs, and its choice
+            assert task.count(method) == 5  # scores of all runs and of three UTDs, and its choice
         assert task.count("constant setting") == 1
     assert {path: path.read_bytes() for path in forecasts.glob("new_tasks*")} == before
     assert list(tmp_path.iterdir()) == []
