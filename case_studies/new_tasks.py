@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import bayescale as bs
@@ -155,48 +156,51 @@ def scores(foretold: pd.DataFrame, published: pd.DataFrame, crossings: pd.DataFr
 
 def costs(study: Study, foretold: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFrame:
     """Return the foretold and the observed cost of each method's choice, and the runs that reached the return."""
-    top = foretold[(foretold["threshold"] == study.thresholds[-1]) & (foretold["purpose"] == "choice")]
-    rows = []
-    for _, choice in top.iterrows():
-        runs = crossings[crossings["threshold"] == study.thresholds[-1]].merge(
-            choice[CONFIG].to_frame().T.astype({name: crossings[name].dtype for name in CONFIG})
-        )
-        cost = cost_of_runs(runs, study.prices)
-        rows.append({"reached": f"{(~runs['censored']).sum()} of {len(runs)}", "mean_cost": cost.mean()})
-    return top[["method", *CONFIG[1:], "expected_cost", "regret"]].assign(**pd.DataFrame(rows, index=top.index))
+    top = study.thresholds[-1]
+    choices = foretold[(foretold["threshold"] == top) & (foretold["purpose"] == "choice")].reset_index(drop=True)
+    runs = [crossings[crossings["threshold"] == top].merge(choices.loc[[i], CONFIG]) for i in choices.index]
+    return choices[["method", *CONFIG[1:], "expected_cost", "regret"]].assign(
+        mean_cost=[cost_of_runs(each, study.prices).mean() for each in runs],
+        runs=[len(each) for each in runs],
+        censored=[int(each["censored"].sum()) for each in runs],
+    )
 
 
 def draw(parts: list[tuple[Study, pd.DataFrame, pd.DataFrame, pd.DataFrame]]) -> Figure:
-    """Draw, for each task, the predicted intervals of both methods with the runs that came, one row per setting."""
+    """Draw both predictions of each setting and the runs that came, one panel per task."""
     figure = Figure(figsize=(5.0 * len(parts), 4.6), layout="constrained")
     for i, (study, foretold, published, crossings) in enumerate(parts):
         ax = figure.add_subplot(1, len(parts), i + 1)
         top = study.thresholds[-1]
-        ours = foretold[foretold["threshold"] == top].drop_duplicates(CONFIG).sort_values(CONFIG[1:])
-        theirs, runs = (table[table["threshold"] == top] for table in (published, crossings))
-        for y, (_, row) in enumerate(ours.iterrows()):
-            same = [(table[CONFIG[1:]] == row[CONFIG[1:]].astype(float)).all(axis=1) for table in (theirs, runs)]
-            other, own = theirs[same[0]].iloc[0], runs[same[1]]
-            for at, colour, values, name in ((y + 0.16, "#0072b2", row, OURS), (y - 0.16, "#999999", other, PUBLISHED)):
-                low, middle, high = (float(values[level]) for level in ("q05", "q50", "q95"))
-                last = 4 * float(row["q50"])  # an interval without an upper end stops here
-                ax.plot([low, min(high, last)], [at, at], color=colour, lw=5, alpha=0.5, solid_capstyle="butt",
-                        label=f"{name}: 90% interval and median" if y == 0 else None)  # fmt: skip
-                ax.plot([middle, middle], [at - 0.12, at + 0.12], color=colour, lw=2)
-            seen = own[~own["censored"]]
-            ax.plot(seen["env_steps_upper"], [y] * len(seen), "o", ms=4, color="black", mfc="none",
-                    label="a run that came" if y == 0 else None)  # fmt: skip
-            cut = own[own["censored"]]
-            ax.plot(cut["env_steps_lower"], [y] * len(cut), ">", ms=5, color="#d55e00",
-                    label="a run that ended before" if y == 0 else None)  # fmt: skip
-        ax.set_yticks(range(len(ours)), [f"UTD {row.utd:g}, B {row.batch_size}, {row.learning_rate:.2g}"
-                                         for row in ours.itertuples()])  # fmt: skip
+        ours, theirs, runs = (table[table["threshold"] == top] for table in (foretold, published, crossings))
+        ours = ours.drop_duplicates(CONFIG).sort_values(CONFIG[1:]).reset_index(drop=True)
+        for y in ours.index:
+            setting = ours.loc[[y], CONFIG]
+            draw_setting(ax, y, ours.loc[y], theirs.merge(setting).iloc[0], runs.merge(setting))
+        names = [f"UTD {row.utd:g}, {row.batch_size}, {row.learning_rate:.2g}" for row in ours.itertuples()]
+        ax.set_yticks(range(len(ours)), names)
+        ax.set_ylabel("UTD, batch size, learning rate")
         ax.set_xscale("log")
         ax.set_xlabel("env steps")
         ax.set_title(f"{ours['env_id'].iloc[0]}, return {top:g}", loc="left", fontsize="medium")
     handles = {text: handle for ax in figure.axes for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
     return figure
+
+
+def draw_setting(ax: Axes, y: float, ours: pd.Series, theirs: pd.Series, runs: pd.DataFrame) -> None:
+    """Draw two predictions of a setting as bars around the height `y`, and its runs as dots."""
+    end = 4 * ours["q50"]  # a bar without an upper end stops here
+    for shift, colour, predicted, method in ((0.16, "#0072b2", ours, OURS), (-0.16, "#999999", theirs, PUBLISHED)):
+        low, middle, high = (float(predicted[name]) for name in ("q05", "q50", "q95"))
+        label = f"{method}: 90% interval and median"
+        ax.plot(
+            [low, min(high, end)], [y + shift] * 2, color=colour, lw=5, alpha=0.5, solid_capstyle="butt", label=label
+        )
+        ax.plot([middle] * 2, [y + shift - 0.12, y + shift + 0.12], color=colour, lw=2)
+    reached, ended = runs[~runs["censored"]], runs[runs["censored"]]
+    ax.plot(reached["env_steps_upper"], [y] * len(reached), "o", ms=4, color="black", mfc="none", label="a later run")
+    ax.plot(ended["env_steps_lower"], [y] * len(ended), ">", ms=5, color="#d55e00", label="a run that ended before")
 
 
 def main(config: Config) -> None:

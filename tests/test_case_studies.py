@@ -27,7 +27,8 @@ def smoke(study: str, folder: Path, *options: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("study", "env_id"), [("pendulum", "Pendulum-v1"), ("double_pendulum", "InvertedDoublePendulum-v5")]
+    ("study", "env_id"),
+    [("pendulum", "Pendulum-v1"), ("double_pendulum", "InvertedDoublePendulum-v5"), ("hopper", "Hopper-v5")],
 )
 def test_sac_trade_off(tmp_path: Path, study: str, env_id: str) -> None:
     picture = ROOT / "case_studies" / f"{study}_frontier.svg"
