@@ -29,7 +29,8 @@ from bayescale.inference.log_density import Density
 STATISTICS = ("num_steps", "diverging", "potential_energy", "accept_prob")  # NumPyro's names
 BLOCK = 50  # iterations
 TARGET_ACCEPTANCE = 0.95  # a target of 0.8 lets draws of several sweeps diverge
-MAX_TREE_DEPTH = 9  # doublings of a NUTS trajectory: at most 511 steps
+MAX_TREE_DEPTH = 9  # doublings of a NUTS trajectory
+MOST_STEPS = 2**MAX_TREE_DEPTH - 1  # steps of a trajectory of either method; warm-ups visit tiny step sizes
 RELATIVE_LENGTHS = (0.5, 1.5)  # HMC trajectories vary in length: a fixed length can resonate with some direction
 
 OnProgress = Callable[[int], None]  # takes a number of iterations
@@ -116,7 +117,8 @@ def iterate(sampler: HMC, tuning: Tuning, state: Any) -> Any:
     if tuning.trajectory is not None:
         low, high = RELATIVE_LENGTHS
         relative = jax.random.uniform(jax.random.fold_in(state.rng_key, 0), minval=low, maxval=high)
-        state = state._replace(trajectory_length=relative * tuning.trajectory)
+        longest = MOST_STEPS * state.adapt_state.step_size
+        state = state._replace(trajectory_length=jnp.minimum(relative * tuning.trajectory, longest))
     return sampler.sample(state, (), {})
 
 

@@ -13,7 +13,17 @@ import pytest
 from numpyro.infer.util import ParamInfo
 
 from bayescale.errors import InputError
-from bayescale.inference.chains import BLOCK, STATISTICS, Chain, Tuning, compile_chain, run_chains
+from bayescale.inference.chains import (
+    BLOCK,
+    MOST_STEPS,
+    STATISTICS,
+    Chain,
+    Tuning,
+    compile_chain,
+    iterate,
+    kernel,
+    run_chains,
+)
 from bayescale.inference.checkpoints import Checkpoint, Record
 from bayescale.inference.laplace import Laplace
 from bayescale.inference.log_density import Density
@@ -67,6 +77,18 @@ def test_draws_their_statistics_and_the_reported_progress_belong_together(trajec
     assert second[1]["accept_prob"].mean() > 0.96
     np.testing.assert_array_equal(second[0][:, :DRAWS], first[0])
     assert len(np.unique(second[0][:, -1, 0])) == CHAINS
+
+
+@pytest.mark.usefixtures("jax_float64")
+@pytest.mark.parametrize(("step_size", "steps"), [(1e-7, MOST_STEPS), (LENGTH, 1)])
+def test_a_trajectory_has_a_bounded_number_of_steps_however_small_they_are(step_size: float, steps: int) -> None:
+    """Without the bound an iteration of tiny steps, as warm-ups try them, would take millions of gradients."""
+    tuning = Tuning(WARMUP, LENGTH)
+    sampler = kernel(partial(potential, jnp.asarray(CENTRE)), jnp.asarray(CENTRE), jnp.asarray(ROOT), tuning)
+    state = sampler.init(jax.random.PRNGKey(0), WARMUP, jnp.ones(2), (), {})
+    state = state._replace(adapt_state=state.adapt_state._replace(step_size=jnp.asarray(step_size)))
+    after = iterate(sampler, tuning, state)
+    assert steps <= int(after.num_steps) <= steps + 1  # NumPyro rounds up, at most 1.5 mean lengths to 2 steps
 
 
 @pytest.mark.usefixtures("jax_float64")
