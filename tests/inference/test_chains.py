@@ -82,7 +82,7 @@ def test_draws_their_statistics_and_the_reported_progress_belong_together(trajec
 @pytest.mark.usefixtures("jax_float64")
 @pytest.mark.parametrize(("step_size", "steps"), [(1e-7, MOST_STEPS), (LENGTH, 1)])
 def test_a_trajectory_has_a_bounded_number_of_steps_however_small_they_are(step_size: float, steps: int) -> None:
-    """Without the bound an iteration of tiny steps, as warm-ups try them, would take millions of gradients."""
+    """Warm-ups try tiny steps; without the bound one iteration would take millions of gradients."""
     tuning = Tuning(WARMUP, LENGTH)
     sampler = kernel(partial(potential, jnp.asarray(CENTRE)), jnp.asarray(CENTRE), jnp.asarray(ROOT), tuning)
     state = sampler.init(jax.random.PRNGKey(0), WARMUP, jnp.ones(2), (), {})
