@@ -43,14 +43,18 @@ def test_new_tasks(tmp_path: Path) -> None:
     """Each method chooses a setting, and both predictions of every task are scored on the runs that came."""
     forecasts = ROOT / "case_studies" / "forecasts"
     before = {path: path.read_bytes() for path in forecasts.glob("new_tasks*")}
-    said = smoke("new_tasks.py", tmp_path)
+    said, over_all = smoke("new_tasks.py", tmp_path).split("cost over that of BayeScale")
     first, *tasks = said.split("predicted by")
     assert first.count(" choice ") == 3 * 4  # three methods, four thresholds
     assert len(tasks) == 3
     for task in tasks:
         for method in ("BayeScale", "published pipeline"):
-            assert task.count(method) == 5  # scores of all runs and of three UTDs, and its choice
+            assert task.count(method) == 6  # five rows of scores, and its choice
         assert task.count("constant setting") == 1
+    ours, *others = (line.split()[-3:] for line in over_all.splitlines()[2:])
+    assert [float(value) for value in ours] == [1, 1, 1]
+    assert len(others) == 2
+    assert all(float(low) < float(ratio) < float(high) for ratio, low, high in others)
     assert {path: path.read_bytes() for path in forecasts.glob("new_tasks*")} == before
     assert list(tmp_path.iterdir()) == []
 
