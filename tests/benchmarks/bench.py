@@ -24,7 +24,7 @@ from scipy.optimize import isotonic_regression
 import bayescale as bs
 from bayescale.runners import make_plan, run_sweep
 
-REPEATS = 5
+REPEATS = 3
 CORES = 2  # processes per side, each with one thread
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",

@@ -60,11 +60,11 @@ def effective(sites: dict[str, np.ndarray]) -> float:
 
 
 def fit_gym(
-    seeds: int = 8, tasks: int = 4, threshold_count: int = 10, iterations: int = 150, depth: int = 8
+    seeds: int = 8, tasks: int = 4, threshold_count: int = 10, iterations: int = 100, depth: int = 7
 ) -> tuple[float, float]:
     """Return the effective draws per second of a fit, and of NumPyro on the same model with one term per run.
 
-    The peer's work is bounded to a few minutes: two chains side by side, each with `iterations` warm-up and as many
+    The peer's work is bounded to about a minute: two chains side by side, each with `iterations` warm-up and as many
     kept iterations, in trees of at most 2 ** `depth` steps. With NumPyro's own limit of 2 ** 10 steps and 1,000
     iterations its chains had not ended after 21 minutes.
     """
