@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bayescale.runners import RunConfig
 
 BATCH_SIZE, WARMUP = 256, 256
-UPDATES = {64: 8_000, 256: 800}  # updates of one process per line, by width; slower peers do a part of them
+UPDATES = {64: 4_000, 256: 400}  # updates of one process per line, by width; slower peers do a part of them
 GPU_UPDATES = 1_000  # updates of each agent per line at any width: on a GPU many agents take as long as one
 DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
 Work = Callable[..., float]  # takes the updates of each agent, or none
