@@ -13,7 +13,7 @@ ROWS = 1500
 
 
 def main(folder: Path) -> None:
-    """Write two finished runs, with one that failed between them."""
+    """Write two finished runs, with one that failed between them, in folders whose names sort in this order."""
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         del os.environ[name]  # A client in the calling process names its own service there, which would write the runs.
     os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_ERROR_REPORTING="false")
@@ -24,6 +24,7 @@ def main(folder: Path) -> None:
     for seed, exit_code in ((0, 0), (1, 1), (2, 0)):
         run = wandb.init(
             project="sweep",
+            id=f"run{seed}",  # folders of one second are sorted by these
             name=f"<script>{seed}",
             group="g",
             config={**CONFIG, "seed": seed},
