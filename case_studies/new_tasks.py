@@ -21,7 +21,7 @@ inside the 90% intervals of BayeScale and 74% inside those of the published pipe
 """
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +31,29 @@ from matplotlib.figure import Figure
 
 import bayescale as bs
 from bayescale.laws import flops
-from bayescale.runners import Plan, RunConfig, load_plan, run_sweep
+from bayescale.runners import RunConfig, load_plan
 from held_out import CONFIG, convergence
-from sac_decisions import cost_of_runs, published_choice, ratios
+from sac_decisions import (
+    OURS,
+    PUBLISHED,
+    cost_of_runs,
+    last_seen,
+    log_mean_costs,
+    published_choice,
+    ratios,
+    train_like,
+)
 
 HERE = Path(__file__).parent
 DATA, FORECASTS = HERE / "data", HERE / "forecasts"
-OURS, PUBLISHED, CONSTANT = "BayeScale", "published pipeline", "constant setting"
+CONSTANT = "constant setting"
 SETTING = [*CONFIG, "model_size"]
 BEYOND = 1e9  # env steps, beyond the edge of any picture; infinite ends of bars are drawn there
 
 
 @dataclass(frozen=True)
 class Study:
-    """A sweep, the returns that count, and the price of an env step in flops.
+    """One task: its sweep, the returns to reach, and the price of an env step.
 
     Attributes:
         name: the files are data/new_NAME.toml and data/new_NAME.parquet.
@@ -132,28 +141,28 @@ def constant_setting(crossings: pd.DataFrame) -> tuple[int, float]:
     A right-censored run counts with its whole length.
     """
     at_one = crossings[(crossings["utd"] == 1) & (crossings["threshold"] == crossings["threshold"].max())]
-    steps = at_one["env_steps_upper"].where(~at_one["censored"], at_one["env_steps_lower"])
-    batch, rate = steps.groupby([at_one["batch_size"], at_one["learning_rate"]]).mean().idxmin()
-    return int(batch), float(rate)
-
-
-def train(config: Config, study: Study, foretold: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Train the settings of a forecast with new seeds and the sweep's other settings; return their learning curves."""
-    template = plan_of(study)
-    names = [*CONFIG, "env_steps"]
-    settings = [dict(zip(names, row, strict=True)) for row in foretold[names].drop_duplicates().itertuples(index=False)]
-    runs = [replace(template, **setting, seed=seed) for setting in settings for seed in config.seeds]
-    return bs.read_curves(run_sweep(Plan(tuple(runs)), folder, resume=folder.exists()))
+    by_setting = at_one.assign(steps=last_seen(at_one)).groupby(["batch_size", "learning_rate"], as_index=False)
+    mean = by_setting["steps"].mean()
+    fastest = mean.loc[mean["steps"].idxmin()]
+    return int(fastest["batch_size"]), float(fastest["learning_rate"])
 
 
 def scores(foretold: pd.DataFrame, published: pd.DataFrame, crossings: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores of both predictions, of all runs and at each UTD that the sweep does not hold."""
+    """Return the scores of both predictions, of all runs and of parts of them.
+
+    The parts are the highest return of each task, each UTD that the sweep does not hold, and the settings that the
+    published pipeline chose.
+    """
     rows = []
     other = foretold[foretold["purpose"] == "other UTD"]
-    chosen = foretold[(foretold["method"] == PUBLISHED) & (foretold["purpose"] == "choice")]
-    parts = {"all": foretold, **{f"UTD {utd:g}": own for utd, own in other.groupby("utd")}, "its own setting": chosen}
-    for name, settings in parts.items():
-        at = settings[CONFIG].drop_duplicates()
+    parts = {
+        "all": foretold,
+        "highest return": foretold[foretold["threshold"] == foretold.groupby("env_id")["threshold"].transform("max")],
+        **{f"UTD {utd:g}": own for utd, own in other.groupby("utd")},
+        "published choice": foretold[(foretold["method"] == PUBLISHED) & (foretold["purpose"] == "choice")],
+    }
+    for name, part in parts.items():
+        at = part[[*CONFIG, "threshold"]].drop_duplicates()
         runs = crossings.merge(at)
         for method, table in ((OURS, foretold.drop_duplicates([*CONFIG, "threshold"])), (PUBLISHED, published)):
             rows.append({"runs": name, "predicted by": method, **bs.score(table.merge(at), crossings=runs)._asdict()})
@@ -171,7 +180,12 @@ def at_evaluations(published: pd.DataFrame, foretold: pd.DataFrame) -> pd.DataFr
 
 
 def costs(study: Study, foretold: pd.DataFrame, crossings: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return each method's choice with its foretold and its mean cost, and the costs of its runs (method, seed)."""
+    """Return what each method chose and what that cost.
+
+    Returns:
+        A row per method with its choice, the cost foretold and the mean cost of the runs; and the cost of each run, one
+        row per method and one column per seed.
+    """
     top = study.thresholds[-1]
     choices = foretold[(foretold["threshold"] == top) & (foretold["purpose"] == "choice")].reset_index(drop=True)
     runs = [crossings[crossings["threshold"] == top].merge(choices.loc[[i], CONFIG]) for i in choices.index]
@@ -191,9 +205,7 @@ def cost_ratios(config: Config, cost: np.ndarray) -> dict[str, np.ndarray]:
         config: number of bootstraps.
         cost: costs of runs (task, method, seed).
     """
-    seeds = np.random.default_rng(0).integers(cost.shape[2], size=(*cost.shape, config.resamples))
-    bootstraps = np.take_along_axis(cost[..., None], seeds, axis=2).mean(axis=2)
-    log_mean = np.log(np.concatenate([cost.mean(axis=2)[..., None], bootstraps], axis=2)).mean(axis=0)
+    log_mean = log_mean_costs(cost, config.resamples).mean(axis=0)
     return ratios(log_mean - log_mean[:1])
 
 
@@ -211,9 +223,8 @@ def draw(parts: list[tuple[Study, pd.DataFrame, pd.DataFrame, pd.DataFrame]]) ->
         names = [f"UTD {row.utd:g}, {row.batch_size}, {row.learning_rate:.2g}" for row in ours.itertuples()]
         ax.set_yticks(range(len(ours)), names)
         ax.set_ylabel("UTD, batch size, learning rate")
-        longest = runs["env_steps_upper"].where(~runs["censored"], runs["env_steps_lower"]).max()
         ax.set_xscale("log")
-        ax.set_xlim(right=1.5 * longest)
+        ax.set_xlim(right=1.5 * last_seen(runs).max())
         ax.set_xlabel("env steps; bars that touch the right edge go on")
         ax.set_title(f"{ours['env_id'].iloc[0]}, return {top:g}", loc="left", fontsize="medium")
     handles = {text: handle for ax in figure.axes for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
@@ -230,22 +241,24 @@ def draw_setting(ax: Axes, y: float, ours: pd.Series, theirs: pd.Series, runs: p
         ax.plot([low, end], [y + shift] * 2, color=colour, lw=4, alpha=0.5, solid_capstyle="butt", label=label)
         ax.plot([middle] * 2, [y + shift - 0.1, y + shift + 0.1], color=colour, lw=2)
     heights = y + np.linspace(-0.12, 0.12, len(runs))
-    steps, ended = runs["env_steps_upper"].where(~runs["censored"], runs["env_steps_lower"]), runs["censored"]
+    steps, ended = last_seen(runs), runs["censored"]
     ax.plot(steps[~ended], heights[~ended], "o", ms=3.5, color="black", mfc="none", label="a run that reached it")
     ax.plot(steps[ended], heights[ended], ">", ms=4, color="#d55e00", label="a run that ended before it reached it")
 
 
+def read_forecast(name: str) -> pd.DataFrame:
+    """Return a committed forecast; Python's float reads every digit, so that settings match those of the runs."""
+    return pd.read_csv(FORECASTS / f"{name}.csv", converters={"utd": float, "learning_rate": float})
+
+
 def main(config: Config) -> None:
-    """Score the committed forecasts on the runs that came, print the costs of the choices and draw the runs."""
-    columns = {"utd": float, "learning_rate": float}  # Python's float reads every digit, so settings match the runs
-    foretold, published = (
-        pd.read_csv(FORECASTS / f"{name}.csv", converters=columns) for name in ("new_tasks", "new_tasks_published")
-    )
+    """Score the committed forecasts on the later runs, print the costs of the choices and draw the runs."""
+    foretold, published = read_forecast("new_tasks"), read_forecast("new_tasks_published")
     parts, cost = [], []
     for study in config.studies:
         curves = bs.read_curves(DATA / f"new_{study.name}_heldout.parquet")
         crossings = bs.time_to_threshold(curves, thresholds=study.thresholds)
-        env_id = crossings["env_id"].iloc[0]
+        env_id = plan_of(study).env_id
         own, theirs = (table[table["env_id"] == env_id] for table in (foretold, published))
         theirs = at_evaluations(theirs, own)
         print(f"\n{env_id}\n{scores(own, theirs, crossings).round(3).to_string(index=False)}")
@@ -253,8 +266,11 @@ def main(config: Config) -> None:
         print(chosen.to_string(index=False, float_format="{:.3g}".format))
         parts.append((study, own, theirs, crossings))
         cost.append(of_runs)
-    over = pd.DataFrame({"method": chosen["method"], **cost_ratios(config, np.stack(cost))})
-    print(f"\ncost over that of BayeScale, all tasks\n{over.round(2).to_string(index=False)}")
+    _, *tables = zip(*parts, strict=True)
+    over_all = scores(*(pd.concat(each, ignore_index=True) for each in tables))
+    print(f"\nall tasks\n{over_all.round(3).to_string(index=False)}")
+    ratio = pd.DataFrame({"method": chosen["method"], **cost_ratios(config, np.stack(cost))})
+    print(f"\ncost over that of BayeScale, all tasks\n{ratio.round(2).to_string(index=False)}")
     if not config.smoke:
         draw(parts).savefig(FORECASTS / "new_tasks.svg", bbox_inches="tight")
 
@@ -270,12 +286,13 @@ if __name__ == "__main__":
         print(forecast(settings, settings.studies[0])[0].to_string())
     if given.forecast:
         made = [forecast(settings, study) for study in settings.studies]
-        for table_name, tables in zip(("new_tasks", "new_tasks_published"), zip(*made, strict=True), strict=True):
-            pd.concat(tables).to_csv(FORECASTS / f"{table_name}.csv", index=False)
+        for table_name, both in zip(("new_tasks", "new_tasks_published"), zip(*made, strict=True), strict=True):
+            pd.concat(both).to_csv(FORECASTS / f"{table_name}.csv", index=False)
     if given.train:
-        written = pd.read_csv(FORECASTS / "new_tasks.csv", converters={"utd": float, "learning_rate": float})
+        written = read_forecast("new_tasks")
         for each in settings.studies:
-            task = pd.read_parquet(DATA / f"new_{each.name}.parquet", columns=["env_id"])["env_id"].iloc[0]
-            later = train(settings, each, written[written["env_id"] == task], given.train / each.name)
+            template = plan_of(each)
+            own_rows = written[written["env_id"] == template.env_id]
+            later = train_like([template], own_rows, settings.seeds, given.train / each.name)
             bs.write_curves(later, DATA / f"new_{each.name}_heldout.parquet")
     main(settings)

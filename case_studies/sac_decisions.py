@@ -22,8 +22,10 @@ Last come the scores of the predicted run lengths.
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +34,7 @@ import bayescale as bs
 from bayescale.comparators import PublishedFit
 from bayescale.decisions.candidates import flops_per_step
 from bayescale.laws import flops
+from bayescale.runners import Plan, RunConfig, load_plan, run_sweep
 from held_out import CONFIG, convergence
 
 DATA = Path(__file__).parent / "data"
@@ -117,21 +120,37 @@ def grid_choice(crossings: pd.DataFrame, prices: bs.Prices) -> tuple[float, floa
 
 def cost_of_runs(crossings: pd.DataFrame, prices: bs.Prices) -> np.ndarray:
     """Return each run's cost until it reached the threshold; a right-censored run costs its whole length."""
-    steps = crossings["env_steps_upper"].where(~crossings["censored"], crossings["env_steps_lower"]).to_numpy(float)
+    steps = last_seen(crossings).to_numpy(float)
     return prices.cost(flops_per_step(crossings) * steps, steps)
+
+
+def last_seen(crossings: pd.DataFrame) -> "pd.Series[Any]":
+    """Return the env steps at which each run reached the threshold, or its whole length if it did not."""
+    return crossings["env_steps_upper"].where(~crossings["censored"], crossings["env_steps_lower"])
 
 
 def train(config: Config, choices: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Train the choices with new seeds and the other settings of the task's sweep; return their learning curves."""
-    from bayescale.runners import Plan, load_plan, run_sweep
-
     swept = [load_plan(DATA / f"{name}.toml").runs[0] for name in config.sweeps]
-    templates = {run.env_id: replace(run, stop_return=math.inf) for run in swept}
+    templates = [replace(run, stop_return=math.inf) for run in swept]
+    return train_like(templates, choices, config.seeds, folder)
+
+
+def train_like(
+    templates: Sequence[RunConfig], choices: pd.DataFrame, seeds: Sequence[int], folder: Path
+) -> pd.DataFrame:
+    """Train chosen settings and return their learning curves.
+
+    Args:
+        templates: one run per task, which gives all settings that the choices do not have.
+        choices: columns env_id, utd, batch_size, learning_rate and env_steps; equal rows are trained once.
+        seeds: each setting is trained with these.
+        folder: keeps the runs; a second call goes on with those of the first.
+    """
+    of_task = {run.env_id: run for run in templates}
     names = [*CONFIG, "env_steps"]
     settings = [dict(zip(names, row, strict=True)) for row in choices[names].drop_duplicates().itertuples(index=False)]
-    runs = [
-        replace(templates[setting["env_id"]], **setting, seed=seed) for setting in settings for seed in config.seeds
-    ]
+    runs = [replace(of_task[setting["env_id"]], **setting, seed=seed) for setting in settings for seed in seeds]
     return bs.read_curves(run_sweep(Plan(tuple(runs)), folder, resume=folder.exists()))
 
 
@@ -152,9 +171,7 @@ def compare_costs(config: Config, choices: pd.DataFrame, crossings: pd.DataFrame
     runs = [crossings.merge(choices.loc[[i], CONFIG]) for i in choices.index]
     prices = [dict(config.prices)[name] for name in choices["prices"]]
     cost = np.stack([cost_of_runs(*each) for each in zip(runs, prices, strict=True)])  # choice, seed
-    seeds = np.random.default_rng(0).integers(cost.shape[1], size=(*cost.shape, config.resamples))
-    bootstraps = np.take_along_axis(cost[:, :, None], seeds, axis=1).mean(axis=1)
-    log_mean = np.log(np.column_stack([cost.mean(axis=1), bootstraps]))  # the first column is the estimate
+    log_mean = log_mean_costs(cost, config.resamples)
     is_ours = choices["method"] == OURS
     # Row of BayeScale's choice for the same task and prices.
     ours = is_ours.groupby([choices["env_id"], choices["prices"]]).transform("idxmax")
@@ -172,6 +189,13 @@ def compare_costs(config: Config, choices: pd.DataFrame, crossings: pd.DataFrame
     return each, over_all.assign(
         **ratios(np.stack([log_ratio[number == k].mean(axis=0) for k in range(groups.ngroups)]))
     )
+
+
+def log_mean_costs(cost: np.ndarray, resamples: int) -> np.ndarray:
+    """Return the log of the mean cost over the seeds, the last axis: the estimate, then bootstraps of the seeds."""
+    seeds = np.random.default_rng(0).integers(cost.shape[-1], size=(*cost.shape, resamples))
+    bootstraps = np.take_along_axis(cost[..., None], seeds, axis=-2).mean(axis=-2)
+    return np.asarray(np.log(np.concatenate([cost.mean(axis=-1, keepdims=True), bootstraps], axis=-1)))
 
 
 def ratios(log_ratio: np.ndarray) -> dict[str, np.ndarray]:
