@@ -133,7 +133,8 @@ def penalty(
     axes = range(len(distances))
     xp, matrix, *arrays = _arrays(correlations, *distances, *curvatures)
     scaled = [xp.sqrt(arrays[len(distances) + i]) * arrays[i] for i in axes]
-    return _array(0.5 * sum(matrix[i, j] * scaled[i] * scaled[j] for i in axes for j in axes))
+    alone = 0.5 * sum(scaled[i] ** 2 for i in axes)
+    return _array(alone + sum(matrix[i, j] * scaled[i] * scaled[j] for i in axes for j in axes if i < j))
 
 
 def flops(model_size: ArrayLike, batch_size: ArrayLike, utd: ArrayLike, env_steps: ArrayLike) -> Float[Any, "..."]:

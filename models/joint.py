@@ -254,13 +254,13 @@ class JointModel:
         extra = log_penalty(self.frame, p, at)
         location = log_law(self.frame, p, at) + extra
         scale = jnp.exp(log_spread(self.frame, p, at))
-        p_reach = self._attainable(p, at) * jax.nn.sigmoid(-failure_logit(self.frame, p, at, extra))
         skew = value(self.declared.skewness, p, at)
-        return RunLengthDistribution(jax.lax.cummax(location, axis=1), scale, skew, jax.lax.cummin(p_reach, axis=1))
+        p_reach = self._attainable(p, at) * jax.nn.sigmoid(-failure_logit(self.frame, p, at, extra))
+        return RunLengthDistribution(jax.lax.cummax(location).T, scale.T, skew.T, jax.lax.cummin(p_reach).T)
 
     def run_lengths_at_optimum(self, p: Parameters, at: Points) -> RunLengthDistribution:
         """Return the same with batch size and learning rate at their optimum for the highest threshold."""
-        best = {axis.name: log_optimum(self.frame, axis, p, at)[:, -1] for axis in self.declared.tuned}
+        best = {axis.name: log_optimum(self.frame, axis, p, at)[-1] for axis in self.declared.tuned}
         return self.run_lengths(p, at._replace(log_settings={**at.log_settings, **best}))
 
     def optimum(self, p: Parameters, at: Points) -> Optimum:
@@ -272,21 +272,21 @@ class JointModel:
         log_env_steps = log_law(self.frame, p, at)
         tuned = {axis.name: log_optimum(self.frame, axis, p, at) for axis in self.declared.tuned}
         best = {
-            axis.name: tuned.get(axis.name, jnp.asarray(self.frame.references[axis.name])[at.task][:, None])
+            axis.name: tuned.get(axis.name, jnp.asarray(self.frame.references[axis.name])[at.task])
             for axis in AXES
             if isinstance(axis, Tuned)
         }
         fails = failure_logit(self.frame, p, at, jnp.zeros_like(log_env_steps), tuned)
         return Optimum(
-            jnp.broadcast_to(best["batch_size"], log_env_steps.shape),
-            jnp.broadcast_to(best["learning_rate"], log_env_steps.shape),
-            jax.lax.cummax(log_env_steps, axis=1),
-            jax.lax.cummin(self._attainable(p, at) * jax.nn.sigmoid(-fails), axis=1),
+            jnp.broadcast_to(best["batch_size"], log_env_steps.shape).T,
+            jnp.broadcast_to(best["learning_rate"], log_env_steps.shape).T,
+            jax.lax.cummax(log_env_steps).T,
+            jax.lax.cummin(self._attainable(p, at) * jax.nn.sigmoid(-fails)).T,
         )
 
     def _attainable(self, p: Parameters, at: Points) -> Array | float:
         """Return the chance that the thresholds lie below the ceiling of the points' task; 1 where it is not stated."""
-        return p[ATTAINABLE][at.task] if ATTAINABLE in p else 1.0
+        return p[ATTAINABLE].T[:, at.task] if ATTAINABLE in p else 1.0
 
     def shared_variance(self, p: Mapping[str, ArrayLike]) -> Float[Array, "*draw"]:
         """Return the share of a new run's variance that a configuration's seeds have in common, within the sweep."""

@@ -64,25 +64,33 @@ def _terms(frame: Frame, p: Parameters, observed: SufficientStatistics) -> tuple
     effect_variance = effect2 * noise2
     seed_variance = noise2 + observed.grid_variance
     n, error = observed.count, jnp.where(observed.count > 0, observed.mean - mean, 0.0)
-    shrunk = n * effect_variance / (seed_variance + n * effect_variance)
-    log_determinant = n * jnp.log(seed_variance) + jnp.log1p(n * effect_variance / seed_variance)
-    known = -0.5 * (log_determinant + (observed.squares + n * error**2 * (1 - shrunk)) / seed_variance)
+    total_variance = seed_variance + n * effect_variance
+    seed_precision, total_precision = 1 / seed_variance, 1 / total_variance
+    log_determinant = (n - 1) * jnp.log(seed_variance) + jnp.log(total_variance)
+    known = -0.5 * (log_determinant + observed.squares * seed_precision + n * error**2 * total_precision)
     among_seeds = skew / jnp.sqrt(1 + effect2)  # coefficient of the seed's part of z^2, in units of the seed noise
     known -= 0.5 * observed.skewness_precision * (observed.skewness - among_seeds) ** 2
     fails = failure_logit(frame, p, at, extra)
-    known += n * jax.nn.log_sigmoid(-fails)
-    diverged = observed.failed * jax.nn.log_sigmoid(fails)
+    log_fail, log_reach = _log_chances(fails)
+    known += n * log_reach
+    diverged = observed.failed * log_fail
 
-    cell = observed.censored_config, observed.censored_threshold
-    left_over = seed_variance / (seed_variance + n * effect_variance)  # share of the effect's variance
+    cell = observed.censored_threshold, observed.censored_config
+    shrunk = n * effect_variance * total_precision
+    left_over = seed_variance * total_precision  # share of the effect's variance
     scale = (noise * jnp.sqrt(1 + effect2 * left_over))[cell]
     later = (observed.log_bound - (mean + shrunk * error)[cell]) / scale + skew[cell]
-    tail = log_ndtr(-observed.censored_side * normal_score(later, skew[cell]))
-    reached = jax.nn.log_sigmoid(-fails[cell]) + tail
-    never_or_later = jnp.logaddexp(jax.nn.log_sigmoid(fails[cell]), reached)
-    censored = jnp.where(observed.censored_side > 0, never_or_later, reached)
+    log_fail, log_reach = _log_chances(fails[cell])
+    reached = log_reach + log_ndtr(-observed.censored_side * normal_score(later, skew[cell]))
+    censored = jnp.where(observed.censored_side > 0, jnp.logaddexp(log_fail, reached), reached)
     by_task = jnp.zeros((len(observed.reached), len(frame.x)))
-    by_task = by_task.at[at.task].add(diverged).at[at.task[cell[0]], cell[1]].add(censored)
+    by_task = by_task.at[at.task].add(diverged.T).at[at.task[cell[1]], cell[0]].add(censored)
     below = jnp.arange(len(frame.x)) <= observed.reached[:, None]
     total: Array = observed.weight * (known.sum() + jnp.where(below, by_task, 0.0).sum())
     return total, integrate_ceiling(frame.x, observed.weight * by_task, observed.reached)
+
+
+def _log_chances(logit: Array) -> tuple[Array, Array]:
+    """Return the logs of a chance and of its complement; gradients cost a quarter of those of `jax.nn.log_sigmoid`."""
+    complement = -jnp.maximum(logit, 0.0) - jnp.log1p(jnp.exp(-abs(logit)))
+    return logit + complement, complement

@@ -22,6 +22,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
+from numpyro.distributions import constraints
 from numpyro.handlers import scope
 
 from bayescale.models.axes import Tuned
@@ -114,13 +115,58 @@ def sample_optimum_offsets(
     at_centre = (centres - jnp.stack(list(means))) / spreads
     typical = np.array([axis.log_curvature.prior.location for axis in tuned])
     relative = jnp.stack(list(log_curvatures), axis=1) - typical
-    typical_curvature = np.exp(typical) * spreads**2
-    roots = jnp.exp(relative / 2) * np.sqrt(typical_curvature)
-    shrunk = np.eye(len(tuned)) + CORRELATION_SHARE * (correlations - np.eye(len(tuned)))
-    slopes = shrunk * roots[:, :, None] * roots[:, None, :]
-    slopes *= jnp.exp((CURVATURE_POWER - 1) * relative)[:, :, None] / typical_curvature[:, None]
-    location = -(slopes @ at_centre[:, :, None])[:, :, 0]
-    covariance = slopes @ jnp.swapaxes(slopes, 1, 2)
-    pull = numpyro.sample("optimum_pull", dist.MultivariateNormal(location, covariance).to_event(1))
-    offsets = at_centre + jnp.linalg.solve(slopes, pull[:, :, None])[:, :, 0]
+    log_roots = (relative + typical) / 2 + np.log(spreads)
+    log_units = typical + 2 * np.log(spreads) + (1 - CURVATURE_POWER) * relative
+    shrunk = jnp.eye(len(tuned)) + CORRELATION_SHARE * (correlations - jnp.eye(len(tuned)))
+    pulls = Pulls(at_centre, shrunk, log_roots, log_units)
+    offsets = pulls.offsets(jnp.asarray(numpyro.sample("optimum_pull", pulls)))
     return list(jnp.moveaxis(offsets, 1, 0))
+
+
+class Pulls(dist.Distribution):  # type: ignore[misc]  # NumPyro has no types
+    """The distribution of M (offsets - at_centre), with M = diag(roots / units) C diag(roots), for normal offsets.
+
+    It is the normal distribution with covariance M M'. One or two axes need no factorisation, which would cost a fifth
+    of a gradient: det C = 1 - c^2 and inv C = (2 I - C) / det C, with c the correlation of the axes, or 0.
+    """
+
+    support = constraints.independent(constraints.real, 2)
+
+    def __init__(
+        self,
+        at_centre: Float[Array, "task axis"],
+        correlations: Float[Array, "axis axis"],
+        log_roots: Float[Array, "task axis"],
+        log_units: Float[Array, "task axis"],
+    ) -> None:
+        self.at_centre, self.correlations, self.log_roots, self.log_units = (
+            at_centre,
+            correlations,
+            log_roots,
+            log_units,
+        )
+        super().__init__(event_shape=jnp.shape(at_centre))
+
+    @property
+    def determinant(self) -> Float[Array, ""]:
+        """The determinant of C."""
+        return 1 - ((self.correlations - np.eye(len(self.correlations))) ** 2).sum() / 2
+
+    def offsets(self, pulls: Float[Array, "task axis"]) -> Float[Array, "task axis"]:
+        """Return the offsets that have these pulls."""
+        inverse = (2 * np.eye(len(self.correlations)) - self.correlations) / self.determinant
+        along = pulls * jnp.exp(self.log_units - self.log_roots)
+        return self.at_centre + (along @ inverse) * jnp.exp(-self.log_roots)
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*sample task axis"]:
+        """Return draws."""
+        offsets = jax.random.normal(key, sample_shape + self.event_shape)
+        along = (offsets - self.at_centre) * jnp.exp(self.log_roots)
+        return (along @ self.correlations) * jnp.exp(self.log_roots - self.log_units)
+
+    def log_prob(self, value: Float[Array, "task axis"]) -> Float[Array, ""]:
+        """Return the log density."""
+        offsets = self.offsets(value)
+        log_volume = len(offsets) * jnp.log(self.determinant) + (2 * self.log_roots - self.log_units).sum()
+        log_density: Array = -0.5 * (offsets**2 + np.log(2 * np.pi)).sum() - log_volume
+        return log_density

@@ -51,13 +51,13 @@ class SufficientStatistics:
 
     task: Int[AnyArray, " config"]
     log_settings: dict[str, Float[AnyArray, " config"]]
-    count: Float[AnyArray, "config threshold"]
-    mean: Float[AnyArray, "config threshold"]
-    squares: Float[AnyArray, "config threshold"]
-    skewness: Float[AnyArray, "config threshold"]
-    skewness_precision: Float[AnyArray, "config threshold"]
-    grid_variance: Float[AnyArray, "config threshold"]
-    failed: Float[AnyArray, "config threshold"]
+    count: Float[AnyArray, "threshold config"]
+    mean: Float[AnyArray, "threshold config"]
+    squares: Float[AnyArray, "threshold config"]
+    skewness: Float[AnyArray, "threshold config"]
+    skewness_precision: Float[AnyArray, "threshold config"]
+    grid_variance: Float[AnyArray, "threshold config"]
+    failed: Float[AnyArray, "threshold config"]
     censored_config: Int[AnyArray, " censored"]
     censored_threshold: Int[AnyArray, " censored"]
     censored_side: Float[AnyArray, " censored"]
@@ -106,13 +106,13 @@ def collapse(crossings: pd.DataFrame, env_ids: tuple[str, ...]) -> SufficientSta
     return SufficientStatistics(
         task=configs["env_id"].map(numbers).to_numpy(int),
         log_settings={axis.name: np.log(configs[axis.name].to_numpy(float)) for axis in AXES if axis.name in configs},
-        count=count,
-        mean=mean,
-        squares=squares,
-        skewness=skewness,
-        skewness_precision=skewness_precision,
-        grid_variance=total(width2) / np.maximum(count, 1),
-        failed=total(observed.failed.astype(float)),
+        count=count.T,
+        mean=mean.T,
+        squares=squares.T,
+        skewness=skewness.T,
+        skewness_precision=skewness_precision.T,
+        grid_variance=(total(width2) / np.maximum(count, 1)).T,
+        failed=total(observed.failed.astype(float)).T,
         censored_config=config[run],
         censored_threshold=threshold,
         censored_side=np.where(right, 1.0, -1.0)[run, threshold],

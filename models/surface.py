@@ -4,7 +4,7 @@ The equations stand at the head of `bayescale.models.joint`, numbered as they ar
 from the names in `bayescale.models.parameters` to values: by task and threshold, by task, by threshold or scalar.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -88,30 +88,35 @@ class Frame:
         count = len(next(iter(self.references.values())))
         return Points(jnp.arange(count), {name: jnp.asarray(logs) for name, logs in self.references.items()})
 
-    def beyond(self, name: str, at: Points) -> Float[Array, "point 1"]:
+    def beyond(self, name: str, at: Points) -> Float[Array, " point"]:
         """Return the log distance beyond the task's swept range along an axis, signed; 0 inside the range."""
         distance = self.distance(name, at)
         return distance - self.clipped(name, distance, at)
 
-    def clipped(self, name: str, distance: Float[Array, "point 1"], at: Points) -> Float[Array, "point 1"]:
+    def clipped(self, name: str, distance: Float[Array, " point"], at: Points) -> Float[Array, " point"]:
         """Return log distances from the reference, moved to the nearer end of the task's swept range if beyond it."""
         ends = jnp.asarray(self.swept[name] - self.references[name][:, None])[at.task]
-        return jnp.clip(distance, ends[:, :1], ends[:, 1:])
+        return jnp.clip(distance, ends[:, 0], ends[:, 1])
 
-    def distance(self, name: str, at: Points) -> Float[Array, "point 1"]:
+    def distance(self, name: str, at: Points) -> Float[Array, " point"]:
         """Return log(setting / reference) along an axis."""
-        return jnp.asarray(at.log_settings[name] - jnp.asarray(self.references[name])[at.task])[:, None]
+        return jnp.asarray(at.log_settings[name] - jnp.asarray(self.references[name])[at.task])
 
 
-def value(declared: Parameter, p: Parameters, at: Points) -> Float[Array, "*point_threshold"]:
-    """Return a parameter at the points, to be broadcast over points and thresholds."""
-    values = p[declared.name]
+def value(
+    declared: Parameter, p: Parameters, at: Points, function: Callable[[Array], Array] = jnp.asarray
+) -> Float[Array, "*threshold_point"]:
+    """Return a function of a parameter at the points, to be broadcast over thresholds and points.
+
+    The function is computed once per task, not once per point.
+    """
+    values = function(p[declared.name])
     if isinstance(declared, Shared):
-        return values
-    return values[at.task] if values.ndim > 1 else values[at.task][:, None]
+        return values[:, None] if values.ndim else values
+    return values.T[..., at.task]
 
 
-def log_optimum(frame: Frame, axis: Tuned, p: Parameters, at: Points) -> Float[Array, "point threshold"]:
+def log_optimum(frame: Frame, axis: Tuned, p: Parameters, at: Points) -> Float[Array, "threshold point"]:
     """Return the log of an axis's optimum, equation (1)."""
     best = value(axis.log_optimum, p, at)
     for shift in axis.shifts:
@@ -123,44 +128,44 @@ def log_optimum(frame: Frame, axis: Tuned, p: Parameters, at: Points) -> Float[A
     return best
 
 
-def log_penalty(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point threshold"]:
+def log_penalty(frame: Frame, p: Parameters, at: Points) -> Float[Array, "threshold point"]:
     """Return the extra log env steps of missing the optima, equation (2)."""
     tuned = frame.declared.tuned
-    distances = [at.log_settings[axis.name][:, None] - log_optimum(frame, axis, p, at) for axis in tuned]
-    curvatures = [jnp.exp(value(axis.log_curvature, p, at)) for axis in tuned]
+    distances = [at.log_settings[axis.name] - log_optimum(frame, axis, p, at) for axis in tuned]
+    curvatures = [value(axis.log_curvature, p, at, jnp.exp) for axis in tuned]
     if not tuned:
-        return jnp.zeros((len(at.task), len(frame.x)))
+        return jnp.zeros((len(frame.x), len(at.task)))
     return jnp.asarray(penalty(distances, curvatures, correlations(frame.declared, p)))
 
 
 def correlations(declared: Declared, p: Parameters) -> Float[Array, "axis axis"]:
     """Return the correlation matrix of the tuned axes in the penalty."""
     order = [axis.name for axis in declared.tuned]
-    matrix = jnp.eye(len(order))
+    matrix = jnp.asarray(np.eye(len(order)))
     for interaction in declared.interactions:
-        i, j = (order.index(name) for name in interaction.axes)
-        correlation = jnp.tanh(p[interaction.strength.name])
-        matrix = matrix.at[i, j].set(correlation).at[j, i].set(correlation)
+        pair = np.zeros((len(order), len(order)))
+        pair[tuple(order.index(name) for name in interaction.axes)] = 1.0
+        matrix = matrix + jnp.tanh(p[interaction.strength.name]) * (pair + pair.T)
     return matrix
 
 
-def log_law(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point threshold"]:
+def log_law(frame: Frame, p: Parameters, at: Points) -> Float[Array, "threshold point"]:
     """Return log env steps of the median run at the optima, equation (3)."""
-    at_centre = p[frame.declared.log_env_steps_at_centre.name] - log_penalty(frame, p, frame.centres)
+    at_centre = p[frame.declared.log_env_steps_at_centre.name].T - log_penalty(frame, p, frame.centres)
     log_ratio = jnp.zeros(())
     for resource in frame.declared.resources:
-        share = jax.nn.sigmoid(value(resource.log_saved_odds, p, at))
+        share = value(resource.log_saved_odds, p, at, jax.nn.sigmoid)
         distance = frame.distance(resource.name, at)
         if resource.log_sharpness is not None:
-            sharpness = jnp.exp(value(resource.log_sharpness, p, at))
+            sharpness = value(resource.log_sharpness, p, at, jnp.exp)
             log_ratio = log_ratio + log_crossover_ratio(distance, share, sharpness)
         if resource.log_exponent is not None:
-            exponent = jnp.exp(value(resource.log_exponent, p, at))
+            exponent = value(resource.log_exponent, p, at, jnp.exp)
             log_ratio = jnp.asarray(log_size_ratio(log_ratio, distance, share, exponent))
-    return at_centre[at.task] + log_ratio
+    return at_centre[:, at.task] + log_ratio
 
 
-def log_noise(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point threshold"]:
+def log_noise(frame: Frame, p: Parameters, at: Points) -> Float[Array, "threshold point"]:
     """Return the log of the seed noise, equation (5)."""
     noise = value(frame.declared.log_noise, p, at)
     for axis in frame.declared.axes:
@@ -171,10 +176,10 @@ def log_noise(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point th
     return noise
 
 
-def log_spread(frame: Frame, p: Parameters, at: Points) -> Float[Array, "point threshold"]:
+def log_spread(frame: Frame, p: Parameters, at: Points) -> Float[Array, "threshold point"]:
     """Return the log of the spread of a new run, equation (4): seed noise, configuration effect, growing error."""
     declared = frame.declared
-    squared_distance = sum((frame.beyond(axis.name, at) ** 2 for axis in declared.axes), jnp.zeros((1, 1)))
+    squared_distance = sum((frame.beyond(axis.name, at) ** 2 for axis in declared.axes), jnp.zeros(1))
     error = p[declared.error_growth.name] ** 2 * squared_distance
     noise = jnp.exp(2 * log_noise(frame, p, at))
     return jnp.log(noise * (1 + p[declared.configuration_effect.name] ** 2) + error) / 2
@@ -184,9 +189,9 @@ def failure_logit(
     frame: Frame,
     p: Parameters,
     at: Points,
-    extra: Float[Array, "point threshold"],
-    optima: Mapping[str, Float[Array, "point threshold"]] | None = None,
-) -> Float[Array, "point threshold"]:
+    extra: Float[Array, "threshold point"],
+    optima: Mapping[str, Float[Array, "threshold point"]] | None = None,
+) -> Float[Array, "threshold point"]:
     """Return the logit of the chance that a run never reaches the threshold, equation (6).
 
     Args:
@@ -198,10 +203,10 @@ def failure_logit(
     """
     declared = frame.declared
     logit = value(declared.failure, p, at) + p[declared.failure_penalty.name] * extra
-    logit += p[declared.failure_rise.name] * frame.x
+    logit += p[declared.failure_rise.name] * frame.x[:, None]
     for axis in declared.axes:
         distance = frame.distance(axis.name, at)
         if optima is not None and axis.name in optima:
-            distance = optima[axis.name] - jnp.asarray(frame.references[axis.name])[at.task][:, None]
+            distance = optima[axis.name] - jnp.asarray(frame.references[axis.name])[at.task]
         logit += p[axis.failure_slope.name] * distance
     return logit

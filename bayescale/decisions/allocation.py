@@ -25,7 +25,7 @@ from bayescale.decisions.records import Allocation, Basis, basis_of, mean_and_qu
 from bayescale.decisions.utility import DEFAULT_PRICES, Prices, parse_risk, require_prices
 from bayescale.errors import Infeasible, InputError
 from bayescale.posterior.ceilings import Ceiling
-from bayescale.posterior.outcomes import failed_settings, nothing_reached, run_counts
+from bayescale.posterior.outcomes import nothing_reached
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.swept_ranges import above_thresholds, joined, outside_sweep
 
@@ -116,7 +116,8 @@ def allocate(
     if budget is not None and wanted is None:  # the search may find that a higher return is affordable after all
         while k + 1 < len(question.thresholds) and (higher := _best(question, coarse, k + 1)).risk[0] <= budget:
             best, k = higher, k + 1
-    return _allocation(question, best, basis_of(posterior, prices, risk), budget)
+    (outside,) = outside_sweep(posterior.crossings, best.settings)
+    return _allocation(question, best, outside, basis_of(posterior, prices, risk), budget)
 
 
 def allocations(
@@ -162,7 +163,11 @@ def allocations(
     coarse = coarse_choices(question, utd_candidates(posterior, env_id, *question.ranges["utd"]))
     best = _best(question, coarse, *numbers.values())
     basis = basis_of(posterior, prices, "mean")
-    return {threshold: _allocation(question, best.take(best.threshold == k), basis) for threshold, k in numbers.items()}
+    outside = dict(zip(best.threshold, outside_sweep(posterior.crossings, best.settings), strict=True))
+    return {
+        threshold: _allocation(question, best.take(best.threshold == k), outside[k], basis)
+        for threshold, k in numbers.items()
+    }
 
 
 def at_edge(posterior: Posterior, choice: Allocation) -> tuple[str, ...]:
@@ -202,12 +207,15 @@ def _best(question: Question, coarse: Choices, *thresholds: int) -> Choices:
     return found.take([int(np.where(found.threshold == k, found.merit, np.inf).argmin()) for k in numbers])
 
 
-def _allocation(question: Question, best: Choices, basis: Basis, budget: float | None = None) -> Allocation:
+def _allocation(
+    question: Question, best: Choices, outside: str, basis: Basis, budget: float | None = None
+) -> Allocation:
     """Return the record of one choice.
 
     Args:
         question: the task, the returns and the cost.
         best: one choice.
+        outside: on which axes and how far it lies outside the swept range.
         basis: what the choice rests on.
         budget: in the unit of the prices; None: unlimited, so a finite risk is feasible.
     """
@@ -219,8 +227,6 @@ def _allocation(question: Question, best: Choices, basis: Basis, budget: float |
     # Without a budget, the run may last forever and only a run that never learns fails.
     log_limit = np.inf if budget is None else float(np.log(budget / step_cost))
     threshold = float(question.thresholds[k])
-    outside = outside_sweep(posterior.crossings, best.settings)[0]
-    counts = run_counts(posterior.crossings, question.env_id, threshold)
     return Allocation(
         env_id=question.env_id,
         threshold=threshold,
@@ -235,9 +241,9 @@ def _allocation(question: Question, best: Choices, basis: Basis, budget: float |
         flops=mean_and_quantiles(step_flops * env_steps),
         budget=mean_and_quantiles(cost),
         regret=mean_and_quantiles(ratio - 1),
-        runs=counts.runs,
-        runs_reached=counts.reached,
+        runs=question.counts[k].runs,
+        runs_reached=question.counts[k].reached,
         extrapolation=joined(outside, above_thresholds(posterior.thresholds, threshold)),
-        left_out=failed_settings(posterior.crossings, question.env_id, threshold, cut_short=question.cut_short),
+        left_out=question.left_out[k],
         basis=basis,
     )

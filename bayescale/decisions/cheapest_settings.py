@@ -19,7 +19,7 @@ from bayescale.decisions.candidates import flops_per_step
 from bayescale.decisions.utility import Prices, Risk, expected_cost
 from bayescale.posterior.ceilings import Ceiling, ceilings
 from bayescale.posterior.extrapolation import at_thresholds
-from bayescale.posterior.outcomes import failed_settings, near_failed_settings
+from bayescale.posterior.outcomes import RunCounts, failed_settings, near_failed_settings, run_counts
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predictive import quantiles, run_lengths
 from bayescale.run_length_distribution import RunLengthDistribution
@@ -69,15 +69,14 @@ class Question:
         return self.posterior.flat_draws(ALLOCATION_DRAWS, [self.env_id])
 
     @cached_property
-    def any_failed(self) -> Bool[np.ndarray, " threshold"]:
-        """True for each return that a swept setting failed at."""
-        crossings = self.posterior.crossings
-        return np.array(
-            [
-                bool(failed_settings(crossings, self.env_id, float(threshold), cut_short=self.cut_short))
-                for threshold in self.thresholds
-            ]
-        )
+    def left_out(self) -> list[tuple[str, ...]]:
+        """The swept settings that failed at each return, in words."""
+        return failed_settings(self.posterior.crossings, self.env_id, self.thresholds, cut_short=self.cut_short)
+
+    @cached_property
+    def counts(self) -> list[RunCounts]:
+        """The number of runs of the task, and of those that reached each return."""
+        return run_counts(self.posterior.crossings, self.env_id, self.thresholds)
 
 
 class Choices(NamedTuple):
@@ -205,9 +204,10 @@ def _outcomes(question: Question, settings: pd.DataFrame, thresholds: Int[np.nda
     )
     picks = thresholds.shape[1]
     failed = np.zeros((len(settings), len(question.thresholds)), bool)
-    if question.any_failed.any():
-        at = question.thresholds[question.any_failed]
-        failed[:, question.any_failed] = near_failed_settings(
+    any_failed = np.array([bool(one) for one in question.left_out])
+    if any_failed.any():
+        at = question.thresholds[any_failed]
+        failed[:, any_failed] = near_failed_settings(
             question.posterior.crossings, settings, at, cut_short=question.cut_short
         )
     out = np.take_along_axis(failed, thresholds, axis=1).ravel()

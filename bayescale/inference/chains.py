@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from itertools import count, repeat
 from threading import Event
 from typing import Any, NamedTuple
@@ -18,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpyro.infer import HMC, NUTS
+from numpyro.infer import NUTS
 from numpyro.infer.util import ParamInfo
 
 from bayescale.float64 import float64
 from bayescale.inference.checkpoints import Record
+from bayescale.inference.hmc import Sampler, hmc
 from bayescale.inference.laplace import Laplace
 from bayescale.inference.log_density import Density
 
@@ -30,8 +30,6 @@ STATISTICS = ("num_steps", "diverging", "potential_energy", "accept_prob")  # Nu
 BLOCK = 50  # iterations
 TARGET_ACCEPTANCE = 0.95  # a target of 0.8 lets draws of several sweeps diverge
 MAX_TREE_DEPTH = 9  # doublings of a NUTS trajectory
-MOST_STEPS = 2**MAX_TREE_DEPTH - 1  # steps of a trajectory of either method; warm-ups visit tiny step sizes
-RELATIVE_LENGTHS = (0.5, 1.5)  # HMC trajectories vary in length: a fixed length can resonate with some direction
 
 OnProgress = Callable[[int], None]  # takes a number of iterations
 
@@ -87,39 +85,43 @@ def on_cpu() -> Iterator[None]:
         yield
 
 
-def kernel(potential: Callable[[Array], Array], mode: Array, root: Array, tuning: Tuning) -> HMC:
-    """Return a sampler of the standardised coordinates y.
+def sampler_of(density: Density, observed: Any, mode: Array, root: Array, tuning: Tuning) -> Sampler:
+    """Return a sampler of the standardised coordinates y, with z = mode + root @ y.
 
     Args:
-        potential: minus the log density of z = mode + root @ y.
+        density: the density of z.
+        observed: the observations that it is conditioned on.
         mode: the mode in z.
         root: a square root of the inverse curvature at the mode.
         tuning: settings of the chain.
     """
-
-    def standardised(y: Array) -> Array:
-        return potential(mode + root @ y)
-
     if tuning.trajectory is None:
-        return NUTS(
-            potential_fn=standardised, target_accept_prob=tuning.target_acceptance, max_tree_depth=MAX_TREE_DEPTH
-        )
-    return HMC(
-        potential_fn=standardised,
-        target_accept_prob=tuning.target_acceptance,
-        adapt_mass_matrix=tuning.learn_scales,
-        trajectory_length=tuning.trajectory,
+        return _nuts(lambda y: density.potential(observed, mode + root @ y), tuning)
+
+    def value_and_grad(y: Array) -> tuple[Array, Array]:
+        value, gradient = density.value_and_grad(observed, mode + root @ y)
+        return value, gradient @ root
+
+    return hmc(
+        value_and_grad,
+        warmup=tuning.warmup,
+        trajectory=tuning.trajectory,
+        target_acceptance=tuning.target_acceptance,
+        learn_scales=tuning.learn_scales,
     )
 
 
-def iterate(sampler: HMC, tuning: Tuning, state: Any) -> Any:
-    """Return the state of a chain after one more iteration."""
-    if tuning.trajectory is not None:
-        low, high = RELATIVE_LENGTHS
-        relative = jax.random.uniform(jax.random.fold_in(state.rng_key, 0), minval=low, maxval=high)
-        longest = MOST_STEPS * state.adapt_state.step_size
-        state = state._replace(trajectory_length=jnp.minimum(relative * tuning.trajectory, longest))
-    return sampler.sample(state, (), {})
+def _nuts(potential: Callable[[Array], Array], tuning: Tuning) -> Sampler:
+    sampler = NUTS(potential_fn=potential, target_accept_prob=tuning.target_acceptance, max_tree_depth=MAX_TREE_DEPTH)
+
+    def start(first: ParamInfo, key: Array) -> Any:
+        return sampler.init(key, tuning.warmup, first, (), {})
+
+    def step(state: Any) -> Any:
+        start(ParamInfo(state.z, state.potential_energy, state.z_grad), jax.random.PRNGKey(0))  # prepares the sampler
+        return sampler.sample(state, (), {})
+
+    return Sampler(start, step)
 
 
 def compile_chain(density: Density, observed: Any, tuning: Tuning, pool: Executor) -> Chain:
@@ -129,24 +131,21 @@ def compile_chain(density: Density, observed: Any, tuning: Tuning, pool: Executo
     """
     vector, square = (jax.ShapeDtypeStruct((density.dimension,) * axes, jnp.float64) for axes in (1, 2))
 
-    def begin(data: Any, mode: Array, root: Array, first: ParamInfo, key: Array) -> tuple[HMC, Any]:
-        sampler = kernel(partial(density.potential, data), mode, root, tuning)
-        return sampler, sampler.init(key, tuning.warmup, first, (), {})
+    def sampler(data: Any, mode: Array, root: Array) -> Sampler:
+        return sampler_of(density, data, mode, root, tuning)
 
     def start(mode: Array, root: Array, first: ParamInfo, key: Array) -> Any:
-        return begin(observed, mode, root, first, key)[1]
+        return sampler(observed, mode, root).start(first, key)
 
     leaves, structure = jax.tree.flatten(observed)
 
     def advance(
         leaves: list[Array], mode: Array, root: Array, state: Any
     ) -> tuple[Any, tuple[Array, dict[str, Array]]]:
-        data = jax.tree.unflatten(structure, leaves)
-        first = ParamInfo(state.z, state.potential_energy, state.z_grad)
-        sampler, _ = begin(data, mode, root, first, jax.random.PRNGKey(0))  # prepares the sampler; its state is unused
+        advanced = sampler(jax.tree.unflatten(structure, leaves), mode, root).step
 
         def step(state: Any, _: None) -> tuple[Any, tuple[Array, dict[str, Array]]]:
-            state = iterate(sampler, tuning, state)
+            state = advanced(state)
             return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
 
         return jax.lax.scan(step, state, length=BLOCK)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro
 from jax.flatten_util import ravel_pytree
@@ -23,12 +24,14 @@ class Density(NamedTuple):
     """The unnormalised posterior density over vectors of unconstrained numbers.
 
     Attributes:
-        potential: minus the log density at (observations, vector); traced once for all functions that call it.
+        potential: minus the log density at (observations, vector).
+        value_and_grad: the potential and its gradient there; traced once for all functions that call it.
         constrain: every parameter by name at a vector.
         dimension: length of the vector.
     """
 
     potential: Callable[[Any, Array], Array]
+    value_and_grad: Callable[[Any, Array], tuple[Array, Array]]
     constrain: Callable[[Array], dict[str, Array]]
     dimension: int
 
@@ -47,9 +50,10 @@ def density_of(model: Model) -> Density:
         with block(), substitute(data=values):
             return model.sample_parameters()
 
-    return Density(
-        jax.jit(lambda observations, z: potential_energy(joint, (observations,), {}, unravel(z))), constrain, len(flat)
-    )
+    def potential(observations: Any, z: Array) -> Array:
+        return jnp.asarray(potential_energy(joint, (observations,), {}, unravel(z)))
+
+    return Density(potential, jax.jit(jax.value_and_grad(potential, argnums=1)), constrain, len(flat))
 
 
 def _sites(model: Model) -> dict[str, tuple[Transform, tuple[int, ...]]]:

@@ -26,10 +26,11 @@ import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float
+from numpyro.infer.util import ParamInfo
 
 from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import arviz
-from bayescale.inference.chains import Chain, Tuning, compile_chain, iterate, kernel, on_cpu, run_chains
+from bayescale.inference.chains import Chain, Tuning, compile_chain, on_cpu, run_chains, sampler_of
 from bayescale.inference.checkpoints import Checkpoint, Interrupted, Record
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.convergence import Status, diagnose, status_of
@@ -105,7 +106,7 @@ def _sample(
 ) -> Draws:
     key_start, key_fast, key_run = jax.random.split(jax.random.PRNGKey(options.seed), 3)
     density, observed = density_of(model), jax.device_put(model.observe(crossings))
-    value_and_grad = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), observed)
+    value_and_grad = partial(density.value_and_grad, observed)
     constrain = jax.jit(jax.vmap(jax.vmap(density.constrain)))
     chains = options.chains
 
@@ -184,24 +185,25 @@ def sample_each(
     """
     key_start, key_run = jax.random.split(jax.random.PRNGKey(seed))
     density = density_of(model)
-    value_and_grad = jax.jit(jax.value_and_grad(density.potential, argnums=1))
     tuning = Tuning(warmup, TRAJECTORY)
 
     found: list[Laplace] = []
     for data in map(jax.device_put, observations):
         # Tables of one design have modes near each other; a poor mode costs steps, not correctness.
         starts = [found[-1].mode] if found else _starts(density, key_start)
-        found.append(laplace(partial(value_and_grad, data), starts))
+        found.append(laplace(partial(density.value_and_grad, data), starts))
     structure = jax.tree.structure(observations[0])
 
     def draw(leaves: list[Array], mode: Array, root: Array, key: Array) -> tuple[dict[str, Array], Array]:
         data = jax.tree.unflatten(structure, leaves)
-        sampler = kernel(partial(density.potential, data), mode, root, tuning)
+        sampler = sampler_of(density, data, mode, root, tuning)
         key_first, key_chain = jax.random.split(key)
-        first = sampler.init(key_chain, warmup, jax.random.normal(key_first, mode.shape), (), {})
+        y = jax.random.normal(key_first, mode.shape)
+        value, gradient = density.value_and_grad(data, mode + root @ y)
+        first = sampler.start(ParamInfo(y, value, gradient @ root), key_chain)
 
         def step(state: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
-            state = iterate(sampler, tuning, state)
+            state = sampler.step(state)
             return state, (state.z, state.diverging)
 
         _, (standardised, diverging) = jax.lax.scan(step, first, length=warmup + draws)

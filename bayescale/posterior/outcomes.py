@@ -66,18 +66,22 @@ def runs_of(crossings: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(keys, sort=False, dropna=False, as_index=False, observed=True).max()
 
 
-def run_counts(crossings: pd.DataFrame, env_id: str, threshold: float) -> RunCounts:
-    """Return the number of fitted runs of a task, and of the runs among them that reached the return."""
+def run_counts(crossings: pd.DataFrame, env_id: str, thresholds: Iterable[float]) -> list[RunCounts]:
+    """Return the number of fitted runs of a task, and of the runs among them that reached each of these returns."""
     own = crossings[crossings["env_id"] == env_id]
     if own.empty:
-        return RunCounts(0, 0)
-    runs = runs_of(own)
-    if "highest_return" in crossings:
-        return RunCounts(len(runs), int((runs["highest_return"] >= threshold).sum()))
+        return [RunCounts(0, 0) for _ in thresholds]
+    highest = runs_of(own)["highest_return"]
     fitted = np.unique(crossings["threshold"])
-    at_least = fitted[fitted >= threshold]
-    # A run that reached a fitted threshold at or above the return has reached the return.
-    return RunCounts(len(runs), int((runs["highest_return"] >= at_least[0]).sum()) if len(at_least) else None)
+
+    def reached(threshold: float) -> int | None:
+        """Return the number of runs; one that reached a fitted threshold at or above the return has reached it."""
+        if "highest_return" in crossings:
+            return int((highest >= threshold).sum())
+        at_least = fitted[fitted >= threshold]
+        return int((highest >= at_least[0]).sum()) if len(at_least) else None
+
+    return [RunCounts(len(highest), reached(threshold)) for threshold in thresholds]
 
 
 def highest_returns(crossings: pd.DataFrame, env_ids: pd.Series) -> Float[np.ndarray, " config"]:
@@ -118,25 +122,46 @@ def nothing_reached(crossings: pd.DataFrame, env_ids: Iterable[str]) -> dict[str
     return clauses
 
 
+class SweptSettings(NamedTuple):
+    """The swept settings of a task, and which of them failed.
+
+    Attributes:
+        settings: one row per setting, sorted.
+        diverged: True where every run diverged.
+        failed: True where every run failed at the return.
+    """
+
+    settings: pd.DataFrame
+    diverged: Bool[np.ndarray, " setting"]
+    failed: Bool[np.ndarray, "setting threshold"]
+
+
 def swept_settings_of(
-    crossings: pd.DataFrame, env_id: str, threshold: float, *, cut_short: bool = False
-) -> pd.DataFrame:
-    """Return one row per swept setting of a task, with `failed` at a return, `diverged` and `runs`, its number of runs.
+    crossings: pd.DataFrame, env_id: str, thresholds: Float[np.ndarray, " threshold"], *, cut_short: bool = False
+) -> SweptSettings:
+    """Return the swept settings of a task.
 
     Args:
         crossings: the fitted crossings.
         env_id: task.
-        threshold: the return J. Without the column `highest_return`, the highest fitted threshold at most.
+        thresholds: returns. Without the column `highest_return`, each counts as the highest fitted one at most.
         cut_short: True: runs that ended early or crashed were only cut short, so only `diverged` marks a failed run.
     """
     runs = runs_of(crossings[crossings["env_id"] == env_id])
     known_up_to = np.inf if "highest_return" in crossings else crossings["threshold"].max()
-    missed = runs["highest_return"] < min(threshold, known_up_to)
-    early = missed & (runs["last_env_steps"] < EARLY * runs["last_env_steps"].max())
-    runs["diverged"] = runs["status"].isin([DIVERGED] if cut_short else FAILED)
-    runs["failed"] = runs["diverged"] | ((runs["status"] == "") & early & (not cut_short))
-    by_setting = runs.groupby([name for name in SIZED if name in runs], as_index=False)
-    return by_setting.agg(failed=("failed", "all"), diverged=("diverged", "all"), runs=("failed", "size"))
+    missed = runs["highest_return"].to_numpy(float)[:, None] < np.minimum(thresholds, known_up_to)
+    early = (runs["status"] == "") & (runs["last_env_steps"] < EARLY * runs["last_env_steps"].max())
+    diverged = runs["status"].isin([DIVERGED] if cut_short else FAILED).to_numpy(bool)
+    failed = diverged[:, None] | (missed & early.to_numpy(bool)[:, None] & (not cut_short))
+    by_setting = runs.groupby([name for name in SIZED if name in runs])
+    number, settings = by_setting.ngroup().to_numpy(), by_setting.size().reset_index().drop(columns=0)
+
+    def every(values: Bool[np.ndarray, "run ..."]) -> Bool[np.ndarray, "setting ..."]:
+        found = np.ones((len(settings), *values.shape[1:]), bool)
+        np.logical_and.at(found, number, values)
+        return found
+
+    return SweptSettings(settings, every(diverged), every(failed))
 
 
 def near_failed_settings(
@@ -161,27 +186,25 @@ def near_failed_settings(
     for env_id, rows in settings.groupby("env_id").indices.items():
         if not (crossings["env_id"] == env_id).any():
             continue
-        for k, threshold in enumerate(thresholds):
-            swept = swept_settings_of(crossings, str(env_id), float(threshold), cut_short=cut_short)
-            failed = swept["failed"].to_numpy(bool)
-            if not failed.any():
-                continue
-            axes = [name for name in SIZED[1:] if name in swept and swept[name].nunique() > 1 and name in settings]
-            known, asked = (np.log(table[axes].to_numpy(float)) for table in (swept, settings.iloc[rows]))
-            distance = (((asked[:, None] - known) / np.ptp(known, axis=0)) ** 2).sum(axis=-1)
+        swept, _, failed_at = swept_settings_of(crossings, str(env_id), thresholds, cut_short=cut_short)
+        axes = [name for name in SIZED[1:] if name in swept and swept[name].nunique() > 1 and name in settings]
+        known, asked = (np.log(table[axes].to_numpy(float)) for table in (swept, settings.iloc[rows]))
+        distance = (((asked[:, None] - known) / np.ptp(known, axis=0)) ** 2).sum(axis=-1)
+        for k in np.flatnonzero(failed_at.any(axis=0)):
+            failed = failed_at[:, k]
             others = distance[:, ~failed].min(axis=1, initial=np.inf)
             near[rows, k] = distance[:, failed].min(axis=1) <= others + ROUNDING
     return near
 
 
 def failed_settings(
-    crossings: pd.DataFrame, env_id: str, threshold: float, *, cut_short: bool = False
-) -> tuple[str, ...]:
-    """Return the swept settings of a task that failed at a return, in words; none for a task without runs."""
+    crossings: pd.DataFrame, env_id: str, thresholds: Float[np.ndarray, " threshold"], *, cut_short: bool = False
+) -> list[tuple[str, ...]]:
+    """Return for each return the swept settings of a task that failed, in words; none for a task without runs."""
     if not (crossings["env_id"] == env_id).any():
-        return ()
-    swept = swept_settings_of(crossings, env_id, threshold, cut_short=cut_short)
-    return tuple(setting_text(setting) for _, setting in swept[swept["failed"]].iterrows())
+        return [() for _ in thresholds]
+    settings, _, failed = swept_settings_of(crossings, env_id, thresholds, cut_short=cut_short)
+    return [tuple(setting_text(setting) for _, setting in settings[column].iterrows()) for column in failed.T]
 
 
 def setting_text(setting: pd.Series) -> str:
@@ -222,9 +245,8 @@ def diverged_counts(crossings: pd.DataFrame) -> str | None:
 def failure_warning(crossings: pd.DataFrame) -> str | None:
     """Return a sentence about the settings that failed at the highest threshold, with the remedy; None if none did."""
     highest = float(crossings["threshold"].max())
-    tables = [swept_settings_of(crossings, str(env_id), highest) for env_id in crossings["env_id"].unique()]
-    swept = pd.concat(tables, ignore_index=True)
-    failed = swept[swept["failed"]]
+    swept = [swept_settings_of(crossings, str(env_id), np.array([highest])) for env_id in crossings["env_id"].unique()]
+    failed = pd.concat([one.settings.assign(diverged=one.diverged)[one.failed[:, 0]] for one in swept])
     if failed.empty:
         return None
     several = crossings["env_id"].nunique() > 1

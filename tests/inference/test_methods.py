@@ -48,9 +48,13 @@ def test_hmc_and_nuts_agree_to_sampling_error():
 @pytest.mark.usefixtures("jax_float64")
 def test_short_chains_draw_from_a_density_whose_scales_the_root_missed():
     scales = jnp.array([0.4, 1.0, 2.0])  # the first direction would return to its start after 3 turns of one length
-    density = Density(lambda centre, z: 0.5 * jnp.sum(((z - centre) / scales) ** 2), lambda z: {"z": z}, 3)
+
+    def potential(centre, z):
+        return 0.5 * jnp.sum(((z - centre) / scales) ** 2)
+
+    density = Density(potential, jax.jit(jax.value_and_grad(potential, argnums=1)), lambda z: {"z": z}, 3)
     centre = jnp.array([1.0, -2.0, 0.0])
-    value_and_grad = partial(jax.jit(jax.value_and_grad(density.potential, argnums=1)), centre)
+    value_and_grad = partial(density.value_and_grad, centre)
     with ThreadPoolExecutor(1) as pool:
         chain = compile_chain(density, centre, sampling.FAST, pool)
         approximation, key = Laplace(np.asarray(centre), np.eye(3), 0.0), jax.random.PRNGKey(0)

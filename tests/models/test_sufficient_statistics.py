@@ -29,10 +29,10 @@ def test_cells_by_hand() -> None:
     assert cells.task.tolist() == [1, 1, 0]
     np.testing.assert_allclose(np.exp(cells.log_settings["utd"]), [1, 2, 1])
     assert "model_size" not in cells.log_settings
-    np.testing.assert_array_equal(cells.count, [[0, 1], [2, 1], [0, 1]])
+    np.testing.assert_array_equal(cells.count.T, [[0, 1], [2, 1], [0, 1]])
     middle = np.array([[1, 10 * 20], [np.sqrt(10 * 20 * 40 * 80), 80 * 160], [1, 20 * 40]])
-    np.testing.assert_allclose(cells.mean, np.log(middle) / 2)
-    np.testing.assert_allclose(cells.squares, [[0, 0], [np.log(4) ** 2 / 2, 0], [0, 0]], atol=1e-12)
+    np.testing.assert_allclose(cells.mean.T, np.log(middle) / 2)
+    np.testing.assert_allclose(cells.squares.T, [[0, 0], [np.log(4) ** 2 / 2, 0], [0, 0]], atol=1e-12)
     np.testing.assert_allclose(cells.grid_variance, np.log(2) ** 2 / 12 * (cells.count > 0))
     entries = zip(cells.censored_config, cells.censored_threshold, cells.censored_side, cells.log_bound, strict=True)
     expected = [(0, 0, -1.0, np.log(10)), (1, 1, 1.0, np.log(100)), (2, 0, -1.0, AFTER_ALL_STEPS)]
@@ -47,7 +47,7 @@ def test_failed_runs_are_counted_in_place_of_a_bound() -> None:
     diverged = seen.assign(status=np.where((seen["utd"] == 2) & (seen["seed"] == 1), "diverged", "finished"))
     before, after = collapse(seen, ("A", "B")), collapse(diverged, ("A", "B"))
     assert before.failed.sum() == 0
-    np.testing.assert_array_equal(after.failed, [[0, 0], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(after.failed.T, [[0, 0], [0, 1], [0, 0]])
     assert len(before.log_bound) == 3
     assert after.censored_side.tolist() == [-1.0, -1.0]
     np.testing.assert_array_equal(after.mean, before.mean)

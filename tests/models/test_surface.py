@@ -194,7 +194,7 @@ def slow_log_likelihood(cells, precision: float) -> float:
             together = (seed2 + grid) * np.eye(len(seen)) + effect2 * seed2
             total += multivariate_normal(np.full(len(seen), middle), together).logpdf(ends)
             total += len(seen) * (np.log(reach) + 0.5 * np.log(2 * np.pi))
-            total -= 0.5 * precision * (cells.skewness[c, k] - skewness(e, k) / np.sqrt(1 + effect2)) ** 2
+            total -= 0.5 * precision * (cells.skewness[k, c] - skewness(e, k) / np.sqrt(1 + effect2)) ** 2
             share = np.linalg.solve(together, np.full(len(seen), effect2 * seed2))
             mean = middle + share @ (ends - middle)
             scale = noise * np.sqrt(1 + effect2 * (1 - share.sum()))

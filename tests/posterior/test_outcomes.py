@@ -39,38 +39,43 @@ def crossings(table: pd.DataFrame, thresholds=(100.0, 700.0)) -> pd.DataFrame:
     return bs.time_to_threshold(table, thresholds=thresholds)
 
 
+def failed_at(table: pd.DataFrame, env_id: str, threshold: float, **options: bool) -> tuple[str, ...]:
+    (failed,) = failed_settings(table, env_id, np.array([threshold]), **options)
+    return failed
+
+
 AT_UTD_4 = ("UTD 4, batch size 64, learning rate 0.0003", "UTD 4, batch size 128, learning rate 0.0003")
 
 
 def test_settings_whose_runs_all_ended_early_below_a_return_failed_there_and_not_at_a_return_that_they_reached():
     table = crossings(curves())
-    assert failed_settings(table, "Known-v0", 700.0) == AT_UTD_4
-    assert failed_settings(table, "Known-v0", 100.0) == ()
-    assert failed_settings(table, "Known-v0", 136.5) == AT_UTD_4
-    assert failed_settings(table, "Known-v0", 135.5) == ()  # one of two seeds reached 136
-    assert failed_settings(table, "Other-v0", 700.0) == ()
+    assert failed_at(table, "Known-v0", 700.0) == AT_UTD_4
+    assert failed_at(table, "Known-v0", 100.0) == ()
+    assert failed_at(table, "Known-v0", 136.5) == AT_UTD_4
+    assert failed_at(table, "Known-v0", 135.5) == ()  # one of two seeds reached 136
+    assert failed_at(table, "Other-v0", 700.0) == ()
     fallback = table.drop(columns="highest_return")
-    assert failed_settings(fallback, "Known-v0", 136.5) == AT_UTD_4
-    assert failed_settings(fallback, "Known-v0", 1e9) == AT_UTD_4  # the settings of the highest threshold
-    assert failed_settings(crossings(curves(short_utd=0)), "Known-v0", 700.0) == ()
+    assert failed_at(fallback, "Known-v0", 136.5) == AT_UTD_4
+    assert failed_at(fallback, "Known-v0", 1e9) == AT_UTD_4  # the settings of the highest threshold
+    assert failed_at(crossings(curves(short_utd=0)), "Known-v0", 700.0) == ()
 
 
 def test_runs_known_to_be_cut_short_did_not_fail_and_runs_that_diverged_did_at_every_return():
     table = crossings(curves())
-    assert failed_settings(table, "Known-v0", 700.0, cut_short=True) == ()
+    assert failed_at(table, "Known-v0", 700.0, cut_short=True) == ()
     utd_4, utd_2 = table["utd"] == 4, table["utd"] == 2
     for status in ("finished", "stopped early", "running"):
-        assert failed_settings(table.assign(status=np.where(utd_4, status, "")), "Known-v0", 700.0) == ()
+        assert failed_at(table.assign(status=np.where(utd_4, status, "")), "Known-v0", 700.0) == ()
     diverged = table.assign(status=np.where(utd_2, "diverged", "finished"))
     at_utd_2 = tuple(name.replace("UTD 4", "UTD 2") for name in AT_UTD_4)
     for threshold in (100.0, 700.0):
-        assert failed_settings(diverged, "Known-v0", threshold) == at_utd_2
-        assert failed_settings(diverged, "Known-v0", threshold, cut_short=True) == at_utd_2
+        assert failed_at(diverged, "Known-v0", threshold) == at_utd_2
+        assert failed_at(diverged, "Known-v0", threshold, cut_short=True) == at_utd_2
     crashed = diverged.replace({"status": {"diverged": "crashed"}})
-    assert failed_settings(crashed, "Known-v0", 700.0) == at_utd_2
-    assert failed_settings(crashed, "Known-v0", 700.0, cut_short=True) == ()
+    assert failed_at(crashed, "Known-v0", 700.0) == at_utd_2
+    assert failed_at(crashed, "Known-v0", 700.0, cut_short=True) == ()
     one_seed = table.assign(status=np.where(utd_2 & (table["seed"] == 0), "diverged", "finished"))
-    assert failed_settings(one_seed, "Known-v0", 700.0) == ()
+    assert failed_at(one_seed, "Known-v0", 700.0) == ()
 
 
 def test_settings_nearest_to_a_failed_one_are_near_it_and_a_tie_counts():
@@ -86,13 +91,13 @@ def test_settings_nearest_to_a_failed_one_are_near_it_and_a_tie_counts():
 
 def test_the_counts_of_a_task_by_hand():
     table = crossings(curves())
-    assert run_counts(table, "Known-v0", 100.0) == (12, 12)
-    assert run_counts(table, "Known-v0", 700.0) == (12, 8)
-    assert run_counts(table, "Known-v0", 900.5) == (12, 4)  # the seeds 1 end at 901
-    assert run_counts(table, "New-v0", 700.0) == (0, 0)
+    assert run_counts(table, "Known-v0", [100.0]) == [(12, 12)]
+    assert run_counts(table, "Known-v0", [700.0]) == [(12, 8)]
+    assert run_counts(table, "Known-v0", [900.5]) == [(12, 4)]  # the seeds 1 end at 901
+    assert run_counts(table, "New-v0", [700.0]) == [(0, 0)]
     fallback = table.drop(columns="highest_return")
-    assert run_counts(fallback, "Known-v0", 300.0) == (12, 8)
-    assert run_counts(fallback, "Known-v0", 900.5) == (12, None)
+    assert run_counts(fallback, "Known-v0", [300.0]) == [(12, 8)]
+    assert run_counts(fallback, "Known-v0", [900.5]) == [(12, None)]
     names = pd.Series(["Known-v0", "New-v0"])
     assert highest_returns(table, names).tolist() == [901, 901]
     assert highest_returns(fallback, names).tolist() == [700, 700]

@@ -139,7 +139,7 @@ def recommend(
         curves=read_curve_files(curves, resumed=None, missing_end="ended", ignore=None) if curves else None,
     )
     for env_id, aim in table[["env_id", "threshold"]].drop_duplicates().itertuples(index=False):
-        counts = run_counts(posterior.crossings, env_id, aim)
+        (counts,) = run_counts(posterior.crossings, env_id, [aim])
         if counts.few:
             say(f"note: {reached_by(env_id, counts)}.")
     if only_recommended:

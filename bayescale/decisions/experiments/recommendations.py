@@ -102,7 +102,7 @@ def recommend(
 
 def _default_threshold(posterior: Posterior, env_id: str) -> float:
     """Return the highest fitted threshold that at least half of the task's runs reached, or the lowest."""
-    counts = [run_counts(posterior.crossings, env_id, float(threshold)) for threshold in posterior.thresholds]
+    counts = run_counts(posterior.crossings, env_id, posterior.thresholds)
     often = [k for k, count in enumerate(counts) if (count.reached or 0) >= OFTEN * max(count.runs, 1)]
     return float(posterior.thresholds[max(often, default=0)])
 

@@ -65,17 +65,23 @@ def pack(values: Float[np.ndarray, "draw column"], *, tolerance: float, most: in
         packed = _rounded(mean[columns], components[:count, columns], scores[:, :count], step)
         return packed._replace(largest_error=float(abs(unpack(packed) - values[:, columns]).max()))
 
-    def fewest(columns: slice, low: int, high: int) -> int:
-        """Return the least count above `low` that keeps the tolerance at these columns; `high` if none below does."""
-        while high - low > 1:  # bisection: the error falls as components are added
+    def fewest(columns: slice, at_least: int) -> int:
+        """Return the least count that keeps the tolerance at these columns; `largest` if none below does.
+
+        The error falls as components are added. Counts are tried in steps that double, then the last step is halved.
+        """
+        low, high, ahead = at_least - 1, at_least, 1
+        while high < largest and kept(high, columns).largest_error > tolerance:
+            low, high, ahead = high, min(high + ahead, largest), 2 * ahead
+        while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if kept(middle, columns).largest_error <= tolerance else (middle, high)
         return high
 
     largest = min(most, len(values), int((variances > 0).sum()))
     some = slice(None, None, max(1, values.shape[1] // COLUMNS_TRIED))
-    at_least = fewest(some, -1, largest)  # a few columns give a lower bound at little cost
-    return kept(fewest(slice(None), at_least - 1, largest), slice(None))
+    at_least = fewest(some, 0)  # a few columns give a lower bound at little cost
+    return kept(fewest(slice(None), at_least), slice(None))
 
 
 def unpack(packed: Packed) -> Float[np.ndarray, "draw column"]:

@@ -120,7 +120,7 @@ def task_fields(
     task = live_task(posterior, env_id, choices=choices, prices=prices, model_size=model_size, share=share)
     return {
         "thresholds": task.thresholds.tolist(),
-        "counts": [run_counts(posterior.crossings, env_id, threshold)._asdict() for threshold in task.thresholds],
+        "counts": [one._asdict() for one in run_counts(posterior.crossings, env_id, task.thresholds)],
         "swept": {axis: [float(rows[axis].min()), float(rows[axis].max())] for axis in AXES if axis in rows},
         "observed": run_fields(rows, curves, arrays, share=share),
         "settings": {name: task.settings[name].tolist() for name in AXES},
