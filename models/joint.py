@@ -66,7 +66,6 @@ from bayescale.models.likelihood import attainable, log_likelihood
 from bayescale.models.parameters import AXES, DECLARED, PRIORS, with_replacements
 from bayescale.models.pooling import ByTask, Shared
 from bayescale.models.priors import Prior
-from bayescale.models.sampler_coordinates import sample_log_exponent, sample_optima
 from bayescale.models.sufficient_statistics import SufficientStatistics, collapse, padded
 from bayescale.models.surface import (
     Frame,
@@ -163,6 +162,8 @@ class JointModel:
 
     def sample_parameters(self) -> dict[str, Array]:
         """Declare the NumPyro sample sites and return every parameter by name; `declared` gives the dimensions."""
+        from bayescale.models.sampler_coordinates import sample_log_exponent, sample_optima  # imports NumPyro
+
         declared, tasks, x = self.declared, len(self.env_ids), self.frame.x
         p: dict[str, Array] = {}
         for resource in declared.resources:

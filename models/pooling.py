@@ -12,19 +12,17 @@ x = (0,), and samples neither drifts nor random walks.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
 from jaxtyping import Array, Float
-from numpyro.handlers import scope
 
-from bayescale.models.priors import Prior
+from bayescale.models.priors import Prior, normal
 
 Scaled = Float[np.ndarray, " threshold"]
 AnyDeclaration = TypeVar("AnyDeclaration", bound="Declaration")
@@ -80,11 +78,11 @@ class Shared(Declaration):
             x: scaled thresholds.
             mean: the value at x = 0 where other coordinates sample it; None: sample it here.
         """
-        with scope(prefix=self.name):
+        with _scope(self.name):
             if mean is None:
-                mean = numpyro.sample("prior", self.prior.distribution())
+                mean = _sample("prior", self.prior.distribution())
             if self.drift is None:
-                return jnp.asarray(mean)
+                return mean
             return mean + _drift(self.drift, x) * x
 
 
@@ -116,12 +114,12 @@ class ByTask(Declaration):
 
     def sample_mean(self) -> Float[Array, ""]:
         """Declare the population mean at x = 0."""
-        with scope(prefix=self.name):
-            return jnp.asarray(numpyro.sample("prior", self.prior.distribution()))
+        with _scope(self.name):
+            return _sample("prior", self.prior.distribution())
 
     def sample_offsets(self, tasks: int) -> Float[Array, " task"]:
         """Declare z, the tasks' departures in units of their spread."""
-        with scope(prefix=self.name):
+        with _scope(self.name):
             return _standard_normal("offsets", (tasks,))
 
     def sample(
@@ -139,7 +137,7 @@ class ByTask(Declaration):
         offsets = self.sample_offsets(tasks) if offsets is None else offsets
         if self.drift is None:
             return jnp.append(mean + self.spread.location * offsets, mean)
-        with scope(prefix=self.name):
+        with _scope(self.name):
             line = mean + _drift(self.drift, x) * x
             along = _standard_normal("departures", (tasks, self._steps(x))) if self._steps(x) else None
         return jnp.vstack([line + self._departures(offsets, along, x), line])
@@ -191,8 +189,8 @@ class ByTaskAndThreshold(Declaration):
 
     def sample(self, tasks: int, x: Scaled) -> Float[Array, "task_and_population threshold"]:
         """Declare the sample sites and return the values of the tasks, then of the population mean."""
-        with scope(prefix=self.name):
-            mean = numpyro.sample("prior", self.prior.distribution().expand(x.shape).to_event(1))
+        with _scope(self.name):
+            mean = _sample("prior", self.prior.distribution().expand(x.shape).to_event(1))
             departures = _standard_normal("departures", (tasks, len(x)))
         return jnp.vstack([mean + self.spread.location * departures, mean])
 
@@ -227,10 +225,10 @@ class Cumulative(Declaration):
 
     def sample(self, tasks: int, x: Scaled) -> Float[Array, "task_and_population threshold"]:
         """Declare the sample sites and return the values of the tasks, then of the population mean."""
-        with scope(prefix=self.name):
-            mean = jnp.reshape(numpyro.sample("prior", self.prior.distribution()), 1)
+        with _scope(self.name):
+            mean = jnp.reshape(_sample("prior", self.prior.distribution()), 1)
             if len(x) > 1:
-                rise = numpyro.sample("rise", self.rise.distribution().expand((len(x) - 1,)).to_event(1))
+                rise = _sample("rise", self.rise.distribution().expand((len(x) - 1,)).to_event(1))
                 mean = jnp.append(mean, rise / (len(x) - 1))
             departures = _standard_normal("departures", (tasks, len(x)))
         return jnp.cumsum(jnp.vstack([mean + self._spread(x) * departures, mean]), axis=1)
@@ -249,8 +247,22 @@ Parameter = Shared | ByTask | ByTaskAndThreshold | Cumulative
 
 def _drift(prior: Prior, x: Scaled) -> Array | float:
     """Declare the slope in x; one threshold has none."""
-    return numpyro.sample("drift", prior.distribution()) if len(x) > 1 else 0.0
+    return _sample("drift", prior.distribution()) if len(x) > 1 else 0.0
 
 
 def _standard_normal(name: str, shape: tuple[int, ...]) -> Array:
-    return jnp.asarray(numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape))))
+    return _sample(name, normal(0.0, 1.0).distribution().expand(shape).to_event(len(shape)))
+
+
+def _sample(name: str, distribution: Any) -> Array:
+    """Declare a sample site; NumPyro is imported here, because a saved fit is read without it."""
+    import numpyro
+
+    return jnp.asarray(numpyro.sample(name, distribution))
+
+
+def _scope(prefix: str) -> AbstractContextManager[Any]:
+    """Return a context in which names of sample sites have this prefix."""
+    from numpyro.handlers import scope
+
+    return cast("AbstractContextManager[Any]", scope(prefix=prefix))

@@ -6,9 +6,9 @@ not identify it.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpyro.distributions as dist
 
 from bayescale.errors import InputError
 
@@ -39,8 +39,10 @@ class Prior:
             return float(np.sqrt(np.expm1(self.scale**2) * np.exp(2 * self.location + self.scale**2)))
         return self.scale
 
-    def distribution(self) -> dist.Distribution:
+    def distribution(self) -> Any:
         """Return the NumPyro distribution."""
+        import numpyro.distributions as dist  # a saved fit is read without NumPyro
+
         if self.family == "normal":
             return dist.Normal(self.location, self.scale)
         if self.family == "student_t":

@@ -21,6 +21,7 @@ SHARE_OF_STEP = 0.05  # the step of components, as a share of the tolerance; rou
 COLUMNS_TRIED = 500  # columns that show how many components a matrix needs at least
 WHOLE = 32_000  # largest whole number of a score, which is kept in 16 bits
 TYPES = ("int8", "int16", "int32")
+LEVEL = 6  # compression level; 9 takes five times as long and saves 0.6%
 ALIGNMENT = 8  # bytes; typed arrays of a browser start at a multiple of their item size
 
 
@@ -140,4 +141,4 @@ class Arrays:
 
     def text(self) -> str:
         """Return all arrays, compressed by gzip and written in base64."""
-        return base64.b64encode(gzip.compress(bytes(self._bytes), 9, mtime=0)).decode("ascii")
+        return base64.b64encode(gzip.compress(bytes(self._bytes), LEVEL, mtime=0)).decode("ascii")
