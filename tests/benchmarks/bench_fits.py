@@ -77,11 +77,13 @@ def fit_gym(
     start = time.perf_counter()
     density, cells = density_of(posterior.model), posterior.model.observe(apart)
     assert len(cells.task) == len(crossings) // threshold_count
+    potential = jax.jit(density.potential)
+    potential(cells, np.zeros(density.dimension))  # NumPyro traces on one thread at a time
 
     def chain(key: jax.Array) -> np.ndarray:
         key_first, key_run = jax.random.split(key)
         mcmc = MCMC(
-            NUTS(potential_fn=lambda z: density.potential(cells, z), max_tree_depth=depth),
+            NUTS(potential_fn=lambda z: potential(cells, z), max_tree_depth=depth),
             num_warmup=iterations,
             num_samples=iterations,
             progress_bar=False,
