@@ -139,12 +139,8 @@ class Pulls(dist.Distribution):  # type: ignore[misc]  # NumPyro has no types
         log_roots: Float[Array, "task axis"],
         log_units: Float[Array, "task axis"],
     ) -> None:
-        self.at_centre, self.correlations, self.log_roots, self.log_units = (
-            at_centre,
-            correlations,
-            log_roots,
-            log_units,
-        )
+        self.at_centre, self.correlations = at_centre, correlations
+        self.log_roots, self.log_units = log_roots, log_units
         super().__init__(event_shape=jnp.shape(at_centre))
 
     @property
@@ -153,7 +149,7 @@ class Pulls(dist.Distribution):  # type: ignore[misc]  # NumPyro has no types
         return 1 - ((self.correlations - np.eye(len(self.correlations))) ** 2).sum() / 2
 
     def offsets(self, pulls: Float[Array, "task axis"]) -> Float[Array, "task axis"]:
-        """Return the offsets that have these pulls."""
+        """Return the tasks' departures from the mean optimum, in units of their spread, that have these pulls."""
         inverse = (2 * np.eye(len(self.correlations)) - self.correlations) / self.determinant
         along = pulls * jnp.exp(self.log_units - self.log_roots)
         return self.at_centre + (along @ inverse) * jnp.exp(-self.log_roots)

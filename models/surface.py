@@ -106,9 +106,9 @@ class Frame:
 def value(
     declared: Parameter, p: Parameters, at: Points, function: Callable[[Array], Array] = jnp.asarray
 ) -> Float[Array, "*threshold_point"]:
-    """Return a function of a parameter at the points, to be broadcast over thresholds and points.
+    """Return a parameter at the points, or what a function makes of it, to be broadcast over thresholds and points.
 
-    The function is computed once per task, not once per point.
+    The function is applied to each task's value once, before the values are gathered to the points.
     """
     values = function(p[declared.name])
     if isinstance(declared, Shared):

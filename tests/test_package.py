@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import bayescale as bs
+from tests.scaffolding.prior_posterior import prior_posterior
 
 ROOT = Path(__file__).parent.parent
 INTERFACE = {
@@ -62,6 +63,16 @@ def test_help_loads_no_arrays_and_no_tables() -> None:
 
 def test_curves_and_crossings_need_neither_torch_nor_figures() -> None:
     assert not imported_by("import bayescale.data.crossings") & {"gymnasium", "jinja2", "matplotlib", "torch"}
+
+
+def test_a_saved_fit_answers_without_numpyro(tmp_path: Path) -> None:
+    prior_posterior().save(tmp_path / "fit.nc")
+    code = f"import bayescale as bs\nfit = bs.load({str(tmp_path / 'fit.nc')!r})\n"
+    choice = "bs.allocate(fit, env_id=fit.tasks[0], threshold=fit.thresholds[-1])"
+    loaded = imported_by(code + choice)
+    assert "jax" in loaded
+    assert "numpyro" not in loaded
+    assert "numpyro" in imported_by(code + "import bayescale.inference.sampling")  # the control
 
 
 def test_every_place_names_the_same_version() -> None:

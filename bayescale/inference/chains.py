@@ -22,7 +22,7 @@ from numpyro.infer.util import ParamInfo
 
 from bayescale.float64 import float64
 from bayescale.inference.checkpoints import Record
-from bayescale.inference.hmc import Sampler, hmc
+from bayescale.inference.hmc import Sampler, ValueAndGrad, hmc
 from bayescale.inference.laplace import Laplace
 from bayescale.inference.log_density import Density
 
@@ -98,17 +98,23 @@ def sampler_of(density: Density, observed: Any, mode: Array, root: Array, tuning
     if tuning.trajectory is None:
         return _nuts(lambda y: density.potential(observed, mode + root @ y), tuning)
 
-    def value_and_grad(y: Array) -> tuple[Array, Array]:
-        value, gradient = density.value_and_grad(observed, mode + root @ y)
-        return value, gradient @ root
-
     return hmc(
-        value_and_grad,
+        standardised(density, observed, mode, root),
         warmup=tuning.warmup,
         trajectory=tuning.trajectory,
         target_acceptance=tuning.target_acceptance,
         learn_scales=tuning.learn_scales,
     )
+
+
+def standardised(density: Density, observed: Any, mode: Array, root: Array) -> ValueAndGrad:
+    """Return the potential and its gradient as a function of the standardised coordinates; see `sampler_of`."""
+
+    def value_and_grad(y: Array) -> tuple[Array, Array]:
+        value, gradient = density.value_and_grad(observed, mode + root @ y)
+        return value, gradient @ root
+
+    return value_and_grad
 
 
 def _nuts(potential: Callable[[Array], Array], tuning: Tuning) -> Sampler:

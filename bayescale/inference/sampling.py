@@ -30,7 +30,7 @@ from numpyro.infer.util import ParamInfo
 
 from bayescale.float64 import float64
 from bayescale.inference.arviz_compat import arviz
-from bayescale.inference.chains import Chain, Tuning, compile_chain, on_cpu, run_chains, sampler_of
+from bayescale.inference.chains import Chain, Tuning, compile_chain, on_cpu, run_chains, sampler_of, standardised
 from bayescale.inference.checkpoints import Checkpoint, Interrupted, Record
 from bayescale.inference.compilation_cache import compiled_code_kept
 from bayescale.inference.convergence import Status, diagnose, status_of
@@ -199,16 +199,15 @@ def sample_each(
         sampler = sampler_of(density, data, mode, root, tuning)
         key_first, key_chain = jax.random.split(key)
         y = jax.random.normal(key_first, mode.shape)
-        value, gradient = density.value_and_grad(data, mode + root @ y)
-        first = sampler.start(ParamInfo(y, value, gradient @ root), key_chain)
+        first = sampler.start(ParamInfo(y, *standardised(density, data, mode, root)(y)), key_chain)
 
         def step(state: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
             state = sampler.step(state)
             return state, (state.z, state.diverging)
 
-        _, (standardised, diverging) = jax.lax.scan(step, first, length=warmup + draws)
+        _, (points, diverging) = jax.lax.scan(step, first, length=warmup + draws)
         constrain: Callable[[Array], dict[str, Array]] = jax.vmap(lambda y: density.constrain(mode + root @ y))
-        return constrain(standardised[warmup:]), diverging[warmup:]
+        return constrain(points[warmup:]), diverging[warmup:]
 
     leaves = [np.stack(leaf) for leaf in zip(*map(jax.tree.leaves, observations), strict=True)]
     modes, roots = (np.stack(parts) for parts in ([one.mode for one in found], [one.root for one in found]))

@@ -153,15 +153,10 @@ def swept_settings_of(
     early = (runs["status"] == "") & (runs["last_env_steps"] < EARLY * runs["last_env_steps"].max())
     diverged = runs["status"].isin([DIVERGED] if cut_short else FAILED).to_numpy(bool)
     failed = diverged[:, None] | (missed & early.to_numpy(bool)[:, None] & (not cut_short))
-    by_setting = runs.groupby([name for name in SIZED if name in runs])
-    number, settings = by_setting.ngroup().to_numpy(), by_setting.size().reset_index().drop(columns=0)
-
-    def every(values: Bool[np.ndarray, "run ..."]) -> Bool[np.ndarray, "setting ..."]:
-        found = np.ones((len(settings), *values.shape[1:]), bool)
-        np.logical_and.at(found, number, values)
-        return found
-
-    return SweptSettings(settings, every(diverged), every(failed))
+    setting = [runs[name] for name in SIZED if name in runs]
+    every_run = pd.DataFrame(np.column_stack([diverged, failed])).groupby(setting).all()
+    both = every_run.to_numpy(bool)
+    return SweptSettings(every_run.index.to_frame(index=False), both[:, 0], both[:, 1:])
 
 
 def near_failed_settings(
@@ -187,6 +182,8 @@ def near_failed_settings(
         if not (crossings["env_id"] == env_id).any():
             continue
         swept, _, failed_at = swept_settings_of(crossings, str(env_id), thresholds, cut_short=cut_short)
+        if not failed_at.any():
+            continue
         axes = [name for name in SIZED[1:] if name in swept and swept[name].nunique() > 1 and name in settings]
         known, asked = (np.log(table[axes].to_numpy(float)) for table in (swept, settings.iloc[rows]))
         distance = (((asked[:, None] - known) / np.ptp(known, axis=0)) ** 2).sum(axis=-1)
